@@ -1,0 +1,264 @@
+//! Every subject, stream, bucket, queue group and service name, in one place.
+
+use std::fmt::Write;
+
+use crate::feature::Presentity;
+
+/// The names of everything on the bus under one `nats.prefix`.
+///
+/// With the prefix `x`: subjects `x.*`, streams `X_*`, buckets `x-*`, services and queue groups `x-worker`, `x-mi`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subjects {
+    prefix: Box<str>,
+}
+
+/// The subjects as they stand in metric labels and documents: `<…>` for what varies. Never the raw subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pattern {
+    /// `dfks.set`
+    Set,
+    /// `dfks.get`
+    Get,
+    /// `dfks.route.set`
+    RouteSet,
+    /// `dfks.command.set`
+    CommandSet,
+    /// `dfks.responder.get.<domain>.<feature>`
+    ResponderGet,
+    /// `dfks.responder.set.<domain>.<feature>`
+    ResponderSet,
+    /// `dfks.responder.auth.<domain>`
+    ResponderAuth,
+    /// `dfks.notify.<edge_id>`
+    Notify,
+    /// `dfks.watchers`
+    Watchers,
+    /// `dfks.event.subscription.<domain>`
+    EventSubscription,
+    /// `dfks.event.feature.<domain>.<feature>`
+    EventFeature,
+    /// `dfks.event.notify.<domain>`
+    EventNotify,
+    /// `dfks.event.raw.<domain>`
+    EventRaw,
+    /// `dfks.dead.<stage>`
+    Dead,
+    /// The bucket of subscriptions.
+    SubscriptionBucket,
+    /// The bucket of feature states.
+    FeatureBucket,
+    /// The JetStream API.
+    JetStreamApi,
+}
+
+impl Pattern {
+    /// All of them, to have every metric series from the start.
+    pub const ALL: [Self; 17] = [
+        Self::Set,
+        Self::Get,
+        Self::RouteSet,
+        Self::CommandSet,
+        Self::ResponderGet,
+        Self::ResponderSet,
+        Self::ResponderAuth,
+        Self::Notify,
+        Self::Watchers,
+        Self::EventSubscription,
+        Self::EventFeature,
+        Self::EventNotify,
+        Self::EventRaw,
+        Self::Dead,
+        Self::SubscriptionBucket,
+        Self::FeatureBucket,
+        Self::JetStreamApi,
+    ];
+
+    /// The metric label `subject`, whatever the prefix.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Set => "dfks.set",
+            Self::Get => "dfks.get",
+            Self::RouteSet => "dfks.route.set",
+            Self::CommandSet => "dfks.command.set",
+            Self::ResponderGet => "dfks.responder.get.<domain>.<feature>",
+            Self::ResponderSet => "dfks.responder.set.<domain>.<feature>",
+            Self::ResponderAuth => "dfks.responder.auth.<domain>",
+            Self::Notify => "dfks.notify.<edge_id>",
+            Self::Watchers => "dfks.watchers",
+            Self::EventSubscription => "dfks.event.subscription.<domain>",
+            Self::EventFeature => "dfks.event.feature.<domain>.<feature>",
+            Self::EventNotify => "dfks.event.notify.<domain>",
+            Self::EventRaw => "dfks.event.raw.<domain>",
+            Self::Dead => "dfks.dead.<stage>",
+            Self::SubscriptionBucket => "$KV.dfks-subscriptions.<subscription>",
+            Self::FeatureBucket => "$KV.dfks-features.<presentity>",
+            Self::JetStreamApi => "$JS.API.>",
+        }
+    }
+}
+
+impl Subjects {
+    /// The names under a prefix of lower-case letters, digits and `-`.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    /// `dfks.set`
+    #[must_use]
+    pub fn set(&self) -> String {
+        self.under("set")
+    }
+    /// `dfks.get`
+    #[must_use]
+    pub fn get(&self) -> String {
+        self.under("get")
+    }
+    /// `dfks.route.set`
+    #[must_use]
+    pub fn route_set(&self) -> String {
+        self.under("route.set")
+    }
+    /// `dfks.command.set`
+    #[must_use]
+    pub fn command_set(&self) -> String {
+        self.under("command.set")
+    }
+    /// `dfks.watchers`
+    #[must_use]
+    pub fn watchers(&self) -> String {
+        self.under("watchers")
+    }
+    /// `dfks.responder.get.<domain>.<Feature>`
+    #[must_use]
+    pub fn responder_get(&self, presentity: &Presentity, feature: &str) -> String {
+        format!("{}.responder.get.{}.{feature}", self.prefix, presentity.domain_token())
+    }
+    /// `dfks.responder.set.<domain>.<Feature>`
+    #[must_use]
+    pub fn responder_set(&self, presentity: &Presentity, feature: &str) -> String {
+        format!("{}.responder.set.{}.{feature}", self.prefix, presentity.domain_token())
+    }
+    /// `dfks.notify.<edge_id>`; the edge id is encoded as one token, see [`edge_token`].
+    #[must_use]
+    pub fn notify(&self, edge_id: &str) -> String {
+        format!("{}.notify.{}", self.prefix, edge_token(edge_id))
+    }
+    /// `dfks.event.subscription.<domain>`
+    #[must_use]
+    pub fn event_subscription(&self, presentity: &Presentity) -> String {
+        format!("{}.event.subscription.{}", self.prefix, presentity.domain_token())
+    }
+    /// `dfks.event.feature.<domain>.<Feature>`
+    #[must_use]
+    pub fn event_feature(&self, presentity: &Presentity, feature: &str) -> String {
+        format!("{}.event.feature.{}.{feature}", self.prefix, presentity.domain_token())
+    }
+    /// `dfks.event.notify.<domain>`
+    #[must_use]
+    pub fn event_notify(&self, presentity: &Presentity) -> String {
+        format!("{}.event.notify.{}", self.prefix, presentity.domain_token())
+    }
+    /// `dfks.event.>`: what the event stream holds.
+    #[must_use]
+    pub fn all_events(&self) -> String {
+        self.under("event.>")
+    }
+    /// `dfks.dead.<stage>`
+    #[must_use]
+    pub fn dead(&self, stage: &str) -> String {
+        format!("{}.dead.{stage}", self.prefix)
+    }
+    /// `dfks.dead.>`
+    #[must_use]
+    pub fn all_dead(&self) -> String {
+        self.under("dead.>")
+    }
+    /// `dfks.notify.*`
+    #[must_use]
+    pub fn all_notify(&self) -> String {
+        self.under("notify.*")
+    }
+
+    /// Stream `DFKS_COMMANDS`, `DFKS_NOTIFY`, `DFKS_EVENTS` or `DFKS_DEAD`.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> String {
+        format!("{}_{name}", self.prefix.to_ascii_uppercase())
+    }
+    /// Bucket `dfks-subscriptions`.
+    #[must_use]
+    pub fn subscription_bucket(&self) -> String {
+        format!("{}-subscriptions", self.prefix)
+    }
+    /// Bucket `dfks-features`.
+    #[must_use]
+    pub fn feature_bucket(&self) -> String {
+        format!("{}-features", self.prefix)
+    }
+    /// `$KV.dfks-subscriptions.<subscription>`
+    #[must_use]
+    pub fn subscription_key(&self, subscription: &str) -> String {
+        format!("$KV.{}-subscriptions.{subscription}", self.prefix)
+    }
+    /// Queue group and service name of the workers, `dfks-worker`.
+    #[must_use]
+    pub fn worker_service(&self) -> String {
+        format!("{}-worker", self.prefix)
+    }
+    /// Queue group and service name of the mi bridges, `dfks-mi`.
+    #[must_use]
+    pub fn mi_service(&self) -> String {
+        format!("{}-mi", self.prefix)
+    }
+
+    fn under(&self, rest: &str) -> String {
+        format!("{}.{rest}", self.prefix)
+    }
+}
+
+/// A presentity as one key of a bucket: a letter, a digit or `-` stands for itself, every other byte is `=` and two
+/// hexadecimal digits (a bucket key takes `[-/_=.a-zA-Z0-9]`, ADR-8), so that no two presentities share a key.
+#[must_use]
+pub fn presentity_key(presentity: &Presentity) -> String {
+    token(presentity.as_str())
+}
+
+/// An edge id as one token, with the same encoding. `edge-0` stays `edge-0`.
+#[must_use]
+pub fn edge_token(edge_id: &str) -> String {
+    token(edge_id)
+}
+
+fn token(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
+            out.push(char::from(byte));
+        } else {
+            let _infallible = write!(out, "={byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_contract() {
+        let subjects = Subjects::new("dfks");
+        let alice = Presentity::parse("sip:alice@10.0.0.11").unwrap();
+        assert_eq!(subjects.responder_get(&alice, "DoNotDisturb"), "dfks.responder.get.10_0_0_11.DoNotDisturb");
+        assert_eq!(subjects.event_feature(&alice, "DoNotDisturb"), "dfks.event.feature.10_0_0_11.DoNotDisturb");
+        assert_eq!(subjects.stream("NOTIFY"), "DFKS_NOTIFY");
+        assert_eq!(subjects.notify("edge-0.lab"), "dfks.notify.edge-0=2Elab");
+        assert_eq!(presentity_key(&alice), "sip=3Aalice=4010=2E0=2E0=2E11");
+        let other = Subjects::new("x");
+        assert_eq!(
+            (other.stream("DEAD"), other.feature_bucket(), other.worker_service()),
+            ("X_DEAD".into(), "x-features".into(), "x-worker".into())
+        );
+    }
+}

@@ -1,0 +1,3 @@
+//! The `dfks` command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! What every role runs on: the clock, tasks and signals.
+
+pub mod clock;
