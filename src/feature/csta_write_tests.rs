@@ -103,13 +103,8 @@ fn any_values(feature: &'static str) -> impl Strategy<Value = Values> {
 }
 
 fn any_state() -> impl Strategy<Value = (&'static str, bool, Values)> {
-    let feature = prop::sample::select(vec![
-        "DoNotDisturb",
-        "CallForwardingAlways",
-        "CallForwardingBusy",
-        "CallForwardingNoAnswer",
-        "AgentState",
-    ]);
+    let feature =
+        prop::sample::select(vec!["DoNotDisturb", "CallForwardingAlways", "CallForwardingBusy", "CallForwardingNoAnswer", "AgentState"]);
     (feature, any::<bool>()).prop_flat_map(|(feature, on)| any_values(feature).prop_map(move |values| (feature, on, values))).prop_map(
         |(feature, on, values)| {
             let on = values.get("state").map_or(on, |state| state != "loggedOff");
