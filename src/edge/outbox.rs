@@ -164,9 +164,15 @@ impl Outbox {
         self.retry_at
     }
 
+    /// Whether [`Outbox::take`] would give a NOTIFY now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        let has_something = !self.queued.is_empty() || self.owed.is_some() || self.ending.is_some();
+        has_something && !self.in_flight && self.retry_at.is_none_or(|at| at <= now)
+    }
+
     /// The next NOTIFY, if one is due and none is in flight. It then is in flight until [`Outbox::settle`] or [`Outbox::postpone`].
     pub fn take(&mut self, grouping: Grouping, now: Instant) -> Option<Parcel> {
-        if self.in_flight || self.retry_at.is_some_and(|at| at > now) {
+        if !self.is_due(now) {
             return None;
         }
         let parcel = self.parcel(grouping)?;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
 use crate::bus::client::Bus;
-use crate::bus::error::PublishError;
+use crate::bus::error::{PublishError, RequestError};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, TRACEPARENT};
 use crate::edge::notifier::{BusReply, BusRequest, Event, ReplyMessage, Token, Unavailable};
@@ -26,6 +26,9 @@ pub struct Port {
     replies: Subscriber,
     asked: AHashMap<u64, (Pattern, std::time::Instant)>,
 }
+
+/// How long an answer may take before it counts as none: above every timeout of the notifier.
+const ANSWER_KEPT_FOR: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// A request in the form it is published in.
 struct Outgoing {
@@ -73,13 +76,14 @@ impl Port {
         }
     }
 
-    /// A reply is no more waited for; it only mattered to the metrics.
-    pub fn give_up_before(&mut self, before: std::time::Instant) {
+    /// Counts the requests that were never answered as such.
+    pub fn forget_unanswered(&mut self, now: std::time::Instant) {
         let bus = &self.bus;
         self.asked.retain(|_, (pattern, asked_at)| {
-            let is_waited_for = *asked_at >= before;
+            let waited = now.saturating_duration_since(*asked_at);
+            let is_waited_for = waited < ANSWER_KEPT_FOR;
             if !is_waited_for {
-                bus.request_ended(*pattern, "timeout", clock::now().saturating_duration_since(*asked_at));
+                bus.request_ended(*pattern, Some(&RequestError::Timeout(waited)), waited);
             }
             is_waited_for
         });
@@ -103,12 +107,11 @@ impl Port {
 
     fn answered(&mut self, token: u64, reply: &BusReply) {
         let Some((pattern, asked_at)) = self.asked.remove(&token) else { return };
-        let outcome = match reply {
-            BusReply::Message(ReplyMessage { status: Some(503), .. }) => "no_responders",
-            BusReply::Message(_) => "ok",
-            BusReply::Unavailable(why) => why.as_str(),
+        let error = match reply {
+            BusReply::Message(ReplyMessage { status: Some(503), .. }) => Some(RequestError::NoResponders),
+            _ => None,
         };
-        self.bus.request_ended(pattern, outcome, clock::now().saturating_duration_since(asked_at));
+        self.bus.request_ended(pattern, error.as_ref(), clock::now().saturating_duration_since(asked_at));
     }
 
     fn outgoing(&self, request: BusRequest, cause: &Cause) -> Outgoing {

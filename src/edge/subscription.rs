@@ -126,6 +126,8 @@ pub struct Subscription {
 pub struct InFlight {
     /// What it says.
     pub parcel: Parcel,
+    /// Branch of its transaction.
+    pub branch: Box<str>,
     /// When it was first sent.
     pub sent_at: Instant,
 }

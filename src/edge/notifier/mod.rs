@@ -69,8 +69,8 @@ pub enum Input<'a> {
     Closed(ConnectionId),
     /// A packet could not be sent: no connection, and none could be made.
     Undeliverable {
-        /// Branch of the request in it.
-        branch: Box<str>,
+        /// The subscription whose NOTIFY it is.
+        subscription: SubscriptionId,
     },
     /// The answer to an [`Output::Request`].
     Reply {
@@ -151,8 +151,8 @@ pub enum Destination {
         port: u16,
         /// Transport.
         transport: Transport,
-        /// Branch of the request, to say that it could not be sent.
-        branch: Box<str>,
+        /// Whose NOTIFY it is, to say that it could not be sent.
+        subscription: SubscriptionId,
     },
 }
 
@@ -263,6 +263,7 @@ pub struct Notifier {
     connections: AHashSet<ConnectionId>,
     output: VecDeque<Output>,
     scratch: Vec<u8>,
+    in_flight: usize,
     is_bus_up: bool,
     is_draining: bool,
     is_overloaded: bool,
@@ -270,6 +271,8 @@ pub struct Notifier {
 
 /// Server transactions kept at once, answered ones included; over it 503.
 const MAX_SERVER_TRANSACTIONS: usize = 1_000_000;
+/// NOTIFYs in flight at once, those that only absorb copies of their response included; over it they wait.
+const MAX_CLIENT_TRANSACTIONS: usize = 2_000_000;
 /// Bus requests waited for at once; over it 503.
 const MAX_WAITS: usize = 20_000;
 
@@ -281,7 +284,7 @@ impl Notifier {
             table,
             metrics,
             server: ServerTransactions::new(MAX_SERVER_TRANSACTIONS, Timers::default(), now.at),
-            client: ClientTransactions::new(Timers::default(), now.at),
+            client: ClientTransactions::new(MAX_CLIENT_TRANSACTIONS, Timers::default(), now.at),
             subscriptions: AHashMap::new(),
             watchers: AHashMap::new(),
             waits: AHashMap::new(),
@@ -292,6 +295,7 @@ impl Notifier {
             connections: AHashSet::new(),
             output: VecDeque::new(),
             scratch: Vec::with_capacity(4096),
+            in_flight: 0,
             is_bus_up: false,
             is_draining: false,
             is_overloaded: false,
@@ -308,7 +312,7 @@ impl Notifier {
             Input::Closed(connection) => {
                 self.connections.remove(&connection);
             }
-            Input::Undeliverable { branch } => self.on_undeliverable(&branch, now),
+            Input::Undeliverable { subscription } => self.on_undeliverable(subscription, now),
             Input::Reply { token, reply } => self.on_reply(token, reply, now),
             Input::Job { job, handle, age } => self.on_job(*job, handle, age, now),
             Input::Change { key, revision, value } => self.on_change(key, revision, value, now),
@@ -330,7 +334,7 @@ impl Notifier {
 
     /// Whether everything in hand is finished: nothing asked of the bus, no NOTIFY in flight, no job open.
     pub fn is_idle(&self) -> bool {
-        self.waits.is_empty() && self.client.is_empty() && self.output.is_empty()
+        self.waits.is_empty() && self.in_flight == 0 && self.output.is_empty()
     }
 
     /// Tells the notifier whether the stages after it have room for more changes.
@@ -341,6 +345,11 @@ impl Notifier {
     /// Live subscriptions, for `dfks.watchers`.
     pub fn live(&self) -> impl Iterator<Item = &Subscription> {
         self.subscriptions.values().map(AsRef::as_ref).filter(|subscription| subscription.phase == Phase::Live)
+    }
+
+    /// A live subscription by its id.
+    pub fn live_by_id(&self, id: SubscriptionId) -> Option<&Subscription> {
+        self.subscriptions.get(&id).map(AsRef::as_ref).filter(|subscription| subscription.phase == Phase::Live)
     }
 
     /// The live subscriptions of one presentity.

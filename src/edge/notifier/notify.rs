@@ -18,6 +18,8 @@ use crate::sip::response::Response;
 use crate::sip::transaction::{ClientEvent, ClientOutput};
 use crate::sip::uri;
 
+/// How long a NOTIFY waits when too many are in flight.
+const ROOM_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of a NOTIFY's head, about: what a body must leave of the UDP limit.
 const HEAD_BYTES: usize = 700;
 
@@ -29,17 +31,21 @@ impl Notifier {
             return;
         }
         let grouping = grouping(subscription, self.config.initial_notify, self.config.udp_notify_limit_bytes);
+        if !subscription.outbox.is_due(now.at) {
+            return;
+        }
+        let Some(branch) = self.client.next_branch(rand::random()) else { return self.wait_for_room(id, now) };
         let Some(parcel) = subscription.outbox.take(grouping, now.at) else { return };
         let (cseq, reserves) = subscription.next_cseq();
-        let branch = self.client.branch();
         let flow = subscription.flow;
         let listener = self.config.listeners.get(usize::from(flow.listener));
-        let packet = write::notify(subscription, &parcel, cseq, &branch, listener, now.at, &mut self.scratch);
-        let to = destination(subscription, &branch, &self.connections);
+        let packet = write::notify(subscription, &parcel, cseq, branch.as_str(), listener, now.at, &mut self.scratch);
+        let to = destination(subscription, &self.connections);
         let is_reliable = flow.transport.is_reliable();
-        subscription.in_flight = Some(InFlight { parcel, sent_at: now.at });
+        subscription.in_flight = Some(InFlight { parcel, branch: branch.as_str().into(), sent_at: now.at });
+        self.in_flight += 1;
         self.metrics.notify_started();
-        self.client.start(&branch, packet.clone(), is_reliable, id, now.at);
+        self.client.start(branch, "NOTIFY", packet.clone(), is_reliable, id, now.at);
         self.output.push_back(Output::Send { to, packet });
         if reserves {
             self.reserve(id, now);
@@ -96,11 +102,11 @@ impl Notifier {
         self.client.handle_timeout(now.at);
         while let Some(output) = self.client.poll_output() {
             match output {
-                ClientOutput::Retransmit { user, branch, packet } => {
-                    let Some(subscription) = self.subscriptions.get(&user) else { continue };
+                ClientOutput::Retransmit(id, packet) => {
+                    let Some(subscription) = self.subscriptions.get(id) else { continue };
                     self.metrics.retransmitted(Direction::Out);
-                    let to = destination(subscription, &branch, &self.connections);
-                    self.output.push_back(Output::Send { to, packet });
+                    let to = destination(subscription, &self.connections);
+                    self.output.push_back(Output::Send { to, packet: packet.clone() });
                 }
                 ClientOutput::TimedOut(id) => self.on_notify_timeout(id, now),
             }
@@ -121,10 +127,16 @@ impl Notifier {
         self.end(id, EndReason::Unreachable, &in_flight.parcel.cause(), now);
     }
 
-    pub(super) fn on_undeliverable(&mut self, branch: &str, now: Now) {
-        if let Some(id) = self.client.cancel(branch) {
+    pub(super) fn on_undeliverable(&mut self, id: SubscriptionId, now: Now) {
+        let branch = self.subscriptions.get(&id).and_then(|subscription| subscription.in_flight.as_ref()).map(|in_flight| in_flight.branch.clone());
+        if branch.is_some_and(|branch| self.client.cancel(&branch).is_some()) {
             self.park(id, now);
         }
+    }
+
+    /// No room for another NOTIFY: this one is looked at again shortly.
+    fn wait_for_room(&mut self, id: SubscriptionId, now: Now) {
+        self.timers.schedule(now.at + ROOM_AFTER, Timer::Subscription(id));
     }
 
     /// The phone cannot be reached now: what it was to be told waits for its next SUBSCRIBE. A last NOTIFY is not waited for.
@@ -145,6 +157,7 @@ impl Notifier {
     fn landed(&mut self, id: SubscriptionId) -> Option<(InFlight, crate::sip::transport::Transport)> {
         let subscription = self.subscriptions.get_mut(&id)?;
         let in_flight = subscription.in_flight.take()?;
+        self.in_flight = self.in_flight.saturating_sub(1);
         self.metrics.notify_landed();
         Some((in_flight, subscription.flow.transport))
     }
@@ -260,8 +273,11 @@ impl Notifier {
         let Some(mut subscription) = self.subscriptions.remove(&id) else { return };
         let presentity = subscription.presentity.clone();
         self.unwatch(id, &presentity);
-        if subscription.in_flight.take().is_some() {
+        if let Some(in_flight) = subscription.in_flight.take() {
+            self.in_flight = self.in_flight.saturating_sub(1);
             self.metrics.notify_landed();
+            let _user = self.client.cancel(&in_flight.branch);
+            self.settle_jobs(in_flight.parcel.jobs(), false);
         }
         let jobs: Vec<_> = subscription.outbox.drain().collect();
         self.settle_jobs(jobs, false);
@@ -320,7 +336,7 @@ fn grouping(subscription: &Subscription, mode: InitialNotify, udp_limit_bytes: u
 
 /// Where a NOTIFY goes: the first Route; else the flow when the SUBSCRIBE came straight from the phone; else the Contact.
 /// A connection that is gone: the Contact, which may be reachable anew.
-fn destination(subscription: &Subscription, branch: &str, connections: &ahash::AHashSet<crate::sip::transport::ConnectionId>) -> Destination {
+fn destination(subscription: &Subscription, connections: &ahash::AHashSet<crate::sip::transport::ConnectionId>) -> Destination {
     let flow = subscription.flow;
     let is_open = flow.connection.is_none_or(|connection| connections.contains(&connection));
     let is_flow_usable = is_open && (flow.connection.is_some() || !flow.transport.is_reliable());
@@ -333,5 +349,5 @@ fn destination(subscription: &Subscription, branch: &str, connections: &ahash::A
     };
     let Some(target) = uri::parse(hop).ok().and_then(|hop| uri::target(&hop)) else { return Destination::Flow(flow) };
     let transport = target.transport.unwrap_or(flow.transport);
-    Destination::Host { host: target.host, port: target.port.unwrap_or(transport.default_port()), transport, branch: branch.into() }
+    Destination::Host { host: target.host, port: target.port.unwrap_or(transport.default_port()), transport, subscription: subscription.id }
 }

@@ -48,7 +48,7 @@ impl Notifier {
 
     fn on_request(&mut self, request: Request, flow: Flow, now: Now) {
         let key = self.server.key(&request);
-        match self.server.begin(key, &request, now.at) {
+        match self.server.begin(key, now.at) {
             Begin::New => {}
             Begin::Retransmission(answer) => {
                 let answer = answer.cloned();
@@ -97,7 +97,7 @@ impl Notifier {
 
     /// Whether we put this Via on a request: it has come back to us.
     fn is_own_via(&self, via: &Via) -> bool {
-        via.branch().is_some_and(|branch| self.client.is_own_branch(branch))
+        via.branch().is_some_and(|branch| self.client.has(branch))
     }
 
     fn answer_options(&mut self, request: &Request, key: TransactionKey, flow: Flow, now: Now) {
@@ -106,7 +106,6 @@ impl Notifier {
         writer.header("Allow", ALLOW);
         writer.header("Accept", subscribe::ACCEPT);
         writer.header("Allow-Events", EVENT_PACKAGE);
-        writer.header("Supported", "");
         self.finish(request, key, flow, 200, writer.finish(), now.at, now);
     }
 
