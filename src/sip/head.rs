@@ -96,7 +96,7 @@ mod tests {
     fn joins_folded_lines_and_reads_latin_1() {
         for (name, bytes, want) in [
             ("folded by a tab", &b"a: x\r\n\ty\r\nb: z\r\n"[..], "a: x   y\r\nb: z\r\n"),
-            ("folded twice, bare LF", b"a: x\n \n y\n", "a: x     y\n"),
+            ("folded twice, bare LF", b"a: x\n \n y\n", "a: x    y\n"),
             ("a carriage return alone", b"a: x\ry\r\n", "a: x y\r\n"),
             ("NUL", b"a: x\0y\r\n", "a: x y\r\n"),
             ("UTF-8", b"a: \xc3\xa9\r\n", "a: \u{e9}\r\n"),

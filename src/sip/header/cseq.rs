@@ -61,7 +61,8 @@ mod tests {
         #[test]
         fn what_is_written_is_read_the_same(number in 0_u32..1 << 31, method in "[A-Za-z0-9.!%*_+`'~-]{1,12}") {
             let value = CSeq { number, method: &method };
-            prop_assert_eq!(CSeq::parse(&value.to_string()), Some(value));
+            let text = value.to_string();
+            prop_assert_eq!(CSeq::parse(&text), Some(value));
         }
     }
 }

@@ -72,7 +72,8 @@ mod tests {
         #[test]
         fn what_is_written_is_read_the_same(package in "[a-z.-]{1,20}", id in prop::option::of("[A-Za-z0-9._-]{1,8}")) {
             let value = Event { package: &package, id: id.as_deref() };
-            prop_assert_eq!(Event::parse(&value.to_string()), Some(value));
+            let text = value.to_string();
+            prop_assert_eq!(Event::parse(&text), Some(value));
         }
     }
 }

@@ -126,7 +126,8 @@ mod tests {
             retry_after_seconds: Option<u32>,
         ) {
             let value = SubscriptionState { state, expires_seconds, reason: reason.as_deref(), retry_after_seconds };
-            prop_assert_eq!(SubscriptionState::parse(&value.to_string()), Some(value));
+            let text = value.to_string();
+            prop_assert_eq!(SubscriptionState::parse(&text), Some(value));
         }
     }
 }
