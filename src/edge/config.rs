@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
-use crate::sip::transport::Transport;
+use crate::sip::flow::Transport;
 
 /// One listener of this edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Listener {
 pub struct EdgeConfig {
     /// Its stable name.
     pub edge_id: Box<str>,
-    /// Its listeners; a [`crate::sip::transport::Flow`] names one by its place here.
+    /// Its listeners; a [`crate::sip::flow::Flow`] names one by its place here.
     pub listeners: Vec<Listener>,
     /// Served domains, lower case; empty: any.
     pub domains: Vec<Box<str>>,

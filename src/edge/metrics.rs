@@ -7,8 +7,8 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::bus::message::ErrorBody;
 use crate::edge::response;
+use crate::sip::flow::Transport;
 use crate::sip::method::Method;
-use crate::sip::transport::Transport;
 
 /// Which way a retransmission went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,10 +125,14 @@ pub struct EdgeMetrics {
 impl EdgeMetrics {
     /// Registers every series of these transports, at 0.
     pub fn new(transports: &[Transport]) -> Self {
-        let by_code = METHODS.into_iter().flat_map(|method| transports.iter().flat_map(move |transport| CODES.map(|code| (method, *transport, code))));
+        let by_code = METHODS
+            .into_iter()
+            .flat_map(|method| transports.iter().flat_map(move |transport| CODES.map(|code| (method, *transport, code))));
         let by_outcome = transports.iter().flat_map(|transport| response::OUTCOMES.map(|outcome| (*transport, outcome)));
         Self {
-            requests: by_code.map(|(method, transport, code)| ((method, transport, code), request_counter(method, transport, code))).collect(),
+            requests: by_code
+                .map(|(method, transport, code)| ((method, transport, code), request_counter(method, transport, code)))
+                .collect(),
             request_seconds: METHODS.map(|method| (method, histogram!("dfks_edge_request_duration_seconds", "method" => method))).into(),
             active: zero(gauge!("dfks_edge_subscriptions", "state" => "active")),
             grace: zero(gauge!("dfks_edge_subscriptions", "state" => "grace")),
@@ -149,7 +153,9 @@ impl EdgeMetrics {
                     ((transport, outcome), counter)
                 })
                 .collect(),
-            notify_seconds: response::OUTCOMES.map(|outcome| (outcome, histogram!("dfks_notify_duration_seconds", "outcome" => outcome))).into(),
+            notify_seconds: response::OUTCOMES
+                .map(|outcome| (outcome, histogram!("dfks_notify_duration_seconds", "outcome" => outcome)))
+                .into(),
             delivery_seconds: histogram!("dfks_notify_delivery_seconds"),
             in_flight: zero(gauge!("dfks_notify_in_flight")),
         }

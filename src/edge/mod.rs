@@ -7,12 +7,12 @@
 //! ```
 
 pub mod config;
-mod exchange;
+pub mod exchange;
 pub mod metrics;
 pub mod notifier;
-mod outbox;
-mod record;
-mod response;
-mod subscribe;
-mod subscription;
-mod write;
+pub mod outbox;
+pub mod record;
+pub mod response;
+pub mod subscribe;
+pub mod subscription;
+pub mod write;

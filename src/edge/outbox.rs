@@ -249,7 +249,13 @@ mod tests {
     fn change(feature: &str, version: u64) -> Arc<Change> {
         let mut state = FeatureState::new(feature);
         state.version = version;
-        Arc::new(Change { state, document: Bytes::from(vec![b'x'; 400]), cause: Cause("c".into()), since: crate::runtime::clock::now(), job: Some(JobKey(version)) })
+        Arc::new(Change {
+            state,
+            document: Bytes::from(vec![b'x'; 400]),
+            cause: Cause("c".into()),
+            since: crate::runtime::clock::now(),
+            job: Some(JobKey(version)),
+        })
     }
 
     fn says(parcel: &Parcel) -> Vec<(&str, u64)> {
@@ -276,7 +282,12 @@ mod tests {
     #[test]
     fn several_features_share_a_notify_only_where_the_grouping_allows() {
         let now = crate::runtime::clock::now();
-        for (grouping, want) in [(Grouping::Whole, vec![2]), (Grouping::OneByOne, vec![1, 1]), (Grouping::UpTo(2000), vec![2]), (Grouping::UpTo(600), vec![1, 1])] {
+        for (grouping, want) in [
+            (Grouping::Whole, vec![2]),
+            (Grouping::OneByOne, vec![1, 1]),
+            (Grouping::UpTo(2000), vec![2]),
+            (Grouping::UpTo(600), vec![1, 1]),
+        ] {
             let mut outbox = Outbox::default();
             outbox.queue(change("DoNotDisturb", 1));
             outbox.queue(change("CallForwardingBusy", 1));

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
 use crate::feature::Presentity;
 use crate::runtime::clock;
-use crate::sip::transport::{Flow, Transport};
+use crate::sip::flow::{Flow, Transport};
 
 /// Value of a key in `dfks-subscriptions`.
 ///

@@ -10,8 +10,8 @@ use crate::feature::csta::{self, CstaError, FeatureChange};
 use crate::feature::media::{CONTENT_TYPE, EVENT_PACKAGE};
 use crate::feature::table::FeatureTable;
 use crate::feature::{Presentity, PresentityError};
+use crate::sip::flow::Flow;
 use crate::sip::request::Request;
-use crate::sip::transport::Flow;
 use crate::sip::uri;
 
 /// What an admitted SUBSCRIBE asks for.
@@ -160,8 +160,10 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
     let granted_seconds = granted(request, config)?;
     let accept = request.accept();
     let (main, sub) = split_type(CONTENT_TYPE);
-    let accepts_multipart = accept.allows("multipart", "mixed");
-    if !accept.allows(main, sub) && !accepts_multipart {
+    // Some phones send none: that excludes nothing.
+    let accepts = |main, sub| !accept.is_sent() || accept.allows(main, sub);
+    let accepts_multipart = accepts("multipart", "mixed");
+    if !accepts(main, sub) && !accepts_multipart {
         return Err(Refusal::new(406).with("Accept", ACCEPT).because("Accept excludes every type that we send"));
     }
     let contact = contact(request, is_in_dialog)?;
@@ -196,7 +198,9 @@ fn granted(request: &Request, config: &EdgeConfig) -> Result<u32, Refusal> {
     match request.expires().map_err(|_| Refusal::new(400).because("Expires is no number of seconds"))? {
         None => Ok(bounds.default_expires_seconds),
         Some(0) => Ok(0),
-        Some(asked) if asked < bounds.min_expires_seconds => Err(Refusal::new(423).with("Min-Expires", bounds.min_expires_seconds.to_string())),
+        Some(asked) if asked < bounds.min_expires_seconds => {
+            Err(Refusal::new(423).with("Min-Expires", bounds.min_expires_seconds.to_string()))
+        }
         Some(asked) => Ok(asked.min(bounds.max_expires_seconds)),
     }
 }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::edge::outbox::{Outbox, Parcel};
 use crate::edge::subscribe::Subscribe;
 use crate::feature::{FeatureState, Presentity};
-use crate::sip::transport::Flow;
+use crate::sip::flow::Flow;
 
 /// Names a subscription: our tag in its dialog, and its key in the bucket.
 ///

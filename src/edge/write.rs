@@ -9,13 +9,21 @@ use crate::edge::outbox::Parcel;
 use crate::edge::subscription::{Phase, Subscription};
 use crate::feature::media::{CONTENT_TYPE, EVENT_PACKAGE};
 use crate::feature::multipart;
+use crate::sip::flow::Transport;
 use crate::sip::header::{Event, SubscriptionState};
 use crate::sip::notify::Notify;
 use crate::sip::request_writer::{Party, RequestHead};
-use crate::sip::transport::Transport;
 
 /// Writes a NOTIFY. `scratch` is reused from one to the next.
-pub fn notify(subscription: &Subscription, parcel: &Parcel, cseq: u32, branch: &str, listener: Option<&Listener>, now: Instant, scratch: &mut Vec<u8>) -> Bytes {
+pub fn notify(
+    subscription: &Subscription,
+    parcel: &Parcel,
+    cseq: u32,
+    branch: &str,
+    listener: Option<&Listener>,
+    now: Instant,
+    scratch: &mut Vec<u8>,
+) -> Bytes {
     let dialog = &subscription.dialog;
     let (transport, sent_by) = listener.map_or((Transport::Udp, "invalid"), |listener| (listener.transport, &*listener.advertised));
     let contact = contact(transport, sent_by);

@@ -14,6 +14,11 @@ mod request;
 mod restore;
 mod work;
 
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -34,11 +39,11 @@ use crate::edge::write;
 use crate::feature::table::FeatureTable;
 use crate::feature::{FeatureState, Presentity};
 use crate::runtime::wheel::Wheel;
+use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::transaction::{ClientTransactions, ServerTransactions, Timers};
-use crate::sip::transport::{ConnectionId, Flow, Transport};
 use crate::sip::uri::TargetHost;
 
-pub use reply::{BusReply, Unavailable};
+pub use reply::{BusReply, ReplyMessage, Unavailable};
 
 /// The time of one step: monotonic, and of day.
 #[derive(Debug, Clone, Copy)]

@@ -128,7 +128,8 @@ impl Notifier {
     }
 
     pub(super) fn on_undeliverable(&mut self, id: SubscriptionId, now: Now) {
-        let branch = self.subscriptions.get(&id).and_then(|subscription| subscription.in_flight.as_ref()).map(|in_flight| in_flight.branch.clone());
+        let branch =
+            self.subscriptions.get(&id).and_then(|subscription| subscription.in_flight.as_ref()).map(|in_flight| in_flight.branch.clone());
         if branch.is_some_and(|branch| self.client.cancel(&branch).is_some()) {
             self.park(id, now);
         }
@@ -154,7 +155,7 @@ impl Notifier {
     }
 
     /// Takes the NOTIFY in flight of a subscription whose transaction is over.
-    fn landed(&mut self, id: SubscriptionId) -> Option<(InFlight, crate::sip::transport::Transport)> {
+    fn landed(&mut self, id: SubscriptionId) -> Option<(InFlight, crate::sip::flow::Transport)> {
         let subscription = self.subscriptions.get_mut(&id)?;
         let in_flight = subscription.in_flight.take()?;
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -197,7 +198,10 @@ impl Notifier {
         if subscription.phase == Phase::Live && now.at >= subscription.expires_at + grace && subscription.lane.storing.is_none() {
             return self.expire(id, now);
         }
-        if subscription.phase == Phase::Live && now.at >= subscription.expires_at && !std::mem::replace(&mut subscription.counted_in_grace, true) {
+        if subscription.phase == Phase::Live
+            && now.at >= subscription.expires_at
+            && !std::mem::replace(&mut subscription.counted_in_grace, true)
+        {
             self.metrics.grace_entered();
         }
         let retry = subscription.lane.retry.filter(|retry| retry.at <= now.at);
@@ -224,7 +228,11 @@ impl Notifier {
         let grace = self.config.grace();
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let expiry = if now.at < subscription.expires_at { subscription.expires_at } else { subscription.expires_at + grace };
-        let deadlines = [(subscription.phase == Phase::Live).then_some(expiry), subscription.outbox.retry_at(), subscription.lane.retry.map(|retry| retry.at)];
+        let deadlines = [
+            (subscription.phase == Phase::Live).then_some(expiry),
+            subscription.outbox.retry_at(),
+            subscription.lane.retry.map(|retry| retry.at),
+        ];
         let Some(at) = deadlines.into_iter().flatten().filter(|at| *at > now.at).min() else { return };
         if subscription.timer_at.is_none_or(|scheduled| at < scheduled) {
             subscription.timer_at = Some(at);
@@ -283,7 +291,14 @@ impl Notifier {
         self.settle_jobs(jobs, false);
     }
 
-    pub(super) fn emit_subscription(&mut self, id: SubscriptionId, what: SubscriptionChange, reason: Option<EndReason>, cause: &Cause, now: Now) {
+    pub(super) fn emit_subscription(
+        &mut self,
+        id: SubscriptionId,
+        what: SubscriptionChange,
+        reason: Option<EndReason>,
+        cause: &Cause,
+        now: Now,
+    ) {
         let Some(subscription) = self.subscriptions.get(&id) else { return };
         let event = SubscriptionEvent {
             kind: Kind::default(),
@@ -336,7 +351,7 @@ fn grouping(subscription: &Subscription, mode: InitialNotify, udp_limit_bytes: u
 
 /// Where a NOTIFY goes: the first Route; else the flow when the SUBSCRIBE came straight from the phone; else the Contact.
 /// A connection that is gone: the Contact, which may be reachable anew.
-fn destination(subscription: &Subscription, connections: &ahash::AHashSet<crate::sip::transport::ConnectionId>) -> Destination {
+fn destination(subscription: &Subscription, connections: &ahash::AHashSet<crate::sip::flow::ConnectionId>) -> Destination {
     let flow = subscription.flow;
     let is_open = flow.connection.is_none_or(|connection| connections.contains(&connection));
     let is_flow_usable = is_open && (flow.connection.is_some() || !flow.transport.is_reliable());

@@ -136,8 +136,14 @@ mod tests {
     fn tells_an_acknowledgement_from_a_conflict_and_from_a_failure() {
         for (payload, want) in [
             (r#"{"stream":"KV_dfks-subscriptions","seq":7}"#, StoreOutcome::Stored(7)),
-            (r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"},"stream":"s","seq":0}"#, StoreOutcome::Conflict),
-            (r#"{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}"#, StoreOutcome::Unavailable(Unavailable::NotSent)),
+            (
+                r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"},"stream":"s","seq":0}"#,
+                StoreOutcome::Conflict,
+            ),
+            (
+                r#"{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}"#,
+                StoreOutcome::Unavailable(Unavailable::NotSent),
+            ),
             ("garbage", StoreOutcome::Unavailable(Unavailable::NotSent)),
         ] {
             assert_eq!(store_outcome(message(payload)), want, "{payload}");

@@ -7,19 +7,19 @@ use bytes::Bytes;
 use super::{BusRequest, Destination, Notifier, Now, Output, Wait};
 use crate::bus::trace::Cause;
 use crate::edge::exchange::{Exchange, Task, Work};
+use crate::edge::metrics::method_label;
 use crate::edge::metrics::{Direction, DropReason};
 use crate::edge::outbox::Ending;
 use crate::edge::subscribe::{self, ALLOW, Confirm, Refusal, Subscribe};
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
 use crate::feature::media::EVENT_PACKAGE;
-use crate::edge::metrics::method_label;
+use crate::sip::flow::Flow;
 use crate::sip::header::Via;
 use crate::sip::message::{self, Message, Start};
 use crate::sip::name::Name;
 use crate::sip::request::Request;
 use crate::sip::response::{self, ResponseWriter};
 use crate::sip::transaction::{Begin, TransactionKey};
-use crate::sip::transport::Flow;
 
 impl Notifier {
     pub(super) fn on_packet(&mut self, flow: Flow, bytes: &[u8], now: Now) {
@@ -110,8 +110,9 @@ impl Notifier {
     }
 
     fn on_initial(&mut self, request: Request, key: TransactionKey, flow: Flow, now: Now) {
-        let admitted = subscribe::presentity(&request, &self.config)
-            .and_then(|presentity| subscribe::admit(&request, flow, false, &self.config, &self.table).map(|subscribe| (presentity, subscribe)));
+        let admitted = subscribe::presentity(&request, &self.config).and_then(|presentity| {
+            subscribe::admit(&request, flow, false, &self.config, &self.table).map(|subscribe| (presentity, subscribe))
+        });
         let (presentity, subscribe) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => return self.refuse(&request, key, flow, &refusal, now.at, now),
@@ -154,6 +155,7 @@ impl Notifier {
         let Some(id) = request.to().tag().and_then(|tag| tag.parse::<SubscriptionId>().ok()) else {
             return self.refuse(&request, key, flow, &Refusal::no_subscription(), now.at, now);
         };
+        let refuses_new = self.refuses_new();
         match self.subscriptions.get_mut(&id) {
             Some(subscription) => {
                 if !is_dialog_of(&request, &subscription.dialog) || subscription.phase != Phase::Live {
@@ -164,7 +166,7 @@ impl Notifier {
                 }
                 subscription.dialog.remote_cseq = request.cseq();
             }
-            None if self.refuses_new() => return self.refuse(&request, key, flow, &Refusal::unavailable(), now.at, now),
+            None if refuses_new => return self.refuse(&request, key, flow, &Refusal::unavailable(), now.at, now),
             None => {}
         }
         match subscribe::admit(&request, flow, true, &self.config, &self.table) {
@@ -176,7 +178,7 @@ impl Notifier {
         }
     }
 
-    fn take_in_dialog(&mut self, id: SubscriptionId, exchange: Exchange, now: Now) {
+    pub(super) fn take_in_dialog(&mut self, id: SubscriptionId, exchange: Exchange, now: Now) {
         let refuses_new = self.refuses_new();
         let Some(subscription) = self.subscriptions.get_mut(&id) else {
             let cause = exchange.cause.clone();
@@ -210,7 +212,16 @@ impl Notifier {
 
     /// Sends a final response and keeps it for retransmissions.
     #[expect(clippy::too_many_arguments, reason = "a response is made of just these")]
-    pub(super) fn finish(&mut self, request: &Request, key: TransactionKey, flow: Flow, status: u16, packet: Bytes, arrived_at: Instant, now: Now) {
+    pub(super) fn finish(
+        &mut self,
+        request: &Request,
+        key: TransactionKey,
+        flow: Flow,
+        status: u16,
+        packet: Bytes,
+        arrived_at: Instant,
+        now: Now,
+    ) {
         self.count(request, flow, status, arrived_at, now);
         self.server.complete(key, packet.clone(), flow.transport.is_reliable(), now.at);
         let to = reply_destination(request, flow);
@@ -298,6 +309,7 @@ fn dialog_of(request: &Request, subscribe: &Subscribe) -> Dialog {
 
 /// `399 agent "text"`. Source: RFC 3261 §20.43.
 fn warning_value(agent: &str, text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).flat_map(|c| (matches!(c, '"' | '\\')).then_some('\\').into_iter().chain([c])).collect();
+    let text: String =
+        text.chars().filter(|c| !c.is_control()).flat_map(|c| (matches!(c, '"' | '\\')).then_some('\\').into_iter().chain([c])).collect();
     format!("399 {agent} \"{text}\"")
 }

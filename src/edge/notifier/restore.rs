@@ -8,7 +8,7 @@ use crate::edge::exchange::Exchange;
 use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
 use crate::edge::subscription::{Phase, SubscriptionId};
-use crate::sip::transport::Transport;
+use crate::sip::flow::Transport;
 
 impl Notifier {
     /// Takes up a subscription that this edge held before it was restarted. `true` when it was one.
@@ -52,7 +52,13 @@ impl Notifier {
     }
 
     /// The record of a dialog that is not held here, or whose key had another revision than expected.
-    pub(super) fn on_looked_up(&mut self, id: SubscriptionId, exchange: Box<Exchange>, record: Result<Option<(Record, u64)>, Unavailable>, now: Now) {
+    pub(super) fn on_looked_up(
+        &mut self,
+        id: SubscriptionId,
+        exchange: Box<Exchange>,
+        record: Result<Option<(Record, u64)>, Unavailable>,
+        now: Now,
+    ) {
         let refusal = match record {
             Ok(Some((record, revision))) => return self.on_found(id, exchange, record, revision, now),
             // A refresh of a subscription that we hold, but whose record is gone: it is stored anew.
@@ -69,7 +75,8 @@ impl Notifier {
     }
 
     fn on_found(&mut self, id: SubscriptionId, exchange: Box<Exchange>, record: Record, revision: u64, now: Now) {
-        let is_same_dialog = exchange.request.call_id() == &*record.call_id && exchange.request.from().tag().unwrap_or_default() == &*record.remote_tag;
+        let is_same_dialog =
+            exchange.request.call_id() == &*record.call_id && exchange.request.from().tag().unwrap_or_default() == &*record.remote_tag;
         let is_held = self.subscriptions.contains_key(&id);
         let refusal = match (is_same_dialog, is_held) {
             (false, _) => Refusal::no_subscription(),

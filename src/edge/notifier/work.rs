@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{BusRequest, Event, FanOut, Notifier, Now, Output, Wait};
-use crate::bus::message::{ErrorBody, FeatureEvent, FeatureOutcome, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
+use crate::bus::message::{
+    ErrorBody, FeatureEvent, FeatureOutcome, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse,
+};
 use crate::bus::trace::{Cause, new_id};
 use crate::edge::exchange::{Retry, Task, Work};
 use crate::edge::outbox::{Change, Ending, JobKey, Owed};
@@ -172,7 +174,13 @@ impl Notifier {
     }
 
     /// Queues states for every watcher of a presentity here that does not know them; gives the number of watchers.
-    pub(super) fn tell_watchers(&mut self, presentity: &Presentity, changes: &[Arc<Change>], skip: Option<SubscriptionId>, now: Now) -> u64 {
+    pub(super) fn tell_watchers(
+        &mut self,
+        presentity: &Presentity,
+        changes: &[Arc<Change>],
+        skip: Option<SubscriptionId>,
+        now: Now,
+    ) -> u64 {
         let ids = self.watchers.get(presentity).cloned().unwrap_or_default();
         for id in ids.iter().filter(|id| Some(**id) != skip) {
             for change in changes {
@@ -208,7 +216,14 @@ impl Notifier {
     }
 
     /// A state with its document; `None` for a feature that this edge does not have in its table.
-    pub(super) fn change(&mut self, presentity: &Presentity, state: FeatureState, cause: &Cause, since: Instant, job: Option<JobKey>) -> Option<Arc<Change>> {
+    pub(super) fn change(
+        &mut self,
+        presentity: &Presentity,
+        state: FeatureState,
+        cause: &Cause,
+        since: Instant,
+        job: Option<JobKey>,
+    ) -> Option<Arc<Change>> {
         let mut document = Vec::with_capacity(512);
         if csta_write::write_event(&self.table, presentity.user(), &state, &mut document).is_err() {
             self.metrics.unknown_feature();
@@ -218,7 +233,8 @@ impl Notifier {
     }
 
     fn feature_events(&self, presentity: &Presentity, response: &RouteSetResponse, work: &Work, now: Now) -> Vec<FeatureEvent> {
-        let applied = |old: &FeatureState, new: &FeatureState| feature_event(presentity, old, new, FeatureOutcome::Applied, None, &work.cause, now);
+        let applied =
+            |old: &FeatureState, new: &FeatureState| feature_event(presentity, old, new, FeatureOutcome::Applied, None, &work.cause, now);
         let also = response.also.iter().zip(&response.also_previous).map(|(new, old)| applied(old, new));
         std::iter::once(applied(&response.previous, &response.state)).chain(also).collect()
     }
@@ -263,7 +279,15 @@ pub(super) fn feature_index(table: &crate::feature::table::FeatureTable, feature
     table.names().position(|name| name == feature).and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
 }
 
-fn feature_event(presentity: &Presentity, old: &FeatureState, new: &FeatureState, outcome: FeatureOutcome, reason: Option<String>, cause: &Cause, now: Now) -> FeatureEvent {
+fn feature_event(
+    presentity: &Presentity,
+    old: &FeatureState,
+    new: &FeatureState,
+    outcome: FeatureOutcome,
+    reason: Option<String>,
+    cause: &Cause,
+    now: Now,
+) -> FeatureEvent {
     FeatureEvent {
         kind: Kind::default(),
         id: new_id(),
