@@ -7,6 +7,7 @@ mod link;
 pub mod message;
 mod metrics;
 mod replies;
+pub mod schema;
 pub mod subject;
 pub mod trace;
 
