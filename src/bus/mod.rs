@@ -1,6 +1,7 @@
 //! The bus: subjects, messages and headers (pure), and the NATS client, streams and buckets they travel over.
 
 mod answer;
+mod api;
 pub mod client;
 pub mod error;
 mod link;
@@ -8,8 +9,11 @@ pub mod message;
 mod metrics;
 mod replies;
 pub mod schema;
+pub mod setup;
 pub mod subject;
 pub mod trace;
+pub mod watchers;
 
 pub use client::{Bus, headers};
 pub use error::{BusError, PublishError, RequestError};
+pub use watchers::{Change, EdgeWatchers, IndexEvent, IndexHook, WatcherIndex};

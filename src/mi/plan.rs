@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::bus::EdgeWatchers;
 use crate::bus::message::{ErrorBody, FeatureEvent, FeatureOutcome, Kind, NotifyJob, Origin, RouteSetResponse, SetResponse};
 use crate::bus::trace::Cause;
 use crate::feature::FeatureState;
@@ -10,15 +11,6 @@ use crate::runtime::clock;
 
 /// How long a NOTIFY job may wait for its edge.
 pub const JOB_LIFETIME: Duration = Duration::from_hours(1);
-
-/// The live subscriptions of one presentity that one edge holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EdgeWatchers {
-    /// The edge.
-    pub edge_id: Arc<str>,
-    /// How many it holds; at least 1.
-    pub count: u64,
-}
 
 /// A NOTIFY job and the edge that it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
