@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::bus::RequestError;
 use crate::bus::message::{ErrorBody, ResponderState};
 use crate::feature::{FeatureError, FeatureSpec, FeatureTable};
 use crate::worker::call::reason_text;
@@ -54,18 +55,19 @@ pub(crate) enum AnswerError {
     /// It answered with an error other than 403.
     #[error("answered with error {}: {}", .0.code, .0.description)]
     Error(ErrorBody),
+    /// The bus has no answer.
+    #[error("{0}")]
+    Bus(RequestError),
 }
 
-/// Reads a reply: a state, or an error body in its place.
+/// Reads a reply that is no error.
+///
+/// It must be an object: a list would pass as a state in which everything is left out.
 ///
 /// # Errors
 ///
 /// [`AnswerError`]: the responder failed.
-pub(crate) fn read(table: &FeatureTable, spec: &FeatureSpec, route: Route, mut reply: Map<String, Value>) -> Result<Answer, AnswerError> {
-    // `{"error":…}` would pass as a state in which everything is left out.
-    if let Some(error) = reply.remove("error") {
-        return refused(serde_json::from_value(error)?);
-    }
+pub(crate) fn read(table: &FeatureTable, spec: &FeatureSpec, route: Route, reply: Map<String, Value>) -> Result<Answer, AnswerError> {
     let state: ResponderState = serde_json::from_value(Value::Object(reply))?;
     let mut change = Change::from(state);
     change.apply(spec, &spec.default_state())?;
@@ -82,11 +84,17 @@ pub(crate) fn read(table: &FeatureTable, spec: &FeatureSpec, route: Route, mut r
     Ok(Answer::Change(change))
 }
 
-/// What an error body comes to: 403 is a refusal with its reason.
+/// What the lack of a reply comes to: 403 is a refusal with its reason.
 ///
 /// # Errors
 ///
-/// [`AnswerError::Error`] for any other code.
-pub(crate) fn refused(error: ErrorBody) -> Result<Answer, AnswerError> {
-    if error.code == 403 { Ok(Answer::Denied(reason_text(&error.description))) } else { Err(AnswerError::Error(error)) }
+/// [`AnswerError`]: the responder failed.
+pub(crate) fn missing(error: RequestError) -> Result<Answer, AnswerError> {
+    match error {
+        RequestError::NoResponders => Ok(Answer::None),
+        RequestError::Timeout(_) => Ok(Answer::Timeout),
+        RequestError::Refused(error) if error.code == 403 => Ok(Answer::Denied(reason_text(&error.description))),
+        RequestError::Refused(error) => Err(AnswerError::Error(error)),
+        error => Err(AnswerError::Bus(error)),
+    }
 }

@@ -53,9 +53,6 @@ pub(crate) enum Refusal {
     /// An unknown feature, or a value that it cannot have.
     #[error("{0}")]
     Feature(#[from] FeatureError),
-    /// The features named are more than there are.
-    #[error("{0} features named, more than there are")]
-    TooManyFeatures(usize),
     /// The script's set route failed.
     #[error("{0}")]
     Script(#[from] RouteError),
@@ -73,6 +70,9 @@ pub(crate) enum Refusal {
     /// The store has no answer.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The reply cannot be written as JSON.
+    #[error("the reply cannot be written: {0}")]
+    Unwritable(#[source] serde_json::Error),
     /// Too many requests in hand.
     #[error("{0} requests are in hand already")]
     Overloaded(usize),
@@ -80,28 +80,32 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// The values of [`reason`](Self::reason), to have every metric series from the start.
-    pub(crate) const REASONS: [&'static str; 5] = ["bad_request", "script_error", "responder_failed", "store_failed", "overloaded"];
+    pub(crate) const REASONS: [&'static str; 6] =
+        ["bad_request", "script_error", "responder_failed", "store_failed", "internal", "overloaded"];
 
     /// Word for the log field `reason` and the metric label `outcome`.
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
-            Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_) | Self::TooManyFeatures(_) => "bad_request",
+            Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_) => "bad_request",
             Self::Script(_) | Self::Route(_) => "script_error",
             Self::Responder { .. } => "responder_failed",
             Self::Store(_) => "store_failed",
+            Self::Unwritable(_) => "internal",
             Self::Overloaded(_) => "overloaded",
         }
     }
 
     /// Whether it is for the operator to know, not only for whoever asked.
     pub(crate) const fn is_ours(&self) -> bool {
-        !matches!(self, Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_) | Self::TooManyFeatures(_))
+        !matches!(self, Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_))
     }
 
     const fn code(&self) -> u16 {
         match self {
-            Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_) | Self::TooManyFeatures(_) => 400,
-            Self::Script(_) | Self::Route(_) | Self::Store(StoreError::Unreadable(_) | StoreError::Unwritable(_)) => 500,
+            Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_) => 400,
+            Self::Script(_) | Self::Route(_) | Self::Unwritable(_) | Self::Store(StoreError::Unreadable(_) | StoreError::Unwritable(_)) => {
+                500
+            }
             Self::Responder { .. } | Self::Store(_) | Self::Overloaded(_) => 503,
         }
     }
@@ -111,7 +115,6 @@ impl Refusal {
         let (code, description) = (self.code(), reason_text(&self.to_string()));
         let field = match self {
             Self::Presentity(_) => Some("presentity".to_owned()),
-            Self::TooManyFeatures(_) => Some("features".to_owned()),
             Self::Feature(FeatureError::Unknown { .. }) if in_list => Some("features".to_owned()),
             Self::Feature(error) => Some(error.field()),
             Self::Script(error) => error.field,

@@ -110,7 +110,10 @@ impl WorkerMetrics {
             get: RouteMetrics::new(Route::Get),
             set: RouteMetrics::new(Route::Set),
             in_flight,
-            dropped: DropReason::ALL.into_iter().map(|reason| (reason, from_zero(counter!(DROPPED, "reason" => reason.as_str())))).collect(),
+            dropped: DropReason::ALL
+                .into_iter()
+                .map(|reason| (reason, from_zero(counter!(DROPPED, "reason" => reason.as_str()))))
+                .collect(),
             reloads_ok: from_zero(counter!(SCRIPT_RELOADS, "outcome" => "ok")),
             reloads_failed: from_zero(counter!(SCRIPT_RELOADS, "outcome" => "failed")),
             warned: Mutex::new(None),

@@ -182,8 +182,10 @@ impl Script {
         ENDS_AT.set(clock::now().checked_add(DEADLINE));
         let outcome = self.engine.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), &self.ast, function, (dfks.clone(),));
         ENDS_AT.set(None);
-        outcome.map_err(|error| route_error(function, &error))?;
-        Ok(dfks.verdict())
+        match outcome {
+            Ok(_unused) => Ok(dfks.verdict()),
+            Err(error) => Err(route_error(function, &error)),
+        }
     }
 
     fn function(&self, route: Route) -> Option<&str> {
