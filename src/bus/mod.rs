@@ -1,5 +1,14 @@
 //! The bus: subjects, messages and headers (pure), and the NATS client, streams and buckets they travel over.
 
+mod answer;
+pub mod client;
+pub mod error;
+mod link;
 pub mod message;
+mod metrics;
+mod replies;
 pub mod subject;
 pub mod trace;
+
+pub use client::{Bus, headers};
+pub use error::{BusError, PublishError, RequestError};
