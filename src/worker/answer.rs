@@ -1,0 +1,100 @@
+//! What a responder's answer comes to. Pure.
+
+use serde_json::{Map, Value};
+
+use crate::bus::RequestError;
+use crate::bus::message::{ErrorBody, ResponderState};
+use crate::feature::{FeatureError, FeatureSpec, FeatureTable};
+use crate::worker::call::reason_text;
+use crate::worker::change::Change;
+use crate::worker::script::Route;
+
+/// What came of asking a responder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It answered.
+    Change(Change),
+    /// It refused, and says why.
+    Denied(String),
+    /// It answered something that cannot be used, or an error.
+    Failed,
+    /// It did not answer in time.
+    Timeout,
+    /// Nobody listens.
+    None,
+}
+
+impl Answer {
+    /// The values of [`as_str`](Self::as_str), to have every metric series from the start.
+    pub(crate) const OUTCOMES: [&'static str; 5] = ["ok", "denied", "failed", "timeout", "none"];
+
+    /// Word for the metric label `outcome`.
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Change(_) => "ok",
+            Self::Denied(_) => "denied",
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Why a responder's answer cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnswerError {
+    /// Not the message that was expected.
+    #[error("unreadable answer: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// A status or value that the feature cannot have.
+    #[error("{0}")]
+    Feature(#[from] FeatureError),
+    /// More entries in `also` than there are features.
+    #[error("also has {0} entries, more than there are features")]
+    TooManyAlso(usize),
+    /// It answered with an error other than 403.
+    #[error("answered with error {}: {}", .0.code, .0.description)]
+    Error(ErrorBody),
+    /// The bus has no answer.
+    #[error("{0}")]
+    Bus(RequestError),
+}
+
+/// Reads a reply that is no error.
+///
+/// It must be an object: a list would pass as a state in which everything is left out.
+///
+/// # Errors
+///
+/// [`AnswerError`]: the responder failed.
+pub(crate) fn read(table: &FeatureTable, spec: &FeatureSpec, route: Route, reply: Map<String, Value>) -> Result<Answer, AnswerError> {
+    let state: ResponderState = serde_json::from_value(Value::Object(reply))?;
+    let mut change = Change::from(state);
+    change.apply(spec, &spec.default_state())?;
+    if route == Route::Get {
+        change.also.clear();
+    }
+    if change.also.len() > table.names().count() {
+        return Err(AnswerError::TooManyAlso(change.also.len()));
+    }
+    for also in &change.also {
+        let other = table.require(&also.feature)?;
+        Change::from(also).apply(other, &other.default_state())?;
+    }
+    Ok(Answer::Change(change))
+}
+
+/// What the lack of a reply comes to: 403 is a refusal with its reason.
+///
+/// # Errors
+///
+/// [`AnswerError`]: the responder failed.
+pub(crate) fn missing(error: RequestError) -> Result<Answer, AnswerError> {
+    match error {
+        RequestError::NoResponders => Ok(Answer::None),
+        RequestError::Timeout(_) => Ok(Answer::Timeout),
+        RequestError::Refused(error) if error.code == 403 => Ok(Answer::Denied(reason_text(&error.description))),
+        RequestError::Refused(error) => Err(AnswerError::Error(error)),
+        error => Err(AnswerError::Bus(error)),
+    }
+}
