@@ -20,7 +20,7 @@ const MAX_TIMEOUT_MS: u64 = 60_000;
 
 /// Checks every value and brings domains into their one spelling.
 pub(crate) fn check(config: &mut Config) -> Result<(), ConfigError> {
-    nats(&config.nats)?;
+    config.nats.check()?;
     sip(config)?;
     subscription(config)?;
     routes(config)?;
@@ -31,6 +31,13 @@ pub(crate) fn check(config: &mut Config) -> Result<(), ConfigError> {
     range("run.shutdown_grace_seconds", config.run.shutdown_grace_seconds, 0, 3600)?;
     log_level(&config.log.level)?;
     secure(config)
+}
+
+impl NatsConfig {
+    /// Checks `[nats]`, of a configuration file or of a command line.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        nats(self)
+    }
 }
 
 fn nats(nats: &NatsConfig) -> Result<(), ConfigError> {

@@ -23,6 +23,7 @@ pub use cidr::Cidr;
 pub use error::ConfigError;
 pub use listener::{Listener, Transport};
 pub use nats::{NatsConfig, NatsTlsConfig};
+pub(crate) use show::hide_user;
 pub use sip::{AuthConfig, AuthMode, InitialNotify, PresentityFrom, SipConfig, SipTlsConfig};
 
 /// The whole configuration.
