@@ -29,42 +29,48 @@ pub(crate) fn read<R: DeserializeOwned>(reply: &Message) -> Result<R, RequestErr
     serde_json::from_slice(&reply.payload).map_err(unreadable)
 }
 
-/// The sequence that a stream acknowledged.
+/// The sequence that a stream acknowledged: `{"stream":"DFKS_NOTIFY","seq":7}`.
 ///
 /// # Errors
 ///
 /// [`RequestError::Stream`] or [`RequestError::Unreadable`].
 pub(crate) fn read_store(reply: &Message) -> Result<u64, RequestError> {
-    /// `{"stream":"DFKS_NOTIFY","seq":7}` or `{"error":{"code":400,"err_code":10071,"description":"…"}}`
     #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum StoreReply {
-        Error { error: ApiError },
-        Stored { seq: u64 },
+    struct Stored {
+        seq: u64,
+    }
+    read_api(reply).map(|stored: Stored| stored.seq)
+}
+
+/// What the JetStream API answered.
+///
+/// # Errors
+///
+/// [`RequestError::Stream`] for `{"error":{"code":400,"err_code":10071,"description":"…"}}`, else [`RequestError::Unreadable`].
+pub(crate) fn read_api<R: DeserializeOwned>(reply: &Message) -> Result<R, RequestError> {
+    #[derive(Deserialize)]
+    struct ApiError {
+        #[serde(default)]
+        err_code: u64,
+        #[serde(default)]
+        description: String,
+    }
+    #[derive(Deserialize)]
+    struct MaybeError {
+        error: Option<ApiError>,
     }
     match serde_json::from_slice(&reply.payload).map_err(unreadable)? {
-        StoreReply::Stored { seq } => Ok(seq),
-        StoreReply::Error { error } => Err(error.into()),
+        MaybeError { error: Some(error) } => Err(RequestError::Stream { code: error.err_code, description: error.description.into() }),
+        MaybeError { error: None } => serde_json::from_slice(&reply.payload).map_err(unreadable),
     }
 }
 
-/// An error of the JetStream API.
-#[derive(Debug, Deserialize)]
-pub(crate) struct ApiError {
-    #[serde(default)]
-    err_code: u64,
-    #[serde(default)]
-    description: String,
-}
-
-impl From<ApiError> for RequestError {
-    fn from(error: ApiError) -> Self {
-        Self::Stream { code: error.err_code, description: error.description.into() }
-    }
-}
-
-pub(crate) fn unreadable(error: serde_json::Error) -> RequestError {
+fn unreadable(error: serde_json::Error) -> RequestError {
     RequestError::Unreadable(Arc::new(error))
+}
+
+pub(crate) fn unwritable(error: serde_json::Error) -> RequestError {
+    RequestError::Unwritable(Arc::new(error))
 }
 
 /// The error in a reply: told by the headers of ADR-32, by an `error` in the payload, or by both.

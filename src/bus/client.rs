@@ -106,14 +106,17 @@ impl Bus {
     /// Waits for a connection.
     pub async fn connected(&self) {
         let mut status = self.shared.link.watch();
-        // the event comes just before the client's own state, and may be lost among others: it only hurries the look
-        while !self.is_connected() {
+        // the event comes in step with the client's own state, but may be lost among others: it is not waited for long
+        let mut patience = 10;
+        while !self.is_connected() || (!status.borrow_and_update().is_up && patience > 0) {
+            if self.is_connected() {
+                patience -= 1;
+            }
             let _hurried = tokio::time::timeout(Duration::from_millis(10), status.changed()).await;
         }
     }
 
     /// Changes with each connection that comes and goes.
-    #[expect(dead_code, reason = "the watcher index follows")]
     pub(crate) fn link_status(&self) -> tokio::sync::watch::Receiver<LinkStatus> {
         self.shared.link.watch()
     }
@@ -191,7 +194,7 @@ impl Bus {
         cause: &Cause,
         timeout: Duration,
     ) -> Result<R, RequestError> {
-        let payload = serde_json::to_vec(message).map_err(|error| RequestError::Unwritable(Arc::new(error)));
+        let payload = serde_json::to_vec(message).map_err(answer::unwritable);
         let asked = async {
             let reply = self.exchange(pattern, subject, headers(cause), payload?.into(), timeout).await?;
             answer::read(&reply)
@@ -233,7 +236,7 @@ impl Bus {
         let mut headers = headers(cause);
         let id: HeaderValue = msg_id.parse().map_err(|_| RequestError::NotSent(PublishError::Header))?;
         headers.insert(NATS_MESSAGE_ID, id);
-        let payload = serde_json::to_vec(message).map_err(|error| RequestError::Unwritable(Arc::new(error)))?;
+        let payload = serde_json::to_vec(message).map_err(answer::unwritable)?;
         self.store(pattern, subject, headers, payload.into()).await
     }
 

@@ -143,6 +143,10 @@ pub enum RequestError {
 impl RequestError {
     /// `err_code` of a compare-and-set that another writer won.
     pub const WRONG_LAST_SEQUENCE: u64 = 10071;
+    /// `err_code` of a stream that is not there.
+    pub const STREAM_NOT_FOUND: u64 = 10059;
+    /// `err_code` of a stream that is there already, with other settings.
+    pub const STREAM_NAME_IN_USE: u64 = 10058;
 
     /// The words of [`reason`](Self::reason), to have every metric series from the start.
     pub const REASONS: [&'static str; 9] =

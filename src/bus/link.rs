@@ -16,6 +16,8 @@ use crate::runtime::Backoff;
 
 /// Messages that may wait to be written, before publishing fails.
 const CLIENT_CAPACITY: usize = 65_536;
+/// Messages that may wait in one subscription before some are lost: more than flow control lets out at a time (32 MiB).
+const SUBSCRIPTION_CAPACITY: usize = 262_144;
 /// A server that answers no PING three times in a row counts as lost.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// For TCP, TLS and the handshake.
@@ -153,6 +155,7 @@ pub(crate) async fn options(config: &NatsConfig, name: &str, inbox_prefix: &str,
         .name(name)
         .custom_inbox_prefix(inbox_prefix)
         .client_capacity(CLIENT_CAPACITY)
+        .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .ping_interval(PING_INTERVAL)
         .connection_timeout(CONNECTION_TIMEOUT)
         .request_timeout(Some(Duration::from_millis(config.timeout_ms)))
