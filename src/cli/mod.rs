@@ -4,7 +4,9 @@ mod args;
 mod client;
 mod exit;
 mod output;
+mod roles;
 mod run;
+mod schemas;
 
 use std::process::ExitCode;
 
@@ -16,6 +18,7 @@ use args::{Cli, Command, ConfigArgs};
 use exit::Failure;
 
 use crate::config::Config;
+use crate::worker::Script;
 
 /// Runs the command that the process was started with.
 #[must_use]
@@ -46,7 +49,8 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Get(args) => client::block_on(client::get(args)),
         Command::Watchers(args) => client::block_on(client::watchers(args)),
         Command::Events(args) => client::block_on(client::events(args)),
-        Command::Phone(_) | Command::Schemas(_) => Err(Failure::Usage("not linked".to_owned())),
+        Command::Phone(_) => Err(Failure::Usage("not linked".to_owned())),
+        Command::Schemas(args) => schemas::write(args.out.as_deref()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "dfks", &mut script);
@@ -70,5 +74,9 @@ fn load(args: &ConfigArgs) -> Result<Config, Failure> {
             Err(value) => return Err(Failure::Config(format!("{name} = {value:?}: expected UTF-8"))),
         }
     }
-    Ok(Config::load(args.config.as_deref(), env)?)
+    let config = Config::load(args.config.as_deref(), env)?;
+    if !config.routes.script.as_os_str().is_empty() {
+        Script::load(&config.routes).map_err(|error| Failure::Config(error.to_string()))?;
+    }
+    Ok(config)
 }

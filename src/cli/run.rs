@@ -120,10 +120,16 @@ async fn worker(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
     let stop = start.serving(Vec::new());
     worker::run(bus, table, &config.routes, stop).await.map_err(|error| match error {
-        worker::WorkerError::Script(error) => script_failure(&config, &error),
+        worker::WorkerError::Script(error) => Failure::Config(error.to_string()),
         other => Failure::Refused(format!("role worker: {other}")),
     })
 }
+
+struct Embedded;
+impl Embedded { async fn stop(self) {} }
+async fn embedded(_: &mut crate::config::NatsConfig) -> Result<Embedded, Failure> { Err(Failure::Config("x".into())) }
+async fn edge(_: Start) -> Result<(), Failure> { Err(Failure::Config("x".into())) }
+async fn mi(_: Start) -> Result<(), Failure> { Err(Failure::Config("x".into())) }
 
 /// The features by name, with those of `[features]`.
 fn table(config: &Config) -> Result<Arc<FeatureTable>, Failure> {
