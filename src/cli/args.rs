@@ -9,10 +9,10 @@ use crate::feature::Values;
 /// Keeps the feature keys of SIP phones in step with the services that own them, over NATS.
 #[derive(Debug, Parser)]
 #[command(name = "dfks", version, max_term_width = 120, after_help = AFTER)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 const AFTER: &str = "\
@@ -69,7 +69,7 @@ Examples:
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run the roles named, all three when none is
     #[command(after_help = RUN)]
     Run(RunArgs),
@@ -105,26 +105,26 @@ pub enum Command {
 
 /// Where the configuration is.
 #[derive(Debug, Args)]
-pub struct ConfigArgs {
-    /// TOML file; each key can be overridden as DFKS__SECTION__KEY
-    #[arg(long, value_name = "FILE", env = "DFKS_CONFIG")]
-    pub config: Option<PathBuf>,
+pub(crate) struct ConfigArgs {
+    /// The TOML file.
+    #[arg(long, value_name = "FILE", env = "DFKS_CONFIG", help = "TOML file; each key can be overridden as DFKS__SECTION__KEY")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Of `dfks run`.
 #[derive(Debug, Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// Where the configuration is.
     #[command(flatten)]
-    pub config: ConfigArgs,
+    pub(crate) config: ConfigArgs,
     /// Role to run; repeat for several
     #[arg(long = "role", value_name = "ROLE")]
-    pub roles: Vec<Role>,
+    pub(crate) roles: Vec<Role>,
 }
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Role {
+pub(crate) enum Role {
     /// Speaks SIP with the phones
     Edge,
     /// Runs the routes
@@ -136,7 +136,7 @@ pub enum Role {
 impl Role {
     /// The word on the command line and in the metric label `role`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Edge => "edge",
             Self::Worker => "worker",
@@ -147,47 +147,48 @@ impl Role {
 
 /// How a client command reaches NATS, and how it prints.
 #[derive(Debug, Args)]
-pub struct ClientArgs {
+pub(crate) struct ClientArgs {
     /// NATS server
     #[arg(long, value_name = "URL", env = "NATS_URL", default_value = "nats://127.0.0.1:4222", hide_env_values = true)]
-    pub nats: String,
+    pub(crate) nats: String,
     /// Credentials for it
     #[arg(long, value_name = "FILE", env = "NATS_CREDS")]
-    pub creds: Option<PathBuf>,
+    pub(crate) creds: Option<PathBuf>,
     /// First token of every subject, as nats.prefix
     #[arg(long, value_name = "PREFIX", env = "DFKS__NATS__PREFIX", default_value = "dfks")]
-    pub prefix: String,
+    pub(crate) prefix: String,
     /// Longest wait for an answer, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=600))]
-    pub timeout: u16,
+    pub(crate) timeout: u16,
     /// One JSON object a line
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Of `dfks set`.
 #[derive(Debug, Args)]
-pub struct SetArgs {
+pub(crate) struct SetArgs {
     /// Whose feature: sip:user@host or tel:number
-    pub presentity: String,
-    /// Which feature, e.g. DoNotDisturb
-    pub feature: String,
+    pub(crate) presentity: String,
+    /// Which feature.
+    #[arg(help = "Which feature, e.g. DoNotDisturb")]
+    pub(crate) feature: String,
     /// What it becomes
-    pub status: Switch,
+    pub(crate) status: Switch,
     /// A value of the feature, e.g. ringCount=4; repeat for several
     #[arg(long = "value", value_name = "FIELD=TEXT", value_parser = field)]
-    pub values: Vec<(String, String)>,
+    pub(crate) values: Vec<(String, String)>,
     /// Handed to the set route as its param
     #[arg(long, value_name = "TEXT")]
-    pub param: Option<String>,
+    pub(crate) param: Option<String>,
     /// How to reach NATS, and how to print.
     #[command(flatten)]
-    pub client: ClientArgs,
+    pub(crate) client: ClientArgs,
 }
 
 /// On or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
+pub(crate) enum Switch {
     /// Switched on
     #[value(alias = "1", alias = "true")]
     On,
@@ -198,65 +199,65 @@ pub enum Switch {
 
 /// Of `dfks get`.
 #[derive(Debug, Args)]
-pub struct GetArgs {
+pub(crate) struct GetArgs {
     /// Whose features: sip:user@host or tel:number
-    pub presentity: String,
+    pub(crate) presentity: String,
     /// Which features; none: all
-    pub features: Vec<String>,
+    pub(crate) features: Vec<String>,
     /// How to reach NATS, and how to print.
     #[command(flatten)]
-    pub client: ClientArgs,
+    pub(crate) client: ClientArgs,
 }
 
 /// Of `dfks watchers`.
 #[derive(Debug, Args)]
-pub struct WatchersArgs {
+pub(crate) struct WatchersArgs {
     /// Whose watchers; none: everyone's
-    pub presentity: Option<String>,
+    pub(crate) presentity: Option<String>,
     /// How to reach NATS, and how to print.
     #[command(flatten)]
-    pub client: ClientArgs,
+    pub(crate) client: ClientArgs,
 }
 
 /// Of `dfks events`.
 #[derive(Debug, Args)]
-pub struct EventsArgs {
+pub(crate) struct EventsArgs {
     /// How to reach NATS, and how to print.
     #[command(flatten)]
-    pub client: ClientArgs,
+    pub(crate) client: ClientArgs,
 }
 
 /// Of `dfks phone`.
 #[derive(Debug, Args)]
-pub struct PhoneArgs {
+pub(crate) struct PhoneArgs {
     /// Whose features: sip:user@host or tel:number
-    pub presentity: String,
+    pub(crate) presentity: String,
     /// The edge, or a proxy before it
     #[arg(long, value_name = "HOST:PORT")]
-    pub server: String,
+    pub(crate) server: String,
     /// How SIP travels
     #[arg(long, value_name = "TRANSPORT", default_value = "udp")]
-    pub transport: PhoneTransport,
+    pub(crate) transport: PhoneTransport,
     /// A key to press; repeat for several, pressed in order, each once the one before is confirmed
     #[arg(long = "press", value_name = "FEATURE=on|off[,FIELD=TEXT]", value_parser = press)]
-    pub presses: Vec<Press>,
+    pub(crate) presses: Vec<Press>,
     /// How long to stay, in seconds
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
-    pub stay: Option<f64>,
+    pub(crate) stay: Option<f64>,
     /// The phone's user; none: the presentity
     #[arg(long, value_name = "URI")]
-    pub watcher: Option<String>,
+    pub(crate) watcher: Option<String>,
     /// Lifetime to ask for, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "3600")]
-    pub expires: u32,
+    pub(crate) expires: u32,
     /// One JSON object a line
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// How the simulated phone speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PhoneTransport {
+pub(crate) enum PhoneTransport {
     /// UDP, with retransmissions
     Udp,
     /// TCP
@@ -265,21 +266,21 @@ pub enum PhoneTransport {
 
 /// One key press.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Press {
+pub(crate) struct Press {
     /// Which feature.
-    pub feature: String,
+    pub(crate) feature: String,
     /// What it becomes.
-    pub is_on: bool,
+    pub(crate) is_on: bool,
     /// Its values.
-    pub values: Values,
+    pub(crate) values: Values,
 }
 
 /// Of `dfks schemas`.
 #[derive(Debug, Args)]
-pub struct SchemasArgs {
+pub(crate) struct SchemasArgs {
     /// Folder to write to; none: stdout
     #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
 }
 
 fn field(text: &str) -> Result<(String, String), String> {

@@ -1,6 +1,7 @@
 //! The commands that ask over NATS: `set`, `get`, `watchers`, `events`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -40,7 +41,8 @@ pub(crate) async fn set(args: SetArgs) -> Result<(), Failure> {
         route_param: args.param,
         values: CommandValues::Fields(args.values.into_iter().collect::<Values>()),
     };
-    let asked = bus.request(Pattern::Set, bus.subjects().set(), &request, &Cause::new(), args.client.timeout());
+    let cause = Cause::new();
+    let asked = bus.request(Pattern::Set, bus.subjects().set(), &request, &cause, args.client.timeout());
     let reply: SetResponse = asked.await.map_err(|error| Failure::of_request(&error, "mi bridge"))?;
     if args.client.json {
         return print_json(&reply);
@@ -58,14 +60,15 @@ pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
     let bus = connect(&args.client).await?;
     let features = (!args.features.is_empty()).then_some(args.features);
     let request = GetRequest { kind: Kind::default(), presentity: args.presentity, features };
-    let asked = bus.request(Pattern::Get, bus.subjects().get(), &request, &Cause::new(), args.client.timeout());
+    let cause = Cause::new();
+    let asked = bus.request(Pattern::Get, bus.subjects().get(), &request, &cause, args.client.timeout());
     let reply: GetResponse = asked.await.map_err(|error| Failure::of_request(&error, "worker"))?;
     if args.client.json {
         return print_json(&reply);
     }
     let mut text = format!("{}\n", printable(&reply.presentity));
     for state in &reply.features {
-        text.push_str(&format!("  {}\n", state_line(state)));
+        let _infallible = writeln!(text, "  {}", state_line(state));
     }
     print(&text)
 }
@@ -85,9 +88,9 @@ pub(crate) async fn watchers(args: WatchersArgs) -> Result<(), Failure> {
     }
     let mut text = String::new();
     for (edge_id, watchers) in &edges {
-        text.push_str(&format!("{}: {} watchers\n", printable(edge_id), watchers.len()));
+        let _infallible = writeln!(text, "{}: {} watchers", printable(edge_id), watchers.len());
         for watcher in watchers {
-            text.push_str(&format!("  {}\n", watcher_line(watcher)));
+            let _infallible = writeln!(text, "  {}", watcher_line(watcher));
         }
     }
     print(&text)
@@ -95,7 +98,8 @@ pub(crate) async fn watchers(args: WatchersArgs) -> Result<(), Failure> {
 
 fn watcher_line(watcher: &Watcher) -> String {
     let agent = if watcher.user_agent.is_empty() { String::new() } else { format!(" ({})", watcher.user_agent) };
-    let line = format!("{} watched by {} over {}, until {}{agent}", watcher.presentity, watcher.watcher, watcher.transport, watcher.expires_at);
+    let line =
+        format!("{} watched by {} over {}, until {}{agent}", watcher.presentity, watcher.watcher, watcher.transport, watcher.expires_at);
     printable(&line)
 }
 
@@ -107,7 +111,8 @@ async fn ask_edges(bus: &Bus, presentity: Option<String>, timeout: Duration) -> 
     let client = bus.client();
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| lost(&error))?;
-    let request = serde_json::to_vec(&WatchersRequest { kind: Kind::default(), presentity }).map_err(|error| Failure::Refused(error.to_string()))?;
+    let request =
+        serde_json::to_vec(&WatchersRequest { kind: Kind::default(), presentity }).map_err(|error| Failure::Refused(error.to_string()))?;
     client.publish_with_reply(bus.subjects().watchers(), inbox, request.into()).await.map_err(|error| lost(&error))?;
     let mut edges = Edges::new();
     let mut unfinished: Vec<String> = Vec::new();
@@ -135,7 +140,8 @@ async fn ask_edges(bus: &Bus, presentity: Option<String>, timeout: Duration) -> 
 /// `dfks events`: follows the event stream from now on, until Ctrl-C.
 pub(crate) async fn events(args: EventsArgs) -> Result<(), Failure> {
     let bus = connect(&args.client).await?;
-    let mut events = bus.client().subscribe(bus.subjects().all_events()).await.map_err(|error| Failure::NobodyAnswered(error.to_string()))?;
+    let mut events =
+        bus.client().subscribe(bus.subjects().all_events()).await.map_err(|error| Failure::NobodyAnswered(error.to_string()))?;
     let stopped = tokio::signal::ctrl_c();
     tokio::pin!(stopped);
     loop {
@@ -155,16 +161,24 @@ pub(crate) async fn events(args: EventsArgs) -> Result<(), Failure> {
 /// `2026-11-23T02:48:40.123Z feature sip:alice@h DoNotDisturb off → on by phone: applied`
 fn event_line(subject: &str, event: &Value) -> String {
     let text = |key: &str| event.pointer(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let shown = |key: &str| event.pointer(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).unwrap_or_default();
+    let shown =
+        |key: &str| event.pointer(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).unwrap_or_default();
     let status = |key: &str| if shown(key) == "1" { "on" } else { "off" };
     let reason = if text("/reason").is_empty() { String::new() } else { format!(" ({})", text("/reason")) };
     let what = match text("/type").rsplit('.').next() {
         Some("subscription") => format!("subscription {} by {} {}{reason}", text("/presentity"), text("/watcher"), text("/what")),
         Some("feature") => format!(
             "feature {} {} {} → {} by {}: {}{reason}",
-            text("/presentity"), text("/feature"), status("/old/status"), status("/new/status"), text("/origin"), text("/outcome")
+            text("/presentity"),
+            text("/feature"),
+            status("/old/status"),
+            status("/new/status"),
+            text("/origin"),
+            text("/outcome")
         ),
-        Some("notify") => format!("notify {} {} {} after {} ms", text("/presentity"), text("/outcome"), shown("/status"), shown("/took_ms")),
+        Some("notify") => {
+            format!("notify {} {} {} after {} ms", text("/presentity"), text("/outcome"), shown("/status"), shown("/took_ms"))
+        }
         _ => format!("{subject} {event}"),
     };
     printable(&format!("{} {what}", text("/time")))
@@ -172,7 +186,8 @@ fn event_line(subject: &str, event: &Value) -> String {
 
 /// A connection to the NATS of `--nats`, or nobody answered.
 async fn connect(args: &ClientArgs) -> Result<Bus, Failure> {
-    let mut config = Config { nats: NatsConfig { url: args.nats.clone(), prefix: args.prefix.clone(), ..NatsConfig::default() }, ..Config::default() };
+    let mut config =
+        Config { nats: NatsConfig { url: args.nats.clone(), prefix: args.prefix.clone(), ..NatsConfig::default() }, ..Config::default() };
     if let Some(creds) = &args.creds {
         config.nats.credentials_file.clone_from(creds);
     }

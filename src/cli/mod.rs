@@ -13,7 +13,6 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-pub use args::Role;
 use args::{Cli, Command, ConfigArgs};
 use exit::Failure;
 
@@ -71,7 +70,7 @@ fn load(args: &ConfigArgs) -> Result<Config, Failure> {
         let Some(name) = name.to_str().filter(|name| name.starts_with("DFKS__")) else { continue };
         match value.into_string() {
             Ok(value) => env.push((name.to_owned(), value)),
-            Err(value) => return Err(Failure::Config(format!("{name} = {value:?}: expected UTF-8"))),
+            Err(value) => return Err(Failure::Config(format!("{name} = '{}': expected UTF-8", value.display()))),
         }
     }
     let config = Config::load(args.config.as_deref(), env)?;

@@ -126,10 +126,18 @@ async fn worker(start: Start) -> Result<(), Failure> {
 }
 
 struct Embedded;
-impl Embedded { async fn stop(self) {} }
-async fn embedded(_: &mut crate::config::NatsConfig) -> Result<Embedded, Failure> { Err(Failure::Config("x".into())) }
-async fn edge(_: Start) -> Result<(), Failure> { Err(Failure::Config("x".into())) }
-async fn mi(_: Start) -> Result<(), Failure> { Err(Failure::Config("x".into())) }
+impl Embedded {
+    async fn stop(self) {}
+}
+async fn embedded(_: &mut crate::config::NatsConfig) -> Result<Embedded, Failure> {
+    Err(Failure::Config("x".into()))
+}
+async fn edge(_: Start) -> Result<(), Failure> {
+    Err(Failure::Config("x".into()))
+}
+async fn mi(_: Start) -> Result<(), Failure> {
+    Err(Failure::Config("x".into()))
+}
 
 /// The features by name, with those of `[features]`.
 fn table(config: &Config) -> Result<Arc<FeatureTable>, Failure> {

@@ -1,5 +1,6 @@
 //! `dfks schemas`: what the code generates, for a folder or for stdout.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use super::exit::Failure;
@@ -19,7 +20,7 @@ pub(crate) fn write(out: Option<&Path>) -> Result<(), Failure> {
         let mut pretty = serde_json::to_string_pretty(&schema).map_err(|error| failed(&path, &error))?;
         pretty.push('\n');
         std::fs::write(&path, pretty).map_err(|error| failed(&path, &error))?;
-        text.push_str(&format!("{}\n", path.display()));
+        let _infallible = writeln!(text, "{}", path.display());
     }
     print(&text)
 }
