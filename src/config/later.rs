@@ -2,8 +2,9 @@
 //!
 //! An issue that brings a feature deletes its row here.
 
-use super::{Config, ConfigError, Listener, Transport};
-use crate::config::error::as_toml;
+use super::error::as_toml;
+use super::{Config, ConfigError, Listener};
+use crate::sip::Transport;
 
 struct Later {
     key: &'static str,

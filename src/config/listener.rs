@@ -5,38 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::Config;
-
-/// How SIP travels. The word is that of `sip.listen` and of the metric label `transport`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// UDP.
-    Udp,
-    /// TCP.
-    Tcp,
-    /// TLS over TCP.
-    Tls,
-    /// WebSocket, RFC 7118.
-    Ws,
-    /// WebSocket over TLS.
-    Wss,
-}
-
-impl Transport {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
-
-    /// The word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-            Self::Ws => "ws",
-            Self::Wss => "wss",
-        }
-    }
-}
+use crate::sip::Transport;
 
 /// One entry of `sip.listen`: `udp:127.0.0.1:5060`, `tcp:[::1]:5060`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

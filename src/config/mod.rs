@@ -21,7 +21,7 @@ mod sip;
 
 pub use cidr::Cidr;
 pub use error::ConfigError;
-pub use listener::{Listener, Transport};
+pub use listener::Listener;
 pub use nats::{NatsConfig, NatsTlsConfig};
 pub(crate) use show::hide_user;
 pub use sip::{AuthConfig, AuthMode, InitialNotify, PresentityFrom, SipConfig, SipTlsConfig};

@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod clock;
 pub mod signal;
 pub mod tasks;
+pub mod wheel;
 
 pub use backoff::Backoff;
 pub use signal::StopSignals;
