@@ -21,6 +21,7 @@ use crate::edge::reach::Reach;
 use crate::edge::watchers::Watchers;
 use crate::notify::jobs::Received;
 use crate::runtime::clock;
+use crate::sip::flow::ConnectionId;
 use crate::sip::transport::Inbound;
 
 /// Inputs taken from one source before the others have their turn.
@@ -86,7 +87,7 @@ impl Driver {
             self.notifier.handle(Input::Bus { is_up: self.port.is_up() }, moment());
             self.notifier.set_overloaded(self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2);
             self.carry_out();
-            if is_draining && self.notifier.is_idle() {
+            if is_draining && self.notifier.is_idle() && self.reach.is_flushed() {
                 self.port.flush().await;
                 return Ok(());
             }
@@ -125,9 +126,13 @@ impl Driver {
 
     fn poll_sources(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, DriverError> {
         let Self { notifier, port, reach, sources, watchers, metrics, .. } = self;
+        let mut connections = Vec::new();
         let mut had_any = reach.poll_datagrams(cx, |flow, bytes| notifier.handle(Input::Packet { flow, bytes }, now));
         had_any |= take("bus replies", |cx| port.poll_reply(cx), cx, |(token, reply)| notifier.handle(Input::Reply { token, reply }, now))?;
-        had_any |= take("stream messages", |cx| sources.streams.poll_recv(cx), cx, |inbound| on_stream(notifier, metrics, inbound, now))?;
+        had_any |= take("stream messages", |cx| sources.streams.poll_recv(cx), cx, |inbound| on_stream(notifier, metrics, &mut connections, inbound, now))?;
+        for (connection, is_open) in connections.drain(..) {
+            if is_open { reach.on_opened(connection) } else { reach.on_closed(connection) }
+        }
         had_any |= take("notify jobs", |cx| sources.jobs.poll_recv(cx), cx, |received| {
             let Received { job, handle, age } = received;
             notifier.handle(Input::Job { job: Box::new(job), handle, age }, now);
@@ -191,18 +196,20 @@ fn take<T>(
     Ok(true)
 }
 
-fn on_stream(notifier: &mut Notifier, metrics: &EdgeMetrics, inbound: Inbound, now: Now) {
+fn on_stream(notifier: &mut Notifier, metrics: &EdgeMetrics, connections: &mut Vec<(ConnectionId, bool)>, inbound: Inbound, now: Now) {
     match inbound {
         Inbound::Message { flow, packet } => notifier.handle(Input::Packet { flow, bytes: &packet }, now),
         Inbound::Opened { flow } => {
             metrics.connection_opened(flow.transport);
             if let Some(connection) = flow.connection {
+                connections.push((connection, true));
                 notifier.handle(Input::Opened(connection), now);
             }
         }
-        Inbound::Closed { flow } => {
-            metrics.connection_closed(flow.transport);
+        Inbound::Closed { flow, reason } => {
+            metrics.connection_closed(flow.transport, reason);
             if let Some(connection) = flow.connection {
+                connections.push((connection, false));
                 notifier.handle(Input::Closed(connection), now);
             }
         }
