@@ -1,5 +1,18 @@
 //! The bus: subjects, messages and headers (pure), and the NATS client, streams and buckets they travel over.
 
+mod answer;
+mod api;
+pub mod client;
+pub mod error;
+mod link;
 pub mod message;
+mod metrics;
+mod replies;
+pub mod setup;
 pub mod subject;
 pub mod trace;
+pub mod watchers;
+
+pub use client::{Bus, headers};
+pub use error::{BusError, PublishError, RequestError};
+pub use watchers::{Change, EdgeWatchers, IndexEvent, IndexHook, WatcherIndex};

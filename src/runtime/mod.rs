@@ -1,4 +1,11 @@
-//! What every role runs on: the clock, tasks and signals.
+//! What every role runs on: the clock, tasks, signals and backoff.
 
+pub mod backoff;
 pub mod clock;
+pub mod signal;
+pub mod tasks;
 pub mod wheel;
+
+pub use backoff::Backoff;
+pub use signal::StopSignals;
+pub use tasks::{TaskError, Tasks};

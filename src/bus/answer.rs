@@ -1,0 +1,157 @@
+//! Reading what a request brought back.
+
+use std::sync::Arc;
+
+use async_nats::{HeaderValue, Message};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::bus::error::RequestError;
+use crate::bus::message::{ERROR_CODE_HEADER, ERROR_HEADER, ErrorBody};
+
+/// Code of a refusal that gives none.
+const UNKNOWN_CODE: u16 = 500;
+
+/// The answer, or the error that stands in its place.
+///
+/// The error goes first: a message all of whose fields are optional would be read from it too.
+///
+/// # Errors
+///
+/// [`RequestError::Refused`] or [`RequestError::Unreadable`].
+pub(crate) fn read<R: DeserializeOwned>(reply: &Message) -> Result<R, RequestError> {
+    let header = |name: &str| reply.headers.as_ref().and_then(|headers| headers.get(name)).map(HeaderValue::as_str);
+    let code = header(ERROR_CODE_HEADER);
+    if let Some(error) = refusal(&reply.payload, code, header(ERROR_HEADER)) {
+        return Err(RequestError::Refused(error));
+    }
+    serde_json::from_slice(&reply.payload).map_err(unreadable)
+}
+
+/// The sequence that a stream acknowledged: `{"stream":"DFKS_NOTIFY","seq":7}`.
+///
+/// # Errors
+///
+/// [`RequestError::Stream`] or [`RequestError::Unreadable`].
+pub(crate) fn read_store(reply: &Message) -> Result<u64, RequestError> {
+    #[derive(Deserialize)]
+    struct Stored {
+        seq: u64,
+    }
+    read_api(reply).map(|stored: Stored| stored.seq)
+}
+
+/// What the JetStream API answered.
+///
+/// # Errors
+///
+/// [`RequestError::Stream`] for `{"error":{"code":400,"err_code":10071,"description":"…"}}`, else [`RequestError::Unreadable`].
+pub(crate) fn read_api<R: DeserializeOwned>(reply: &Message) -> Result<R, RequestError> {
+    #[derive(Deserialize)]
+    struct ApiError {
+        #[serde(default)]
+        err_code: u64,
+        #[serde(default)]
+        description: String,
+    }
+    #[derive(Deserialize)]
+    struct MaybeError {
+        error: Option<ApiError>,
+    }
+    match serde_json::from_slice(&reply.payload).map_err(unreadable)? {
+        MaybeError { error: Some(error) } => Err(RequestError::Stream { code: error.err_code, description: error.description.into() }),
+        MaybeError { error: None } => serde_json::from_slice(&reply.payload).map_err(unreadable),
+    }
+}
+
+fn unreadable(error: serde_json::Error) -> RequestError {
+    RequestError::Unreadable(Arc::new(error))
+}
+
+pub(crate) fn unwritable(error: serde_json::Error) -> RequestError {
+    RequestError::Unwritable(Arc::new(error))
+}
+
+/// The error in a reply: told by the headers of ADR-32, by an `error` in the payload, or by both.
+///
+/// Responders are written by others, so a code in quotes or a bare text is taken for what it means.
+fn refusal(payload: &[u8], code: Option<&str>, description: Option<&str>) -> Option<ErrorBody> {
+    #[derive(Deserialize)]
+    struct MaybeError {
+        #[serde(default)]
+        error: Value,
+    }
+    // only few replies are errors: most are told apart without being parsed twice
+    let has_word = payload.windows(br#""error""#.len()).any(|window| window == br#""error""#);
+    let error = if has_word { serde_json::from_slice(payload).map_or(Value::Null, |reply: MaybeError| reply.error) } else { Value::Null };
+    if code.is_none() && error.is_null() {
+        return None;
+    }
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let in_body = error.get("code").and_then(|value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()));
+    let code = in_body.and_then(|code| u16::try_from(code).ok()).or_else(|| code?.trim().parse().ok());
+    let told = error.get("description").and_then(text).or_else(|| text(&error)).or_else(|| description.map(str::to_owned));
+    Some(ErrorBody {
+        code: code.unwrap_or(UNKNOWN_CODE),
+        description: told.unwrap_or_else(|| "refused".to_owned()),
+        field: error.get("field").and_then(text),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::message::ResponderState;
+
+    fn message(payload: &str, headers: &[(&'static str, &'static str)]) -> Message {
+        let mut map = async_nats::HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, *value);
+        }
+        Message {
+            subject: "_INBOX_edge.x.1".into(),
+            reply: None,
+            payload: payload.to_owned().into(),
+            headers: Some(map),
+            status: None,
+            description: None,
+            length: 0,
+        }
+    }
+
+    #[test]
+    fn tells_an_error_in_every_spelling() {
+        let code = (ERROR_CODE_HEADER, "403");
+        let cases = [
+            (r#"{"error":{"code":403,"description":"not allowed","field":"feature"}}"#, &[][..], (403, "not allowed", Some("feature"))),
+            (r#"{"error":{"code":"403","description":"no"}}"#, &[], (403, "no", None)),
+            (r#"{"error":"out of order"}"#, &[], (500, "out of order", None)),
+            (r#"{"error":{}}"#, &[code], (403, "refused", None)),
+            ("", &[code, (ERROR_HEADER, "denied")], (403, "denied", None)),
+            ("not json", &[code], (403, "refused", None)),
+        ];
+        for (payload, headers, (code, description, field)) in cases {
+            let want = ErrorBody { code, description: description.into(), field: field.map(str::to_owned) };
+            match read::<ResponderState>(&message(payload, headers)) {
+                Err(RequestError::Refused(error)) => assert_eq!(error, want, "{payload}"),
+                other => panic!("{payload}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn reads_an_answer_that_only_mentions_the_word() {
+        let state: ResponderState = read(&message(r#"{"status":1,"values":{"forwardTo":"\"error\""},"error":null}"#, &[])).unwrap();
+        assert!(state.status.unwrap().is_on());
+        assert!(matches!(read::<ResponderState>(&message("[", &[])), Err(RequestError::Unreadable(_))));
+    }
+
+    #[test]
+    fn reads_what_a_stream_says() {
+        assert_eq!(read_store(&message(r#"{"stream":"DFKS_NOTIFY","seq":7,"duplicate":true}"#, &[])).unwrap(), 7);
+        let lost = r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 4"},"stream":"S","seq":0}"#;
+        let error = read_store(&message(lost, &[])).unwrap_err();
+        assert!(matches!(error, RequestError::Stream { code: RequestError::WRONG_LAST_SEQUENCE, .. }), "{error}");
+    }
+}

@@ -1,0 +1,53 @@
+//! Calls of the JetStream API: `$JS.API.<call>`, one JSON object there and one back. Source: ADR-1, ADR-31.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::bus::answer;
+use crate::bus::client::Bus;
+use crate::bus::error::RequestError;
+use crate::bus::subject::Pattern;
+
+/// Where the API listens.
+const PREFIX: &str = "$JS.API";
+
+impl Bus {
+    /// Calls the API without a request body, e.g. `STREAM.INFO.DFKS_NOTIFY`.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`], what the API refuses as [`RequestError::Stream`].
+    pub(crate) async fn api<R: DeserializeOwned>(&self, call: &str, timeout: Duration) -> Result<R, RequestError> {
+        self.api_raw(call, Bytes::new(), timeout).await
+    }
+
+    /// Calls the API with a request body.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`], what the API refuses as [`RequestError::Stream`].
+    pub(crate) async fn api_with<B: Serialize, R: DeserializeOwned>(
+        &self,
+        call: &str,
+        body: &B,
+        timeout: Duration,
+    ) -> Result<R, RequestError> {
+        let body = serde_json::to_vec(body).map_err(answer::unwritable)?;
+        self.api_raw(call, body.into(), timeout).await
+    }
+
+    /// Calls the API and does not wait for what becomes of it.
+    pub(crate) fn api_forget(&self, call: &str) {
+        let _counted = self.try_publish(Pattern::JetStreamApi, format!("{PREFIX}.{call}"), None, HeaderMap::new(), Bytes::new());
+    }
+
+    async fn api_raw<R: DeserializeOwned>(&self, call: &str, body: Bytes, timeout: Duration) -> Result<R, RequestError> {
+        let subject = format!("{PREFIX}.{call}");
+        let reply = self.request_raw(Pattern::JetStreamApi, subject, HeaderMap::new(), body, timeout).await?;
+        answer::read_api(&reply)
+    }
+}

@@ -1,0 +1,314 @@
+//! The client that all roles speak to the bus through.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::header::{HeaderMap, HeaderValue, NATS_MESSAGE_ID};
+use async_nats::jetstream::{self, context::ContextBuilder};
+use async_nats::{Client, Message, PublishErrorKind, StatusCode};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::bus::answer;
+use crate::bus::error::{BusError, PublishError, RequestError};
+use crate::bus::link::{self, Link, LinkStatus};
+use crate::bus::subject::{Pattern, Subjects};
+use crate::bus::trace::{Cause, TRACEPARENT};
+use crate::config::NatsConfig;
+use crate::runtime::{clock, tasks};
+
+/// A connection to NATS with the names of this deployment. Clones share it.
+///
+/// Nothing here blocks: what cannot be sent at once is an error value, and every wait has a bound.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    jetstream: jetstream::Context,
+    subjects: Subjects,
+    timeout: Duration,
+    inbox: String,
+    link: Arc<Link>,
+    _replies: AbortOnDropHandle<()>,
+}
+
+impl Bus {
+    /// A client of the servers of `nats.url`, called `name` (`dfks-edge`) there, with inboxes below `_INBOX_edge`.
+    ///
+    /// It connects in the background and for as long as it takes; [`connected`](Self::connected) waits for that.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] for a configuration that cannot work: a bad URL, a file that is not there.
+    pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, BusError> {
+        // the process may have installed one already
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let servers = link::servers(&config.url)?;
+        let link = Arc::new(Link::new());
+        let role: String = name.rsplit('-').next().unwrap_or(name).chars().filter(char::is_ascii_alphanumeric).collect();
+        let options = link::options(config, name, &format!("_INBOX_{role}"), Arc::clone(&link)).await?;
+        tracing::info!(servers = link::describe(&servers), name, "connecting to nats");
+        let client = options.connect(servers).await?;
+        let inbox = client.new_inbox();
+        let replies = client.subscribe(format!("{inbox}.*")).await?;
+        let timeout = Duration::from_millis(config.timeout_ms);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                jetstream: ContextBuilder::new().timeout(timeout).build(client.clone()),
+                subjects: Subjects::new(&config.prefix),
+                timeout,
+                inbox,
+                _replies: tasks::spawn_owned(link.replies.clone().deliver(replies)),
+                link,
+                client,
+            }),
+        })
+    }
+
+    /// The NATS client, for subscriptions and services.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.shared.client
+    }
+
+    /// JetStream, for streams, consumers and buckets. Its requests have [`timeout`](Self::timeout) too.
+    #[must_use]
+    pub fn jetstream(&self) -> &jetstream::Context {
+        &self.shared.jetstream
+    }
+
+    /// The names on the bus.
+    #[must_use]
+    pub fn subjects(&self) -> &Subjects {
+        &self.shared.subjects
+    }
+
+    /// `nats.timeout_ms`: past it the bus counts as away.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
+    /// Whether there is a connection now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.shared.client.connection_state() == async_nats::connection::State::Connected && !self.shared.link.status().is_closed
+    }
+
+    /// Waits for a connection.
+    pub async fn connected(&self) {
+        let mut status = self.shared.link.watch();
+        // the event comes in step with the client's own state, but may be lost among others: it is not waited for long
+        let mut patience = 10;
+        while !self.is_connected() || (!status.borrow_and_update().is_up && patience > 0) {
+            if self.is_connected() {
+                patience -= 1;
+            }
+            let _hurried = tokio::time::timeout(Duration::from_millis(10), status.changed()).await;
+        }
+    }
+
+    /// Changes with each connection that comes and goes.
+    pub(crate) fn link_status(&self) -> tokio::sync::watch::Receiver<LinkStatus> {
+        self.shared.link.watch()
+    }
+
+    /// Publishes without ever waiting: the message is in the client's queue afterwards, or it is not sent.
+    ///
+    /// What is in the queue when the connection is lost may be lost with it.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]; counted here, so that the caller need not.
+    pub fn try_publish(
+        &self,
+        pattern: Pattern,
+        subject: String,
+        reply: Option<String>,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<(), PublishError> {
+        let sent = self.enqueue(subject, reply, headers, payload);
+        match sent {
+            Ok(()) => self.shared.link.metrics.published(pattern),
+            Err(error) => self.shared.link.metrics.dropped(pattern, error),
+        }
+        sent
+    }
+
+    fn enqueue(&self, subject: String, reply: Option<String>, headers: HeaderMap, payload: Bytes) -> Result<(), PublishError> {
+        if !self.is_connected() {
+            return Err(PublishError::Disconnected);
+        }
+        let client = &self.shared.client;
+        // unconstrained: a task out of its cooperative budget would see a queue with room as full
+        let sent = match (reply, headers.is_empty()) {
+            (None, true) => tokio::task::unconstrained(client.publish(subject, payload)).now_or_never(),
+            (None, false) => tokio::task::unconstrained(client.publish_with_headers(subject, headers, payload)).now_or_never(),
+            (Some(reply), true) => tokio::task::unconstrained(client.publish_with_reply(subject, reply, payload)).now_or_never(),
+            (Some(reply), false) => {
+                tokio::task::unconstrained(client.publish_with_reply_and_headers(subject, reply, headers, payload)).now_or_never()
+            }
+        };
+        match sent {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(match error.kind() {
+                PublishErrorKind::MaxPayloadExceeded => PublishError::TooLarge,
+                PublishErrorKind::InvalidSubject => PublishError::Subject,
+                PublishErrorKind::Send => PublishError::Disconnected,
+            }),
+            None => Err(PublishError::QueueFull),
+        }
+    }
+
+    /// Publishes an event as well as can be: what is not sent is counted and gone.
+    pub fn publish_event<M: Serialize>(&self, pattern: Pattern, subject: String, message: &M, cause: &Cause) {
+        match serde_json::to_vec(message) {
+            Ok(payload) => {
+                let _counted = self.try_publish(pattern, subject, None, headers(cause), payload.into());
+            }
+            Err(error) => tracing::error!(subject = pattern.as_str(), %error, "unwritable event"),
+        }
+    }
+
+    /// Asks for an answer and reads it.
+    ///
+    /// Fails at once while there is no connection or nobody listens, and never waits longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]; counted here.
+    pub async fn request<M: Serialize, R: DeserializeOwned>(
+        &self,
+        pattern: Pattern,
+        subject: String,
+        message: &M,
+        cause: &Cause,
+        timeout: Duration,
+    ) -> Result<R, RequestError> {
+        let payload = serde_json::to_vec(message).map_err(answer::unwritable);
+        let asked = async {
+            let reply = self.exchange(pattern, subject, headers(cause), payload?.into(), timeout).await?;
+            answer::read(&reply)
+        };
+        self.measured(pattern, asked).await
+    }
+
+    /// Asks for an answer and hands it out as it is, whatever it says.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`], but never that the answer refuses or cannot be read; counted here.
+    pub async fn request_raw(
+        &self,
+        pattern: Pattern,
+        subject: String,
+        headers: HeaderMap,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Message, RequestError> {
+        self.measured(pattern, self.exchange(pattern, subject, headers, payload, timeout)).await
+    }
+
+    /// Stores a message in the stream that holds `subject`, once for each `msg_id` within the stream's duplicate window,
+    /// and returns its sequence in the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]. After a timeout or a lost connection the message may have been stored: the same `msg_id` again
+    /// makes it certain.
+    pub async fn publish_stored<M: Serialize>(
+        &self,
+        pattern: Pattern,
+        subject: String,
+        msg_id: &str,
+        message: &M,
+        cause: &Cause,
+    ) -> Result<u64, RequestError> {
+        let mut headers = headers(cause);
+        let id: HeaderValue = msg_id.parse().map_err(|_| RequestError::NotSent(PublishError::Header))?;
+        headers.insert(NATS_MESSAGE_ID, id);
+        let payload = serde_json::to_vec(message).map_err(answer::unwritable)?;
+        self.store(pattern, subject, headers, payload.into()).await
+    }
+
+    /// Stores a message with headers of its own (`Nats-TTL`, `Nats-Expected-Last-Subject-Sequence`, …) in the stream that
+    /// holds `subject`, and returns its sequence there.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`], a lost compare-and-set as [`RequestError::Stream`]. After a timeout or a lost connection the
+    /// message may have been stored.
+    pub async fn store(&self, pattern: Pattern, subject: String, headers: HeaderMap, payload: Bytes) -> Result<u64, RequestError> {
+        let stored = async {
+            let reply = self.exchange(pattern, subject, headers, payload, self.timeout()).await?;
+            answer::read_store(&reply)
+        };
+        self.measured(pattern, stored).await
+    }
+
+    /// Sends what is queued, ends all subscriptions and closes the connection; gives up after [`timeout`](Self::timeout).
+    pub async fn drain(&self) {
+        let client = &self.shared.client;
+        let mut status = self.shared.link.watch();
+        let drained = async {
+            client.flush().await.map_err(|_| "the queue to nats was not flushed")?;
+            client.drain().await.map_err(|_| "the nats client is closed already")?;
+            status.wait_for(|status| status.is_closed).await.map(|_| ()).map_err(|_| "the nats client is gone")
+        };
+        if !self.is_connected() {
+            tracing::warn!("not connected to nats, what is queued is lost");
+            return;
+        }
+        match tokio::time::timeout(self.timeout(), drained).await {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => tracing::warn!(reason, "nats connection not drained"),
+            Err(_) => tracing::warn!(reason = "timeout", "nats connection not drained"),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        pattern: Pattern,
+        subject: String,
+        headers: HeaderMap,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Message, RequestError> {
+        let mut slot = self.shared.link.replies.open()?;
+        self.try_publish(pattern, subject, Some(slot.subject(&self.shared.inbox)), headers, payload)?;
+        match tokio::time::timeout(timeout, slot.reply()).await {
+            Err(_elapsed) => Err(RequestError::Timeout(timeout)),
+            Ok(None) => Err(RequestError::Disconnected),
+            Ok(Some(reply)) if reply.status == Some(StatusCode::NO_RESPONDERS) => Err(RequestError::NoResponders),
+            Ok(Some(reply)) => Ok(reply),
+        }
+    }
+
+    async fn measured<T>(&self, pattern: Pattern, work: impl Future<Output = Result<T, RequestError>>) -> Result<T, RequestError> {
+        let metrics = &self.shared.link.metrics;
+        let _in_flight = metrics.request_started();
+        let started_at = clock::now();
+        let result = work.await;
+        metrics.request_ended(pattern, result.as_ref().err(), clock::now().saturating_duration_since(started_at));
+        result
+    }
+}
+
+/// The headers of a message that `cause` led to: `traceparent`.
+#[must_use]
+pub fn headers(cause: &Cause) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Ok(traceparent) = cause.traceparent().parse::<HeaderValue>() {
+        headers.insert(TRACEPARENT, traceparent);
+    }
+    headers
+}

@@ -1,0 +1,267 @@
+//! The connection below the client: its options, and what happens to it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::{ClientError, ConnectOptions, Event, ServerAddr, ServerError};
+use tokio::sync::watch;
+
+use crate::bus::error::BusError;
+use crate::bus::metrics::BusMetrics;
+use crate::bus::replies::Replies;
+use crate::config::NatsConfig;
+use crate::runtime::Backoff;
+
+/// Messages that may wait to be written, before publishing fails.
+const CLIENT_CAPACITY: usize = 65_536;
+/// Messages that may wait in one subscription before some are lost: more than flow control lets out at a time (32 MiB).
+const SUBSCRIPTION_CAPACITY: usize = 262_144;
+/// A server that answers no PING three times in a row counts as lost.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// For TCP, TLS and the handshake.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// Waits between attempts to reconnect.
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+
+/// What happens to the connection, seen from the client's event callback.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) metrics: BusMetrics,
+    pub(crate) replies: Replies,
+    status: watch::Sender<LinkStatus>,
+    last_error: Mutex<Option<String>>,
+}
+
+/// Where the connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct LinkStatus {
+    /// Connections so far; 0 before the first.
+    pub(crate) connections: u64,
+    /// Whether there is one now.
+    pub(crate) is_up: bool,
+    /// Whether the client is closed for good.
+    pub(crate) is_closed: bool,
+}
+
+impl Link {
+    pub(crate) fn new() -> Self {
+        Self {
+            metrics: BusMetrics::new(),
+            replies: Replies::default(),
+            status: watch::Sender::new(LinkStatus::default()),
+            last_error: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn status(&self) -> LinkStatus {
+        *self.status.borrow()
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<LinkStatus> {
+        self.status.subscribe()
+    }
+
+    pub(crate) fn handle(&self, event: Event) {
+        match event {
+            Event::Connected => {
+                self.last_error(None);
+                self.metrics.connected(self.status().connections == 0);
+                self.status.send_modify(|status| {
+                    status.connections += 1;
+                    status.is_up = true;
+                });
+            }
+            Event::Disconnected => {
+                self.metrics.disconnected();
+                self.status.send_modify(|status| status.is_up = false);
+                self.replies.fail_all();
+            }
+            Event::Closed => {
+                self.metrics.closed();
+                self.status.send_modify(|status| {
+                    status.is_up = false;
+                    status.is_closed = true;
+                });
+                self.replies.fail_all();
+            }
+            Event::SlowConsumer(_) | Event::ServerError(ServerError::SlowConsumer(_)) => self.metrics.slow_consumer(),
+            Event::ServerError(ServerError::Other(text)) => self.server_error(&text),
+            Event::ServerError(ServerError::AuthorizationViolation) => tracing::warn!("nats refuses our credentials"),
+            Event::ClientError(ClientError::Other(text)) => self.attempt_failed(&text),
+            Event::ClientError(error) => tracing::warn!(%error, "nats client error"),
+            Event::LameDuckMode => tracing::info!("nats server is about to stop"),
+            Event::Draining => tracing::debug!("draining"),
+        }
+    }
+
+    fn server_error(&self, text: &str) {
+        if let Some((action, subject)) = permission_violation(text) {
+            self.metrics.permission_violation(action, &subject);
+        } else {
+            tracing::warn!(error = text, "nats server error");
+        }
+    }
+
+    /// An attempt to connect failed: said once, until it fails for another reason.
+    fn attempt_failed(&self, text: &str) {
+        if self.last_error(Some(text.to_owned())).as_deref() == Some(text) {
+            tracing::debug!(error = text, "no connection to nats yet");
+        } else {
+            tracing::warn!(error = text, "cannot connect to nats, trying again");
+        }
+    }
+
+    fn last_error(&self, error: Option<String>) -> Option<String> {
+        std::mem::replace(&mut *self.last_error.lock().unwrap_or_else(PoisonError::into_inner), error)
+    }
+}
+
+/// The action and the first two tokens of the subject of a permission error; what follows may name a presentity.
+fn permission_violation(text: &str) -> Option<(&'static str, String)> {
+    let lower = text.to_ascii_lowercase();
+    if !lower.starts_with("permissions violation") {
+        return None;
+    }
+    let action = if lower.contains("subscription") { "subscribe" } else { "publish" };
+    let subject = text.split('"').nth(1).unwrap_or_default();
+    Some((action, subject.split('.').take(2).collect::<Vec<_>>().join(".")))
+}
+
+/// The servers of `nats.url`.
+///
+/// # Errors
+///
+/// [`BusError::Url`]
+pub(crate) fn servers(url: &str) -> Result<Vec<ServerAddr>, BusError> {
+    let entries = url.split(',').map(str::trim).enumerate();
+    entries.map(|(n, entry)| entry.parse().map_err(|source| BusError::Url { position: n + 1, source })).collect()
+}
+
+/// `host:port` of each server, without credentials.
+pub(crate) fn describe(servers: &[ServerAddr]) -> String {
+    servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect::<Vec<_>>().join(",")
+}
+
+/// The options of a client called `name`, whose inboxes are below `inbox_prefix`.
+///
+/// # Errors
+///
+/// [`BusError`] for a file that cannot be read, or credentials of two kinds.
+pub(crate) async fn options(config: &NatsConfig, name: &str, inbox_prefix: &str, link: Arc<Link>) -> Result<ConnectOptions, BusError> {
+    let is_first = AtomicBool::new(true);
+    let options = ConnectOptions::new()
+        .name(name)
+        .custom_inbox_prefix(inbox_prefix)
+        .client_capacity(CLIENT_CAPACITY)
+        .subscription_capacity(SUBSCRIPTION_CAPACITY)
+        .ping_interval(PING_INTERVAL)
+        .connection_timeout(CONNECTION_TIMEOUT)
+        .request_timeout(Some(Duration::from_millis(config.timeout_ms)))
+        .retry_on_initial_connect()
+        .reconnect_delay_callback(move |attempt| {
+            if is_first.swap(false, Ordering::Relaxed) {
+                return Duration::ZERO;
+            }
+            RECONNECT.delay(u32::try_from(attempt).unwrap_or(u32::MAX), rand::random())
+        })
+        .event_callback(move |event| {
+            let link = Arc::clone(&link);
+            async move { link.handle(event) }
+        });
+    let options = with_credentials(config, options).await?;
+    with_tls(config, options).await
+}
+
+async fn with_credentials(config: &NatsConfig, options: ConnectOptions) -> Result<ConnectOptions, BusError> {
+    let set: Vec<_> = [
+        ("nats.credentials_file", !config.credentials_file.as_os_str().is_empty()),
+        ("nats.user", !config.user.is_empty()),
+        ("nats.token_file", !config.token_file.as_os_str().is_empty()),
+        ("nats.nkey_file", !config.nkey_file.as_os_str().is_empty()),
+    ]
+    .into_iter()
+    .filter_map(|(key, is_set)| is_set.then_some(key))
+    .collect();
+    match *set.as_slice() {
+        [] => Ok(options),
+        ["nats.credentials_file"] => {
+            let path = &config.credentials_file;
+            let text = secret("nats.credentials_file", path).await?;
+            options.credentials(&text).map_err(|source| BusError::Credentials { path: path.clone(), source })
+        }
+        ["nats.user"] => {
+            let password = secret("nats.password_file", &config.password_file).await?;
+            Ok(options.user_and_password(config.user.clone(), password))
+        }
+        ["nats.token_file"] => Ok(options.token(secret("nats.token_file", &config.token_file).await?)),
+        [_nkey] => Ok(options.nkey(secret("nats.nkey_file", &config.nkey_file).await?)),
+        [first, second, ..] => Err(BusError::Ambiguous { first, second }),
+    }
+}
+
+async fn with_tls(config: &NatsConfig, mut options: ConnectOptions) -> Result<ConnectOptions, BusError> {
+    let tls = &config.tls;
+    // read by the client at each connect, where an error would only be seen as one more attempt that failed
+    for (key, path) in [("nats.tls.ca", &tls.ca), ("nats.tls.certificate", &tls.certificate), ("nats.tls.key", &tls.key)] {
+        if !path.as_os_str().is_empty() {
+            secret(key, path).await?;
+        }
+    }
+    if !tls.ca.as_os_str().is_empty() {
+        options = options.add_root_certificates(tls.ca.clone()).require_tls(true);
+    }
+    if !tls.certificate.as_os_str().is_empty() {
+        options = options.add_client_certificate(tls.certificate.clone(), tls.key.clone()).require_tls(true);
+    }
+    Ok(options)
+}
+
+async fn secret(key: &'static str, path: &Path) -> Result<String, BusError> {
+    let text = tokio::fs::read_to_string(path).await.map_err(|source| BusError::File { key, path: path.into(), source })?;
+    match text.trim() {
+        "" => Err(BusError::EmptyFile { key, path: path.into() }),
+        text => Ok(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permission_error_is_told_without_the_presentity() {
+        let cases = [
+            (r#"Permissions Violation for Publish to "dfks.get""#, Some(("publish", "dfks.get"))),
+            (r#"Permissions Violation for Subscription to "$KV.dfks-features.sip=3Aalice""#, Some(("subscribe", "$KV.dfks-features"))),
+            ("maximum connections exceeded", None),
+        ];
+        for (text, want) in cases {
+            let got = permission_violation(text);
+            assert_eq!(got.as_ref().map(|(action, subject)| (*action, subject.as_str())), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bad_url_is_named_by_its_place_alone() {
+        let error = servers("nats://127.0.0.1:4222, nats://bob:secret@:::").unwrap_err();
+        assert_eq!(error.to_string(), "entry 2 of nats.url is not nats://HOST:PORT or tls://HOST:PORT");
+        let servers = servers("nats://bob:secret@127.0.0.1:4222,tls://nats.example:4443").unwrap();
+        assert_eq!(describe(&servers), "127.0.0.1:4222,nats.example:4443");
+    }
+
+    #[tokio::test]
+    async fn takes_one_kind_of_credentials() {
+        let config = NatsConfig { user: "edge".into(), token_file: "token".into(), ..NatsConfig::default() };
+        let error = with_credentials(&config, ConnectOptions::new()).await.unwrap_err();
+        assert!(matches!(error, BusError::Ambiguous { first: "nats.user", second: "nats.token_file" }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn names_the_key_of_a_secret_that_is_missing() {
+        let config = NatsConfig { user: "edge".into(), password_file: "/nowhere/password".into(), ..NatsConfig::default() };
+        let error = with_credentials(&config, ConnectOptions::new()).await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot read /nowhere/password of nats.password_file");
+    }
+}

@@ -1,0 +1,271 @@
+//! The bus stage's metrics: every series is there from the start with 0, and nothing else touches them.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Unit};
+
+use crate::bus::error::{PublishError, RequestError};
+use crate::bus::subject::Pattern;
+use crate::bus::watchers::FeedError;
+
+/// `outcome` of a request that got its answer.
+const OK: &str = "ok";
+
+/// Handles of the bus metrics, looked up once.
+///
+/// Made after the recorder is installed: a handle made before it counts nowhere.
+#[derive(Debug)]
+pub(crate) struct BusMetrics {
+    subjects: Vec<SubjectMetrics>,
+    connected: Gauge,
+    reconnects: Counter,
+    in_flight: Gauge,
+    slow_consumers: Counter,
+    permission_violations: Counter,
+}
+
+/// The handles of one subject pattern.
+#[derive(Debug)]
+struct SubjectMetrics {
+    published: Counter,
+    dropped: Vec<(PublishError, Counter)>,
+    requests: Vec<(&'static str, Histogram)>,
+}
+
+impl BusMetrics {
+    pub(crate) fn new() -> Self {
+        describe();
+        let bus = Self {
+            subjects: Pattern::ALL.into_iter().map(SubjectMetrics::new).collect(),
+            connected: metrics::gauge!("dfks_bus_connected"),
+            reconnects: metrics::counter!("dfks_bus_reconnects_total"),
+            in_flight: metrics::gauge!("dfks_bus_requests_in_flight"),
+            slow_consumers: metrics::counter!("dfks_bus_slow_consumers_total"),
+            permission_violations: metrics::counter!("dfks_bus_permission_violations_total"),
+        };
+        bus.connected.set(0.0);
+        bus.in_flight.set(0.0);
+        for counter in [&bus.reconnects, &bus.slow_consumers, &bus.permission_violations] {
+            counter.increment(0);
+        }
+        bus
+    }
+
+    /// A message went to the client's queue.
+    pub(crate) fn published(&self, pattern: Pattern) {
+        if let Some(subject) = self.of(pattern) {
+            subject.published.increment(1);
+        }
+    }
+
+    /// A message was not sent.
+    pub(crate) fn dropped(&self, pattern: Pattern, error: PublishError) {
+        if let Some((_, counter)) = self.of(pattern).and_then(|subject| subject.dropped.iter().find(|(reason, _)| *reason == error)) {
+            counter.increment(1);
+        }
+        tracing::debug!(subject = pattern.as_str(), reason = error.reason(), "message not sent");
+    }
+
+    /// A request went out; it is in flight until the guard is dropped.
+    pub(crate) fn request_started(&self) -> InFlight<'_> {
+        self.in_flight.increment(1.0);
+        InFlight(&self.in_flight)
+    }
+
+    /// A request ended, one way or the other.
+    pub(crate) fn request_ended(&self, pattern: Pattern, error: Option<&RequestError>, took: Duration) {
+        let outcome = error.map_or(OK, RequestError::reason);
+        if let Some((_, histogram)) = self.of(pattern).and_then(|subject| subject.requests.iter().find(|(word, _)| *word == outcome)) {
+            histogram.record(took.as_secs_f64());
+        }
+        if let Some(error) = error {
+            tracing::debug!(subject = pattern.as_str(), outcome, %error, "request failed");
+        }
+    }
+
+    /// The client has a connection.
+    pub(crate) fn connected(&self, is_first: bool) {
+        self.connected.set(1.0);
+        if is_first {
+            tracing::info!("connected to nats");
+        } else {
+            self.reconnects.increment(1);
+            tracing::info!("reconnected to nats");
+        }
+    }
+
+    /// The client lost its connection.
+    pub(crate) fn disconnected(&self) {
+        self.connected.set(0.0);
+        tracing::warn!("connection to nats lost, reconnecting");
+    }
+
+    /// The client is closed, after a drain.
+    pub(crate) fn closed(&self) {
+        self.connected.set(0.0);
+        tracing::info!("connection to nats closed");
+    }
+
+    /// One of our subscriptions lost messages: we read slower than the server sends.
+    pub(crate) fn slow_consumer(&self) {
+        self.slow_consumers.increment(1);
+        tracing::warn!("a nats subscription lost messages, it was read too slowly");
+    }
+
+    /// The server does not let us use a subject. `subject` is cut to what names no presentity.
+    pub(crate) fn permission_violation(&self, action: &str, subject: &str) {
+        self.permission_violations.increment(1);
+        tracing::error!(action, subject, "nats permission missing");
+    }
+
+    fn of(&self, pattern: Pattern) -> Option<&SubjectMetrics> {
+        self.subjects.get(pattern as usize)
+    }
+}
+
+/// Handles of the metrics of the watcher index.
+#[derive(Debug)]
+pub(crate) struct IndexMetrics {
+    entries: Gauge,
+    loads: Counter,
+    interruptions: Counter,
+    unreadable: Counter,
+}
+
+impl IndexMetrics {
+    pub(crate) fn new() -> Self {
+        metrics::describe_gauge!("dfks_bus_index_subscriptions", "Live subscriptions of all edges, as the watcher index knows them");
+        metrics::describe_counter!("dfks_bus_index_loads_total", "Times that the watcher index read all subscriptions");
+        metrics::describe_counter!("dfks_bus_index_interruptions_total", "Times that the watcher index lost what it reads from");
+        metrics::describe_counter!("dfks_bus_index_unreadable_total", "Subscription records that name no presentity and edge");
+        let index = Self {
+            entries: metrics::gauge!("dfks_bus_index_subscriptions"),
+            loads: metrics::counter!("dfks_bus_index_loads_total"),
+            interruptions: metrics::counter!("dfks_bus_index_interruptions_total"),
+            unreadable: metrics::counter!("dfks_bus_index_unreadable_total"),
+        };
+        index.entries.set(0.0);
+        for counter in [&index.loads, &index.interruptions, &index.unreadable] {
+            counter.increment(0);
+        }
+        index
+    }
+
+    /// The index has so many subscriptions.
+    pub(crate) fn entries(&self, subscriptions: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 subscriptions")]
+        self.entries.set(subscriptions as f64);
+    }
+
+    /// All subscriptions have been read.
+    pub(crate) fn loaded(&self, subscriptions: usize) {
+        self.loads.increment(1);
+        self.entries(subscriptions);
+        tracing::info!(subscriptions, "watcher index loaded");
+    }
+
+    /// What the index reads from has ended; it starts anew.
+    pub(crate) fn feed_ended(&self, error: &FeedError) {
+        self.interruptions.increment(1);
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        tracing::warn!(%error, cause, "watcher index interrupted, reading all subscriptions again");
+    }
+
+    /// A record in the bucket is not one of ours.
+    pub(crate) fn unreadable(&self, error: &serde_json::Error) {
+        self.unreadable.increment(1);
+        tracing::error!(%error, "unreadable subscription record");
+    }
+}
+
+/// A request in flight.
+#[must_use]
+pub(crate) struct InFlight<'a>(&'a Gauge);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+impl SubjectMetrics {
+    fn new(pattern: Pattern) -> Self {
+        let subject = pattern.as_str();
+        let published = metrics::counter!("dfks_bus_published_total", "subject" => subject);
+        published.increment(0);
+        let dropped = PublishError::ALL.map(|error| {
+            let counter = metrics::counter!("dfks_bus_dropped_total", "subject" => subject, "reason" => error.reason());
+            counter.increment(0);
+            (error, counter)
+        });
+        let outcomes: &[&[&'static str]] = if is_requested(pattern) { &[&[OK], &RequestError::REASONS] } else { &[] };
+        let requests = outcomes.iter().copied().flatten().map(|outcome| {
+            let histogram = metrics::histogram!("dfks_bus_request_duration_seconds", "subject" => subject, "outcome" => *outcome);
+            (*outcome, histogram)
+        });
+        Self { published, dropped: dropped.into(), requests: requests.collect() }
+    }
+}
+
+/// Whether we wait for an answer on these subjects; the others are published and forgotten.
+const fn is_requested(pattern: Pattern) -> bool {
+    match pattern {
+        Pattern::EventSubscription | Pattern::EventFeature | Pattern::EventNotify | Pattern::EventRaw => false,
+        Pattern::Set
+        | Pattern::Get
+        | Pattern::RouteSet
+        | Pattern::CommandSet
+        | Pattern::ResponderGet
+        | Pattern::ResponderSet
+        | Pattern::ResponderAuth
+        | Pattern::Notify
+        | Pattern::Watchers
+        | Pattern::Dead
+        | Pattern::SubscriptionBucket
+        | Pattern::FeatureBucket
+        | Pattern::JetStreamApi => true,
+    }
+}
+
+fn describe() {
+    metrics::describe_counter!("dfks_bus_published_total", "Messages handed to the NATS client, requests included");
+    metrics::describe_counter!("dfks_bus_dropped_total", "Messages not sent, by reason");
+    metrics::describe_histogram!(
+        "dfks_bus_request_duration_seconds",
+        Unit::Seconds,
+        "From a request or store to its answer or acknowledgement, or to giving up"
+    );
+    metrics::describe_gauge!("dfks_bus_requests_in_flight", "Requests and stores that wait for their answer");
+    metrics::describe_gauge!("dfks_bus_connected", "1 while connected to NATS");
+    metrics::describe_counter!("dfks_bus_reconnects_total", "Connections to NATS after the first");
+    metrics::describe_counter!("dfks_bus_slow_consumers_total", "Times that a subscription lost messages, being read too slowly");
+    metrics::describe_counter!("dfks_bus_permission_violations_total", "Subjects that the server refused us");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_listed_in_the_order_they_are_looked_up() {
+        for (position, pattern) in Pattern::ALL.into_iter().enumerate() {
+            assert_eq!(pattern as usize, position, "{}", pattern.as_str());
+        }
+    }
+
+    #[test]
+    fn every_reason_has_its_series() {
+        let errors = [
+            RequestError::NoResponders,
+            RequestError::Timeout(Duration::ZERO),
+            RequestError::Disconnected,
+            RequestError::NotSent(PublishError::QueueFull),
+            RequestError::Overloaded(1),
+            RequestError::Refused(crate::bus::message::ErrorBody { code: 400, description: String::new(), field: None }),
+            RequestError::Stream { code: 1, description: "".into() },
+        ];
+        for error in errors {
+            assert!(RequestError::REASONS.contains(&error.reason()), "{}", error.reason());
+        }
+    }
+}

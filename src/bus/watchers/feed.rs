@@ -1,0 +1,243 @@
+//! The bucket's messages in the order of its stream, from a consumer that says when it has missed one.
+//!
+//! An ordered push consumer (ADR-17), read without the client's own wrapper: that one hides the heartbeats, which tell how
+//! far the consumer has come when the last messages of the stream are gone, and makes itself anew without a word, so that
+//! keys which expired meanwhile would stay. Here every doubt ends the feed, and a new one starts with what is live then.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::push;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, IntoConsumerConfig};
+use async_nats::{HeaderMap, HeaderValue, Message, StatusCode, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use crate::bus::client::Bus;
+use crate::bus::error::RequestError;
+use crate::bus::link::LinkStatus;
+use crate::bus::subject::Pattern;
+
+/// How often the server tells an idle consumer that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Without a word for so long, the consumer counts as lost.
+const SILENCE: Duration = Duration::from_secs(4);
+/// How long the server keeps a consumer that nobody listens to.
+const INACTIVE: Duration = Duration::from_secs(30);
+/// To make the consumer: with a million keys the server takes a while to list them.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One consumer of a bucket, from its making to the first doubt.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    bus: Bus,
+    stream: String,
+    consumer: String,
+    key_prefix: String,
+    inbox: Subscriber,
+    link: watch::Receiver<LinkStatus>,
+    connection: u64,
+    position: Position,
+}
+
+/// How far a feed has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Position {
+    /// Messages delivered by the consumer.
+    pub(crate) consumer_seq: u64,
+    /// All that was stored up to here has been delivered, or is gone.
+    pub(crate) stream_seq: u64,
+}
+
+/// A key's newest change.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) key: String,
+    pub(crate) revision: u64,
+    /// `None`: removed or expired.
+    pub(crate) value: Option<Bytes>,
+}
+
+/// Why a feed ended. A new one heals each of these.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FeedError {
+    #[error("the consumer cannot be made")]
+    Open(#[source] RequestError),
+    #[error("the connection was lost")]
+    LinkLost,
+    #[error("message {got} came in place of message {want}")]
+    Gap { want: u64, got: u64 },
+    #[error("no word from the consumer for {SILENCE:?}")]
+    Silent,
+    #[error("the consumer was ended with status {0}")]
+    Ended(u16),
+    #[error("a message of the consumer has no delivery information")]
+    Foreign,
+    #[error("the client is closed")]
+    Closed,
+}
+
+impl Feed {
+    /// A feed of all keys: first the live ones, then every change.
+    pub(crate) async fn open(bus: &Bus, bucket: &str) -> Result<Self, FeedError> {
+        #[derive(Deserialize)]
+        struct Made {
+            name: String,
+        }
+        let mut link = bus.link_status();
+        let connection = link.borrow_and_update().connections;
+        let stream = format!("KV_{bucket}");
+        let deliver_subject = bus.client().new_inbox();
+        let inbox = bus.client().subscribe(deliver_subject.clone()).await.map_err(|_closed| FeedError::Closed)?;
+        let config = push::Config {
+            deliver_subject,
+            deliver_policy: DeliverPolicy::LastPerSubject,
+            ack_policy: AckPolicy::None,
+            max_deliver: 1,
+            flow_control: true,
+            idle_heartbeat: HEARTBEAT,
+            inactive_threshold: INACTIVE,
+            memory_storage: true,
+            num_replicas: 1,
+            ..push::Config::default()
+        };
+        let body = serde_json::json!({ "stream_name": stream, "config": config.into_consumer_config() });
+        let made: Made = bus.api_with(&format!("CONSUMER.CREATE.{stream}"), &body, OPEN_TIMEOUT).await.map_err(FeedError::Open)?;
+        Ok(Self {
+            bus: bus.clone(),
+            consumer: made.name,
+            key_prefix: format!("$KV.{bucket}."),
+            stream,
+            inbox,
+            link,
+            connection,
+            position: Position::default(),
+        })
+    }
+
+    /// The consumer's name.
+    pub(crate) fn consumer(&self) -> &str {
+        &self.consumer
+    }
+
+    /// How far the feed has come: all records up to there have been handed out.
+    pub(crate) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The next record; `None` when only the position moved. Safe to drop while it waits.
+    ///
+    /// # Errors
+    ///
+    /// [`FeedError`]; this feed is over then.
+    pub(crate) async fn next(&mut self) -> Result<Option<Record>, FeedError> {
+        let next = tokio::select! {
+            biased;
+            changed = self.link.changed() => {
+                let status = *self.link.borrow();
+                return match changed {
+                    Ok(()) if status.is_up && status.connections == self.connection => Ok(None),
+                    _ => Err(FeedError::LinkLost),
+                };
+            }
+            next = tokio::time::timeout(SILENCE, self.inbox.next()) => next,
+        };
+        let message = next.map_err(|_elapsed| FeedError::Silent)?.ok_or(FeedError::Closed)?;
+        match message.status {
+            None => self.record(message).map(Some),
+            Some(StatusCode::IDLE_HEARTBEAT) => self.control(&message).map(|()| None),
+            Some(status) => Err(FeedError::Ended(status.into())),
+        }
+    }
+
+    fn record(&mut self, message: Message) -> Result<Record, FeedError> {
+        let (stream_seq, consumer_seq) = message.reply.as_deref().and_then(sequences).ok_or(FeedError::Foreign)?;
+        let want = self.position.consumer_seq + 1;
+        if consumer_seq != want {
+            return Err(FeedError::Gap { want, got: consumer_seq });
+        }
+        self.position = Position { consumer_seq, stream_seq };
+        let key = message.subject.strip_prefix(self.key_prefix.as_str()).ok_or(FeedError::Foreign)?.to_owned();
+        let is_removed = message.headers.as_ref().is_some_and(is_removal);
+        Ok(Record { key, revision: stream_seq, value: (!is_removed).then_some(message.payload) })
+    }
+
+    /// A heartbeat, or the server's question whether we keep up (flow control): both come in order with the records.
+    fn control(&mut self, message: &Message) -> Result<(), FeedError> {
+        let number = |name: &str| -> Option<u64> { header(message, name)?.parse().ok() };
+        let stalled = header(message, "Nats-Consumer-Stalled").map(str::to_owned);
+        if let Some(subject) = message.reply.as_ref().map(ToString::to_string).or(stalled) {
+            // lost, it is asked for again in the next heartbeat
+            let _counted = self.bus.try_publish(Pattern::JetStreamApi, subject, None, HeaderMap::new(), Bytes::new());
+        }
+        if let (Some(got), Some(stream_seq)) = (number("Nats-Last-Consumer"), number("Nats-Last-Stream")) {
+            if got != self.position.consumer_seq {
+                return Err(FeedError::Gap { want: self.position.consumer_seq, got });
+            }
+            self.position.stream_seq = self.position.stream_seq.max(stream_seq);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if self.bus.is_connected() {
+            self.bus.api_forget(&format!("CONSUMER.DELETE.{}.{}", self.stream, self.consumer));
+        }
+    }
+}
+
+fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message.headers.as_ref()?.get(name).map(HeaderValue::as_str)
+}
+
+/// Whether a message takes its key away: a delete or purge (ADR-8), or the marker of an expired key (ADR-43).
+fn is_removal(headers: &HeaderMap) -> bool {
+    let operation = headers.get("KV-Operation").map(HeaderValue::as_str);
+    matches!(operation, Some("DEL" | "PURGE")) || headers.get("Nats-Marker-Reason").is_some()
+}
+
+/// Stream and consumer sequence in the reply subject of a delivered message, in both forms of ADR-15:
+/// `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, and with domain and account
+/// before the stream.
+fn sequences(reply: &str) -> Option<(u64, u64)> {
+    let tokens = reply.strip_prefix("$JS.ACK.")?.split('.');
+    let at = if tokens.clone().count() > 7 { 5 } else { 3 };
+    let mut numbers = tokens.skip(at).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_both_forms_of_the_reply_subject() {
+        for (reply, want) in [
+            ("$JS.ACK.KV_b.cons.1.42.7.1700000000000000000.3", Some((42, 7))),
+            ("$JS.ACK.hub.acct.KV_b.cons.1.42.7.1700000000000000000.3.rnd", Some((42, 7))),
+            ("$JS.ACK._.acct.KV_b.cons.1.42.7.1700000000000000000.3", Some((42, 7))),
+            ("$JS.ACK.KV_b.cons.1.x.7.1.3", None),
+            ("$JS.FC.KV_b.cons.1", None),
+        ] {
+            assert_eq!(sequences(reply), want, "{reply}");
+        }
+    }
+
+    #[test]
+    fn tells_removals_from_values() {
+        for (name, value, want) in [
+            ("KV-Operation", "DEL", true),
+            ("KV-Operation", "PURGE", true),
+            ("KV-Operation", "PUT", false),
+            ("Nats-Marker-Reason", "MaxAge", true),
+            ("Nats-TTL", "60s", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value);
+            assert_eq!(is_removal(&headers), want, "{name}: {value}");
+        }
+    }
+}

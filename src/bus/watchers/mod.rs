@@ -1,0 +1,294 @@
+//! Who watches a presentity, on which edge: an index of the bucket of subscriptions, in memory and linearizable.
+//!
+//! ```text
+//! bucket ─▶ feed ─▶ table ◀─ watchers(presentity)
+//!            └─ position ─▶ fence ◀─ "how far is the stream?"
+//! ```
+//! The feed applies every change to the table. A lookup passes a fence first, so that it sees every subscription whose
+//! store was acknowledged before. On any doubt about the feed, such as a lost connection or a gap, all is read anew, and
+//! lookups wait for that.
+
+mod feed;
+mod fence;
+mod table;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::bus::client::Bus;
+use crate::bus::error::RequestError;
+use crate::bus::metrics::IndexMetrics;
+pub(crate) use crate::bus::watchers::feed::FeedError;
+use crate::bus::watchers::feed::{Feed, Record};
+use crate::bus::watchers::fence::{Passed, Progress};
+use crate::bus::watchers::table::{RecordHead, Table};
+use crate::feature::Presentity;
+use crate::runtime::{Backoff, Tasks};
+
+/// Waits between attempts to read the bucket.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+
+/// The live subscriptions of all edges. Clones share it.
+#[derive(Debug, Clone)]
+pub struct WatcherIndex {
+    shared: Arc<Shared>,
+    fences: mpsc::Sender<oneshot::Sender<Passed>>,
+    timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Shared {
+    current: Mutex<Current>,
+    is_loaded: watch::Sender<bool>,
+}
+
+/// The table, and the number of the feed that fills it.
+#[derive(Debug, Default)]
+struct Current {
+    feed: u64,
+    table: Table,
+}
+
+/// How many live subscriptions to a presentity an edge holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeWatchers {
+    /// The edge.
+    pub edge_id: Arc<str>,
+    /// Its subscriptions, at least 1.
+    pub count: u64,
+}
+
+/// A change of one key of the bucket, as it comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The key: the subscription's id.
+    pub key: String,
+    /// Its revision: the sequence in the bucket's stream.
+    pub revision: u64,
+    /// The record; `None` where the key was removed or has expired.
+    pub value: Option<Bytes>,
+    /// The edge that holds the subscription, or held it before it was removed; `None` where that is not known.
+    pub edge_id: Option<Arc<str>>,
+}
+
+/// What the index tells a role that follows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IndexEvent {
+    /// A key has changed. After a reload: since the load before.
+    Changed(Change),
+    /// Everything that was stored has been told, for the first time or again. A key that was removed before a reload may
+    /// not have been told: see [`WatcherIndex::holder`].
+    Loaded,
+}
+
+/// Called by the index for each event, in the order of the stream. Must not block: lookups wait for it.
+pub type IndexHook = Box<dyn FnMut(IndexEvent) + Send>;
+
+impl WatcherIndex {
+    /// Starts to read the bucket of subscriptions, and to follow it until `tasks` stop.
+    #[must_use]
+    pub fn start(bus: &Bus, tasks: &Tasks, hook: Option<IndexHook>) -> Self {
+        let bucket = bus.subjects().subscription_bucket();
+        let (progress, seen) = watch::channel(Progress::default());
+        let (fences, asked) = mpsc::channel(fence::MAX_WAITING);
+        let shared = Arc::new(Shared { current: Mutex::default(), is_loaded: watch::Sender::new(false) });
+        let index = Self { shared: Arc::clone(&shared), fences, timeout: bus.timeout() };
+        let stopping = tasks.stopping().clone();
+        tasks.spawn("watcher fences", fence::run(bus.clone(), format!("KV_{bucket}"), seen, asked, stopping.clone()));
+        let follower = Follower {
+            bus: bus.clone(),
+            bucket,
+            shared,
+            fences: index.fences.clone(),
+            progress,
+            hook,
+            feeds: 0,
+            previous: None,
+            metrics: IndexMetrics::new(),
+        };
+        tasks.spawn("watcher index", async move {
+            stopping.run_until_cancelled_owned(follower.run()).await;
+        });
+        index
+    }
+
+    /// Waits until everything that was stored before has been read once.
+    pub async fn loaded(&self) {
+        let mut is_loaded = self.shared.is_loaded.subscribe();
+        // the sender lives in `self`: it cannot be gone
+        let _loaded = is_loaded.wait_for(|is_loaded| *is_loaded).await;
+    }
+
+    /// The edges that hold live subscriptions to a presentity, with all that were stored before this call.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] when the bus is away, or the index cannot catch up within `nats.timeout_ms`.
+    pub async fn watchers(&self, presentity: &Presentity) -> Result<Vec<EdgeWatchers>, RequestError> {
+        self.look(|table| table.watchers(presentity.as_str())).await
+    }
+
+    /// The revision of a subscription and the edge that holds it, with all that was stored before this call; `None` where
+    /// it is gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`watchers`](Self::watchers).
+    pub async fn holder(&self, subscription: &str) -> Result<Option<(u64, Arc<str>)>, RequestError> {
+        self.look(|table| table.holder(subscription)).await
+    }
+
+    /// Live subscriptions on all edges, as far as the index has read.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.current().table.len()
+    }
+
+    /// Whether there are none, as far as the index has read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    async fn look<T>(&self, read: impl Fn(&Table) -> T) -> Result<T, RequestError> {
+        let looked = async {
+            loop {
+                let passed = self.fence()?.await.map_err(|_stopped| RequestError::Disconnected)??;
+                let current = self.shared.current();
+                // the table may have been begun anew since the fence was passed
+                if current.feed == passed {
+                    return Ok(read(&current.table));
+                }
+            }
+        };
+        tokio::time::timeout(self.timeout, looked).await.unwrap_or(Err(RequestError::Timeout(self.timeout)))
+    }
+
+    fn fence(&self) -> Result<oneshot::Receiver<Passed>, RequestError> {
+        ask(&self.fences)
+    }
+}
+
+fn ask(fences: &mpsc::Sender<oneshot::Sender<Passed>>) -> Result<oneshot::Receiver<Passed>, RequestError> {
+    let (sender, receiver) = oneshot::channel();
+    fences.try_send(sender).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => RequestError::Overloaded(fence::MAX_WAITING),
+        mpsc::error::TrySendError::Closed(_) => RequestError::Disconnected,
+    })?;
+    Ok(receiver)
+}
+
+impl Shared {
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one task that fills the table.
+struct Follower {
+    bus: Bus,
+    bucket: String,
+    shared: Arc<Shared>,
+    fences: mpsc::Sender<oneshot::Sender<Passed>>,
+    progress: watch::Sender<Progress>,
+    hook: Option<IndexHook>,
+    feeds: u64,
+    /// The last table that was complete, until the new one is.
+    previous: Option<Table>,
+    metrics: IndexMetrics,
+}
+
+impl Follower {
+    async fn run(mut self) {
+        let mut retry = RETRY;
+        loop {
+            self.bus.connected().await;
+            match Feed::open(&self.bus, &self.bucket).await {
+                Ok(feed) => {
+                    let error = self.follow(feed, &mut retry).await;
+                    self.progress.send_modify(|progress| progress.feed = 0);
+                    self.metrics.feed_ended(&error);
+                }
+                Err(error) => self.metrics.feed_ended(&error),
+            }
+            tokio::time::sleep(retry.next(rand::random())).await;
+        }
+    }
+
+    /// Applies a feed until it ends.
+    async fn follow(&mut self, mut feed: Feed, retry: &mut Backoff) -> FeedError {
+        self.begin(&feed);
+        let mut loading = ask(&self.fences).ok();
+        loop {
+            let next = match &mut loading {
+                None => feed.next().await,
+                Some(fence) => tokio::select! {
+                    biased;
+                    passed = fence => {
+                        if matches!(passed, Ok(Ok(passed)) if passed == self.feeds) {
+                            self.loaded();
+                            retry.reset();
+                            loading = None;
+                        } else {
+                            loading = ask(&self.fences).ok();
+                        }
+                        continue;
+                    }
+                    next = feed.next() => next,
+                },
+            };
+            match next {
+                Ok(Some(record)) => self.apply(record),
+                Ok(None) => {}
+                Err(error) => return error,
+            }
+            let position = feed.position();
+            self.progress.send_modify(|progress| progress.position = position);
+        }
+    }
+
+    fn begin(&mut self, feed: &Feed) {
+        self.feeds += 1;
+        let mut current = self.shared.current();
+        let fresh = Table::like(&current.table);
+        let before = std::mem::replace(&mut current.table, fresh);
+        current.feed = self.feeds;
+        drop(current);
+        // of two loads that were cut short, the table from before both is the one that was told in full
+        self.previous.get_or_insert(before);
+        self.progress.send_replace(Progress { feed: self.feeds, consumer: feed.consumer().into(), position: feed.position() });
+    }
+
+    fn loaded(&mut self) {
+        self.previous = None;
+        self.metrics.loaded(self.shared.current().table.len());
+        self.shared.is_loaded.send_replace(true);
+        if let Some(hook) = &mut self.hook {
+            hook(IndexEvent::Loaded);
+        }
+    }
+
+    fn apply(&mut self, record: Record) {
+        let Record { key, revision, value } = record;
+        let head = value.as_ref().map(|value| serde_json::from_slice::<RecordHead<'_>>(value));
+        let mut current = self.shared.current();
+        let edge_id = match &head {
+            Some(Ok(head)) => Some(current.table.store(&key, head, revision)),
+            Some(Err(error)) => {
+                self.metrics.unreadable(error);
+                current.table.remove(&key)
+            }
+            None => current.table.remove(&key),
+        };
+        self.metrics.entries(current.table.len());
+        drop(current);
+        let Some(hook) = &mut self.hook else { return };
+        let is_told = self.previous.as_ref().is_some_and(|previous| previous.has(&key, revision));
+        if !is_told {
+            hook(IndexEvent::Changed(Change { key, revision, value, edge_id }));
+        }
+    }
+}
