@@ -19,7 +19,7 @@ use crate::edge::notifier::{BusReply, FanOut, Input, Notifier, Now, Output};
 use crate::edge::port::Port;
 use crate::edge::reach::Reach;
 use crate::edge::watchers::Watchers;
-use crate::notify::jobs::Received;
+use crate::notify::intake::Received;
 use crate::runtime::clock;
 use crate::sip::flow::ConnectionId;
 use crate::sip::transport::Inbound;
@@ -129,20 +129,40 @@ impl Driver {
         let mut connections = Vec::new();
         let mut had_any = reach.poll_datagrams(cx, |flow, bytes| notifier.handle(Input::Packet { flow, bytes }, now));
         had_any |= take("bus replies", |cx| port.poll_reply(cx), cx, |(token, reply)| notifier.handle(Input::Reply { token, reply }, now))?;
-        had_any |= take("stream messages", |cx| sources.streams.poll_recv(cx), cx, |inbound| on_stream(notifier, metrics, &mut connections, inbound, now))?;
+        had_any |= take(
+            "stream messages",
+            |cx| sources.streams.poll_recv(cx),
+            cx,
+            |inbound| on_stream(notifier, metrics, &mut connections, inbound, now),
+        )?;
         for (connection, is_open) in connections.drain(..) {
             if is_open { reach.on_opened(connection) } else { reach.on_closed(connection) }
         }
-        had_any |= take("notify jobs", |cx| sources.jobs.poll_recv(cx), cx, |received| {
-            let Received { job, handle, age } = received;
-            notifier.handle(Input::Job { job: Box::new(job), handle, age }, now);
-        })?;
-        had_any |= take("bucket changes", |cx| sources.changes.poll_recv(cx), cx, |change| {
-            notifier.handle(Input::Change { key: &change.key, revision: change.revision, value: change.value.as_deref() }, now);
-        })?;
-        had_any |= take("unsent packets", |cx| reach.poll_unreachable(cx), cx, |subscription| {
-            notifier.handle(Input::Undeliverable { subscription }, now);
-        })?;
+        had_any |= take(
+            "notify jobs",
+            |cx| sources.jobs.poll_recv(cx),
+            cx,
+            |received| {
+                let Received { job, handle, age } = received;
+                notifier.handle(Input::Job { job: Box::new(job), handle, age }, now);
+            },
+        )?;
+        had_any |= take(
+            "bucket changes",
+            |cx| sources.changes.poll_recv(cx),
+            cx,
+            |change| {
+                notifier.handle(Input::Change { key: &change.key, revision: change.revision, value: change.value.as_deref() }, now);
+            },
+        )?;
+        had_any |= take(
+            "unsent packets",
+            |cx| reach.poll_unreachable(cx),
+            cx,
+            |subscription| {
+                notifier.handle(Input::Undeliverable { subscription }, now);
+            },
+        )?;
         had_any |= watchers.poll(cx, notifier, now);
         Ok(had_any)
     }

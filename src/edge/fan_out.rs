@@ -13,8 +13,9 @@ use crate::bus::message::FeatureEvent;
 use crate::bus::subject::Pattern;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::FanOut;
+use crate::notify::job::News;
 use crate::notify::queue::Queue;
-use crate::runtime::backoff::Backoff;
+use crate::runtime::Backoff;
 
 /// Fan-outs that wait for the task; the notifier refuses changes before it is full.
 pub const QUEUE_LENGTH: usize = 8192;
@@ -22,7 +23,13 @@ const AT_A_TIME: usize = 512;
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 
 /// Runs until the notifier lets go of its end of the channel, and everything in it is done.
-pub async fn run(bus: Bus, queue: Queue, edge_id: Box<str>, metrics: std::sync::Arc<EdgeMetrics>, mut fan_outs: mpsc::Receiver<Box<FanOut>>) {
+pub async fn run(
+    bus: Bus,
+    queue: Queue,
+    edge_id: Box<str>,
+    metrics: std::sync::Arc<EdgeMetrics>,
+    mut fan_outs: mpsc::Receiver<Box<FanOut>>,
+) {
     let mut under_way = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -53,14 +60,15 @@ async fn carry_out(bus: &Bus, queue: &Queue, edge_id: &str, metrics: &EdgeMetric
 
 /// Number of watchers on other edges whose jobs are stored; `None` when they could not be.
 async fn stored(queue: &Queue, edge_id: &str, fan_out: &FanOut) -> Option<u64> {
-    let mut backoff = Backoff::default();
+    let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    let news = News { presentity: &fan_out.presentity, states: &fan_out.states, assigned: fan_out.assigned, cause: &fan_out.cause };
     let store = async {
         loop {
-            match queue.fan_out(&fan_out.presentity, &fan_out.states, fan_out.assigned, Some(edge_id), &fan_out.cause).await {
-                Ok(planned) => return planned.watchers,
+            match queue.fan_out(news, edge_id).await {
+                Ok(watchers) => return watchers,
                 Err(error) => tracing::debug!(%error, "jobs for other edges not stored yet"),
             }
-            tokio::time::sleep(backoff.next_pause()).await;
+            tokio::time::sleep(retry.next(rand::random())).await;
         }
     };
     tokio::time::timeout(GIVE_UP_AFTER, store).await.ok()

@@ -9,6 +9,7 @@ use crate::bus::message::ErrorBody;
 use crate::edge::response;
 use crate::sip::flow::Transport;
 use crate::sip::method::Method;
+use crate::sip::transport::CloseReason;
 
 /// Which way a retransmission went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,7 +239,8 @@ impl EdgeMetrics {
     }
 
     /// A connection is gone.
-    pub fn connection_closed(&self, transport: Transport) {
+    pub fn connection_closed(&self, transport: Transport, reason: CloseReason) {
+        tracing::debug!(transport = transport.as_str(), reason = reason.as_str(), "connection closed");
         if let Some(gauge) = self.connections.get(&transport) {
             gauge.decrement(1.0);
         }

@@ -7,12 +7,20 @@
 //! ```
 
 pub mod config;
+pub mod driver;
 pub mod exchange;
+pub mod fan_out;
 pub mod metrics;
 pub mod notifier;
 pub mod outbox;
+pub mod port;
+pub mod reach;
 pub mod record;
 pub mod response;
+pub mod run;
 pub mod subscribe;
 pub mod subscription;
+pub mod watchers;
 pub mod write;
+
+pub use run::{Edge, EdgeError};

@@ -139,7 +139,9 @@ impl Port {
                 Outgoing { pattern: Pattern::SubscriptionBucket, subject, headers: HeaderMap::new(), payload: Bytes::new() }
             }
             BusRequest::Get(request) => Outgoing { pattern: Pattern::Get, subject: subjects.get(), headers, payload: json(&request) },
-            BusRequest::RouteSet(request) => Outgoing { pattern: Pattern::RouteSet, subject: subjects.route_set(), headers, payload: json(&request) },
+            BusRequest::RouteSet(request) => {
+                Outgoing { pattern: Pattern::RouteSet, subject: subjects.route_set(), headers, payload: json(&request) }
+            }
         }
     }
 
@@ -159,7 +161,8 @@ impl Port {
 
     /// Sends what is queued, before the process ends.
     pub async fn flush(&self) {
-        let flushed = tokio::time::timeout(self.bus.timeout(), self.bus.client().flush()).map(|flushed| flushed.is_ok_and(|sent| sent.is_ok())).await;
+        let flushed =
+            tokio::time::timeout(self.bus.timeout(), self.bus.client().flush()).map(|flushed| flushed.is_ok_and(|sent| sent.is_ok())).await;
         if !flushed {
             tracing::warn!("events of the last moment may be lost");
         }

@@ -73,7 +73,9 @@ impl Watchers {
             wanted => wanted,
         };
         match wanted {
-            Ok(None) => self.answers.push_back(Answer { reply_to, cause, left: notifier.live().map(|subscription| subscription.id).collect() }),
+            Ok(None) => {
+                self.answers.push_back(Answer { reply_to, cause, left: notifier.live().map(|subscription| subscription.id).collect() })
+            }
             Ok(Some(presentity)) => {
                 let left = notifier.live_of(&presentity).map(|subscription| subscription.id).collect();
                 self.answers.push_back(Answer { reply_to, cause, left });
@@ -87,7 +89,8 @@ impl Watchers {
         let rest = answer.left.split_off(answer.left.len().min(PER_MESSAGE));
         let page = std::mem::replace(&mut answer.left, rest);
         let more = !answer.left.is_empty();
-        let watchers = page.into_iter().filter_map(|id| notifier.live_by_id(id)).map(|subscription| self.watcher(subscription, now)).collect();
+        let watchers =
+            page.into_iter().filter_map(|id| notifier.live_by_id(id)).map(|subscription| self.watcher(subscription, now)).collect();
         let response = WatchersResponse { kind: Kind::default(), edge_id: self.edge_id.to_string(), watchers, more };
         self.bus.publish_event(Pattern::Watchers, answer.reply_to.to_string(), &response, &answer.cause);
         more
@@ -125,7 +128,8 @@ fn read(payload: &[u8]) -> Result<Option<Presentity>, ErrorBody> {
     if payload.is_empty() {
         return Ok(None);
     }
-    let request: WatchersRequest = serde_json::from_slice(payload).map_err(|unreadable| error(400, &format!("no watchers_request: {unreadable}"), None))?;
+    let request: WatchersRequest =
+        serde_json::from_slice(payload).map_err(|unreadable| error(400, &format!("no watchers_request: {unreadable}"), None))?;
     let presentity = request.presentity.map(|text| Presentity::parse(&text)).transpose();
     presentity.map_err(|why| error(400, &format!("Invalid presentity: {why}"), Some("presentity")))
 }

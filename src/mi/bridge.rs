@@ -11,7 +11,9 @@ use crate::feature::Presentity;
 use crate::mi::command::SetCommand;
 use crate::mi::error::{Step, error_body};
 use crate::mi::metrics::MiMetrics;
-use crate::mi::plan::{self, EdgeJob, Occasion};
+use crate::mi::plan::{self, Occasion};
+use crate::notify::job::EdgeJob;
+use crate::notify::queue::Queue;
 use crate::runtime::clock;
 
 /// The way from a change to the edges that hold its watchers.
@@ -21,6 +23,16 @@ pub trait Fanout: Send + Sync + 'static {
 
     /// Stores NOTIFY jobs, each for its edge; done when all are acknowledged.
     fn store(&self, jobs: Vec<EdgeJob>) -> impl Future<Output = Result<(), RequestError>> + Send;
+}
+
+impl Fanout for Queue {
+    async fn watchers(&self, presentity: &Presentity) -> Result<Vec<EdgeWatchers>, RequestError> {
+        Self::watchers(self, presentity).await
+    }
+
+    async fn store(&self, jobs: Vec<EdgeJob>) -> Result<(), RequestError> {
+        Self::store(self, &jobs).await
+    }
 }
 
 /// Carries commands out, whichever way they came in. Any number at the same time.

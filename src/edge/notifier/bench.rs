@@ -28,7 +28,11 @@ pub(super) struct Bench {
 pub(super) fn config() -> EdgeConfig {
     EdgeConfig {
         edge_id: "edge-0".into(),
-        listeners: vec![Listener { transport: Transport::Udp, advertised: "192.0.2.1:5060".into(), address: "192.0.2.1:5060".parse().unwrap() }],
+        listeners: vec![Listener {
+            transport: Transport::Udp,
+            advertised: "192.0.2.1:5060".into(),
+            address: "192.0.2.1:5060".parse().unwrap(),
+        }],
         domains: Vec::new(),
         presentity_from: PresentityFrom::RequestUri,
         initial_notify: InitialNotify::Auto,
@@ -97,7 +101,10 @@ impl Bench {
     }
 
     pub(super) fn message(&mut self, token: Token, payload: &impl serde::Serialize) {
-        self.raw(token, ReplyMessage { status: None, sequence: None, is_deleted: false, payload: serde_json::to_vec(payload).unwrap().into() });
+        self.raw(
+            token,
+            ReplyMessage { status: None, sequence: None, is_deleted: false, payload: serde_json::to_vec(payload).unwrap().into() },
+        );
     }
 
     pub(super) fn raw(&mut self, token: Token, message: ReplyMessage) {

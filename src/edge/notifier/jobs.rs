@@ -8,16 +8,12 @@ use crate::edge::metrics::JobOutcome;
 use crate::edge::outbox::{JobKey, Owed};
 use crate::edge::subscription::SubscriptionId;
 use crate::feature::Presentity;
-use crate::runtime::clock;
 
 impl Notifier {
     pub(super) fn on_job(&mut self, job: NotifyJob, handle: JobHandle, age: Duration, now: Now) {
         let Ok(presentity) = Presentity::parse(&job.presentity) else {
             return self.job_done(handle, JobOutcome::Unreadable);
         };
-        if clock::parse_rfc3339(&job.not_after).is_some_and(|not_after| not_after < now.utc) {
-            return self.job_done(handle, JobOutcome::Expired);
-        }
         if !self.watchers.contains_key(&presentity) {
             return self.job_done(handle, JobOutcome::NoWatcher);
         }

@@ -46,7 +46,9 @@ fn a_subscribe_is_stored_then_answered_then_told_everything_one_feature_at_a_tim
 
 #[test]
 fn multipart_is_used_where_the_configuration_says_so_and_the_phone_takes_it() {
-    for (accept, want_parts) in [("", 4), ("Accept: application/x-as-feature-event+xml, multipart/mixed\n", 4), ("Accept: application/x-as-feature-event+xml\n", 1)] {
+    for (accept, want_parts) in
+        [("", 4), ("Accept: application/x-as-feature-event+xml, multipart/mixed\n", 4), ("Accept: application/x-as-feature-event+xml\n", 1)]
+    {
         let mut bench = Bench::new(EdgeConfig { initial_notify: InitialNotify::Multipart, ..config() });
         bench.packet(&subscribe("a", 1, None, accept, ""));
         bench.ack_store();
@@ -74,7 +76,8 @@ fn a_change_reaches_every_watcher_once_and_other_edges_by_fan_out() {
     assert!(bench.is_quiet());
     let fan_out = bench.fan_outs.pop().unwrap();
     assert_eq!((fan_out.states[0].version, fan_out.events[0].watchers, fan_out.assigned), (1, 2, true));
-    let delivered = bench.events.iter().filter(|event| matches!(event, Event::Notify(_, event) if event.outcome == NotifyOutcome::Delivered)).count();
+    let delivered =
+        bench.events.iter().filter(|event| matches!(event, Event::Notify(_, event) if event.outcome == NotifyOutcome::Delivered)).count();
     assert_eq!(delivered, 4);
 }
 
@@ -97,7 +100,8 @@ fn a_change_that_changes_nothing_or_is_denied_is_confirmed_to_its_phone_alone() 
         assert_eq!(notify.header(Name::CallId), Some("a"));
         assert!(body(&notify).contains("<doNotDisturbOn>false"));
         assert!(bench.is_quiet() && bench.fan_outs.is_empty());
-        let refused = bench.events.iter().any(|event| matches!(event, Event::Feature(_, event) if event.outcome == FeatureOutcome::Refused));
+        let refused =
+            bench.events.iter().any(|event| matches!(event, Event::Feature(_, event) if event.outcome == FeatureOutcome::Refused));
         assert_eq!(refused, is_denied);
     }
 }
@@ -288,7 +292,12 @@ fn every_refusal_has_its_status_and_what_it_owes() {
         ("expires unreadable", subscribe("4", 1, None, "Expires: soon\n", ""), 400, Some(Name::Warning)),
         ("require", subscribe("5", 1, None, "Require: foo\n", ""), 420, Some(Name::Unsupported)),
         ("accept", subscribe("6", 1, None, "Accept: application/pidf+xml\n", ""), 406, None),
-        ("content type", subscribe("7", 1, None, "", "x").replace("application/x-as-feature-event+xml", "text/plain"), 415, Some(Name::Accept)),
+        (
+            "content type",
+            subscribe("7", 1, None, "", "x").replace("application/x-as-feature-event+xml", "text/plain"),
+            415,
+            Some(Name::Accept),
+        ),
         ("content encoding", subscribe("8", 1, None, "Content-Encoding: gzip\n", &set_dnd(true)), 415, None),
         ("bad body", subscribe("9", 1, None, "", "<x/>"), 400, Some(Name::Warning)),
         ("scheme", subscribe("10", 1, None, "", "").replace("SUBSCRIBE sip:alice", "SUBSCRIBE http:alice@"), 416, None),
@@ -301,7 +310,10 @@ fn every_refusal_has_its_status_and_what_it_owes() {
         let mut bench = Bench::new(config());
         bench.packet(&request);
         let (_, response) = bench.sent.pop_front().unwrap_or_else(|| panic!("{name}: no answer"));
-        assert!(matches!(response.start(), crate::sip::message::Start::Response { status: got, .. } if got == status), "{name}: {response:?}");
+        assert!(
+            matches!(response.start(), crate::sip::message::Start::Response { status: got, .. } if got == status),
+            "{name}: {response:?}"
+        );
         if let Some(owes) = owes {
             assert!(response.header(owes).is_some(), "{name}: {response:?}");
         }
@@ -418,7 +430,10 @@ fn a_dialog_that_is_not_the_records_is_not_taken_over() {
     let mut other = Bench::new(EdgeConfig { edge_id: "edge-1".into(), ..config() });
     other.packet(&subscribe("guess", 2, Some(&id.to_string()), "", ""));
     let (token, _) = other.asked.pop_front().unwrap();
-    other.raw(token, ReplyMessage { status: None, sequence: Some(7), is_deleted: false, payload: serde_json::to_vec(&record).unwrap().into() });
+    other.raw(
+        token,
+        ReplyMessage { status: None, sequence: Some(7), is_deleted: false, payload: serde_json::to_vec(&record).unwrap().into() },
+    );
     other.expect_response(481);
     assert!(other.notifier.subscriptions.is_empty() && other.is_quiet());
 }
