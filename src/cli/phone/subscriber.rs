@@ -282,7 +282,11 @@ impl Subscriber {
             .header("Expires", expires_seconds)
             .header("Accept", format_args!("{CONTENT_TYPE}, {MULTIPART_TYPE}"))
             .header("User-Agent", &self.settings.user_agent);
-        if body.is_empty() { writer.no_body() } else { writer.body(CONTENT_TYPE, body) }
+        if body.is_empty() {
+            writer.no_body();
+        } else {
+            writer.body(CONTENT_TYPE, body);
+        }
         out.into()
     }
 
@@ -335,7 +339,7 @@ impl Subscriber {
 
     fn learn_target(&mut self, message: &Message) {
         if let Some(contact) = message.values(Name::Contact).next().and_then(NameAddr::parse) {
-            self.remote_target = Some(contact.uri.into());
+            self.remote_target = Some(contact.uri);
         }
     }
 
