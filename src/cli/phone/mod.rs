@@ -2,6 +2,7 @@
 //!
 //! [`subscriber`] is the phone's side of the protocol and `script` its plan, both pure; `Line` is the socket.
 
+pub mod input;
 mod line;
 pub mod notification;
 mod script;
@@ -13,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use input::Output;
+pub use input::{Asked, Event, Input, InputError, Settings};
 use line::Line;
 pub use notification::{Notification, ShownFeature};
 use script::{Leave, Order, Script};
-pub use subscriber::{Asked, Event, Input, InputError, Settings};
-use subscriber::{Output, Subscriber};
+use subscriber::Subscriber;
 
 use super::args::{PhoneArgs, PhoneTransport, Press};
 use super::exit::Failure;

@@ -9,8 +9,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::input::{Asked, Event, Input};
 use super::notification::Notification;
-use super::subscriber::{Asked, Event, Input, refresh_after};
+use super::subscriber::refresh_after;
 use crate::cli::args::Press;
 use crate::cli::exit::Failure;
 use crate::feature::Status;
@@ -259,3 +260,6 @@ fn request_name(asked: &Asked) -> String {
         Asked::Unsubscribe => "the unsubscribe".to_owned(),
     }
 }
+#[cfg(test)]
+#[path = "script_tests.rs"]
+mod tests;
