@@ -12,13 +12,20 @@ use super::args::{Role, RunArgs};
 use super::exit::Failure;
 use super::output;
 use super::roles::{Roles, Shared, Start};
+use crate::bus::{Bus, WatcherIndex};
 use crate::config::{Config, Listener, LogFormat};
+use crate::edge::{Edge, EdgeError};
 use crate::feature::FeatureTable;
-use crate::runtime::{StopSignals, Tasks};
+use crate::mi::Bridge;
+use crate::notify::queue::Queue;
+use crate::runtime::{Backoff, StopSignals, Tasks};
 use crate::sip::Transport;
 use crate::telemetry::http::Http;
 use crate::telemetry::{Readiness, exporter, log};
-use crate::worker;
+use crate::{bus, mi, worker};
+
+/// Tries to create streams and buckets before a role gives up.
+const SETUP_TRIES: usize = 10;
 
 /// Runs the roles until a signal says stop.
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -119,6 +126,7 @@ fn start(running: &mut Roles, roles: &[Role]) -> Result<(), Failure> {
 
 async fn worker(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
+    prepare(&bus, &config).await?;
     let stop = start.serving(Vec::new());
     worker::run(bus, table, &config.routes, stop).await.map_err(|error| match error {
         worker::WorkerError::Script(error) => Failure::Config(error.to_string()),
@@ -133,11 +141,40 @@ impl Embedded {
 async fn embedded(_: &mut crate::config::NatsConfig) -> Result<Embedded, Failure> {
     Err(Failure::Config("x".into()))
 }
-async fn edge(_: Start) -> Result<(), Failure> {
-    Err(Failure::Config("x".into()))
+async fn edge(start: Start) -> Result<(), Failure> {
+    let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
+    let failed = |error: EdgeError| Failure::Refused(format!("role edge: {error}"));
+    prepare(&bus, &config).await?;
+    let edge = Edge::start(&config, bus, table).await.map_err(failed)?;
+    let listening = edge.listening();
+    edge.run(start.serving(listening)).await.map_err(failed)
 }
-async fn mi(_: Start) -> Result<(), Failure> {
-    Err(Failure::Config("x".into()))
+
+async fn mi(start: Start) -> Result<(), Failure> {
+    let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
+    let failed = |error: &dyn std::fmt::Display| Failure::Refused(format!("role mi: {error}"));
+    prepare(&bus, &config).await?;
+    let tasks = Tasks::new();
+    let index = WatcherIndex::start(&bus, &tasks, None);
+    index.loaded().await;
+    let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus, index)));
+    let served = mi::run(bridge, table, start.serving(Vec::new())).await.map_err(|error| failed(&error));
+    let stopped = tasks.stop(Duration::from_secs(2)).await.map_err(|error| failed(&error));
+    served.and(stopped)
+}
+
+/// Waits for the bus, and creates what is missing on it.
+async fn prepare(bus: &Bus, config: &Config) -> Result<(), Failure> {
+    bus.connected().await;
+    let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+    for _ in 0..SETUP_TRIES {
+        match bus::setup::ensure(bus, config.nats.replicas).await {
+            Ok(()) => return Ok(()),
+            Err(error) => tracing::warn!(%error, "streams and buckets are not there yet"),
+        }
+        tokio::time::sleep(retry.next(0.0)).await;
+    }
+    bus::setup::ensure(bus, config.nats.replicas).await.map_err(|error| Failure::Refused(format!("nats: {error}")))
 }
 
 /// The features by name, with those of `[features]`.

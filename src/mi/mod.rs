@@ -4,10 +4,14 @@
 //! dfks.set ─▶ command ─▶ dfks.route.set (worker) ─▶ plan ─▶ NOTIFY jobs, dfks.event.feature, the reply
 //! ```
 
+pub mod bridge;
 pub mod command;
-//mod metrics;
+pub mod error;
+mod metrics;
 pub mod plan;
-//pub mod service;
+pub mod service;
 
+pub use bridge::{Bridge, Fanout};
 pub use command::SetCommand;
-//pub use service::{Fanout, MiError, run};
+pub use error::MiError;
+pub use service::run;

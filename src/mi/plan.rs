@@ -1,33 +1,13 @@
 //! What follows from a worker's answer to a set command: NOTIFY jobs, events and the reply. Pure.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use crate::bus::message::{ErrorBody, FeatureEvent, FeatureOutcome, Kind, NotifyJob, Origin, RouteSetResponse, SetResponse};
+use crate::bus::EdgeWatchers;
+use crate::bus::message::{ErrorBody, FeatureEvent, FeatureOutcome, Kind, Origin, RouteSetResponse, SetResponse};
 use crate::bus::trace::Cause;
-use crate::feature::FeatureState;
+use crate::feature::{FeatureState, Presentity};
+use crate::notify::job::{self, EdgeJob, News};
 use crate::runtime::clock;
-
-/// How long a NOTIFY job may wait for its edge.
-pub const JOB_LIFETIME: Duration = Duration::from_hours(1);
-
-/// The live subscriptions of one presentity that one edge holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EdgeWatchers {
-    /// The edge.
-    pub edge_id: Arc<str>,
-    /// How many it holds; at least 1.
-    pub count: u64,
-}
-
-/// A NOTIFY job and the edge that it is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EdgeJob {
-    /// The edge: `dfks.notify.<edge_id>`.
-    pub edge_id: Arc<str>,
-    /// The job.
-    pub job: NotifyJob,
-}
 
 /// When and for what a plan is made, and where its ids come from: 32 hexadecimal digits each, never twice the same.
 #[derive(Debug)]
@@ -71,31 +51,16 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
         }
         let mut states = vec![FeatureState { assigned: true, notify: true, ..answer.state.clone() }];
         states.extend(answer.also.iter().filter(|state| state.assigned && state.notify).cloned());
-        let not_after = clock::rfc3339(self.now + JOB_LIFETIME);
-        let job = |edge: &EdgeWatchers| EdgeJob {
-            edge_id: Arc::clone(&edge.edge_id),
-            job: NotifyJob {
-                kind: Kind::default(),
-                id: (self.new_id)(),
-                presentity: answer.presentity.clone(),
-                states: states.clone(),
-                assigned: true,
-                skip: None,
-                not_after: not_after.clone(),
-                cause: self.cause.clone(),
-            },
-        };
-        watchers.iter().filter(|edge| edge.count > 0).map(job).collect()
+        let Ok(presentity) = Presentity::parse(&answer.presentity) else { return Vec::new() };
+        let news = News { presentity: &presentity, states: &states, assigned: true, cause: self.cause };
+        job::plan(news, watchers, self.now, &mut self.new_id)
     }
 
     /// The event of the feature asked for, then one for each that changed along with it.
-    ///
-    /// Of the latter the worker's answer has the new state alone: `old` shows it with the version before.
     pub fn events(&mut self, answer: &RouteSetResponse, watchers: u64) -> Vec<FeatureEvent> {
         let mut events = vec![self.event(answer, &answer.previous, &answer.state, watchers)];
-        for state in &answer.also {
-            let old = FeatureState { version: state.version.saturating_sub(1), ..state.clone() };
-            events.push(self.event(answer, &old, state, watchers));
+        for (state, old) in answer.also.iter().zip(&answer.also_previous) {
+            events.push(self.event(answer, old, state, watchers));
         }
         events
     }
@@ -147,6 +112,7 @@ mod tests {
             state: state("CallForwardingAlways", 7),
             previous: state("CallForwardingAlways", 6),
             also: vec![state("DoNotDisturb", 3)],
+            also_previous: vec![state("DoNotDisturb", 2)],
             notify: true,
             changed: true,
             denied: None,

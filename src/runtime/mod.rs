@@ -1,4 +1,4 @@
-//! What every role runs on: the clock, tasks, signals and backoff.
+//! What every role runs on: the clock, tasks, signals, backoff and timers.
 
 pub mod backoff;
 pub mod clock;
@@ -9,3 +9,4 @@ pub mod wheel;
 pub use backoff::Backoff;
 pub use signal::StopSignals;
 pub use tasks::{TaskError, Tasks};
+pub use wheel::Wheel;

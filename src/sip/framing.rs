@@ -82,6 +82,13 @@ impl Framer {
         !self.buffer.is_empty()
     }
 
+    /// Gives the memory back where nothing is in it: an idle connection keeps none.
+    pub fn release(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
     /// The next message or ping; `None` until more bytes come.
     ///
     /// # Errors
@@ -97,12 +104,7 @@ impl Framer {
         let Some(length) = self.message_bytes.filter(|length| *length <= self.buffer.len()) else { return Ok(None) };
         self.message_bytes = None;
         self.searched = 0;
-        let message = self.buffer.split_to(length).freeze();
-        if self.buffer.is_empty() {
-            // The message took the memory along; an idle connection keeps none.
-            self.buffer = BytesMut::new();
-        }
-        Ok(Some(Frame::Message(message)))
+        Ok(Some(Frame::Message(self.buffer.split_to(length).freeze())))
     }
 
     /// Drops line ends before a message; true when they make up a ping.

@@ -98,3 +98,69 @@ pub(crate) fn missing(error: RequestError) -> Result<Answer, AnswerError> {
         error => Err(AnswerError::Bus(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feature::Status;
+
+    fn read_text(route: Route, text: &str) -> Result<Answer, String> {
+        let table = FeatureTable::built_in();
+        let spec = table.require("CallForwardingNoAnswer").unwrap();
+        let reply = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        read(&table, spec, route, reply).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn takes_what_the_contract_allows() {
+        let also = r#"{"status":0,"also":[{"feature":"DoNotDisturb","status":0}]}"#;
+        for (route, text, status, values, assigned, notify, others) in [
+            (Route::Get, "{}", None, 0, None, None, 0),
+            (Route::Get, r#"{"type":"x","more":[1],"error":null,"status":"1"}"#, Some(true), 0, None, None, 0),
+            (Route::Get, r#"{"values":{"forwardTo":"sip:bob@h","ringCount":"4"},"assigned":false}"#, None, 2, Some(false), None, 0),
+            (Route::Set, r#"{"status":true,"notify":false}"#, Some(true), 0, None, Some(false), 0),
+            (Route::Set, also, Some(false), 0, None, None, 1),
+            (Route::Get, also, Some(false), 0, None, None, 0),
+        ] {
+            let Ok(Answer::Change(change)) = read_text(route, text) else { panic!("{text}") };
+            let seen = (change.status.map(Status::is_on), change.values.len(), change.assigned, change.notify, change.also.len());
+            assert_eq!(seen, (status, values, assigned, notify, others), "{text}");
+        }
+    }
+
+    #[test]
+    fn whatever_else_it_says_is_a_failure() {
+        for (text, want) in [
+            ("[]", "invalid type"),
+            ("\"on\"", "invalid type"),
+            (r#"{"status":2}"#, "unreadable answer"),
+            (r#"{"values":{"ringCount":4}}"#, "unreadable answer"),
+            (r#"{"values":{"ringCount":"101"}}"#, "invalid ringCount '101'"),
+            (r#"{"values":{"colour":"red"}}"#, "unknown field 'colour'"),
+            (r#"{"assigned":"no"}"#, "unreadable answer"),
+            (r#"{"also":[{"feature":"Foo"}]}"#, "unknown feature 'Foo'"),
+            (r#"{"also":[{"feature":"AgentState","status":0,"values":{"state":"ready"}}]}"#, "contradicts"),
+            (r#"{"also":[{"feature":"DoNotDisturb","values":{"x":"y"}}]}"#, "unknown field 'x'"),
+        ] {
+            let error = read_text(Route::Set, text).unwrap_err();
+            assert!(error.contains(want), "{text}: {error}");
+        }
+        let many = format!(r#"{{"also":[{}]}}"#, vec![r#"{"feature":"DoNotDisturb"}"#; 6].join(","));
+        assert!(read_text(Route::Set, &many).unwrap_err().contains("6 entries"));
+    }
+
+    #[test]
+    fn a_missing_reply_is_told_apart() {
+        let refused = |code: u16| RequestError::Refused(ErrorBody { code, description: "no\r\nway".into(), field: None });
+        for (error, want) in [
+            (RequestError::NoResponders, Some(Answer::None)),
+            (RequestError::Timeout(std::time::Duration::from_millis(5)), Some(Answer::Timeout)),
+            (refused(403), Some(Answer::Denied("no  way".into()))),
+            (refused(404), None),
+            (refused(500), None),
+            (RequestError::Disconnected, None),
+        ] {
+            assert_eq!(missing(error).ok(), want);
+        }
+    }
+}

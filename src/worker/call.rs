@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
 
 use crate::bus::message::AlsoChange;
-use crate::feature::{FeatureState, FeatureTable, Status, Values};
+use crate::feature::{FeatureError, FeatureState, FeatureTable, Status, Values};
 use crate::worker::change::Change;
 use crate::worker::script::Route;
 
@@ -72,10 +72,7 @@ impl Call {
 
     fn write(&mut self, field: &str, value: &Dynamic) -> Result<(), FieldError> {
         match field {
-            "status" => {
-                self.change.status = Some(Status(switch(field, value)?));
-                self.refresh(field)
-            }
+            "status" => self.change_to(field, Change { status: Some(Status(switch(field, value)?)), ..self.change.clone() }),
             "assigned" => {
                 self.change.assigned = Some(switch(field, value)?);
                 Ok(())
@@ -101,15 +98,17 @@ impl Call {
 
     fn write_value(&mut self, field: &str, value: &Dynamic) -> Result<(), FieldError> {
         let text = text_of(value).ok_or_else(|| FieldError::value(field, &format!("takes a string, not {}", value.type_name())))?;
-        self.change.values.insert(field.to_owned(), text);
-        self.refresh(&format!("value.{field}"))
+        let mut change = self.change.clone();
+        change.values.insert(field.to_owned(), text);
+        self.change_to(&format!("value.{field}"), change)
     }
 
-    /// Checks all that was changed so far against the state before the script.
-    fn refresh(&mut self, field: &str) -> Result<(), FieldError> {
-        let refused = |e: &dyn std::fmt::Display| FieldError::new(field, &format!("refused: {e}"));
-        let spec = self.table.require(&self.base.feature).map_err(|e| refused(&e))?;
-        self.state = self.change.apply(spec, &self.base).map_err(|e| refused(&e))?;
+    /// Takes all that was changed so far, if it fits the state before the script.
+    fn change_to(&mut self, field: &str, change: Change) -> Result<(), FieldError> {
+        let refused = |e: FeatureError| FieldError::new(field, &format!("refused: {e}"));
+        let spec = self.table.require(&self.base.feature).map_err(refused)?;
+        self.state = change.apply(spec, &self.base).map_err(refused)?;
+        self.change = change;
         Ok(())
     }
 

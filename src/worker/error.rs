@@ -123,3 +123,66 @@ impl Refusal {
         ErrorBody { code, description, field }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feature::{FeatureTable, Presentity};
+
+    #[test]
+    fn each_refusal_has_its_code_field_and_word() {
+        let table = FeatureTable::built_in();
+        let unknown = || Refusal::Feature(table.require("Foo").unwrap_err());
+        let value = [("ringCount".to_owned(), "x".to_owned())].into();
+        let bad_value = table.require("CallForwardingNoAnswer").unwrap().check_values(&value).unwrap_err();
+        let json = || serde_json::from_str::<u8>("x\n").unwrap_err();
+        let script = RouteError {
+            function: "dfks_set".into(),
+            line: 3,
+            field: Some("presentity".into()),
+            message: "dfks.presentity is read-only".into(),
+        };
+        for (refusal, in_list, code, field, word, text) in [
+            (Refusal::Unreadable(json()), false, 400, None, "bad_request", "unreadable request"),
+            (
+                Refusal::Presentity(Presentity::parse("x").unwrap_err()),
+                false,
+                400,
+                Some("presentity"),
+                "bad_request",
+                "Invalid presentity: a presentity is",
+            ),
+            (unknown(), false, 400, Some("feature"), "bad_request", "unknown feature 'Foo'"),
+            (unknown(), true, 400, Some("features"), "bad_request", "unknown feature 'Foo'"),
+            (Refusal::Feature(bad_value.clone()), true, 400, Some("values.ringCount"), "bad_request", "invalid ringCount"),
+            (
+                Refusal::Script(script),
+                false,
+                500,
+                Some("presentity"),
+                "script_error",
+                "script error in dfks_set, line 3: dfks.presentity is read-only",
+            ),
+            (Refusal::Route(bad_value), false, 500, None, "script_error", "the route's change does not fit"),
+            (
+                Refusal::Responder { feature: "DoNotDisturb".into(), outcome: "timeout" },
+                false,
+                503,
+                None,
+                "responder_failed",
+                "the responder for DoNotDisturb",
+            ),
+            (StoreError::Away("gone".into()).into(), false, 503, None, "store_failed", "the feature store is away: gone"),
+            (StoreError::Conflict(64).into(), false, 503, None, "store_failed", "changed 64 times"),
+            (StoreError::Unreadable(json()).into(), false, 500, None, "store_failed", "unreadable"),
+            (Refusal::Unwritable(json()), false, 500, None, "internal", "cannot be written"),
+            (Refusal::Overloaded(1024), false, 503, None, "overloaded", "1024 requests"),
+        ] {
+            assert_eq!(refusal.reason(), word, "{refusal}");
+            assert!(Refusal::REASONS.contains(&word));
+            let body = refusal.into_body(in_list);
+            assert_eq!((body.code, body.field.as_deref()), (code, field), "{}", body.description);
+            assert!(body.description.contains(text) && !body.description.contains(char::is_control), "{}", body.description);
+        }
+    }
+}

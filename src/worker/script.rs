@@ -4,6 +4,7 @@
 //! there. A run has no state that outlives it.
 
 use std::cell::Cell;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,10 @@ pub const DEADLINE: Duration = Duration::from_millis(50);
 /// Largest script file, in bytes.
 pub const MAX_SCRIPT_BYTES: usize = 1 << 20;
 
+/// Most stack that a run may take. The threads of the runtime have 2 MiB, of which a run never sees the start.
+///
+/// Limits on call and expression depth alone do not bound it: their product does, and that differs widely between builds.
+const MAX_STACK_BYTES: usize = 1 << 20;
 const MAX_OPERATIONS: u64 = 100_000;
 const MAX_CALL_DEPTH: usize = 32;
 const MAX_EXPRESSION_DEPTH: usize = 64;
@@ -29,8 +34,38 @@ const MAX_VARIABLES: usize = 256;
 const OPERATIONS_PER_CLOCK_READ: u64 = 16;
 
 thread_local! {
-    /// When the run on this thread must end. A run never leaves its thread.
-    static ENDS_AT: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The bounds of the run on this thread. A run never leaves its thread.
+    static BOUNDS: Cell<Option<Bounds>> = const { Cell::new(None) };
+}
+
+/// When a run must end, and where on the stack it began.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    ends_at: Instant,
+    stack_start: usize,
+}
+
+impl Bounds {
+    fn from_here() -> Self {
+        let now = clock::now();
+        Self { ends_at: now.checked_add(DEADLINE).unwrap_or(now), stack_start: stack_address() }
+    }
+
+    /// Why the run must end, after so many operations.
+    fn exceeded(self, operations: u64) -> Option<String> {
+        if self.stack_start.abs_diff(stack_address()) > MAX_STACK_BYTES {
+            return Some("nested too deeply".to_owned());
+        }
+        let is_late = operations % OPERATIONS_PER_CLOCK_READ == 0 && clock::now() >= self.ends_at;
+        is_late.then(|| format!("took longer than {} ms", DEADLINE.as_millis()))
+    }
+}
+
+/// Where the stack is now, near enough.
+#[inline(never)]
+fn stack_address() -> usize {
+    let here = 0_u8;
+    std::hint::black_box(&raw const here).addr()
 }
 
 /// Which route.
@@ -86,7 +121,7 @@ pub enum ScriptError {
         bytes: usize,
     },
     /// The file does not compile.
-    #[error("routes.script {}, line {line}: {message}", path.display())]
+    #[error("routes.script {}{}: {message}", path.display(), Line(*line))]
     Compile {
         /// The file.
         path: PathBuf,
@@ -120,7 +155,7 @@ impl ScriptError {
 
 /// Why a run of a route failed. For a set the change is refused with 500; for a get the state before the script is served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("script error in {function}, line {line}: {message}")]
+#[error("script error in {function}{}: {message}", Line(*line))]
 pub struct RouteError {
     /// The route.
     pub function: String,
@@ -130,6 +165,15 @@ pub struct RouteError {
     pub field: Option<String>,
     /// What went wrong.
     pub message: String,
+}
+
+/// `, line 3`; nothing for 0.
+struct Line(usize);
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 { Ok(()) } else { write!(f, ", line {}", self.0) }
+    }
 }
 
 impl Script {
@@ -179,9 +223,9 @@ impl Script {
         let Some(function) = self.function(route) else { return Ok(Verdict::default()) };
         let dfks = Dfks::new(call);
         let options = CallFnOptions::new().with_tag(dfks.clone());
-        ENDS_AT.set(clock::now().checked_add(DEADLINE));
+        BOUNDS.set(Some(Bounds::from_here()));
         let outcome = self.engine.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), &self.ast, function, (dfks.clone(),));
-        ENDS_AT.set(None);
+        BOUNDS.set(None);
         match outcome {
             Ok(_unused) => Ok(dfks.verdict()),
             Err(error) => Err(route_error(function, &error)),
@@ -223,10 +267,7 @@ fn sandbox() -> Engine {
         .set_max_map_size(MAX_ELEMENTS)
         .set_max_variables(MAX_VARIABLES)
         .set_max_modules(0)
-        .on_progress(|operations| {
-            let is_over = operations % OPERATIONS_PER_CLOCK_READ == 0 && ENDS_AT.get().is_some_and(|end| clock::now() >= end);
-            is_over.then(|| format!("took longer than {} ms", DEADLINE.as_millis()).into())
-        });
+        .on_progress(|operations| BOUNDS.get()?.exceeded(operations).map(Dynamic::from));
     let no_sleep = "sleep() is not available in a route";
     engine.register_fn("sleep", move |_: i64| -> Result<(), Box<EvalAltResult>> { Err(no_sleep.into()) });
     engine.register_fn("sleep", move |_: f64| -> Result<(), Box<EvalAltResult>> { Err(no_sleep.into()) });
@@ -253,6 +294,7 @@ fn route_error(function: &str, error: &EvalAltResult) -> RouteError {
             None => format!("thrown: {thrown}"),
         },
         EvalAltResult::ErrorTerminated(why, _) => why.to_string(),
+        EvalAltResult::ErrorStackOverflow(_) => format!("nested too deeply: more than {MAX_CALL_DEPTH} calls"),
         EvalAltResult::ErrorTooManyOperations(_) => format!("more than {MAX_OPERATIONS} operations"),
         other => {
             let mut other = other.to_string();
@@ -265,3 +307,7 @@ fn route_error(function: &str, error: &EvalAltResult) -> RouteError {
     };
     RouteError { function: function.to_owned(), line: position.line().unwrap_or(0), field, message: call::reason_text(&message) }
 }
+
+#[cfg(test)]
+#[path = "script_tests.rs"]
+mod tests;

@@ -128,3 +128,7 @@ impl Set<'_> {
         self.script.also.iter().chain(self.responder.iter().flat_map(|change| &change.also))
     }
 }
+
+#[cfg(test)]
+#[path = "set_tests.rs"]
+mod tests;

@@ -161,6 +161,19 @@ impl<U> ClientTransactions<U> {
         }
     }
 
+    /// Whether a transaction of this branch is here: the request that has it is one of ours.
+    #[must_use]
+    pub fn has(&self, branch: &str) -> bool {
+        Branch::read(branch).is_some_and(|(key, nonce)| self.transactions.get(&key).is_some_and(|transaction| transaction.nonce == nonce))
+    }
+
+    /// Ends a transaction that waits for its final response; gives its user back.
+    pub fn cancel(&mut self, branch: &str) -> Option<U> {
+        let (key, nonce) = Branch::read(branch)?;
+        self.transactions.get(&key).filter(|transaction| transaction.nonce == nonce)?;
+        self.transactions.remove(&key).and_then(Transaction::into_user)
+    }
+
     /// Ends the transactions whose users say so: their connection is gone (RFC 3261 §8.1.3.1: to them as a 503).
     pub fn abandon(&mut self, is_lost: impl Fn(&U) -> bool) -> Vec<U> {
         let is_hit =

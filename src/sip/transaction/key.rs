@@ -17,6 +17,14 @@ pub struct TransactionKey {
     pub(super) merge: Option<u128>,
 }
 
+impl TransactionKey {
+    /// A To tag for a response that is given without state: the same for every retransmission, and not to be guessed.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        format!("{:032x}", self.transaction)
+    }
+}
+
 /// The keys of the hash.
 #[derive(Debug)]
 pub(super) struct KeyMaker {
