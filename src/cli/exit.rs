@@ -7,8 +7,7 @@ use crate::config::ConfigError;
 
 /// Why a command was not carried out: one line on stderr, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Failure {
+pub(crate) enum Failure {
     /// Whoever was asked refused it, or it failed while running.
     #[error("{0}")]
     Refused(String),
@@ -26,7 +25,7 @@ pub enum Failure {
 impl Failure {
     /// 1 refused, 69 nobody answered, 78 bad configuration, 64 usage.
     #[must_use]
-    pub const fn code(&self) -> u8 {
+    pub(crate) const fn code(&self) -> u8 {
         match self {
             Self::Refused(_) => 1,
             Self::NobodyAnswered(_) => 69,
@@ -37,7 +36,7 @@ impl Failure {
 
     /// The same for the system.
     #[must_use]
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
     }
 

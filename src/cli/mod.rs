@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod exit;
 mod output;
+pub mod phone;
 mod roles;
 mod run;
 mod schemas;
@@ -48,7 +49,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Get(args) => client::block_on(client::get(args)),
         Command::Watchers(args) => client::block_on(client::watchers(args)),
         Command::Events(args) => client::block_on(client::events(args)),
-        Command::Phone(_) => Err(Failure::Usage("not linked".to_owned())),
+        Command::Phone(args) => client::block_on(phone::run(args)),
         Command::Schemas(args) => schemas::write(args.out.as_deref()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -8,7 +8,7 @@ use crate::cli::output::{feature_line, printable};
 use crate::feature::csta::read_event;
 use crate::feature::media::{CONTENT_TYPE, MULTIPART_TYPE};
 use crate::feature::{FeatureTable, Status, Values, multipart};
-use crate::sip::header::{Substate, SubscriptionState};
+use crate::sip::header::{SubscriptionState, Substate};
 use crate::sip::{Name, Request};
 
 /// One NOTIFY, as a phone understands it.

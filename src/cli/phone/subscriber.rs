@@ -17,132 +17,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::input::{Asked, Event, Input, InputError, Output, Settings};
 use super::notification::Notification;
+use crate::feature::FeatureTable;
 use crate::feature::csta_write::write_request;
 use crate::feature::media::{CONTENT_TYPE, EVENT_PACKAGE, MULTIPART_TYPE};
-use crate::feature::{FeatureError, FeatureTable, Presentity, Status, Values};
 use crate::sip::header::NameAddr;
 use crate::sip::request_writer::{Party, RequestHead, RequestWriter};
 use crate::sip::response::response;
-use crate::sip::transaction::{Branch, ClientEvent, ClientOutput, ClientTransactions, Timers};
+use crate::sip::transaction::{Branch, ClientEvent, ClientOutput, ClientTransactions};
 use crate::sip::{Message, Name, Request, Response, Start, Transport, parse};
-
-/// Who the phone is, and how it speaks.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Whose features it shows.
-    pub presentity: Presentity,
-    /// URI of the phone's user.
-    pub watcher: String,
-    /// How SIP travels.
-    pub transport: Transport,
-    /// The phone's own address.
-    pub local: SocketAddr,
-    /// Lifetime to ask for, in seconds.
-    pub expires_seconds: u32,
-    /// `User-Agent`.
-    pub user_agent: String,
-    /// Makes tags, Call-ID and branches unlike those of other phones.
-    pub seed: u64,
-    /// T1, T2 and T4.
-    pub timers: Timers,
-}
-
-/// What the phone is told, or what became due.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// Subscribe without a body: tell me everything.
-    Subscribe,
-    /// Refresh the subscription.
-    Refresh,
-    /// A key press: SUBSCRIBE with one document.
-    Press {
-        /// Which feature.
-        feature: String,
-        /// What it becomes.
-        status: Status,
-        /// Its values.
-        values: Values,
-    },
-    /// `Expires: 0`.
-    Unsubscribe,
-    /// A message came.
-    Packet {
-        /// Its bytes.
-        bytes: Bytes,
-        /// Whence.
-        source: SocketAddr,
-    },
-    /// A timer is due.
-    Timeout,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Send this to the server.
-    Send(Bytes),
-    /// Send this to where a request came from.
-    Answer(Bytes, SocketAddr),
-    /// Something happened.
-    Event(Event),
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A request was accepted.
-    Accepted {
-        /// Which one.
-        asked: Asked,
-        /// Lifetime granted, in seconds.
-        expires_seconds: u32,
-    },
-    /// A request was refused.
-    Refused {
-        /// Which one.
-        asked: Asked,
-        /// SIP status code.
-        status: u16,
-        /// Reason phrase, and the `Warning` where there is one.
-        reason: String,
-    },
-    /// A request got no answer (Timer F).
-    NoAnswer(Asked),
-    /// A NOTIFY.
-    Notified(Notification),
-}
-
-/// A request of the phone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
-    /// The first SUBSCRIBE.
-    Subscribe,
-    /// A later one without a body.
-    Refresh,
-    /// One with a change of this feature.
-    Press(String),
-    /// One with `Expires: 0`.
-    Unsubscribe,
-}
-
-/// Why the phone does not do what it is told.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InputError {
-    /// There is no dialog yet, or none any more.
-    #[error("the phone is not subscribed")]
-    NotSubscribed,
-    /// The phone has a dialog already.
-    #[error("the phone is subscribed already")]
-    Subscribed,
-    /// One request at a time.
-    #[error("the phone waits for an answer")]
-    Busy,
-    /// A key that no phone has.
-    #[error(transparent)]
-    Feature(#[from] FeatureError),
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -165,7 +49,8 @@ pub struct Subscriber {
     routes: Vec<Box<str>>,
     cseq: u32,
     remote_cseq: Option<u32>,
-    transactions: ClientTransactions<Asked>,
+    /// Boxed: its timer wheel is large for a value that moves into futures.
+    transactions: Box<ClientTransactions<Asked>>,
     nonce: u64,
     output: VecDeque<Output>,
 }
@@ -178,7 +63,7 @@ impl Subscriber {
             call_id: format!("{:016x}@{}", settings.seed, settings.local.ip()),
             local_tag: format!("{:08x}", settings.seed & 0xffff_ffff),
             nonce: settings.seed,
-            transactions: ClientTransactions::new(64, settings.timers, now),
+            transactions: Box::new(ClientTransactions::new(64, settings.timers, now)),
             settings,
             table,
             state: State::Idle,
@@ -282,7 +167,11 @@ impl Subscriber {
             .header("Expires", expires_seconds)
             .header("Accept", format_args!("{CONTENT_TYPE}, {MULTIPART_TYPE}"))
             .header("User-Agent", &self.settings.user_agent);
-        if body.is_empty() { writer.no_body() } else { writer.body(CONTENT_TYPE, body) }
+        if body.is_empty() {
+            writer.no_body();
+        } else {
+            writer.body(CONTENT_TYPE, body);
+        }
         out.into()
     }
 
@@ -335,7 +224,7 @@ impl Subscriber {
 
     fn learn_target(&mut self, message: &Message) {
         if let Some(contact) = message.values(Name::Contact).next().and_then(NameAddr::parse) {
-            self.remote_target = Some(contact.uri.into());
+            self.remote_target = Some(contact.uri);
         }
     }
 
