@@ -113,7 +113,8 @@ impl Call {
     }
 
     fn no_such_value(&self, field: &str) -> FieldError {
-        let fields: Vec<_> = self.table.find(&self.base.feature).into_iter().flat_map(|spec| spec.fields()).collect();
+        let fields: Vec<_> =
+            self.table.find(&self.base.feature).into_iter().flat_map(super::super::feature::table::FeatureSpec::fields).collect();
         let allowed = if fields.is_empty() { "it has none".to_owned() } else { format!("it has {}", fields.join(", ")) };
         FieldError::value(field, &format!("is no value of {}: {allowed}", self.base.feature))
     }

@@ -56,7 +56,7 @@ impl Bounds {
         if self.stack_start.abs_diff(stack_address()) > MAX_STACK_BYTES {
             return Some("nested too deeply".to_owned());
         }
-        let is_late = operations % OPERATIONS_PER_CLOCK_READ == 0 && clock::now() >= self.ends_at;
+        let is_late = operations.is_multiple_of(OPERATIONS_PER_CLOCK_READ) && clock::now() >= self.ends_at;
         is_late.then(|| format!("took longer than {} ms", DEADLINE.as_millis()))
     }
 }

@@ -202,7 +202,7 @@ fn no_nesting_overflows_the_stack_of_a_worker_thread() {
 #[test]
 fn a_run_ends_at_the_deadline() {
     // Each operation is slow, so that the limit on operations does not come first.
-    let body = r#"let a = []; for i in 0..1000 { a.push(i); } loop { a.sort(); a.reverse(); }"#;
+    let body = r"let a = []; for i in 0..1000 { a.push(i); } loop { a.sort(); a.reverse(); }";
     let started_at = clock::now();
     let error = set("DoNotDisturb", body).unwrap_err();
     let took = clock::now() - started_at;

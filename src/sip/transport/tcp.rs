@@ -50,7 +50,7 @@ impl Default for TcpLimits {
             max_connections_per_source: 20_000,
             queue_messages: 64,
             // Longer than the default expiry of a subscription: a phone that sends no keep-alives refreshes in time.
-            idle_timeout: Duration::from_secs(3720),
+            idle_timeout: Duration::from_mins(62),
             message_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
