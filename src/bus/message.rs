@@ -187,6 +187,9 @@ pub struct RouteSetResponse {
     /// Other features of the presentity that changed along with it.
     #[serde(default)]
     pub also: Vec<FeatureState>,
+    /// What those were before, in the same order.
+    #[serde(default)]
+    pub also_previous: Vec<FeatureState>,
     /// Whether watchers are told; `false` where the route suppressed it.
     #[serde(default = "yes")]
     pub notify: bool,

@@ -8,6 +8,7 @@ mod link;
 pub mod message;
 mod metrics;
 mod replies;
+pub mod schema;
 pub mod setup;
 pub mod subject;
 pub mod trace;

@@ -53,8 +53,13 @@ pub enum CstaErrorKind {
     #[error(transparent)]
     Xml(#[from] XmlError),
     /// Well-formed, but nobody registered its root: the one that `features.passthrough` hands to the bus.
-    #[error("unknown root element '{}'", Shown(.0))]
-    UnknownRoot(String),
+    #[error("unknown root element '{}'{}", Shown(root), if *is_csta { "" } else { " in a namespace that is not that of CSTA" })]
+    UnknownRoot {
+        /// Its local name.
+        root: String,
+        /// Whether it is in one of the CSTA namespaces, or in none.
+        is_csta: bool,
+    },
     /// The element that tells features with this root apart is missing.
     #[error("{element} is missing: expected {}", expected.join(", "))]
     NoType {
@@ -103,7 +108,7 @@ impl CstaError {
             CstaErrorKind::Xml(XmlError::TooDeep) => "too_deep",
             CstaErrorKind::Xml(XmlError::Doctype) => "doctype",
             CstaErrorKind::Xml(_) => "malformed",
-            CstaErrorKind::UnknownRoot(_) => "unknown_root",
+            CstaErrorKind::UnknownRoot { .. } => "unknown_root",
             CstaErrorKind::NoType { .. } | CstaErrorKind::UnknownType { .. } => "unknown_type",
             CstaErrorKind::NoStatus(_) => "no_status",
             CstaErrorKind::Status { .. } => "unreadable_status",
@@ -121,7 +126,7 @@ impl CstaError {
     /// Whether the root is one that nobody registered.
     #[must_use]
     pub const fn is_unknown_root(&self) -> bool {
-        matches!(self.kind, CstaErrorKind::UnknownRoot(_))
+        matches!(self.kind, CstaErrorKind::UnknownRoot { .. })
     }
 }
 
@@ -177,7 +182,7 @@ fn find_spec<'t>(table: &'t FeatureTable, document: &Document, direction: Direct
         }
     }
     let Some(element) = type_element else {
-        return Err(CstaErrorKind::UnknownRoot(root.to_owned()));
+        return Err(CstaErrorKind::UnknownRoot { root: root.to_owned(), is_csta: document.is_csta });
     };
     match document.child(&element).filter(|value| !value.is_empty()) {
         Some(value) => Err(CstaErrorKind::UnknownType { value: value.to_owned(), element, expected }),

@@ -219,7 +219,7 @@ fn refuses_with_a_reason_and_the_feature_that_was_meant() {
             "<SetDoNotDisturb xmlns='urn:x'><doNotDisturbOn>true</doNotDisturbOn></SetDoNotDisturb>".into(),
             "unknown_root",
             None,
-            "unknown root element 'SetDoNotDisturb'".into(),
+            "unknown root element 'SetDoNotDisturb' in a namespace that is not that of CSTA".into(),
         ),
         (dnd(""), "no_status", Some("DoNotDisturb"), "doNotDisturbOn is missing".into()),
         (

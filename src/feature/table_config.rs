@@ -40,6 +40,14 @@ pub enum TableError {
         /// What it says.
         value: String,
     },
+    /// `type_value` is long, or has a character that could break the message which lists it.
+    #[error("features.{name}.type_value: invalid value '{}', expected at most 64 letters, digits and signs without quotes", Shown(value))]
+    TypeValue {
+        /// The feature.
+        name: String,
+        /// What it says.
+        value: String,
+    },
     /// `type_element` without `type_value`, or the other way round.
     #[error("features.{name}: expected both type_element and type_value, or neither")]
     HalfSelector {
@@ -106,12 +114,13 @@ fn spec(table: &FeatureTable, name: &str, row: &FeatureConfig) -> Result<Feature
     ] {
         check_element(name, column, value)?;
     }
-    let selector = match (row.type_element.as_str(), row.type_value.as_str()) {
+    let selector = match (row.type_element.as_str(), row.type_value.trim()) {
         ("", "") => None,
         ("", _) | (_, "") => return Err(TableError::HalfSelector { name: name.to_owned() }),
         (element, value) => {
             check_element(name, "type_element", element)?;
-            Some((element.to_owned(), value.trim().to_owned()))
+            check_type_value(name, value)?;
+            Some((element.to_owned(), value.to_owned()))
         }
     };
     let mut fields = Vec::with_capacity(row.values.len());
@@ -147,6 +156,14 @@ fn check_element(name: &str, column: &str, value: &str) -> Result<(), TableError
         Ok(())
     } else {
         Err(TableError::ElementName { name: name.to_owned(), column: column.to_owned(), value: value.to_owned() })
+    }
+}
+
+fn check_type_value(name: &str, value: &str) -> Result<(), TableError> {
+    if value.chars().count() <= 64 && Shown(value).to_string() == value {
+        Ok(())
+    } else {
+        Err(TableError::TypeValue { name: name.to_owned(), value: value.to_owned() })
     }
 }
 
@@ -244,7 +261,7 @@ mod tests {
     #[test]
     fn an_unusable_row_is_refused_with_its_key() {
         type Change = fn(&mut FeatureConfig);
-        let cases: [(&str, Change, &str); 11] = [
+        let cases: [(&str, Change, &str); 12] = [
             (
                 "Call.Waiting",
                 |_| {},
@@ -259,6 +276,11 @@ mod tests {
             ),
             ("X", |row| row.type_element = "kind".into(), "features.X: expected both type_element and type_value, or neither"),
             ("X", |row| row.type_value = "kind".into(), "features.X: expected both type_element and type_value, or neither"),
+            (
+                "X",
+                |row| (row.type_element, row.type_value) = ("kind".into(), "a\"b".into()),
+                "features.X.type_value: invalid value 'a?b', expected at most 64 letters, digits and signs without quotes",
+            ),
             (
                 "X",
                 |row| row.values = BTreeMap::from([("tone".into(), ("tone".into(), "callWaitingOn".into()))]),

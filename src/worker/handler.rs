@@ -174,6 +174,7 @@ impl Handler {
             };
             if is_stored {
                 return Ok(RouteSetResponse {
+                    also_previous: Vec::new(),
                     kind: Kind::default(),
                     presentity: presentity.as_str().to_owned(),
                     state: outcome.state,
@@ -197,6 +198,7 @@ impl Handler {
 /// The answer to a change that was denied: the state as it is.
 fn denied(presentity: &Presentity, state: FeatureState, why: String) -> RouteSetResponse {
     RouteSetResponse {
+        also_previous: Vec::new(),
         kind: Kind::default(),
         presentity: presentity.as_str().to_owned(),
         previous: state.clone(),
