@@ -9,7 +9,7 @@ use dfks::runtime::clock;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::bench::{ALICE, Bench, PATIENCE, routes, script};
+use crate::bench::{ALICE, Bench, routes};
 use crate::common::eventually;
 
 #[tokio::test]

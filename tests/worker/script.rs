@@ -1,15 +1,13 @@
 //! The route script: what it changes, its errors, its reload.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dfks::bus::subject::Pattern;
-use dfks::config::RoutesConfig;
 use dfks::runtime::clock;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::bench::{ALICE, Bench, PATIENCE, routes, script};
+use crate::bench::{ALICE, Bench, script};
 use crate::common::eventually;
 
 #[tokio::test]

@@ -1,15 +1,13 @@
 //! The service: what it refuses, how it shows itself, how it stops.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dfks::bus::subject::Pattern;
 use dfks::config::RoutesConfig;
-use dfks::runtime::clock;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::bench::{ALICE, Bench, PATIENCE, routes, script};
+use crate::bench::{ALICE, Bench, PATIENCE, routes};
 use crate::common::eventually;
 
 #[tokio::test]

@@ -1,16 +1,9 @@
 //! Gets and sets over the store: defaults, versions, compare-and-set, foreign records.
 
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-use dfks::bus::subject::Pattern;
-use dfks::config::RoutesConfig;
-use dfks::runtime::clock;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::bench::{ALICE, Bench, PATIENCE, routes, script};
-use crate::common::eventually;
+use crate::bench::{ALICE, Bench, routes};
 
 #[tokio::test]
 async fn answers_the_default_then_what_was_set() {
