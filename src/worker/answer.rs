@@ -60,6 +60,19 @@ pub(crate) enum AnswerError {
     Bus(RequestError),
 }
 
+impl AnswerError {
+    /// Word for the log field `reason`.
+    pub(crate) const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "unreadable",
+            Self::Feature(error) => error.reason(),
+            Self::TooManyAlso(_) => "too_many_also",
+            Self::Error(_) => "error_reply",
+            Self::Bus(error) => error.reason(),
+        }
+    }
+}
+
 /// Reads a reply that is no error.
 ///
 /// It must be an object: a list would pass as a state in which everything is left out.

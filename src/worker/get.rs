@@ -68,7 +68,9 @@ mod tests {
 
     fn record(states: &[FeatureState]) -> Record {
         let mut record = Record::new(&Presentity::parse("sip:alice@h").unwrap());
-        states.iter().for_each(|state| record.put(state));
+        for state in states {
+            record.put(state);
+        }
         record
     }
 
