@@ -181,8 +181,7 @@ mod tests {
     fn stream() -> (Vec<u8>, Vec<Frame>) {
         let bytes = [b"\r\n\r\n", FIRST, b"\r\n", SECOND, b"\r\n\r\n\r\n\r\n", FIRST, SECOND].concat();
         let message = |bytes: &'static [u8]| Frame::Message(Bytes::from_static(bytes));
-        let want =
-            vec![Frame::Ping, message(FIRST), message(SECOND), Frame::Ping, Frame::Ping, message(FIRST), message(SECOND)];
+        let want = vec![Frame::Ping, message(FIRST), message(SECOND), Frame::Ping, Frame::Ping, message(FIRST), message(SECOND)];
         (bytes, want)
     }
 

@@ -324,6 +324,10 @@ impl Message {
 /// Shows sizes only: a message holds names and secrets.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Message").field("start", &self.start).field("lines", &self.lines.len()).field("body_bytes", &self.body.len()).finish()
+        f.debug_struct("Message")
+            .field("start", &self.start)
+            .field("lines", &self.lines.len())
+            .field("body_bytes", &self.body.len())
+            .finish()
     }
 }

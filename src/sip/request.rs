@@ -50,7 +50,9 @@ impl Request {
     /// [`BadRequest`], which the sender is to be told. A response is one too, and never gets an answer.
     pub fn from_message(message: Message) -> Result<Self, BadRequest> {
         match Mandatory::read(&message) {
-            Ok(Mandatory { method, top_via, via_count, from, to, cseq }) => Ok(Self { message, method, top_via, via_count, from, to, cseq }),
+            Ok(Mandatory { method, top_via, via_count, from, to, cseq }) => {
+                Ok(Self { message, method, top_via, via_count, from, to, cseq })
+            }
             Err(reason) => Err(BadRequest { reason, status: 400, message: Box::new(message) }),
         }
     }

@@ -25,9 +25,7 @@ pub(super) fn port(text: &str) -> Option<u16> {
 pub(super) fn is_host(text: &str) -> bool {
     match text.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => {
-            (1..=253).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
-        }
+        None => (1..=253).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')),
     }
 }
 

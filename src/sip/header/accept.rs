@@ -92,7 +92,8 @@ impl<'a> Accept<'a> {
     /// header nothing is named: what the default is, the event package knows (RFC 6665 §3.1.2).
     #[must_use]
     pub fn allows(&self, kind: &str, subtype: &str) -> bool {
-        let closest = self.ranges.iter().filter(|range| range.closeness(kind, subtype) > 0).max_by_key(|range| range.closeness(kind, subtype));
+        let closest =
+            self.ranges.iter().filter(|range| range.closeness(kind, subtype) > 0).max_by_key(|range| range.closeness(kind, subtype));
         closest.is_some_and(|range| !range.is_refused())
     }
 }

@@ -38,11 +38,7 @@ impl NameAddr {
             },
         };
         let (uri, params) = rest.strip_prefix('<')?.split_once('>')?;
-        Some(Self {
-            display: (!display.is_empty()).then(|| display.into()),
-            uri: uri_text(uri)?.into(),
-            params: Params::parse(params)?,
-        })
+        Some(Self { display: (!display.is_empty()).then(|| display.into()), uri: uri_text(uri)?.into(), params: Params::parse(params)? })
     }
 
     fn parse_addr_spec(text: &str) -> Option<Self> {

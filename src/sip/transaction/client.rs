@@ -163,7 +163,8 @@ impl<U> ClientTransactions<U> {
 
     /// Ends the transactions whose users say so: their connection is gone (RFC 3261 §8.1.3.1: to them as a 503).
     pub fn abandon(&mut self, is_lost: impl Fn(&U) -> bool) -> Vec<U> {
-        let is_hit = |_: &u64, transaction: &mut Transaction<U>| matches!(&transaction.state, State::Calling(calling) if is_lost(&calling.user));
+        let is_hit =
+            |_: &u64, transaction: &mut Transaction<U>| matches!(&transaction.state, State::Calling(calling) if is_lost(&calling.user));
         let lost = self.transactions.extract_if(is_hit);
         lost.filter_map(|(_, transaction)| transaction.into_user()).collect()
     }
@@ -260,3 +261,7 @@ impl<U> Transaction<U> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -79,13 +79,8 @@ impl TcpTransport {
     /// No connection yet. What they bring goes into `inbound`; while that is full, nothing is read.
     #[must_use]
     pub fn new(limits: TcpLimits, inbound: mpsc::Sender<Inbound>, tasks: Tasks) -> Self {
-        let shared = Shared {
-            limits,
-            inbound,
-            closing: CancellationToken::new(),
-            table: Mutex::new(Table::default()),
-            refused: AtomicU64::new(0),
-        };
+        let shared =
+            Shared { limits, inbound, closing: CancellationToken::new(), table: Mutex::new(Table::default()), refused: AtomicU64::new(0) };
         Self { shared: Arc::new(shared), tasks }
     }
 
@@ -241,3 +236,7 @@ async fn accept(socket: TcpListener, listener: u16, shared: Arc<Shared>, tasks: 
     drop(socket);
     tasks.stopping().cancelled().await;
 }
+
+#[cfg(test)]
+#[path = "tcp_tests.rs"]
+mod tests;

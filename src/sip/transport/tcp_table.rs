@@ -27,7 +27,14 @@ struct Handle {
 
 impl Table {
     /// Enters a connection; `None` over either limit, or after [`Self::close`].
-    pub(super) fn insert(&mut self, peer: SocketAddr, listener: u16, queue: Sender<Bytes>, max: usize, max_per_source: usize) -> Option<Flow> {
+    pub(super) fn insert(
+        &mut self,
+        peer: SocketAddr,
+        listener: u16,
+        queue: Sender<Bytes>,
+        max: usize,
+        max_per_source: usize,
+    ) -> Option<Flow> {
         let of_source = self.per_source.get(&peer.ip()).copied().unwrap_or_default();
         if self.is_closed || self.connections.len() >= max || of_source >= max_per_source {
             return None;
