@@ -33,7 +33,7 @@ fn every_state_takes_every_input() {
     let (mut table, key) = table(now);
     assert_eq!(table.begin(key, now), Begin::New);
     assert_eq!(table.begin(key, now), Begin::Retransmission(None));
-    table.handle_timeout(now + j - LATER);
+    table.handle_timeout(now + Duration::from_millis(31_984));
     assert_eq!(table.begin(key, now), Begin::Retransmission(None));
     // Trying, response over UDP: Completed
     table.complete(key, RESPONSE, false, now + Duration::from_secs(1));
