@@ -274,3 +274,7 @@ pub fn response_destination(via: &Via, source: SocketAddr) -> SocketAddr {
     };
     SocketAddr::new(source.ip(), via.port.unwrap_or(default_port))
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

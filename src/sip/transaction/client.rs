@@ -120,6 +120,7 @@ impl<U> ClientTransactions<U> {
     }
 
     /// Starts the transaction of a request that has just been sent with this branch.
+    #[expect(clippy::needless_pass_by_value, reason = "the branch is used up")]
     pub fn start(&mut self, branch: Branch, method: &str, packet: Bytes, is_reliable: bool, user: U, now: Instant) {
         let Branch { key, nonce, .. } = branch;
         let calling = Calling {
@@ -211,7 +212,7 @@ impl<U> ClientTransactions<U> {
             }
         };
         if let Some(at) = next_at {
-            self.wheel.schedule(at, key)
+            self.wheel.schedule(at, key);
         } else {
             let user = self.transactions.remove(&key).and_then(Transaction::into_user);
             self.output.extend(user.map(Pending::TimedOut));
@@ -273,3 +274,7 @@ impl<U> Transaction<U> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -58,7 +58,10 @@ impl Default for TcpLimits {
     }
 }
 
-/// Every TCP connection of an edge. Dropping it closes them.
+/// Every TCP connection of an edge.
+///
+/// When the tasks are told to stop, it accepts no more, but what is in hand can still be answered: the connections end with
+/// [`Self::close`] or when this is dropped, and only then is [`Tasks::stop`] done.
 #[derive(Debug)]
 pub struct TcpTransport {
     shared: Arc<Shared>,
@@ -236,3 +239,7 @@ async fn accept(socket: TcpListener, listener: u16, shared: Arc<Shared>, tasks: 
     drop(socket);
     tasks.stopping().cancelled().await;
 }
+
+#[cfg(test)]
+#[path = "tcp_tests.rs"]
+mod tests;
