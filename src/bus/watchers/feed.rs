@@ -93,6 +93,7 @@ impl Feed {
         let config = push::Config {
             deliver_subject,
             deliver_policy: DeliverPolicy::LastPerSubject,
+            filter_subject: format!("$KV.{bucket}.>"),
             ack_policy: AckPolicy::None,
             max_deliver: 1,
             flow_control: true,
