@@ -255,7 +255,7 @@ mod tests {
         let order = Arc::new(Mutex::new(Vec::new()));
         for role in [Role::Worker, Role::Mi] {
             let order = Arc::clone(&order);
-            roles.spawn(role, |start| async move {
+            roles.spawn(role, move |start| async move {
                 start.serving(Vec::new()).cancelled().await;
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 order.lock().unwrap().push(role);
