@@ -126,7 +126,7 @@ fn start(running: &mut Roles, roles: &[Role]) -> Result<(), Failure> {
 
 async fn worker(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
-    let Some(()) = start.stop.run_until_cancelled(prepare(&bus, &config)).await.transpose()? else { return Ok(()) };
+    prepare(&bus, &config).await?;
     let stop = start.serving(Vec::new());
     worker::run(bus, table, &config.routes, stop).await.map_err(|error| match error {
         worker::WorkerError::Script(error) => Failure::Config(error.to_string()),
@@ -144,11 +144,8 @@ async fn embedded(_: &mut crate::config::NatsConfig) -> Result<Embedded, Failure
 async fn edge(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
     let failed = |error: EdgeError| Failure::Refused(format!("role edge: {error}"));
-    let starting = async {
-        prepare(&bus, &config).await?;
-        Box::pin(Edge::start(&config, bus, table)).await.map_err(failed)
-    };
-    let Some(edge) = start.stop.run_until_cancelled(Box::pin(starting)).await.transpose()? else { return Ok(()) };
+    prepare(&bus, &config).await?;
+    let edge = Box::pin(Edge::start(&config, bus, table)).await.map_err(failed)?;
     let listening = edge.listening();
     Box::pin(edge.run(start.serving(listening))).await.map_err(failed)
 }
@@ -156,14 +153,10 @@ async fn edge(start: Start) -> Result<(), Failure> {
 async fn mi(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
     let failed = |error: &dyn std::fmt::Display| Failure::Refused(format!("role mi: {error}"));
+    prepare(&bus, &config).await?;
     let tasks = Tasks::new();
-    let starting = async {
-        prepare(&bus, &config).await?;
-        let index = WatcherIndex::start(&bus, &tasks, None);
-        index.loaded().await;
-        Ok::<_, Failure>(index)
-    };
-    let Some(index) = start.stop.run_until_cancelled(starting).await.transpose()? else { return Ok(()) };
+    let index = WatcherIndex::start(&bus, &tasks, None);
+    index.loaded().await;
     let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus, index)));
     let served = mi::run(bridge, table, start.serving(Vec::new())).await.map_err(|error| failed(&error));
     let stopped = tasks.stop(Duration::from_secs(2)).await.map_err(|error| failed(&error));
