@@ -11,7 +11,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, IntoConsumerConf
 use async_nats::{HeaderMap, HeaderValue, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::sync::watch;
 
 use crate::bus::client::Bus;
@@ -81,17 +81,17 @@ pub(crate) enum FeedError {
 impl Feed {
     /// A feed of all keys: first the live ones, then every change.
     pub(crate) async fn open(bus: &Bus, bucket: &str) -> Result<Self, FeedError> {
-        #[derive(Deserialize)]
-        struct Made {
-            name: String,
-        }
         let mut link = bus.link_status();
         let connection = link.borrow_and_update().connections;
         let stream = format!("KV_{bucket}");
+        let filter_subject = format!("$KV.{bucket}.>");
+        let consumer = format!("watchers-{:016x}", rand::random::<u64>());
         let deliver_subject = bus.client().new_inbox();
         let inbox = bus.client().subscribe(deliver_subject.clone()).await.map_err(|_closed| FeedError::Closed)?;
         let config = push::Config {
             deliver_subject,
+            name: Some(consumer.clone()),
+            filter_subject: filter_subject.clone(),
             deliver_policy: DeliverPolicy::LastPerSubject,
             ack_policy: AckPolicy::None,
             max_deliver: 1,
@@ -103,10 +103,11 @@ impl Feed {
             ..push::Config::default()
         };
         let body = serde_json::json!({ "stream_name": stream, "config": config.into_consumer_config() });
-        let made: Made = bus.api_with(&format!("CONSUMER.CREATE.{stream}"), &body, OPEN_TIMEOUT).await.map_err(FeedError::Open)?;
+        let call = format!("CONSUMER.CREATE.{stream}.{consumer}.{filter_subject}");
+        let _info: IgnoredAny = bus.api_with(&call, &body, OPEN_TIMEOUT).await.map_err(FeedError::Open)?;
         Ok(Self {
             bus: bus.clone(),
-            consumer: made.name,
+            consumer,
             key_prefix: format!("$KV.{bucket}."),
             stream,
             inbox,
