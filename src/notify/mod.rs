@@ -1,1 +1,14 @@
-//! notify
+//! NOTIFY jobs: what they are (pure), how they get into the work queue, and how an edge gets them out.
+//!
+//! ```text
+//! mi bridge, edge ─▶ Queue ─▶ dfks.notify.<edge_id> (work queue) ─▶ Jobs ─▶ edge
+//!                      └─ WatcherIndex: which edges
+//! ```
+
+mod inbox;
+pub mod job;
+mod queue;
+
+pub use inbox::Jobs;
+pub use job::{EdgeJob, JOB_LIFETIME, Notice};
+pub use queue::{FanOut, Queue};

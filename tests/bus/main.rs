@@ -6,5 +6,6 @@
 mod common;
 
 mod client;
+mod notify;
 mod setup;
 mod watchers;

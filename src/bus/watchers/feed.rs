@@ -14,6 +14,7 @@ use futures_util::StreamExt;
 use serde::de::IgnoredAny;
 use tokio::sync::watch;
 
+use crate::bus::answer;
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::link::LinkStatus;
@@ -153,7 +154,7 @@ impl Feed {
     }
 
     fn record(&mut self, message: Message) -> Result<Record, FeedError> {
-        let (stream_seq, consumer_seq) = message.reply.as_deref().and_then(sequences).ok_or(FeedError::Foreign)?;
+        let (stream_seq, consumer_seq) = message.reply.as_deref().and_then(answer::sequences).ok_or(FeedError::Foreign)?;
         let want = self.position.consumer_seq + 1;
         if consumer_seq != want {
             return Err(FeedError::Gap { want, got: consumer_seq });
@@ -200,32 +201,9 @@ fn is_removal(headers: &HeaderMap) -> bool {
     matches!(operation, Some("DEL" | "PURGE")) || headers.get("Nats-Marker-Reason").is_some()
 }
 
-/// Stream and consumer sequence in the reply subject of a delivered message, in both forms of ADR-15:
-/// `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, and with domain and account
-/// before the stream.
-fn sequences(reply: &str) -> Option<(u64, u64)> {
-    let tokens = reply.strip_prefix("$JS.ACK.")?.split('.');
-    let at = if tokens.clone().count() > 7 { 5 } else { 3 };
-    let mut numbers = tokens.skip(at).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_both_forms_of_the_reply_subject() {
-        for (reply, want) in [
-            ("$JS.ACK.KV_b.cons.1.42.7.1700000000000000000.3", Some((42, 7))),
-            ("$JS.ACK.hub.acct.KV_b.cons.1.42.7.1700000000000000000.3.rnd", Some((42, 7))),
-            ("$JS.ACK._.acct.KV_b.cons.1.42.7.1700000000000000000.3", Some((42, 7))),
-            ("$JS.ACK.KV_b.cons.1.x.7.1.3", None),
-            ("$JS.FC.KV_b.cons.1", None),
-        ] {
-            assert_eq!(sequences(reply), want, "{reply}");
-        }
-    }
 
     #[test]
     fn tells_removals_from_values() {

@@ -1,0 +1,64 @@
+//! Putting NOTIFY jobs into the work queue, one for each edge that holds a watcher.
+
+use futures_util::StreamExt;
+
+use crate::bus::subject::Pattern;
+use crate::bus::{Bus, RequestError, WatcherIndex};
+use crate::notify::job::{self, EdgeJob, Notice};
+use crate::runtime::clock;
+
+/// Stores that wait for their acknowledgement at a time, for one notice.
+const CONCURRENT_STORES: usize = 64;
+
+/// The work queue of NOTIFY jobs, and the index that says which edges get one. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    bus: Bus,
+    index: WatcherIndex,
+}
+
+/// What a notice has become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FanOut {
+    /// Jobs stored.
+    pub jobs: u64,
+    /// Live subscriptions that they notify.
+    pub watchers: u64,
+}
+
+impl Queue {
+    /// The work queue of this bus, with the edges that the index knows.
+    #[must_use]
+    pub fn new(bus: Bus, index: WatcherIndex) -> Self {
+        Self { bus, index }
+    }
+
+    /// Has every edge that holds a watcher of the presentity notify it: those of every subscription that was stored before
+    /// this call. The jobs are stored when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: some of the jobs may have been stored. The same notice again stores each of them once.
+    pub async fn fan_out(&self, notice: &Notice<'_>) -> Result<FanOut, RequestError> {
+        let edges = self.index.watchers(notice.presentity).await?;
+        let jobs = job::jobs(notice, &edges, clock::utc_now());
+        let watchers = job::watchers(notice, &jobs);
+        let jobs = self.store(jobs).await?;
+        Ok(FanOut { jobs, watchers })
+    }
+
+    /// Stores jobs and waits for all acknowledgements. Returns how many there are.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] of the first that was not acknowledged, after all were tried.
+    pub async fn store(&self, jobs: Vec<EdgeJob>) -> Result<u64, RequestError> {
+        let stored = futures_util::stream::iter(jobs.into_iter().map(|job| self.store_one(job))).buffer_unordered(CONCURRENT_STORES);
+        stored.fold(Ok(0), async |sum: Result<u64, RequestError>, stored| Ok(sum? + stored.map(|_seq| 1)?)).await
+    }
+
+    async fn store_one(&self, EdgeJob { edge_id, job, .. }: EdgeJob) -> Result<u64, RequestError> {
+        let subject = self.bus.subjects().notify(&edge_id);
+        self.bus.publish_stored(Pattern::Notify, subject, &job.id, &job, &job.cause).await
+    }
+}
