@@ -14,14 +14,14 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::message::NotifyJob;
+use crate::bus::pull::Delivery;
 use crate::bus::watchers::Change;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
-use crate::bus::message::NotifyJob;
 use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Now, Output};
 use crate::edge::port::Port;
 use crate::edge::reach::Reach;
 use crate::edge::watchers::Watchers;
-use crate::bus::pull::Delivery;
 use crate::notify::{JOB_LIFETIME, Jobs};
 use crate::runtime::clock;
 use crate::sip::flow::ConnectionId;
@@ -107,7 +107,17 @@ impl Driver {
         fan_outs: mpsc::Sender<Box<FanOut>>,
         metrics: Arc<EdgeMetrics>,
     ) -> Self {
-        Self { notifier, port, reach, sources, watchers, deliveries: Deliveries::default(), fan_outs, metrics, housekeeping_at: clock::now() }
+        Self {
+            notifier,
+            port,
+            reach,
+            sources,
+            watchers,
+            deliveries: Deliveries::default(),
+            fan_outs,
+            metrics,
+            housekeeping_at: clock::now(),
+        }
     }
 
     /// Serves until `stop`, then finishes what is in hand.
