@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::error::as_toml;
-use super::{Cidr, Config, ConfigError, Listener, NatsConfig};
+use super::{Cidr, Config, ConfigError, Listener, NatsConfig, SipConfig, SipTlsConfig};
 use crate::feature::Presentity;
+use crate::sip::Transport;
+use crate::sip::transport::Tls;
 
 /// Longest `nats.prefix`, so that names of streams and buckets stay short. In bytes.
 const MAX_PREFIX_BYTES: usize = 32;
@@ -102,7 +104,7 @@ fn nats(nats: &NatsConfig) -> Result<(), ConfigError> {
 
 fn sip(config: &mut Config) -> Result<(), ConfigError> {
     let sip = &mut config.sip;
-    ensure(!sip.listen.is_empty(), "sip.listen", &sip.listen, "at least one udp:ADDRESS:PORT or tcp:ADDRESS:PORT")?;
+    ensure(!sip.listen.is_empty(), "sip.listen", &sip.listen, "at least one udp:ADDRESS:PORT, or the same with tcp, tls, ws or wss")?;
     let mut seen: Vec<Listener> = Vec::new();
     for (at, text) in sip.listen.iter().enumerate() {
         let key = format!("sip.listen[{at}]");
@@ -143,7 +145,25 @@ fn sip(config: &mut Config) -> Result<(), ConfigError> {
     ] {
         named_file(key, file)?;
     }
-    Ok(())
+    tls(sip, &seen)
+}
+
+/// The files of `sip.tls` are read here too: what `run` would refuse, `check` refuses.
+fn tls(sip: &SipConfig, listeners: &[Listener]) -> Result<(), ConfigError> {
+    let has = |file: &Path| !file.as_os_str().is_empty();
+    let SipTlsConfig { certificate, key, client_ca } = &sip.tls;
+    let wants_tls = listeners.iter().any(|listener| matches!(listener.transport, Transport::Tls | Transport::Wss));
+    let expected = "a PEM file with our certificate, as sip.listen names tls or wss";
+    ensure(has(certificate) || !wants_tls, "sip.tls.certificate", certificate, expected)?;
+    ensure(has(certificate) == has(key), "sip.tls.key", key, "a key exactly where sip.tls.certificate is given")?;
+    ensure(has(certificate) || !has(client_ca), "sip.tls.client_ca", client_ca, "\"\" where no sip.tls.certificate is given")?;
+    let Some(Err(error)) = sip.tls.files().map(Tls::load) else { return Ok(()) };
+    let (name, file) = match error.path() {
+        Some(path) if path == client_ca => ("sip.tls.client_ca", client_ca),
+        Some(path) if path == key => ("sip.tls.key", key),
+        _ => ("sip.tls.certificate", certificate),
+    };
+    Err(ConfigError::value(name, file, format!("PEM that can be used: {error}")))
 }
 
 /// The one spelling of a host that stands alone, without port or parameters.

@@ -6,6 +6,7 @@
 //!                  notifier ─▶ fan_out ─▶ jobs for the watchers on other edges
 //! ```
 
+mod certificates;
 pub mod config;
 pub mod driver;
 pub mod exchange;
