@@ -259,3 +259,7 @@ fn range<N: Copy + PartialOrd + std::fmt::Display + serde::Serialize>(key: &str,
 fn ensure(holds: bool, key: &str, value: &(impl serde::Serialize + ?Sized), expected: &str) -> Result<(), ConfigError> {
     if holds { Ok(()) } else { Err(ConfigError::value(key, value, expected)) }
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tls_tests;

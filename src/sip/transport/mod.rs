@@ -7,6 +7,8 @@
 //! ```
 
 mod accept;
+#[cfg(test)]
+pub(crate) mod authority;
 mod connection;
 mod limits;
 mod stream;
@@ -81,3 +83,8 @@ impl SendError {
         }
     }
 }
+
+#[cfg(test)]
+mod secure_tests;
+#[cfg(test)]
+mod websocket_tests;

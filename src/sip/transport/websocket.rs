@@ -78,8 +78,10 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Resu
 #[expect(clippy::result_large_err, reason = "the crate's type")]
 fn choose_subprotocol(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    if offered.flat_map(|value| value.split(',')).any(|protocol| protocol.trim().eq_ignore_ascii_case(SUBPROTOCOL)) {
-        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    let chosen = offered.flat_map(|value| value.split(',')).map(str::trim).find(|protocol| protocol.eq_ignore_ascii_case(SUBPROTOCOL));
+    // In the spelling that was offered: the other end looks for that (RFC 6455 §4.1).
+    if let Some(chosen) = chosen.and_then(|chosen| HeaderValue::from_str(chosen).ok()) {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
         return Ok(response);
     }
     let text = "expected Sec-WebSocket-Protocol: sip\n";
