@@ -62,6 +62,7 @@ pub enum DriverError {
 
 impl Driver {
     /// A driver of this notifier.
+    #[must_use]
     pub fn new(
         notifier: Notifier,
         port: Port,

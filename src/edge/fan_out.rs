@@ -20,7 +20,7 @@ use crate::runtime::Backoff;
 /// Fan-outs that wait for the task; the notifier refuses changes before it is full.
 pub const QUEUE_LENGTH: usize = 8192;
 const AT_A_TIME: usize = 512;
-const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
 
 /// Runs until the notifier lets go of its end of the channel, and everything in it is done.
 pub async fn run(
@@ -44,12 +44,11 @@ pub async fn run(
 }
 
 async fn carry_out(bus: &Bus, queue: &Queue, edge_id: &str, metrics: &EdgeMetrics, fan_out: FanOut) {
-    let elsewhere = match stored(queue, edge_id, &fan_out).await {
-        Some(watchers) => watchers,
-        None => {
-            metrics.dropped(DropReason::FanOut);
-            0
-        }
+    let elsewhere = if let Some(watchers) = stored(queue, edge_id, &fan_out).await {
+        watchers
+    } else {
+        metrics.dropped(DropReason::FanOut);
+        0
     };
     for event in fan_out.events {
         let event = FeatureEvent { watchers: event.watchers + elsewhere, ..event };

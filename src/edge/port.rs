@@ -155,6 +155,7 @@ impl Port {
     }
 
     /// Whether the bus is there.
+    #[must_use]
     pub fn is_up(&self) -> bool {
         self.bus.is_connected()
     }

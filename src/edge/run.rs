@@ -210,10 +210,9 @@ async fn follow_bucket(
         match loading.as_mut() {
             // As long as the bucket is loaded only our own records matter.
             Some(held) if change.edge_id.as_deref() == Some(&own) => held.push(change),
-            Some(_) => {}
             // A change that is lost here is found by the next store's compare-and-set.
             None if later.try_send(change).is_err() => counted.dropped(DropReason::QueueFull),
-            None => {}
+            Some(_) | None => {}
         }
     };
     let index = WatcherIndex::start(bus, tasks, Some(Box::new(hook)));

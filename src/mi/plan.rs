@@ -142,7 +142,7 @@ mod tests {
             let features: Vec<_> = job.states.iter().map(|state| (state.feature.as_str(), state.version)).collect();
             assert_eq!(features, [("CallForwardingAlways", 7), ("DoNotDisturb", 3)]);
             assert_eq!((job.presentity.as_str(), job.assigned, job.skip, &*job.cause.0), ("sip:alice@h", true, None, "c"));
-            assert_eq!(job.not_after, "1970-01-01T01:00:00Z");
+            assert_eq!(job.not_after, "1970-01-01T01:00:00.000Z");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::bus::subject::{Pattern, edge_token};
 use crate::runtime::{Backoff, clock};
 
 /// After so long an unacknowledged job comes again: above Timer F of a NOTIFY.
-pub const ACK_WAIT: Duration = Duration::from_secs(60);
+pub const ACK_WAIT: Duration = Duration::from_mins(1);
 /// Jobs taken and not acknowledged at a time.
 const MAX_ACK_PENDING: i64 = 10_000;
 /// Jobs asked for at a time.

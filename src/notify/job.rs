@@ -68,6 +68,6 @@ mod tests {
         let jobs = plan(News { presentity: &presentity, states: &states, assigned: true, cause: &cause }, &edges, now, new_id);
         assert_eq!(jobs.iter().map(|job| &*job.edge_id).collect::<Vec<_>>(), ["edge-0", "edge-2"]);
         assert_ne!(jobs[0].job.id, jobs[1].job.id);
-        assert_eq!((jobs[0].job.not_after.as_str(), &jobs[0].job.cause), ("2026-01-01T01:00:00Z", &cause));
+        assert_eq!((jobs[0].job.not_after.as_str(), &jobs[0].job.cause), ("2026-01-01T01:00:00.000Z", &cause));
     }
 }

@@ -328,6 +328,6 @@ impl fmt::Debug for Message {
             .field("start", &self.start)
             .field("lines", &self.lines.len())
             .field("body_bytes", &self.body.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use super::name::Name;
 
 /// A request whose mandatory header fields are all there and readable.
 ///
-/// Those are Via, From, To, Call-ID and CSeq (RFC 3261 §8.1.1; Max-Forwards is not insisted on), and Record-Route where it is sent.
+/// Those are Via, From, To, Call-ID and `CSeq` (RFC 3261 §8.1.1; Max-Forwards is not insisted on), and Record-Route where it is sent.
 #[derive(Debug, Clone)]
 pub struct Request {
     message: Message,
@@ -102,7 +102,7 @@ impl Request {
         self.message.header(Name::CallId).unwrap_or_default()
     }
 
-    /// The number of the CSeq, below 2^31. Its method is that of the request.
+    /// The number of the `CSeq`, below 2^31. Its method is that of the request.
     #[must_use]
     pub fn cseq(&self) -> u32 {
         self.cseq

@@ -169,7 +169,7 @@ fn no_worker_means_an_empty_notify_at_once_and_the_full_state_as_soon_as_there_i
     let notify = bench.expect_notify();
     assert!(!notify.body().is_empty());
     bench.respond(&notify, 200, "");
-    bench.pass(Duration::from_secs(60));
+    bench.pass(Duration::from_mins(1));
     assert!(bench.is_quiet(), "asked again once, not for ever");
 }
 
