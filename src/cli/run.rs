@@ -17,7 +17,7 @@ use crate::config::{Config, Listener, LogFormat};
 use crate::edge::{Edge, EdgeError};
 use crate::feature::FeatureTable;
 use crate::mi::Bridge;
-use crate::notify::queue::Queue;
+use crate::notify::Queue;
 use crate::runtime::{Backoff, StopSignals, Tasks};
 use crate::sip::Transport;
 use crate::telemetry::http::Http;

@@ -113,8 +113,9 @@ pub enum Input<'a> {
     Drain,
 }
 
-/// Where the acknowledgement of a job goes: the reply subject of its message.
-pub type JobHandle = Box<str>;
+/// Names the delivery of a job, for its acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct JobHandle(pub u64);
 
 /// What the notifier wants done.
 #[derive(Debug)]
