@@ -335,11 +335,9 @@ impl<'p> Dialog<'p> {
         }
     }
 
-    /// What came and was not read: nothing, if the test is right. Ask only after something that would have come later.
-    pub fn unread(&self) -> Vec<Vec<String>> {
-        let state = self.phone.shared.lock();
-        let all = state.notifies.get(&self.call_id).map(Vec::as_slice).unwrap_or_default();
-        all.iter().skip(self.seen).map(Packet::shows).collect()
+    /// How many NOTIFYs of the dialog have come. Ask only after something that would have come later than one too many.
+    pub fn notify_count(&self) -> usize {
+        self.phone.shared.lock().notifies.get(&self.call_id).map_or(0, Vec::len)
     }
 
     /// Goes to another server of the same system, as behind a load balancer; the dialog stays.
