@@ -19,9 +19,9 @@ use dfks::bus::message::{
 use dfks::bus::{Bus, EdgeWatchers, RequestError};
 use dfks::config::NatsConfig;
 use dfks::feature::{FeatureState, FeatureTable, Presentity, Status};
-use dfks::mi::plan::EdgeJob;
 use dfks::mi::service::MAX_IN_HAND;
 use dfks::mi::{Bridge, Fanout, MiError, run};
+use dfks::notify::EdgeJob;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -133,6 +133,7 @@ fn applied(request: &RouteSetRequest) -> RouteSetResponse {
         state: FeatureState { status: request.status, values: request.values.clone(), ..state(&request.feature, 7) },
         previous: state(&request.feature, 6),
         also: Vec::new(),
+        also_previous: Vec::new(),
         notify: true,
         changed: true,
         denied: None,
@@ -155,7 +156,11 @@ async fn a_command_is_routed_told_to_every_edge_and_published() {
     let (seen, asked) = std::sync::mpsc::sync_channel(1);
     scene
         .with_worker(move |request| {
-            let answer = RouteSetResponse { also: vec![state("DoNotDisturb", 3)], ..applied(&request) };
+            let answer = RouteSetResponse {
+                also: vec![state("DoNotDisturb", 3)],
+                also_previous: vec![state("DoNotDisturb", 2)],
+                ..applied(&request)
+            };
             seen.send(request).unwrap();
             serde_json::to_value(answer).unwrap()
         })

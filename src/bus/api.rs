@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::bus::answer;
 use crate::bus::client::Bus;
-use crate::bus::error::RequestError;
+use crate::bus::error::{PublishError, RequestError};
 use crate::bus::subject::Pattern;
 
 /// Where the API listens.
@@ -43,6 +43,11 @@ impl Bus {
     /// Calls the API and does not wait for what becomes of it.
     pub(crate) fn api_forget(&self, call: &str) {
         let _counted = self.try_publish(Pattern::JetStreamApi, format!("{PREFIX}.{call}"), None, HeaderMap::new(), Bytes::new());
+    }
+
+    /// Calls the API for what it sends to `inbox`.
+    pub(crate) fn api_ask(&self, call: &str, inbox: String, body: Bytes) -> Result<(), PublishError> {
+        self.try_publish(Pattern::JetStreamApi, format!("{PREFIX}.{call}"), Some(inbox), HeaderMap::new(), body)
     }
 
     async fn api_raw<R: DeserializeOwned>(&self, call: &str, body: Bytes, timeout: Duration) -> Result<R, RequestError> {

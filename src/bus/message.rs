@@ -1,7 +1,7 @@
 //! Every message on the bus: one Rust type a payload, from which `schemas/` is generated.
 //!
 //! Each is one JSON object with a `type` (ADR-2 style), written always and optional on the way in. Fields that are not
-//! known are ignored. A reply may be an [`ErrorReply`] instead, see [`Reply`].
+//! known are ignored. A reply may be an [`ErrorReply`] instead, see [`read_reply`].
 
 use std::marker::PhantomData;
 

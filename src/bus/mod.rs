@@ -7,6 +7,7 @@ pub mod error;
 mod link;
 pub mod message;
 mod metrics;
+pub mod pull;
 mod replies;
 pub mod schema;
 pub mod setup;

@@ -7,12 +7,13 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::subject::Subjects;
+use crate::notify::JOB_LIFETIME;
 use crate::runtime::Backoff;
 
 /// Publishing a message again with the same `Nats-Msg-Id` within this stores it once.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 /// How long a NOTIFY job waits for its edge.
-pub(crate) const JOB_MAX_AGE: Duration = Duration::from_hours(1);
+const JOB_MAX_AGE: Duration = JOB_LIFETIME;
 /// How long the marker of an expired key stays, for watches that were not there when it expired.
 const EXPIRY_MARKER: Duration = Duration::from_mins(1);
 /// For one call: a stream is made on disk, or by a vote of a cluster.

@@ -88,7 +88,8 @@ pub(crate) async fn watchers(args: WatchersArgs) -> Result<(), Failure> {
     }
     let mut text = String::new();
     for (edge_id, watchers) in &edges {
-        let _infallible = writeln!(text, "{}: {} watchers", printable(edge_id), watchers.len());
+        let _infallible =
+            writeln!(text, "{}: {} watcher{}", printable(edge_id), watchers.len(), if watchers.len() == 1 { "" } else { "s" });
         for watcher in watchers {
             let _infallible = writeln!(text, "  {}", watcher_line(watcher));
         }

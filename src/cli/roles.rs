@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -40,6 +41,7 @@ pub(crate) struct Start {
     pub(crate) stop: CancellationToken,
     condition: Condition,
     serving: oneshot::Sender<Vec<String>>,
+    is_serving: Arc<AtomicBool>,
 }
 
 impl Start {
@@ -58,6 +60,7 @@ impl Start {
 
     /// The role serves from now on; `listening` names its listeners, where it has any. Gives back the token to stop by.
     pub(crate) fn serving(self, listening: Vec<String>) -> CancellationToken {
+        self.is_serving.store(true, Ordering::Release);
         self.condition.ready();
         // nobody waits for it any more when the process stops while it starts
         let _stopping = self.serving.send(listening);
@@ -93,12 +96,12 @@ impl Roles {
     }
 
     /// Starts a role on the process's runtime.
-    pub(crate) fn spawn<F>(&mut self, role: Role, body: impl FnOnce(Start) -> F)
+    pub(crate) fn spawn<F>(&mut self, role: Role, body: impl FnOnce(Start) -> F + Send + 'static)
     where
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
         let (start, report) = self.prepare(role);
-        let body = body(start);
+        let body = unless_stopped(start, body);
         self.tasks.spawn_brief(role.as_str(), async move { report.send(body.await) });
     }
 
@@ -114,7 +117,7 @@ impl Roles {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (start, report) = self.prepare(role);
         let thread = std::thread::Builder::new().name(role.as_str().to_owned());
-        thread.spawn(move || report.send(runtime.block_on(body(start)))).map(drop)
+        thread.spawn(move || report.send(runtime.block_on(unless_stopped(start, body)))).map(drop)
     }
 
     fn prepare(&mut self, role: Role) -> (Start, EndReport) {
@@ -124,7 +127,8 @@ impl Roles {
         let stop = CancellationToken::new();
         self.running.insert(role, Running { stop: stop.clone(), condition: condition.clone(), serving: Some(is_serving) });
         let config = Arc::clone(&self.shared.config);
-        let start = Start { role, config, readiness: self.shared.readiness.clone(), stop, condition, serving };
+        let readiness = self.shared.readiness.clone();
+        let start = Start { role, config, readiness, stop, condition, serving, is_serving: Arc::default() };
         (start, EndReport { role, reports: self.reports.clone(), is_sent: false })
     }
 
@@ -184,6 +188,23 @@ impl Roles {
     }
 }
 
+/// Runs a role. One that is told to stop before it serves has nothing in hand: it is dropped, whatever it waits for.
+fn unless_stopped<F>(start: Start, body: impl FnOnce(Start) -> F) -> impl Future<Output = Result<(), Failure>>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let (stop, is_serving) = (start.stop.clone(), Arc::clone(&start.is_serving));
+    let body = body(start);
+    async move {
+        tokio::pin!(body);
+        tokio::select! {
+            outcome = &mut body => return outcome,
+            () = stop.cancelled() => {}
+        }
+        if is_serving.load(Ordering::Acquire) { body.await } else { Ok(()) }
+    }
+}
+
 /// Reports the end of a role, also when it panics.
 struct EndReport {
     role: Role,
@@ -234,7 +255,7 @@ mod tests {
         let order = Arc::new(Mutex::new(Vec::new()));
         for role in [Role::Worker, Role::Mi] {
             let order = Arc::clone(&order);
-            roles.spawn(role, |start| async move {
+            roles.spawn(role, move |start| async move {
                 start.serving(Vec::new()).cancelled().await;
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 order.lock().unwrap().push(role);
@@ -282,6 +303,14 @@ mod tests {
         };
         roles.spawn_on_thread(Role::Edge, edge).unwrap();
         assert_eq!(roles.failed().await, Failure::Refused("role edge panicked".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_role_that_still_starts_is_stopped_at_once() {
+        let (mut roles, _) = roles();
+        roles.spawn(Role::Worker, |_start| std::future::pending());
+        roles.spawn_on_thread(Role::Edge, |_start| std::future::pending()).unwrap();
+        assert_eq!(roles.stop(in_a_second()).await, Ok(()));
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use crate::config::{Config, Listener, LogFormat};
 use crate::edge::{Edge, EdgeError};
 use crate::feature::FeatureTable;
 use crate::mi::Bridge;
-use crate::notify::queue::Queue;
+use crate::notify::Queue;
 use crate::runtime::{Backoff, StopSignals, Tasks};
 use crate::sip::Transport;
 use crate::telemetry::http::Http;
@@ -145,9 +145,9 @@ async fn edge(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
     let failed = |error: EdgeError| Failure::Refused(format!("role edge: {error}"));
     prepare(&bus, &config).await?;
-    let edge = Edge::start(&config, bus, table).await.map_err(failed)?;
+    let edge = Box::pin(Edge::start(&config, bus, table)).await.map_err(failed)?;
     let listening = edge.listening();
-    edge.run(start.serving(listening)).await.map_err(failed)
+    Box::pin(edge.run(start.serving(listening))).await.map_err(failed)
 }
 
 async fn mi(start: Start) -> Result<(), Failure> {

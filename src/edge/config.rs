@@ -46,11 +46,13 @@ pub struct EdgeConfig {
 
 impl EdgeConfig {
     /// How long a subscription lives past its expiry.
+    #[must_use]
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.subscription.grace_seconds.into())
     }
 
     /// The first listener of a transport.
+    #[must_use]
     pub fn listener_of(&self, transport: Transport) -> Option<u16> {
         self.listeners.iter().position(|listener| listener.transport == transport).and_then(|at| u16::try_from(at).ok())
     }

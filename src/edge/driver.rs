@@ -9,17 +9,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use ahash::AHashMap;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::message::NotifyJob;
+use crate::bus::pull::Delivery;
 use crate::bus::watchers::Change;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
-use crate::edge::notifier::{BusReply, FanOut, Input, Notifier, Now, Output};
+use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Now, Output};
 use crate::edge::port::Port;
 use crate::edge::reach::Reach;
 use crate::edge::watchers::Watchers;
-use crate::notify::intake::Received;
+use crate::notify::{JOB_LIFETIME, Jobs};
 use crate::runtime::clock;
 use crate::sip::flow::ConnectionId;
 use crate::sip::transport::Inbound;
@@ -34,7 +37,7 @@ pub struct Sources {
     /// Messages and connection changes of the stream transports.
     pub streams: mpsc::Receiver<Inbound>,
     /// NOTIFY jobs.
-    pub jobs: mpsc::Receiver<Received>,
+    pub jobs: Jobs,
     /// Changes of the subscription bucket.
     pub changes: mpsc::Receiver<Change>,
 }
@@ -46,9 +49,41 @@ pub struct Driver {
     reach: Reach,
     sources: Sources,
     watchers: Watchers,
+    deliveries: Deliveries,
     fan_outs: mpsc::Sender<Box<FanOut>>,
     metrics: Arc<EdgeMetrics>,
     housekeeping_at: Instant,
+}
+
+/// Jobs that the notifier has, by what it calls them.
+#[derive(Default)]
+struct Deliveries {
+    open: AHashMap<JobHandle, Delivery>,
+    taken: u64,
+}
+
+impl Deliveries {
+    fn open(&mut self, delivery: Delivery) -> JobHandle {
+        self.taken += 1;
+        let handle = JobHandle(self.taken);
+        self.open.insert(handle, delivery);
+        handle
+    }
+
+    /// Takes a job that is done out of the work queue.
+    fn done(&mut self, handle: JobHandle) {
+        if let Some(Err(error)) = self.open.remove(&handle).map(Delivery::ack) {
+            // It comes again, and is found to be told already.
+            tracing::debug!(%error, "job not acknowledged");
+        }
+    }
+}
+
+/// How long ago a job was made: its lifetime is the same for all.
+fn age(job: &NotifyJob, now: Now) -> Duration {
+    let not_after = clock::parse_rfc3339(&job.not_after);
+    let made_at = not_after.and_then(|not_after| not_after.checked_sub(JOB_LIFETIME));
+    made_at.and_then(|made_at| now.utc.duration_since(made_at).ok()).unwrap_or_default()
 }
 
 /// Why the edge cannot go on.
@@ -62,6 +97,7 @@ pub enum DriverError {
 
 impl Driver {
     /// A driver of this notifier.
+    #[must_use]
     pub fn new(
         notifier: Notifier,
         port: Port,
@@ -71,7 +107,17 @@ impl Driver {
         fan_outs: mpsc::Sender<Box<FanOut>>,
         metrics: Arc<EdgeMetrics>,
     ) -> Self {
-        Self { notifier, port, reach, sources, watchers, fan_outs, metrics, housekeeping_at: clock::now() }
+        Self {
+            notifier,
+            port,
+            reach,
+            sources,
+            watchers,
+            deliveries: Deliveries::default(),
+            fan_outs,
+            metrics,
+            housekeeping_at: clock::now(),
+        }
     }
 
     /// Serves until `stop`, then finishes what is in hand.
@@ -95,6 +141,7 @@ impl Driver {
             let is_stopped = poll_fn(|cx| self.poll_round(cx, sleep.as_mut(), (!is_draining).then_some(stopped.as_mut()))).await?;
             if is_stopped {
                 is_draining = true;
+                self.sources.jobs.give_back();
                 self.notifier.handle(Input::Drain, moment());
             }
         }
@@ -125,7 +172,7 @@ impl Driver {
     }
 
     fn poll_sources(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, DriverError> {
-        let Self { notifier, port, reach, sources, watchers, metrics, .. } = self;
+        let Self { notifier, port, reach, sources, watchers, deliveries, metrics, .. } = self;
         let mut connections = Vec::new();
         let mut had_any = reach.poll_datagrams(cx, |flow, bytes| notifier.handle(Input::Packet { flow, bytes }, now));
         had_any |= take("bus replies", |cx| port.poll_reply(cx), cx, |(token, reply)| notifier.handle(Input::Reply { token, reply }, now))?;
@@ -143,7 +190,8 @@ impl Driver {
             |cx| sources.jobs.poll_recv(cx),
             cx,
             |received| {
-                let Received { job, handle, age } = received;
+                let (job, delivery) = received;
+                let (handle, age) = (deliveries.open(delivery), age(&job, now));
                 notifier.handle(Input::Job { job: Box::new(job), handle, age }, now);
             },
         )?;
@@ -192,7 +240,7 @@ impl Driver {
                     }
                 }
                 Output::Event(event) => self.port.emit(*event),
-                Output::JobDone(handle) => self.port.acknowledge(&handle),
+                Output::JobDone(handle) => self.deliveries.done(handle),
             }
         }
         self.reach.flush();

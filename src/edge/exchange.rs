@@ -98,6 +98,7 @@ const LAST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 impl Lane {
     /// Whether another SUBSCRIBE may join.
+    #[must_use]
     pub fn has_room(&self) -> bool {
         self.waiting.len() < MAX_WAITING && self.works.len() < MAX_WORKS
     }

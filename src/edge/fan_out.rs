@@ -13,14 +13,13 @@ use crate::bus::message::FeatureEvent;
 use crate::bus::subject::Pattern;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::FanOut;
-use crate::notify::job::News;
-use crate::notify::queue::Queue;
+use crate::notify::{Notice, Queue};
 use crate::runtime::Backoff;
 
 /// Fan-outs that wait for the task; the notifier refuses changes before it is full.
 pub const QUEUE_LENGTH: usize = 8192;
 const AT_A_TIME: usize = 512;
-const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
 
 /// Runs until the notifier lets go of its end of the channel, and everything in it is done.
 pub async fn run(
@@ -44,12 +43,11 @@ pub async fn run(
 }
 
 async fn carry_out(bus: &Bus, queue: &Queue, edge_id: &str, metrics: &EdgeMetrics, fan_out: FanOut) {
-    let elsewhere = match stored(queue, edge_id, &fan_out).await {
-        Some(watchers) => watchers,
-        None => {
-            metrics.dropped(DropReason::FanOut);
-            0
-        }
+    let elsewhere = if let Some(watchers) = stored(queue, edge_id, &fan_out).await {
+        watchers
+    } else {
+        metrics.dropped(DropReason::FanOut);
+        0
     };
     for event in fan_out.events {
         let event = FeatureEvent { watchers: event.watchers + elsewhere, ..event };
@@ -61,11 +59,18 @@ async fn carry_out(bus: &Bus, queue: &Queue, edge_id: &str, metrics: &EdgeMetric
 /// Number of watchers on other edges whose jobs are stored; `None` when they could not be.
 async fn stored(queue: &Queue, edge_id: &str, fan_out: &FanOut) -> Option<u64> {
     let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-    let news = News { presentity: &fan_out.presentity, states: &fan_out.states, assigned: fan_out.assigned, cause: &fan_out.cause };
+    let notice = Notice {
+        presentity: &fan_out.presentity,
+        states: &fan_out.states,
+        assigned: fan_out.assigned,
+        skip_edge: Some(edge_id),
+        skip_subscription: None,
+        cause: &fan_out.cause,
+    };
     let store = async {
         loop {
-            match queue.fan_out(news, edge_id).await {
-                Ok(watchers) => return watchers,
+            match queue.fan_out(&notice).await {
+                Ok(planned) => return planned.watchers,
                 Err(error) => tracing::debug!(%error, "jobs for other edges not stored yet"),
             }
             tokio::time::sleep(retry.next(rand::random())).await;

@@ -54,6 +54,7 @@ impl DropReason {
     ];
 
     /// The label `reason`.
+    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unparsable => "unparsable",
@@ -87,6 +88,7 @@ impl JobOutcome {
     const ALL: [Self; 5] = [Self::Done, Self::Failed, Self::Expired, Self::NoWatcher, Self::Unreadable];
 
     /// The label `outcome`.
+    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -125,6 +127,7 @@ pub struct EdgeMetrics {
 
 impl EdgeMetrics {
     /// Registers every series of these transports, at 0.
+    #[must_use]
     pub fn new(transports: &[Transport]) -> Self {
         let by_code = METHODS
             .into_iter()
@@ -296,6 +299,7 @@ impl EdgeMetrics {
 }
 
 /// The label `method`.
+#[must_use]
 pub fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "SUBSCRIBE" => "SUBSCRIBE",

@@ -37,6 +37,13 @@ pub struct Change {
     pub job: Option<JobKey>,
 }
 
+impl Change {
+    /// The same, with no job that waits for it.
+    fn without_job(&self) -> Self {
+        Self { state: self.state.clone(), document: self.document.clone(), cause: self.cause.clone(), since: self.since, job: None }
+    }
+}
+
 /// Why a NOTIFY is owed even if it says nothing.
 #[derive(Debug, Clone)]
 pub struct Owed {
@@ -60,12 +67,21 @@ pub struct Parcel {
 }
 
 impl Parcel {
+    /// The same, with no job that waits for it: what is put off for long is no job's any more.
+    #[must_use]
+    pub fn without_jobs(self) -> Self {
+        let changes = self.changes.iter().map(|change| Arc::new(change.without_job())).collect();
+        Self { changes, owed: self.owed.map(|owed| Owed { job: None, ..owed }), is_last: self.is_last }
+    }
+
     /// What led to it: the cause of the newest thing it says.
+    #[must_use]
     pub fn cause(&self) -> Cause {
         self.newest().map(|change| change.cause.clone()).or_else(|| self.owed.as_ref().map(|owed| owed.cause.clone())).unwrap_or_default()
     }
 
     /// Since when the oldest thing that it says has waited.
+    #[must_use]
     pub fn since(&self) -> Option<Instant> {
         self.changes.iter().map(|change| change.since).chain(self.owed.as_ref().map(|owed| owed.since)).min()
     }
@@ -150,21 +166,25 @@ impl Outbox {
     }
 
     /// Whether the last NOTIFY has been asked for.
+    #[must_use]
     pub fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
 
     /// Whether a NOTIFY is in flight.
+    #[must_use]
     pub fn is_in_flight(&self) -> bool {
         self.in_flight
     }
 
     /// When the NOTIFY that was put off is due.
+    #[must_use]
     pub fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
 
     /// Whether [`Outbox::take`] would give a NOTIFY now.
+    #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
         let has_something = !self.queued.is_empty() || self.owed.is_some() || self.ending.is_some();
         has_something && !self.in_flight && self.retry_at.is_none_or(|at| at <= now)

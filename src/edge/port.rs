@@ -145,16 +145,8 @@ impl Port {
         }
     }
 
-    /// Acknowledges a job's message.
-    pub fn acknowledge(&self, reply_subject: &str) {
-        let sent = self.bus.try_publish(Pattern::Notify, reply_subject.to_owned(), None, HeaderMap::new(), Bytes::from_static(b"+ACK"));
-        if let Err(error) = sent {
-            // It comes again, and is found to be told already.
-            tracing::debug!(%error, "job not acknowledged");
-        }
-    }
-
     /// Whether the bus is there.
+    #[must_use]
     pub fn is_up(&self) -> bool {
         self.bus.is_connected()
     }

@@ -28,7 +28,7 @@ const BATCHES_A_ROUND: usize = 8;
 const LOOKUPS: usize = 64;
 /// Addresses remembered.
 const NAMES: usize = 10_000;
-const NAME_KEPT_FOR: Duration = Duration::from_secs(60);
+const NAME_KEPT_FOR: Duration = Duration::from_mins(1);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// See the module.
@@ -64,6 +64,7 @@ struct Found {
 
 impl Reach {
     /// The sockets and connections of one edge. `tcp_listener` is the listener that connections made by it belong to.
+    #[must_use]
     pub fn new(udp: Vec<UdpListener>, tcp: Option<TcpTransport>, tcp_listener: u16, metrics: Arc<EdgeMetrics>, tasks: Tasks) -> Self {
         let udp = udp.into_iter().map(|listener| Socket { listener, queue: SendQueue::new(UDP_QUEUE), is_blocked: false }).collect();
         Self {
@@ -195,6 +196,7 @@ impl Reach {
     }
 
     /// Whether everything was handed to the kernel.
+    #[must_use]
     pub fn is_flushed(&self) -> bool {
         self.udp.iter().all(|socket| socket.queue.is_empty())
     }

@@ -86,6 +86,7 @@ impl Record {
     /// The subscription again, live. `listener` is the one of its transport here; a connection of its past is gone.
     ///
     /// `None` when the record is none that this version could have written.
+    #[must_use]
     pub fn restore(self, id: SubscriptionId, revision: u64, listener: u16, now: Instant, utc: SystemTime) -> Option<Subscription> {
         let expires_utc = clock::parse_rfc3339(&self.expires_at)?;
         let expires_at = match expires_utc.duration_since(utc) {
@@ -126,6 +127,7 @@ impl Record {
 }
 
 /// The `Nats-TTL` of a record: whole seconds, rounded up, at least one.
+#[must_use]
 pub fn ttl_seconds(ttl: Duration) -> u64 {
     (ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).max(1)
 }

@@ -28,17 +28,18 @@ pub const OUTCOMES: [&str; 6] = ["delivered", "rejected", "retried", "failed", T
 /// What a final response means.
 ///
 /// 481 ends the subscription whatever stands beside it: the phone has no such dialog.
+#[must_use]
 pub fn verdict(status: u16, retry_after_seconds: Option<u32>) -> Verdict {
     match (status, retry_after_seconds) {
         (200..=299, _) => Verdict::Delivered,
-        (481, _) => Verdict::Ends,
+        (481, _) | (404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604, None) => Verdict::Ends,
         (_, Some(seconds)) => Verdict::RetryAfter(seconds.clamp(1, MAX_RETRY_AFTER_SECONDS)),
-        (404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604, None) => Verdict::Ends,
         _ => Verdict::Ignored,
     }
 }
 
 /// The label `outcome`.
+#[must_use]
 pub const fn outcome(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Delivered => "delivered",

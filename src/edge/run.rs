@@ -14,22 +14,19 @@ use crate::config::Config;
 use crate::edge::config::{EdgeConfig, Listener};
 use crate::edge::driver::{Driver, DriverError, Sources};
 use crate::edge::fan_out;
-use crate::edge::metrics::{DropReason, EdgeMetrics, JobOutcome};
+use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{Notifier, Now};
 use crate::edge::port::Port;
 use crate::edge::reach::Reach;
 use crate::edge::watchers::Watchers;
 use crate::feature::table::FeatureTable;
-use crate::notify::intake::{self, GivenUp};
-use crate::notify::queue::Queue;
+use crate::notify::{Jobs, Queue};
 use crate::runtime::{Tasks, clock};
 use crate::sip::flow::Transport;
 use crate::sip::transport::{Inbound, TcpLimits, TcpTransport, UdpListener};
 
 /// Messages of connections that wait for the driver; over it connections are not read.
 const STREAM_QUEUE: usize = 4096;
-/// Jobs that wait for the driver; over it none are fetched.
-const JOB_QUEUE: usize = 1024;
 /// Changes of the bucket that wait for the driver.
 const CHANGE_QUEUE: usize = 65_536;
 /// How long tasks of the edge have after the driver has ended.
@@ -95,7 +92,7 @@ impl Edge {
 
         let (index, changes) = follow_bucket(&bus, &config.edge_id, &tasks, &metrics, &mut notifier).await;
         let queue = Queue::new(bus.clone(), index);
-        let jobs = take_jobs_in(&bus, &config.edge_id, &tasks, &metrics);
+        let jobs = Jobs::open(&bus, &tasks, &config.edge_id);
         let (fan_outs, to_fan_out) = mpsc::channel(fan_out::QUEUE_LENGTH);
         // Ends when the driver lets go of its sender, so that what it asked for last is still done.
         tasks.spawn_brief("fan-out", fan_out::run(bus.clone(), queue, config.edge_id.clone(), Arc::clone(&metrics), to_fan_out));
@@ -210,10 +207,9 @@ async fn follow_bucket(
         match loading.as_mut() {
             // As long as the bucket is loaded only our own records matter.
             Some(held) if change.edge_id.as_deref() == Some(&own) => held.push(change),
-            Some(_) => {}
             // A change that is lost here is found by the next store's compare-and-set.
             None if later.try_send(change).is_err() => counted.dropped(DropReason::QueueFull),
-            None => {}
+            Some(_) | None => {}
         }
     };
     let index = WatcherIndex::start(bus, tasks, Some(Box::new(hook)));
@@ -226,17 +222,4 @@ async fn follow_bucket(
     }
     tracing::info!(subscriptions = restored, "subscriptions of before taken up");
     (index, changes)
-}
-
-fn take_jobs_in(bus: &Bus, edge_id: &str, tasks: &Tasks, metrics: &Arc<EdgeMetrics>) -> mpsc::Receiver<intake::Received> {
-    let (sender, jobs) = mpsc::channel(JOB_QUEUE);
-    let metrics = Arc::clone(metrics);
-    let given_up = move |reason| {
-        metrics.job_ended(match reason {
-            GivenUp::Unreadable => JobOutcome::Unreadable,
-            GivenUp::Expired => JobOutcome::Expired,
-        });
-    };
-    tasks.spawn("notify jobs", intake::run(bus.clone(), edge_id.into(), sender, given_up, tasks.stopping().clone()));
-    jobs
 }

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use smallvec::SmallVec;
-
 use crate::config::PresentityFrom;
 use crate::edge::config::EdgeConfig;
 use crate::feature::csta::{self, CstaError, FeatureChange};
@@ -43,7 +41,7 @@ pub struct Refusal {
     /// SIP status code.
     pub status: u16,
     /// Headers that go with it.
-    pub headers: SmallVec<[(&'static str, Cow<'static, str>); 2]>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// Text of a Warning header, code 399.
     pub warning: Option<Cow<'static, str>>,
     /// What the phone is then told, when it has a subscription.
@@ -72,8 +70,9 @@ pub const ACCEPT: &str = "application/x-as-feature-event+xml";
 
 impl Refusal {
     /// A refusal without headers.
+    #[must_use]
     pub fn new(status: u16) -> Self {
-        Self { status, headers: SmallVec::new(), warning: None, confirm: Confirm::Nothing }
+        Self { status, headers: Vec::new(), warning: None, confirm: Confirm::Nothing }
     }
 
     /// With one more header.
@@ -97,26 +96,31 @@ impl Refusal {
     }
 
     /// 503: overloaded, draining, or the bus is away.
+    #[must_use]
     pub fn unavailable() -> Self {
         Self::new(503).with("Retry-After", RETRY_AFTER_OVERLOAD_SECONDS.to_string())
     }
 
     /// 500 for a `CSeq` that is not above the last one. Source: RFC 3261 §12.2.2.
+    #[must_use]
     pub fn cseq_too_low() -> Self {
         Self::new(500).with("Retry-After", "1").because("CSeq is not above the last one of this dialog")
     }
 
     /// 403 for a presentity that has as many watchers as it may.
+    #[must_use]
     pub fn too_many_watchers() -> Self {
         Self::new(403).for_long().because("this presentity has as many subscriptions as it may")
     }
 
     /// 481: no such subscription here or in the bucket.
+    #[must_use]
     pub fn no_subscription() -> Self {
         Self::new(481)
     }
 
     /// 405 for any method that we do not take.
+    #[must_use]
     pub fn method() -> Self {
         Self::new(405).with("Allow", ALLOW)
     }

@@ -19,6 +19,7 @@ pub struct SubscriptionId(u128);
 
 impl SubscriptionId {
     /// A new one.
+    #[must_use]
     pub fn random() -> Self {
         Self(rand::random::<u128>() >> 32)
     }
@@ -134,6 +135,7 @@ pub struct InFlight {
 
 impl Subscription {
     /// A new subscription for an admitted SUBSCRIBE; nothing is stored or answered yet.
+    #[must_use]
     pub fn new(id: SubscriptionId, presentity: Presentity, dialog: Dialog, subscribe: &Subscribe, expires_at: Instant) -> Self {
         Self {
             id,
@@ -157,12 +159,15 @@ impl Subscription {
         }
     }
 
-    /// Seconds of life left, as `Subscription-State: active;expires=` says it; 0 in grace.
+    /// Seconds of life left, rounded up, as `Subscription-State: active;expires=` says it; 0 in grace.
+    #[must_use]
     pub fn expires_in(&self, now: Instant) -> u32 {
-        u32::try_from(self.expires_at.saturating_duration_since(now).as_secs()).unwrap_or(u32::MAX)
+        let left = self.expires_at.saturating_duration_since(now);
+        u32::try_from(left.as_secs() + u64::from(left.subsec_nanos() > 0)).unwrap_or(u32::MAX)
     }
 
     /// When it expires, as time of day.
+    #[must_use]
     pub fn expires_at_utc(&self, now: Instant, utc: SystemTime) -> SystemTime {
         match self.expires_at.checked_duration_since(now) {
             Some(left) => utc + left,
@@ -171,6 +176,7 @@ impl Subscription {
     }
 
     /// How long its record is to be kept, from now.
+    #[must_use]
     pub fn record_ttl(&self, now: Instant, grace: Duration) -> Duration {
         self.expires_at.saturating_duration_since(now) + grace
     }
@@ -210,12 +216,14 @@ impl Subscription {
     }
 
     /// Whether the NOTIFY in flight says this version of the feature, or a newer one.
+    #[must_use]
     pub fn is_being_told(&self, state: &FeatureState) -> bool {
         let told = self.in_flight.iter().flat_map(|in_flight| &in_flight.parcel.changes);
         state.version > 0 && told.map(|change| &change.state).any(|told| told.feature == state.feature && told.version >= state.version)
     }
 
     /// Whether the phone has confirmed this version, or a newer one.
+    #[must_use]
     pub fn knows(&self, feature: u8, version: u64) -> bool {
         version > 0 && self.versions.iter().any(|(at, known)| *at == feature && *known >= version)
     }

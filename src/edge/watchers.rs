@@ -74,7 +74,7 @@ impl Watchers {
         };
         match wanted {
             Ok(None) => {
-                self.answers.push_back(Answer { reply_to, cause, left: notifier.live().map(|subscription| subscription.id).collect() })
+                self.answers.push_back(Answer { reply_to, cause, left: notifier.live().map(|subscription| subscription.id).collect() });
             }
             Ok(Some(presentity)) => {
                 let left = notifier.live_of(&presentity).map(|subscription| subscription.id).collect();

@@ -68,6 +68,7 @@ pub fn notify(
 }
 
 /// Our Contact: `sip:10.0.0.1:5060`, with the transport where it is not UDP.
+#[must_use]
 pub fn contact(transport: Transport, sent_by: &str) -> String {
     match transport {
         Transport::Udp => format!("sip:{sent_by}"),
@@ -76,6 +77,7 @@ pub fn contact(transport: Transport, sent_by: &str) -> String {
 }
 
 /// The URI in `<sip:proxy;lr>`.
+#[must_use]
 pub fn uri_of_route(route: &str) -> &str {
     route.trim_start_matches(|c| c != '<').trim_start_matches('<').split('>').next().unwrap_or(route)
 }

@@ -12,8 +12,7 @@ use crate::mi::command::SetCommand;
 use crate::mi::error::{Step, error_body};
 use crate::mi::metrics::MiMetrics;
 use crate::mi::plan::{self, Occasion};
-use crate::notify::job::EdgeJob;
-use crate::notify::queue::Queue;
+use crate::notify::{EdgeJob, Queue};
 use crate::runtime::clock;
 
 /// The way from a change to the edges that hold its watchers.
@@ -31,7 +30,7 @@ impl Fanout for Queue {
     }
 
     async fn store(&self, jobs: Vec<EdgeJob>) -> Result<(), RequestError> {
-        Self::store(self, &jobs).await
+        Self::store(self, jobs).await.map(drop)
     }
 }
 

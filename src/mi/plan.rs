@@ -6,7 +6,7 @@ use crate::bus::EdgeWatchers;
 use crate::bus::message::{ErrorBody, FeatureEvent, FeatureOutcome, Kind, Origin, RouteSetResponse, SetResponse};
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureState, Presentity};
-use crate::notify::job::{self, EdgeJob, News};
+use crate::notify::job::{self, EdgeJob, Notice};
 use crate::runtime::clock;
 
 /// When and for what a plan is made, and where its ids come from: 32 hexadecimal digits each, never twice the same.
@@ -52,8 +52,15 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
         let mut states = vec![FeatureState { assigned: true, notify: true, ..answer.state.clone() }];
         states.extend(answer.also.iter().filter(|state| state.assigned && state.notify).cloned());
         let Ok(presentity) = Presentity::parse(&answer.presentity) else { return Vec::new() };
-        let news = News { presentity: &presentity, states: &states, assigned: true, cause: self.cause };
-        job::plan(news, watchers, self.now, &mut self.new_id)
+        let notice = Notice {
+            presentity: &presentity,
+            states: &states,
+            assigned: true,
+            skip_edge: None,
+            skip_subscription: None,
+            cause: self.cause,
+        };
+        job::jobs(&notice, watchers, self.now)
     }
 
     /// The event of the feature asked for, then one for each that changed along with it.
@@ -142,7 +149,7 @@ mod tests {
             let features: Vec<_> = job.states.iter().map(|state| (state.feature.as_str(), state.version)).collect();
             assert_eq!(features, [("CallForwardingAlways", 7), ("DoNotDisturb", 3)]);
             assert_eq!((job.presentity.as_str(), job.assigned, job.skip, &*job.cause.0), ("sip:alice@h", true, None, "c"));
-            assert_eq!(job.not_after, "1970-01-01T01:00:00Z");
+            assert_eq!(job.not_after, "1970-01-01T01:00:00.000Z");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a NOTIFY job is, and which edge gets one. Pure.
+//! NOTIFY jobs: what each edge is told to notify its watchers of. Pure.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,65 +9,199 @@ use crate::bus::trace::Cause;
 use crate::feature::{FeatureState, Presentity};
 use crate::runtime::clock;
 
-/// How long a job may wait for its edge. A phone whose edge was away for longer has expired or subscribed again.
+/// How long a job is worth doing: as long as the work queue keeps it.
 pub const JOB_LIFETIME: Duration = Duration::from_hours(1);
 
-/// A job and the edge that it is for.
+/// What the watchers of a presentity are to be told.
+#[derive(Debug, Clone, Copy)]
+pub struct Notice<'a> {
+    /// Whose features.
+    pub presentity: &'a Presentity,
+    /// The states that changed.
+    pub states: &'a [FeatureState],
+    /// `false`: a NOTIFY with an empty body.
+    pub assigned: bool,
+    /// An edge that tells its own watchers, so that it needs no job.
+    pub skip_edge: Option<&'a str>,
+    /// A subscription that knows already.
+    pub skip_subscription: Option<&'a str>,
+    /// What led to this.
+    pub cause: &'a Cause,
+}
+
+/// One edge's job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EdgeJob {
-    /// The edge: `dfks.notify.<edge_id>`.
+    /// The edge that does it.
     pub edge_id: Arc<str>,
+    /// Its watchers of this presentity.
+    pub watchers: u64,
     /// The job.
     pub job: NotifyJob,
 }
 
-/// What the watchers of a presentity are to be told.
-#[derive(Debug, Clone, Copy)]
-pub struct News<'a> {
-    /// Whose watchers.
-    pub presentity: &'a Presentity,
-    /// The states that they are told.
-    pub states: &'a [FeatureState],
-    /// `false`: a NOTIFY with an empty body.
-    pub assigned: bool,
-    /// Id of what led to it.
-    pub cause: &'a Cause,
+/// One job for each edge that holds a watcher.
+///
+/// The same notice to the same edge has the same id each time, so that a command which is carried out again after a crash
+/// notifies once.
+#[must_use]
+pub fn jobs(notice: &Notice<'_>, watchers: &[EdgeWatchers], now: SystemTime) -> Vec<EdgeJob> {
+    let not_after = clock::rfc3339(now + JOB_LIFETIME);
+    let others = watchers.iter().filter(|edge| Some(edge.edge_id.as_ref()) != notice.skip_edge);
+    others
+        .map(|edge| EdgeJob {
+            edge_id: Arc::clone(&edge.edge_id),
+            watchers: edge.count,
+            job: NotifyJob {
+                kind: Kind::default(),
+                id: id(notice, &edge.edge_id),
+                presentity: notice.presentity.as_str().to_owned(),
+                states: notice.states.to_vec(),
+                assigned: notice.assigned,
+                skip: notice.skip_subscription.map(str::to_owned),
+                not_after: not_after.clone(),
+                cause: notice.cause.clone(),
+            },
+        })
+        .collect()
 }
 
-/// One job for each edge that holds a watcher. `new_id` makes an id that was never there before.
-pub fn plan(news: News<'_>, watchers: &[EdgeWatchers], now: SystemTime, mut new_id: impl FnMut() -> String) -> Vec<EdgeJob> {
-    let not_after = clock::rfc3339(now + JOB_LIFETIME);
-    let job = |edge: &EdgeWatchers| EdgeJob {
-        edge_id: Arc::clone(&edge.edge_id),
-        job: NotifyJob {
-            kind: Kind::default(),
-            id: new_id(),
-            presentity: news.presentity.as_str().to_owned(),
-            states: news.states.to_vec(),
-            assigned: news.assigned,
-            skip: None,
-            not_after: not_after.clone(),
-            cause: news.cause.clone(),
-        },
-    };
-    watchers.iter().filter(|edge| edge.count > 0).map(job).collect()
+/// Live subscriptions that the jobs notify: all watchers of their edges but the one that knows already.
+#[must_use]
+pub fn watchers(notice: &Notice<'_>, jobs: &[EdgeJob]) -> u64 {
+    let all: u64 = jobs.iter().map(|job| job.watchers).sum();
+    if notice.skip_subscription.is_some() { all.saturating_sub(1) } else { all }
+}
+
+/// Whether a job came too late. One whose `not_after` cannot be read has none.
+#[must_use]
+pub fn is_too_late(job: &NotifyJob, now: SystemTime) -> bool {
+    clock::parse_rfc3339(&job.not_after).is_some_and(|not_after| not_after < now)
+}
+
+/// 128 bits over all that tells one job from another, in 32 hexadecimal digits.
+fn id(notice: &Notice<'_>, edge_id: &str) -> String {
+    let mut hash = Fnv::default();
+    for part in [&notice.cause.0, notice.presentity.as_str(), edge_id] {
+        hash.write(part.as_bytes());
+    }
+    hash.write(&[u8::from(notice.assigned)]);
+    for state in notice.states {
+        hash.write(state.feature.as_bytes());
+        hash.write(&state.version.to_be_bytes());
+        hash.write(&[u8::from(state.assigned), u8::from(state.status.is_on())]);
+        for (field, value) in &state.values {
+            hash.write(field.as_bytes());
+            hash.write(value.as_bytes());
+        }
+    }
+    format!("{:032x}", hash.0)
+}
+
+/// FNV-1a with 128 bits: the same on every machine and in every version, which the standard hashers do not promise.
+struct Fnv(u128);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
+    }
+}
+
+impl Fnv {
+    /// One part: its length first, so that two parts never run into each other.
+    fn write(&mut self, part: &[u8]) {
+        for byte in (part.len() as u64).to_be_bytes().iter().chain(part) {
+            self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::trace::new_id;
+    use crate::feature::{Source, Status, Values};
+
+    fn state(version: u64) -> FeatureState {
+        FeatureState {
+            feature: "DoNotDisturb".into(),
+            assigned: true,
+            status: Status::ON,
+            values: Values::new(),
+            version,
+            source: Source::Store,
+            notify: true,
+        }
+    }
+
+    fn edges() -> [EdgeWatchers; 2] {
+        [EdgeWatchers { edge_id: "edge-0".into(), count: 2 }, EdgeWatchers { edge_id: "edge-1".into(), count: 3 }]
+    }
 
     #[test]
-    fn every_edge_with_a_watcher_gets_one_job_that_ends_some_day() {
-        let presentity = Presentity::parse("sip:alice@h").unwrap();
-        let states = [FeatureState::new("DoNotDisturb")];
-        let cause = Cause::new();
-        let edges = [("edge-0", 2), ("edge-1", 0), ("edge-2", 1)].map(|(edge_id, count)| EdgeWatchers { edge_id: edge_id.into(), count });
-        let now = clock::parse_rfc3339("2026-01-01T00:00:00Z").unwrap();
-        let jobs = plan(News { presentity: &presentity, states: &states, assigned: true, cause: &cause }, &edges, now, new_id);
-        assert_eq!(jobs.iter().map(|job| &*job.edge_id).collect::<Vec<_>>(), ["edge-0", "edge-2"]);
-        assert_ne!(jobs[0].job.id, jobs[1].job.id);
-        assert_eq!((jobs[0].job.not_after.as_str(), &jobs[0].job.cause), ("2026-01-01T01:00:00Z", &cause));
+    fn one_job_an_edge_but_for_the_one_that_tells_its_own() {
+        let alice = Presentity::parse("sip:alice@10.0.0.11").unwrap();
+        let cause = Cause("c".into());
+        let states = [state(7)];
+        let notice =
+            Notice { presentity: &alice, states: &states, assigned: true, skip_edge: None, skip_subscription: None, cause: &cause };
+        let all = jobs(&notice, &edges(), SystemTime::UNIX_EPOCH);
+        assert_eq!(all.iter().map(|job| &*job.edge_id).collect::<Vec<_>>(), ["edge-0", "edge-1"]);
+        assert_eq!(watchers(&notice, &all), 5);
+        let job = &all[0].job;
+        assert_eq!((job.presentity.as_str(), job.states.as_slice(), &job.cause), ("sip:alice@10.0.0.11", &states[..], &cause));
+        assert_eq!(job.not_after, "1970-01-01T01:00:00Z");
+
+        let others = Notice { skip_edge: Some("edge-0"), ..notice };
+        let others = jobs(&others, &edges(), SystemTime::UNIX_EPOCH);
+        assert_eq!(others.iter().map(|job| &*job.edge_id).collect::<Vec<_>>(), ["edge-1"]);
+
+        let but_one = Notice { skip_subscription: Some("s1"), ..notice };
+        let all = jobs(&but_one, &edges(), SystemTime::UNIX_EPOCH);
+        assert_eq!((all[1].job.skip.as_deref(), watchers(&but_one, &all)), (Some("s1"), 4));
+        assert_eq!(watchers(&but_one, &[]), 0);
+    }
+
+    #[test]
+    fn an_id_is_the_same_for_the_same_and_another_for_anything_else() {
+        let (alice, bob) = (Presentity::parse("sip:alice@a").unwrap(), Presentity::parse("sip:bob@a").unwrap());
+        let (cause, other) = (Cause("c".into()), Cause("d".into()));
+        let (seven, eight) = ([state(7)], [state(8)]);
+        let mut filled = [state(7)];
+        filled[0].values.insert("a".into(), "bc".into());
+        let mut shifted = [state(7)];
+        shifted[0].values.insert("ab".into(), "c".into());
+        let notice = Notice { presentity: &alice, states: &seven, assigned: true, skip_edge: None, skip_subscription: None, cause: &cause };
+        let same = Notice { states: &[state(7)], skip_subscription: Some("s"), ..notice };
+        assert_eq!(id(&notice, "e"), id(&same, "e"));
+        let mut ids = vec![id(&notice, "e"), id(&notice, "f")];
+        for notice in [
+            Notice { presentity: &bob, ..notice },
+            Notice { states: &eight, ..notice },
+            Notice { states: &filled, ..notice },
+            Notice { states: &shifted, ..notice },
+            Notice { states: &[], ..notice },
+            Notice { assigned: false, ..notice },
+            Notice { cause: &other, ..notice },
+        ] {
+            ids.push(id(&notice, "e"));
+        }
+        assert!(ids.iter().all(|id| id.len() == 32));
+        let count = ids.len();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
+    }
+
+    #[test]
+    fn is_too_late_past_its_lifetime_alone() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
+        let alice = Presentity::parse("sip:alice@a").unwrap();
+        let cause = Cause("c".into());
+        let notice = Notice { presentity: &alice, states: &[], assigned: true, skip_edge: None, skip_subscription: None, cause: &cause };
+        let mut job = jobs(&notice, &edges(), now).remove(0).job;
+        assert!(!is_too_late(&job, now + JOB_LIFETIME));
+        assert!(is_too_late(&job, now + JOB_LIFETIME + Duration::from_secs(1)));
+        job.not_after = "soon".into();
+        assert!(!is_too_late(&job, now + 100 * JOB_LIFETIME));
     }
 }

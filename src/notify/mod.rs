@@ -1,11 +1,14 @@
-//! NOTIFY jobs: how a change that happened elsewhere reaches the edges that hold watchers.
+//! NOTIFY jobs: what they are (pure), how they get into the work queue, and how an edge gets them out.
 //!
 //! ```text
-//!  mi bridge ─┐                        ┌─ watcher index: which edges hold watchers
-//!             ├─▶ queue ─▶ plan (job) ─┤
-//!  edge ──────┘                        └─▶ DFKS_NOTIFY (work queue) ─▶ intake of each edge ─▶ its notifier
+//! mi bridge, edge ─▶ Queue ─▶ dfks.notify.<edge_id> (work queue) ─▶ Jobs ─▶ edge
+//!                      └─ WatcherIndex: which edges
 //! ```
 
-pub mod intake;
+mod inbox;
 pub mod job;
-pub mod queue;
+mod queue;
+
+pub use inbox::Jobs;
+pub use job::{EdgeJob, JOB_LIFETIME, Notice};
+pub use queue::{FanOut, Queue};

@@ -1,29 +1,54 @@
-//! The way of a job into the work queue. I/O.
+//! Putting NOTIFY jobs into the work queue, one for each edge that holds a watcher.
 
-use futures_util::future::try_join_all;
+use futures_util::StreamExt;
 
 use crate::bus::subject::Pattern;
-use crate::bus::watchers::WatcherIndex;
-use crate::bus::{Bus, EdgeWatchers, RequestError};
+use crate::bus::{Bus, EdgeWatchers, RequestError, WatcherIndex};
 use crate::feature::Presentity;
-use crate::notify::job::{self, EdgeJob, News};
+use crate::notify::job::{self, EdgeJob, Notice};
 use crate::runtime::clock;
 
-/// Finds the edges that hold watchers, and stores their jobs. Clones share the index.
+/// Stores that wait for their acknowledgement at a time, for one notice.
+const CONCURRENT_STORES: usize = 64;
+
+/// The work queue of NOTIFY jobs, and the index that says which edges get one. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Queue {
     bus: Bus,
     index: WatcherIndex,
 }
 
+/// What a notice has become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FanOut {
+    /// Jobs stored.
+    pub jobs: u64,
+    /// Live subscriptions that they notify.
+    pub watchers: u64,
+}
+
 impl Queue {
-    /// A queue over this bus.
+    /// The work queue of this bus, with the edges that the index knows.
     #[must_use]
     pub fn new(bus: Bus, index: WatcherIndex) -> Self {
         Self { bus, index }
     }
 
-    /// The edges that hold live subscriptions of a presentity, those included that were stored just before the call.
+    /// Has every edge that holds a watcher of the presentity notify it: those of every subscription that was stored before
+    /// this call. The jobs are stored when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: some of the jobs may have been stored. The same notice again stores each of them once.
+    pub async fn fan_out(&self, notice: &Notice<'_>) -> Result<FanOut, RequestError> {
+        let edges = self.watchers(notice.presentity).await?;
+        let jobs = job::jobs(notice, &edges, clock::utc_now());
+        let watchers = job::watchers(notice, &jobs);
+        let jobs = self.store(jobs).await?;
+        Ok(FanOut { jobs, watchers })
+    }
+
+    /// The edges that hold live subscriptions of a presentity, those of every subscription that was stored before this call.
     ///
     /// # Errors
     ///
@@ -32,30 +57,18 @@ impl Queue {
         self.index.watchers(presentity).await
     }
 
-    /// Stores jobs, each for its edge; done when all are acknowledged. Storing a job twice stores it once: its id is its
-    /// `Nats-Msg-Id`.
+    /// Stores jobs and waits for all acknowledgements. Returns how many there are.
     ///
     /// # Errors
     ///
-    /// [`RequestError`] of the first that was not acknowledged; others may be stored.
-    pub async fn store(&self, jobs: &[EdgeJob]) -> Result<(), RequestError> {
-        let stores = jobs.iter().map(|EdgeJob { edge_id, job }| {
-            let subject = self.bus.subjects().notify(edge_id);
-            self.bus.publish_stored(Pattern::Notify, subject, &job.id, job, &job.cause)
-        });
-        try_join_all(stores).await.map(drop)
+    /// [`RequestError`] of the first that was not acknowledged, after all were tried.
+    pub async fn store(&self, jobs: Vec<EdgeJob>) -> Result<u64, RequestError> {
+        let stored = futures_util::stream::iter(jobs.into_iter().map(|job| self.store_one(job))).buffer_unordered(CONCURRENT_STORES);
+        stored.fold(Ok(0), async |sum: Result<u64, RequestError>, stored| Ok(sum? + stored.map(|_seq| 1)?)).await
     }
 
-    /// Has the watchers on every edge but `except` told; gives their number.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`] when they cannot be looked up, or a job cannot be stored: then it may be tried again as a whole, for
-    /// an edge that is told twice finds that it knows.
-    pub async fn fan_out(&self, news: News<'_>, except: &str) -> Result<u64, RequestError> {
-        let mut edges = self.watchers(news.presentity).await?;
-        edges.retain(|edge| *edge.edge_id != *except);
-        self.store(&job::plan(news, &edges, clock::utc_now(), crate::bus::trace::new_id)).await?;
-        Ok(edges.iter().map(|edge| edge.count).sum())
+    async fn store_one(&self, EdgeJob { edge_id, job, .. }: EdgeJob) -> Result<u64, RequestError> {
+        let subject = self.bus.subjects().notify(&edge_id);
+        self.bus.publish_stored(Pattern::Notify, subject, &job.id, &job, &job.cause).await
     }
 }

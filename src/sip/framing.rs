@@ -164,18 +164,18 @@ mod tests {
 
     fn frames(chunks: &[&[u8]]) -> (Vec<Frame>, Option<FramingError>) {
         let mut framer = Framer::new();
-        let mut frames = Vec::new();
+        let mut seen = Vec::new();
         for chunk in chunks {
             framer.buffer().extend_from_slice(chunk);
             loop {
                 match framer.next_frame() {
-                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(Some(frame)) => seen.push(frame),
                     Ok(None) => break,
-                    Err(error) => return (frames, Some(error)),
+                    Err(error) => return (seen, Some(error)),
                 }
             }
         }
-        (frames, None)
+        (seen, None)
     }
 
     fn stream() -> (Vec<u8>, Vec<Frame>) {
@@ -245,7 +245,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_panics_or_grows(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20)) {
+        fn any_bytes_are_framed_or_refused_without_harm(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20)) {
             frames(&chunks.iter().map(Vec::as_slice).collect::<Vec<_>>());
         }
     }

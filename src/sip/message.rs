@@ -201,8 +201,8 @@ pub fn parse(packet: &[u8]) -> Result<Message, ParseError> {
 /// A span of `text`, blanks at both ends taken off.
 fn trimmed(text: &str, span: Range<usize>) -> Range<usize> {
     let Some(part) = text.get(span.clone()) else { return 0..0 };
-    let start = span.start + (part.len() - part.trim_start().len());
-    start..start + part.trim().len()
+    let start = span.start + (part.len() - part.trim_ascii_start().len());
+    start..start + part.trim_ascii().len()
 }
 
 /// The start-line, as far as it can be read: a request's method at least, so that it can be told from a response.
@@ -261,7 +261,7 @@ fn header_lines(text: &str, from: usize) -> (Vec<Line>, Option<Fault>) {
     for line in text.get(from..).unwrap_or_default().split('\n') {
         let line_at = at;
         at += line.len() + 1;
-        if line.trim().is_empty() {
+        if line.trim_ascii().is_empty() {
             continue;
         }
         let Some((name, value)) = head::split_line(line) else {
@@ -328,6 +328,6 @@ impl fmt::Debug for Message {
             .field("start", &self.start)
             .field("lines", &self.lines.len())
             .field("body_bytes", &self.body.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -15,6 +15,8 @@ pub mod request;
 pub mod request_writer;
 pub mod response;
 mod scan;
+#[cfg(test)]
+mod torture;
 pub mod transaction;
 pub mod transport;
 pub mod uri;

@@ -7,7 +7,7 @@ use super::name::Name;
 
 /// A request whose mandatory header fields are all there and readable.
 ///
-/// Those are Via, From, To, Call-ID and CSeq (RFC 3261 §8.1.1; Max-Forwards is not insisted on), and Record-Route where it is sent.
+/// Those are Via, From, To, Call-ID and `CSeq` (RFC 3261 §8.1.1; Max-Forwards is not insisted on), and Record-Route where it is sent.
 #[derive(Debug, Clone)]
 pub struct Request {
     message: Message,
@@ -102,7 +102,7 @@ impl Request {
         self.message.header(Name::CallId).unwrap_or_default()
     }
 
-    /// The number of the CSeq, below 2^31. Its method is that of the request.
+    /// The number of the `CSeq`, below 2^31. Its method is that of the request.
     #[must_use]
     pub fn cseq(&self) -> u32 {
         self.cseq
@@ -198,8 +198,10 @@ impl Mandatory {
         let Start::Request { method, .. } = message.start() else {
             return Err("Not A Request");
         };
-        let top_via = message.values(Name::Via).next().ok_or("Missing Via")?;
+        let mut vias = message.values(Name::Via);
+        let top_via = vias.next().ok_or("Missing Via")?;
         let top_via = Via::parse(top_via).ok_or("Malformed Via")?;
+        let via_count = 1 + vias.count();
         let from = only_line(message, Name::From).ok_or("Missing Or Repeated From")?;
         let from = NameAddr::parse(from).ok_or("Malformed From")?;
         let to = only_line(message, Name::To).ok_or("Missing Or Repeated To")?;
@@ -216,7 +218,6 @@ impl Mandatory {
         if message.values(Name::RecordRoute).any(|route| NameAddr::parse(route).is_none()) {
             return Err("Malformed Record-Route");
         }
-        let via_count = message.values(Name::Via).count();
         Ok(Self { method: method.clone(), top_via, via_count, from, to, cseq: cseq.number })
     }
 }

@@ -26,7 +26,7 @@ pub struct RequestHead<'a> {
     pub to: Party<'a>,
     /// The Call-ID.
     pub call_id: &'a str,
-    /// The number of the CSeq.
+    /// The number of the `CSeq`.
     pub cseq: u32,
     /// Our URI, without `<>`, for the Contact.
     pub contact: &'a str,

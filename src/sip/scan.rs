@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use memchr::{memchr, memchr2, memchr3};
+
 /// RFC 3261 §25.1 `token`.
 pub(super) const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
@@ -49,24 +51,31 @@ pub(super) fn host_and_port(text: &str) -> Option<(Box<str>, Option<u16>)> {
 
 /// Where `wanted` first stands outside a quoted string and, with `skip_angles`, outside `<…>`.
 pub(super) fn find_outside(text: &str, wanted: u8, skip_angles: bool) -> Option<usize> {
-    let (mut is_quoted, mut is_escaped, mut is_angled) = (false, false, false);
-    text.bytes().position(|byte| {
-        if is_escaped {
-            is_escaped = false;
-        } else if is_quoted {
-            is_escaped = byte == b'\\';
-            is_quoted = byte != b'"';
-        } else if is_angled {
-            is_angled = byte != b'>';
-        } else if byte == wanted {
-            return true;
-        } else if byte == b'"' {
-            is_quoted = true;
-        } else if byte == b'<' && skip_angles {
-            is_angled = true;
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    loop {
+        let rest = bytes.get(from..)?;
+        let opener = if skip_angles { b'<' } else { b'"' };
+        let at = from + memchr3(wanted, b'"', opener, rest)?;
+        from = at + 1;
+        match bytes.get(at)? {
+            byte if *byte == wanted => return Some(at),
+            b'"' => from += quoted_bytes(bytes.get(from..)?)?,
+            _ => from += memchr(b'>', bytes.get(from..)?)? + 1,
         }
-        false
-    })
+    }
+}
+
+/// How many bytes a quoted string has from behind its first quote to behind its last; `None` when it never ends.
+fn quoted_bytes(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + memchr2(b'"', b'\\', bytes.get(from..)?)?;
+        if bytes.get(at) == Some(&b'"') {
+            return Some(at + 1);
+        }
+        from = at + 2;
+    }
 }
 
 /// The parts of a text between separators that stand outside quotes (and `<…>`), trimmed, empty ones left out.
@@ -79,7 +88,7 @@ pub(super) fn split_outside(text: &str, separator: u8, skip_angles: bool) -> imp
             None => (text, None),
         };
         rest = after;
-        Some(part.trim())
+        Some(part.trim_ascii())
     })
     .filter(|part| !part.is_empty())
 }
@@ -87,26 +96,28 @@ pub(super) fn split_outside(text: &str, separator: u8, skip_angles: bool) -> imp
 /// The inside of a quoted string that a text begins with, escapes resolved, and what follows it. `None` when it never ends.
 pub(super) fn quoted(text: &str) -> Option<(String, &str)> {
     let inside = text.strip_prefix('"')?;
-    let mut value = String::new();
-    let mut chars = inside.char_indices();
-    while let Some((at, char)) = chars.next() {
-        match char {
-            '"' => return Some((value, inside.get(at + 1..)?)),
-            '\\' => value.push(chars.next()?.1),
-            other => value.push(other),
-        }
+    let end = quoted_bytes(inside.as_bytes())?;
+    let (escaped, rest) = (inside.get(..end - 1)?, inside.get(end..)?);
+    let mut value = String::with_capacity(escaped.len());
+    let mut chars = escaped.chars();
+    while let Some(char) = chars.next() {
+        value.push(if char == '\\' { chars.next()? } else { char });
     }
-    None
+    Some((value, rest))
 }
 
 /// Writes a quoted string, escaped.
 pub(super) fn write_quoted(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
     out.write_char('"')?;
-    for char in text.chars() {
-        if matches!(char, '"' | '\\') {
-            out.write_char('\\')?;
+    for run in text.split_inclusive(['"', '\\']) {
+        match run.strip_suffix(['"', '\\']) {
+            Some(before) => {
+                out.write_str(before)?;
+                out.write_char('\\')?;
+                out.write_str(run.get(before.len()..).unwrap_or_default())?;
+            }
+            None => out.write_str(run)?,
         }
-        out.write_char(char)?;
     }
     out.write_char('"')
 }

@@ -30,7 +30,7 @@ pub enum LogError {
 ///
 /// [`LogError`]; a configuration that was loaded has a good filter, and a process sets up its log once.
 pub fn install(config: &LogConfig) -> Result<(), LogError> {
-    let filter = EnvFilter::builder().parse(&config.level)?;
+    let filter = EnvFilter::builder().parse(quieted(&config.level))?;
     let ansi = config.format == LogFormat::Text && std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let lines = lines::Subscriber::builder().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
     let installed = match config.format {
@@ -42,6 +42,11 @@ pub fn install(config: &LogConfig) -> Result<(), LogError> {
         }
     };
     installed.map_err(|_| LogError::Twice)
+}
+
+/// At a bare `info` the NATS client keeps to its warnings: what it does is logged by us.
+fn quieted(level: &str) -> String {
+    if level.eq_ignore_ascii_case("info") { format!("{level},async_nats=warn") } else { level.to_owned() }
 }
 
 /// Another format that shows [`Pii`](super::Pii) in events at `debug` and below only.

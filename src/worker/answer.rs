@@ -60,6 +60,19 @@ pub(crate) enum AnswerError {
     Bus(RequestError),
 }
 
+impl AnswerError {
+    /// Word for the log field `reason`.
+    pub(crate) const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "unreadable",
+            Self::Feature(error) => error.reason(),
+            Self::TooManyAlso(_) => "too_many_also",
+            Self::Error(_) => "error_reply",
+            Self::Bus(error) => error.reason(),
+        }
+    }
+}
+
 /// Reads a reply that is no error.
 ///
 /// It must be an object: a list would pass as a state in which everything is left out.
@@ -145,7 +158,7 @@ mod tests {
             let error = read_text(Route::Set, text).unwrap_err();
             assert!(error.contains(want), "{text}: {error}");
         }
-        let many = format!(r#"{{"also":[{}]}}"#, vec![r#"{"feature":"DoNotDisturb"}"#; 6].join(","));
+        let many = format!(r#"{{"also":[{}]}}"#, [r#"{"feature":"DoNotDisturb"}"#; 6].join(","));
         assert!(read_text(Route::Set, &many).unwrap_err().contains("6 entries"));
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
 
 use crate::bus::message::AlsoChange;
-use crate::feature::{FeatureError, FeatureState, FeatureTable, Status, Values};
+use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Status, Values};
 use crate::worker::change::Change;
 use crate::worker::script::Route;
 
@@ -113,7 +113,7 @@ impl Call {
     }
 
     fn no_such_value(&self, field: &str) -> FieldError {
-        let fields: Vec<_> = self.table.find(&self.base.feature).into_iter().flat_map(|spec| spec.fields()).collect();
+        let fields: Vec<_> = self.table.find(&self.base.feature).into_iter().flat_map(FeatureSpec::fields).collect();
         let allowed = if fields.is_empty() { "it has none".to_owned() } else { format!("it has {}", fields.join(", ")) };
         FieldError::value(field, &format!("is no value of {}: {allowed}", self.base.feature))
     }
@@ -282,7 +282,8 @@ fn switch(field: &str, value: &Dynamic) -> Result<bool, FieldError> {
         (Ok(on), _) => Ok(on),
         (_, Ok(0)) => Ok(false),
         (_, Ok(1)) => Ok(true),
-        _ => Err(FieldError::new(field, &format!("takes 0, 1, false or true, not {value:?}"))),
+        (_, Ok(number)) => Err(FieldError::new(field, &format!("takes 0, 1, false or true, not {number}"))),
+        _ => Err(FieldError::new(field, &format!("takes 0, 1, false or true, not {}", value.type_name()))),
     }
 }
 

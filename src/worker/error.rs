@@ -34,7 +34,7 @@ pub enum StoreError {
     #[error("the presentity's record changed {0} times meanwhile")]
     Conflict(u32),
     /// The record is not one of ours. It is left as it is.
-    #[error("the presentity's record is unreadable: {0}")]
+    #[error("the presentity's record is unreadable at byte {}", .0.column())]
     Unreadable(#[source] serde_json::Error),
     /// The record cannot be written as JSON.
     #[error("the presentity's record cannot be written: {0}")]
@@ -95,9 +95,9 @@ impl Refusal {
         }
     }
 
-    /// Whether it is for the operator to know, not only for whoever asked.
+    /// Whether it is for the operator to know, not only for whoever asked. A script error was logged where it happened.
     pub(crate) const fn is_ours(&self) -> bool {
-        !matches!(self, Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_))
+        !matches!(self, Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_) | Self::Script(_))
     }
 
     const fn code(&self) -> u16 {

@@ -68,7 +68,9 @@ mod tests {
 
     fn record(states: &[FeatureState]) -> Record {
         let mut record = Record::new(&Presentity::parse("sip:alice@h").unwrap());
-        states.iter().for_each(|state| record.put(state));
+        for state in states {
+            record.put(state);
+        }
         record
     }
 
@@ -121,7 +123,7 @@ mod tests {
             let got = (state.status.is_on(), state.assigned, state.notify, state.version, state.source, is_news);
             assert_eq!(got, want, "{name}");
             let stored = last_known(&record, &[(spec, answer)]).map(|record| record.state(spec));
-            let want = is_news.then(|| FeatureState { source: Source::Store, notify: true, ..state });
+            let want = is_news.then_some(FeatureState { source: Source::Store, notify: true, ..state });
             assert_eq!(stored, want, "{name}");
         }
     }

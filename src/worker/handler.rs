@@ -174,12 +174,12 @@ impl Handler {
             };
             if is_stored {
                 return Ok(RouteSetResponse {
-                    also_previous: Vec::new(),
                     kind: Kind::default(),
                     presentity: presentity.as_str().to_owned(),
                     state: outcome.state,
                     previous: outcome.previous,
                     also: outcome.also,
+                    also_previous: outcome.also_previous,
                     notify: outcome.notify,
                     changed: outcome.changed,
                     denied: None,
@@ -198,12 +198,12 @@ impl Handler {
 /// The answer to a change that was denied: the state as it is.
 fn denied(presentity: &Presentity, state: FeatureState, why: String) -> RouteSetResponse {
     RouteSetResponse {
-        also_previous: Vec::new(),
         kind: Kind::default(),
         presentity: presentity.as_str().to_owned(),
         previous: state.clone(),
         state,
         also: Vec::new(),
+        also_previous: Vec::new(),
         notify: true,
         changed: false,
         denied: Some(why),

@@ -10,7 +10,6 @@ use crate::worker::answer::{Answer, AnswerError};
 use crate::worker::error::Refusal;
 use crate::worker::script::{Route, RouteError, ScriptError};
 
-/// `dfks_worker_requests_total`
 const REQUESTS: &str = "dfks_worker_requests_total";
 const REQUEST_SECONDS: &str = "dfks_worker_request_duration_seconds";
 const RESPONDER_REQUESTS: &str = "dfks_worker_responder_requests_total";
@@ -66,7 +65,24 @@ pub(crate) struct WorkerMetrics {
     dropped: Vec<(DropReason, Counter)>,
     reloads_ok: Counter,
     reloads_failed: Counter,
-    warned: Mutex<Option<Instant>>,
+    request_warnings: Throttle,
+    responder_warnings: Throttle,
+    script_warnings: Throttle,
+}
+
+/// Lets one warning pass in [`WARN_EVERY`].
+#[derive(Debug, Default)]
+struct Throttle(Mutex<Option<Instant>>);
+
+impl Throttle {
+    fn may_warn(&self, now: Instant) -> bool {
+        let mut warned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_quiet = warned.is_none_or(|at| now.saturating_duration_since(at) >= WARN_EVERY);
+        if is_quiet {
+            *warned = Some(now);
+        }
+        is_quiet
+    }
 }
 
 /// The handles of one route.
@@ -116,7 +132,9 @@ impl WorkerMetrics {
                 .collect(),
             reloads_ok: from_zero(counter!(SCRIPT_RELOADS, "outcome" => "ok")),
             reloads_failed: from_zero(counter!(SCRIPT_RELOADS, "outcome" => "failed")),
-            warned: Mutex::new(None),
+            request_warnings: Throttle::default(),
+            responder_warnings: Throttle::default(),
+            script_warnings: Throttle::default(),
         }
     }
 
@@ -135,7 +153,7 @@ impl WorkerMetrics {
 
     /// A request was refused: why, in the words that the peer gets.
     pub(crate) fn request_refused(&self, route: Route, refusal: &Refusal) {
-        if refusal.is_ours() && self.may_warn() {
+        if refusal.is_ours() && self.request_warnings.may_warn(clock::now()) {
             tracing::warn!(kind = route.as_str(), reason = refusal.reason(), error = %refusal, "request refused");
         } else {
             tracing::debug!(kind = route.as_str(), reason = refusal.reason(), error = %refusal, "request refused");
@@ -150,8 +168,10 @@ impl WorkerMetrics {
 
     /// A responder's answer cannot be used.
     pub(crate) fn responder_failed(&self, route: Route, feature: &str, error: &AnswerError) {
-        if self.may_warn() {
-            tracing::warn!(kind = route.as_str(), feature, %error, "responder failed");
+        // What it said may name a presentity, which is for the debug log only.
+        tracing::debug!(kind = route.as_str(), feature, %error, "responder failed");
+        if self.responder_warnings.may_warn(clock::now()) {
+            tracing::warn!(kind = route.as_str(), feature, reason = error.reason(), "responder failed");
         }
     }
 
@@ -163,7 +183,7 @@ impl WorkerMetrics {
     /// A route of the script failed.
     pub(crate) fn script_failed(&self, route: Route, error: &RouteError) {
         self.of(route).script_errors.increment(1);
-        if self.may_warn() {
+        if self.script_warnings.may_warn(clock::now()) {
             tracing::warn!(function = error.function, line = error.line, field = error.field, error = error.message, "script error");
         }
     }
@@ -194,16 +214,6 @@ impl WorkerMetrics {
             Route::Set => &self.set,
         }
     }
-
-    fn may_warn(&self) -> bool {
-        let now = clock::now();
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_quiet = warned.is_none_or(|at| now.saturating_duration_since(at) >= WARN_EVERY);
-        if is_quiet {
-            *warned = Some(now);
-        }
-        is_quiet
-    }
 }
 
 fn describe() {
@@ -226,5 +236,66 @@ fn from_zero(counter: Counter) -> Counter {
 fn count(counters: &[(&'static str, Counter)], outcome: &str) {
     if let Some((_, counter)) = counters.iter().find(|(known, _)| *known == outcome) {
         counter.increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+
+    use super::*;
+
+    #[test]
+    fn every_series_is_there_from_the_start_and_counts() {
+        let buckets = [0.001, 1.0];
+        let recorder =
+            PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &buckets).unwrap().build_recorder();
+        let metrics = metrics::with_local_recorder(&recorder, WorkerMetrics::new);
+        let text = recorder.handle().render();
+        let mut want = vec![format!("{IN_FLIGHT} 0")];
+        for kind in ["get", "set"] {
+            for outcome in ["ok", "denied", "bad_request", "script_error", "responder_failed", "store_failed", "internal", "overloaded"] {
+                want.push(format!("{REQUESTS}{{kind=\"{kind}\",outcome=\"{outcome}\"}} 0"));
+            }
+            for outcome in ["ok", "denied", "failed", "timeout", "none"] {
+                want.push(format!("{RESPONDER_REQUESTS}{{kind=\"{kind}\",outcome=\"{outcome}\"}} 0"));
+            }
+            for (name, label) in [(REQUEST_SECONDS, "kind"), (RESPONDER_SECONDS, "kind"), (SCRIPT_SECONDS, "route")] {
+                want.push(format!("{name}_count{{{label}=\"{kind}\"}} 0"));
+            }
+            want.push(format!("{SCRIPT_ERRORS}{{route=\"{kind}\"}} 0"));
+        }
+        for outcome in ["ok", "failed"] {
+            want.push(format!("{SCRIPT_RELOADS}{{outcome=\"{outcome}\"}} 0"));
+        }
+        for reason in ["overloaded", "responder_busy", "reply_not_sent", "last_known_not_stored"] {
+            want.push(format!("{DROPPED}{{reason=\"{reason}\"}} 0"));
+        }
+        for line in want {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
+
+        metrics.request_started();
+        metrics.request_ended(Route::Set, DENIED, Duration::from_millis(2));
+        metrics.responder_asked(Route::Get, &Answer::Timeout, Duration::from_millis(2));
+        metrics.dropped(DropReason::Overloaded);
+        let text = recorder.handle().render();
+        for line in [
+            "dfks_worker_requests_total{kind=\"set\",outcome=\"denied\"} 1",
+            "dfks_worker_request_duration_seconds_count{kind=\"set\"} 1",
+            "dfks_worker_responder_requests_total{kind=\"get\",outcome=\"timeout\"} 1",
+            "dfks_worker_dropped_total{reason=\"overloaded\"} 1",
+            "dfks_worker_in_flight 0",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn one_warning_a_second_passes() {
+        let (throttle, start) = (Throttle::default(), clock::now());
+        for (after_ms, want) in [(0, true), (1, false), (999, false), (1000, true), (1500, false)] {
+            assert_eq!(throttle.may_warn(start + Duration::from_millis(after_ms)), want, "{after_ms} ms");
+        }
     }
 }

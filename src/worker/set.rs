@@ -28,6 +28,8 @@ pub(crate) struct Outcome {
     pub(crate) state: FeatureState,
     /// Other features that show something else now.
     pub(crate) also: Vec<FeatureState>,
+    /// What those were before, in the same order.
+    pub(crate) also_previous: Vec<FeatureState>,
     /// Whether watchers are told.
     pub(crate) notify: bool,
     /// Whether this feature or another changed. A command always changes it.
@@ -87,9 +89,9 @@ impl Set<'_> {
         };
         state.assigned = self.is_shown_assigned(state.assigned);
         let notify = std::mem::replace(&mut state.notify, true);
-        let also = self.also(&mut updated)?;
+        let (also_previous, also): (Vec<_>, Vec<_>) = self.also(&mut updated)?.into_iter().unzip();
         let changed = is_changed || !also.is_empty();
-        Ok(Outcome { previous, state, also, notify, changed, record: changed.then_some(updated) })
+        Ok(Outcome { previous, state, also, also_previous, notify, changed, record: changed.then_some(updated) })
     }
 
     /// A script's `assigned = 0` empties the body of this NOTIFY, except after a command, which always has its body.
@@ -101,25 +103,26 @@ impl Set<'_> {
         }
     }
 
-    /// Puts the other features' changes into `record` and lists those that show something else.
-    fn also(&self, record: &mut Record) -> Result<Vec<FeatureState>, FeatureError> {
-        let mut changed: Vec<FeatureState> = Vec::new();
+    /// Puts the other features' changes into `record` and lists those that show something else: before and after.
+    fn also(&self, record: &mut Record) -> Result<Vec<(FeatureState, FeatureState)>, FeatureError> {
+        let mut changed: Vec<(FeatureState, FeatureState)> = Vec::new();
         for also in self.all_also().filter(|also| also.feature != self.spec.name()) {
             let spec = self.table.require(&also.feature)?;
-            let before = record.state(spec);
-            let mut state = Change::from(also).apply(spec, &before)?;
-            if state.shows_same_as(&before) {
+            let now = record.state(spec);
+            let mut state = Change::from(also).apply(spec, &now)?;
+            if state.shows_same_as(&now) {
                 continue;
             }
-            let earlier = changed.iter().position(|earlier| earlier.feature == state.feature);
-            // One set is one change of a feature, whoever had a say in it.
-            state.version = before.version.saturating_add(u64::from(earlier.is_none()));
             state.source = Source::Store;
-            record.put(&state);
-            if let Some(at) = earlier {
-                changed.remove(at);
+            // One set is one change of a feature, however many had a say in it.
+            if let Some((_, earlier)) = changed.iter_mut().find(|(_, earlier)| earlier.feature == state.feature) {
+                record.put(&state);
+                *earlier = state;
+            } else {
+                state.version = now.version.saturating_add(1);
+                record.put(&state);
+                changed.push((now, state));
             }
-            changed.push(state);
         }
         Ok(changed)
     }

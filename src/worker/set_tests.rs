@@ -133,6 +133,8 @@ fn other_features_change_along_and_are_listed_when_they_show_something_else() {
         let got = outcome(Origin::Phone, DND, status(true), script, responder);
         let listed: Vec<_> = got.also.iter().map(|state| (state.feature.as_str(), state.status.is_on(), state.version)).collect();
         assert_eq!(listed, want, "{name}");
+        let before: Vec<_> = got.also_previous.iter().map(|state| (state.feature.as_str(), state.version + 1)).collect();
+        assert_eq!(before, want.iter().map(|(feature, _, version)| (*feature, *version)).collect::<Vec<_>>(), "{name}");
         assert_eq!((got.changed, got.record.is_some(), got.state.version), (changed, changed, 7), "{name}");
         for state in &got.also {
             let kept = stored_state(&got, &state.feature);

@@ -36,6 +36,7 @@ impl Nats {
 
     /// Starts a server with more lines in its configuration file.
     pub fn with_config(more: &str) -> Self {
+        log();
         let dir = TempDir::new().unwrap();
         let name = format!("test-{:x}", rand::random::<u64>());
         let store = dir.path().join("jetstream");
@@ -102,6 +103,13 @@ impl Nats {
     /// Stops the server's process without ending it: connections stay open, nothing answers.
     pub fn pause(&self) {
         kill(self.pid(), Signal::SIGSTOP).unwrap();
+        let is_stopped = |thread: fs::DirEntry| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // pid (name) state …
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        };
+        let threads = format!("/proc/{}/task", self.pid());
+        wait_for("all its threads stand still", || fs::read_dir(&threads).ok()?.flatten().all(is_stopped).then_some(()));
     }
 
     /// Goes on after [`pause`](Self::pause).
@@ -121,6 +129,13 @@ impl Drop for Nats {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Shows our log of a test that fails, or of any with `--nocapture`, as far as `RUST_LOG` asks for it.
+pub fn log() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    // one of the tests in this process was first
+    let _already_set = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
 }
 
 /// Where nats-server is: `NATS_SERVER_BIN`, else `.tools/bin` below the crate, else PATH.

@@ -11,9 +11,10 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, IntoConsumerConf
 use async_nats::{HeaderMap, HeaderValue, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::sync::watch;
 
+use crate::bus::answer;
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::link::LinkStatus;
@@ -81,19 +82,18 @@ pub(crate) enum FeedError {
 impl Feed {
     /// A feed of all keys: first the live ones, then every change.
     pub(crate) async fn open(bus: &Bus, bucket: &str) -> Result<Self, FeedError> {
-        #[derive(Deserialize)]
-        struct Made {
-            name: String,
-        }
         let mut link = bus.link_status();
         let connection = link.borrow_and_update().connections;
         let stream = format!("KV_{bucket}");
+        let filter_subject = format!("$KV.{bucket}.>");
+        let consumer = format!("watchers-{:016x}", rand::random::<u64>());
         let deliver_subject = bus.client().new_inbox();
         let inbox = bus.client().subscribe(deliver_subject.clone()).await.map_err(|_closed| FeedError::Closed)?;
         let config = push::Config {
             deliver_subject,
+            name: Some(consumer.clone()),
+            filter_subject: filter_subject.clone(),
             deliver_policy: DeliverPolicy::LastPerSubject,
-            filter_subject: format!("$KV.{bucket}.>"),
             ack_policy: AckPolicy::None,
             max_deliver: 1,
             flow_control: true,
@@ -104,10 +104,11 @@ impl Feed {
             ..push::Config::default()
         };
         let body = serde_json::json!({ "stream_name": stream, "config": config.into_consumer_config() });
-        let made: Made = bus.api_with(&format!("CONSUMER.CREATE.{stream}"), &body, OPEN_TIMEOUT).await.map_err(FeedError::Open)?;
+        let call = format!("CONSUMER.CREATE.{stream}.{consumer}.{filter_subject}");
+        let _info: IgnoredAny = bus.api_with(&call, &body, OPEN_TIMEOUT).await.map_err(FeedError::Open)?;
         Ok(Self {
             bus: bus.clone(),
-            consumer: made.name,
+            consumer,
             key_prefix: format!("$KV.{bucket}."),
             stream,
             inbox,
@@ -153,7 +154,7 @@ impl Feed {
     }
 
     fn record(&mut self, message: Message) -> Result<Record, FeedError> {
-        let (stream_seq, consumer_seq) = message.reply.as_deref().and_then(sequences).ok_or(FeedError::Foreign)?;
+        let (stream_seq, consumer_seq) = message.reply.as_deref().and_then(answer::sequences).ok_or(FeedError::Foreign)?;
         let want = self.position.consumer_seq + 1;
         if consumer_seq != want {
             return Err(FeedError::Gap { want, got: consumer_seq });
@@ -200,32 +201,9 @@ fn is_removal(headers: &HeaderMap) -> bool {
     matches!(operation, Some("DEL" | "PURGE")) || headers.get("Nats-Marker-Reason").is_some()
 }
 
-/// Stream and consumer sequence in the reply subject of a delivered message, in both forms of ADR-15:
-/// `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, and with domain and account
-/// before the stream.
-fn sequences(reply: &str) -> Option<(u64, u64)> {
-    let tokens = reply.strip_prefix("$JS.ACK.")?.split('.');
-    let at = if tokens.clone().count() > 7 { 5 } else { 3 };
-    let mut numbers = tokens.skip(at).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_both_forms_of_the_reply_subject() {
-        for (reply, want) in [
-            ("$JS.ACK.KV_b.cons.1.42.7.1700000000000000000.3", Some((42, 7))),
-            ("$JS.ACK.hub.acct.KV_b.cons.1.42.7.1700000000000000000.3.rnd", Some((42, 7))),
-            ("$JS.ACK._.acct.KV_b.cons.1.42.7.1700000000000000000.3", Some((42, 7))),
-            ("$JS.ACK.KV_b.cons.1.x.7.1.3", None),
-            ("$JS.FC.KV_b.cons.1", None),
-        ] {
-            assert_eq!(sequences(reply), want, "{reply}");
-        }
-    }
 
     #[test]
     fn tells_removals_from_values() {

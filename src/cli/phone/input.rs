@@ -86,7 +86,7 @@ pub enum Event {
         asked: Asked,
         /// SIP status code.
         status: u16,
-        /// Reason phrase, and the `Warning` where there is one.
+        /// Reason phrase, with `Warning` and `Min-Expires` where they are.
         reason: String,
     },
     /// A request got no answer (Timer F).

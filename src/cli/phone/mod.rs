@@ -10,9 +10,10 @@ pub mod subscriber;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
+use time::OffsetDateTime;
 
 use input::Output;
 pub use input::{Asked, Event, Input, InputError, Settings};
@@ -167,10 +168,11 @@ async fn resolve(server: &str) -> Result<SocketAddr, Failure> {
 }
 
 fn show(event: &Event, is_json: bool) -> Result<(), Failure> {
-    let time = clock::rfc3339(clock::utc_now());
+    let now = clock::utc_now();
     if is_json {
-        return print_json(&event_json(event, &time));
+        return print_json(&event_json(event, &clock::rfc3339(now)));
     }
+    let time = time_of_day(now);
     let text = match event {
         Event::Accepted { asked: Asked::Subscribe, expires_seconds } => format!("subscribed for {expires_seconds} s\n"),
         Event::Accepted { asked: Asked::Refresh, expires_seconds } => format!("refreshed for {expires_seconds} s\n"),
@@ -189,15 +191,22 @@ fn printable_lines(text: &str) -> String {
 }
 
 fn show_confirmed(press: &Press, is_taken: bool, is_json: bool) -> Result<(), Failure> {
-    let time = clock::rfc3339(clock::utc_now());
+    let now = clock::utc_now();
     let status = if press.is_on { "on" } else { "off" };
     if is_json {
+        let time = clock::rfc3339(now);
         return print_json(
             &json!({"event": "confirmed", "time": time, "feature": press.feature, "status": u8::from(press.is_on), "is_taken": is_taken}),
         );
     }
     let became = if is_taken { "confirmed" } else { "not taken, the NOTIFY shows what is" };
-    print(&format!("{time}  {}={status} {became}\n", printable(&press.feature)))
+    print(&format!("{}  {}={status} {became}\n", time_of_day(now), printable(&press.feature)))
+}
+
+/// `03:53:24.620`, UTC.
+fn time_of_day(time: SystemTime) -> String {
+    let (hour, minute, second, millisecond) = OffsetDateTime::from(time).time().as_hms_milli();
+    format!("{hour:02}:{minute:02}:{second:02}.{millisecond:03}")
 }
 
 fn event_json(event: &Event, time: &str) -> serde_json::Value {

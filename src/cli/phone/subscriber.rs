@@ -12,6 +12,7 @@
 //! A NOTIFY may come before the 200 (RFC 6665 §4.1.2.4) and is answered in every state.
 
 use std::collections::VecDeque;
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -204,8 +205,13 @@ impl Subscriber {
         if asked == Asked::Subscribe || matches!(status, 404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604) {
             self.state = State::Ended;
         }
-        let warning = message.header(Name::Warning).map(|warning| format!(" ({warning})")).unwrap_or_default();
-        self.event(Event::Refused { asked, status, reason: format!("{}{warning}", response.reason()) });
+        let mut reason = response.reason().to_owned();
+        for name in [Name::Warning, Name::MinExpires] {
+            if let Some(value) = message.header(name) {
+                let _infallible = write!(reason, " ({}: {value})", name.as_str());
+            }
+        }
+        self.event(Event::Refused { asked, status, reason });
     }
 
     /// The dialog's other side, from a 2xx (RFC 3261 §12.1.2).

@@ -286,7 +286,7 @@ fn a_refusal_says_why_and_ends_the_dialog_only_where_it_must() {
     phone.handle(Input::Subscribe, now).unwrap();
     let request = sent(&mut phone);
     packet(&mut phone, answer(&request, 403, &[("Warning", "399 edge \"too many\"")]), now);
-    let reason = "Forbidden (399 edge \"too many\")".to_owned();
+    let reason = "Forbidden (Warning: 399 edge \"too many\")".to_owned();
     assert_eq!(event(&mut phone), Event::Refused { asked: Asked::Subscribe, status: 403, reason });
     assert!(!phone.is_subscribed());
 

@@ -113,8 +113,9 @@ pub enum Input<'a> {
     Drain,
 }
 
-/// Where the acknowledgement of a job goes: the reply subject of its message.
-pub type JobHandle = Box<str>;
+/// Names the delivery of a job, for its acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct JobHandle(pub u64);
 
 /// What the notifier wants done.
 #[derive(Debug)]
@@ -283,6 +284,7 @@ const MAX_WAITS: usize = 20_000;
 
 impl Notifier {
     /// A notifier without subscriptions.
+    #[must_use]
     pub fn new(config: Arc<EdgeConfig>, table: Arc<FeatureTable>, metrics: Arc<EdgeMetrics>, now: Now) -> Self {
         Self {
             config,
@@ -333,11 +335,13 @@ impl Notifier {
     }
 
     /// When [`Input::Timeout`] is due.
+    #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.timers.next_at(), self.client.poll_timeout(), self.server.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Whether everything in hand is finished: nothing asked of the bus, no NOTIFY in flight, no job open.
+    #[must_use]
     pub fn is_idle(&self) -> bool {
         self.waits.is_empty() && self.in_flight == 0 && self.output.is_empty()
     }

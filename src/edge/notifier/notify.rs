@@ -18,6 +18,8 @@ use crate::sip::response::Response;
 use crate::sip::transaction::{ClientEvent, ClientOutput};
 use crate::sip::uri;
 
+/// How long a job may be kept unacknowledged by a phone that asked for a pause: well below its redelivery.
+const LONGEST_JOB_WAIT: Duration = Duration::from_secs(20);
 /// How long a NOTIFY waits when too many are in flight.
 const ROOM_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of a NOTIFY's head, about: what a body must leave of the UDP limit.
@@ -86,9 +88,9 @@ impl Notifier {
                     self.metrics.delivered_after(now.at.saturating_duration_since(since));
                 }
                 self.confirm_versions(id, &in_flight.parcel);
-                self.over(id, in_flight, true, now);
+                self.over(id, &in_flight, true, now);
             }
-            Verdict::Ignored => self.over(id, in_flight, false, now),
+            Verdict::Ignored => self.over(id, &in_flight, false, now),
             Verdict::RetryAfter(seconds) => self.put_off(id, in_flight, now.at + Duration::from_secs(seconds.into()), now),
             Verdict::Ends => {
                 self.settle_jobs(in_flight.parcel.jobs(), false);
@@ -171,7 +173,7 @@ impl Notifier {
     }
 
     /// A NOTIFY is done with: on to the next one, or to the end.
-    fn over(&mut self, id: SubscriptionId, in_flight: InFlight, is_delivered: bool, now: Now) {
+    fn over(&mut self, id: SubscriptionId, in_flight: &InFlight, is_delivered: bool, now: Now) {
         self.settle_jobs(in_flight.parcel.jobs(), is_delivered);
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         subscription.outbox.settle();
@@ -184,8 +186,14 @@ impl Notifier {
 
     /// What a NOTIFY said waits until `at`, unless something newer takes its place.
     fn put_off(&mut self, id: SubscriptionId, in_flight: InFlight, at: Instant, now: Now) {
+        let mut parcel = in_flight.parcel;
+        if at.saturating_duration_since(now.at) > LONGEST_JOB_WAIT {
+            // The job would come again and again meanwhile. The phone has not got it, but its next SUBSCRIBE brings all.
+            self.settle_jobs(parcel.jobs().collect::<Vec<_>>(), false);
+            parcel = parcel.without_jobs();
+        }
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        let stale = subscription.outbox.postpone(in_flight.parcel, at);
+        let stale = subscription.outbox.postpone(parcel, at);
         self.settle_jobs(stale.iter().filter_map(|change| change.job), true);
         self.arm(id, now);
     }

@@ -43,6 +43,7 @@ pub enum Unavailable {
 
 impl Unavailable {
     /// The word for logs and labels.
+    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoResponders => "no_responders",
@@ -90,7 +91,7 @@ impl Notifier {
                 self.on_looked_up(id, exchange, record, now);
             }
             Wait::Remove => {}
-            Wait::Get(id, work) => self.on_states(id, work, read_message::<GetResponse>(message), now),
+            Wait::Get(id, work) => self.on_states(id, &work, read_message::<GetResponse>(message), now),
             Wait::Set(id, work) => self.on_route_set(id, work, read_message::<RouteSetResponse>(message), now),
         }
     }

@@ -102,7 +102,7 @@ impl Notifier {
 
     fn answer_options(&mut self, request: &Request, key: TransactionKey, flow: Flow, now: Now) {
         let mut writer = response::response(request, 200, flow.peer);
-        writer.to_tag(&self.refusal_tag(key));
+        writer.to_tag(&key.tag());
         writer.header("Allow", ALLOW);
         writer.header("Accept", subscribe::ACCEPT);
         writer.header("Allow-Events", EVENT_PACKAGE);
@@ -235,7 +235,7 @@ impl Notifier {
 
     fn written(&self, request: &Request, flow: Flow, refusal: &Refusal) -> Bytes {
         let mut writer = response::response(request, refusal.status, flow.peer);
-        writer.to_tag(&self.refusal_tag(self.server.key(request)));
+        writer.to_tag(&self.server.key(request).tag());
         self.write_refusal(&mut writer, refusal, flow);
         writer.finish()
     }
@@ -265,11 +265,6 @@ impl Notifier {
         let method = method_label(request.method());
         self.metrics.request(method, flow.transport, status);
         self.metrics.request_took(method, now.at.saturating_duration_since(arrived_at));
-    }
-
-    /// The To tag of a refusal: the same for each retransmission, so that it needs no memory.
-    fn refusal_tag(&self, key: TransactionKey) -> String {
-        key.tag()
     }
 }
 

@@ -79,20 +79,18 @@ impl Notifier {
             exchange.request.call_id() == &*record.call_id && exchange.request.from().tag().unwrap_or_default() == &*record.remote_tag;
         let is_held = self.subscriptions.contains_key(&id);
         let refusal = match (is_same_dialog, is_held) {
-            (false, _) => Refusal::no_subscription(),
             (true, true) if exchange.retried => return self.store_again(id, exchange, revision, now),
-            // Its lane ended while it was looked up.
-            (true, false) if exchange.retried => Refusal::no_subscription(),
-            (true, _) if exchange.request.cseq() <= record.remote_cseq => Refusal::cseq_too_low(),
+            (true, _) if !exchange.retried && exchange.request.cseq() <= record.remote_cseq => Refusal::cseq_too_low(),
             // Taken over from another edge, or from our own past: ours once it is stored in our name. Another SUBSCRIBE of
             // the dialog may have done so meanwhile.
-            (true, _) if is_held || self.adopt(id, record, revision, Phase::Storing, now) => {
+            (true, _) if !exchange.retried && (is_held || self.adopt(id, record, revision, Phase::Storing, now)) => {
                 if let Some(subscription) = self.subscriptions.get_mut(&id) {
                     subscription.dialog.remote_cseq = subscription.dialog.remote_cseq.max(exchange.request.cseq());
                 }
                 return self.take_in_dialog(id, *exchange, now);
             }
-            (true, _) => Refusal::no_subscription(),
+            // Another dialog; or its subscription ended while it was looked up.
+            _ => Refusal::no_subscription(),
         };
         let flow = exchange.subscribe.flow;
         self.refuse(&exchange.request, exchange.transaction, flow, &refusal, exchange.arrived_at, now);

@@ -169,7 +169,7 @@ fn no_worker_means_an_empty_notify_at_once_and_the_full_state_as_soon_as_there_i
     let notify = bench.expect_notify();
     assert!(!notify.body().is_empty());
     bench.respond(&notify, 200, "");
-    bench.pass(Duration::from_secs(60));
+    bench.pass(Duration::from_mins(1));
     assert!(bench.is_quiet(), "asked again once, not for ever");
 }
 
@@ -369,22 +369,22 @@ fn a_job_is_done_when_its_watchers_were_told_and_not_before() {
         not_after: "2999-01-01T00:00:00Z".into(),
         cause: Cause::new(),
     };
-    let give = |bench: &mut Bench, version, handle: &str| {
-        bench.input(Input::Job { job: Box::new(job(version)), handle: handle.into(), age: Duration::ZERO });
+    let give = |bench: &mut Bench, version, handle: u64| {
+        bench.input(Input::Job { job: Box::new(job(version)), handle: JobHandle(handle), age: Duration::ZERO });
     };
-    give(&mut bench, 3, "first");
+    give(&mut bench, 3, 1);
     let notify = bench.expect_notify();
     assert!(bench.done.is_empty());
-    give(&mut bench, 4, "superseded");
-    give(&mut bench, 5, "newest");
-    assert_eq!(bench.done, ["superseded".into()], "what a newer state takes the place of needs no telling");
+    give(&mut bench, 4, 2);
+    give(&mut bench, 5, 3);
+    assert_eq!(bench.done, [JobHandle(2)], "what a newer state takes the place of needs no telling");
     bench.respond(&notify, 200, "");
-    assert_eq!(bench.done.last().map(|handle| &**handle), Some("first"));
+    assert_eq!(bench.done.last(), Some(&JobHandle(1)));
     let notify = bench.expect_notify();
     bench.respond(&notify, 200, "");
-    assert_eq!(bench.done.last().map(|handle| &**handle), Some("newest"));
-    give(&mut bench, 5, "again");
-    assert_eq!(bench.done.last().map(|handle| &**handle), Some("again"), "a job that comes twice is not told twice");
+    assert_eq!(bench.done.last(), Some(&JobHandle(3)));
+    give(&mut bench, 5, 4);
+    assert_eq!(bench.done.last(), Some(&JobHandle(4)), "a job that comes twice is not told twice");
     assert!(bench.is_quiet());
 }
 

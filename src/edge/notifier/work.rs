@@ -32,7 +32,7 @@ impl Notifier {
                 let request = RouteSetRequest {
                     kind: Kind::default(),
                     presentity,
-                    feature: change.feature.to_string(),
+                    feature: change.feature.clone(),
                     status: change.status,
                     values: change.values.clone(),
                     origin: Origin::Phone,
@@ -55,7 +55,7 @@ impl Notifier {
     }
 
     /// The states asked for, or none: tells them.
-    pub(super) fn on_states(&mut self, id: SubscriptionId, work: Work, answer: Result<GetResponse, ErrorBody>, now: Now) {
+    pub(super) fn on_states(&mut self, id: SubscriptionId, work: &Work, answer: Result<GetResponse, ErrorBody>, now: Now) {
         let Some(presentity) = self.subscriptions.get(&id).map(|subscription| subscription.presentity.clone()) else { return };
         match answer {
             Ok(response) => {
@@ -70,12 +70,12 @@ impl Notifier {
                     .filter(|state| state.assigned && state.notify)
                     .filter_map(|state| self.change(&presentity, state, &work.cause, work.since, None))
                     .collect();
-                self.tell(id, changes, &work);
+                self.tell(id, changes, work);
                 if let Some(subscription) = self.subscriptions.get_mut(&id) {
                     subscription.lane.retry = None;
                 }
             }
-            Err(error) => self.on_states_unavailable(id, &work, &error, now),
+            Err(error) => self.on_states_unavailable(id, work, &error, now),
         }
         self.worked(id, now);
     }
@@ -116,7 +116,7 @@ impl Notifier {
             Err(error) => {
                 self.metrics.route_failed(&error);
                 if let Task::Change(change) = work.task {
-                    let task = Task::Confirm { feature: change.feature.to_string(), refused: Some(error.description) };
+                    let task = Task::Confirm { feature: change.feature.clone(), refused: Some(error.description) };
                     let confirm = Work { task, cause: work.cause, since: work.since, ends: None };
                     if let Some(subscription) = self.subscriptions.get_mut(&id) {
                         subscription.lane.works.push_front(confirm);
@@ -143,7 +143,7 @@ impl Notifier {
     /// It took effect: every watcher is told, here at once, on other edges by jobs.
     fn on_changed(&mut self, id: SubscriptionId, work: &Work, response: RouteSetResponse, presentity: &Presentity, now: Now) {
         let is_assigned = response.state.assigned;
-        let events = self.feature_events(presentity, &response, work, now);
+        let events = feature_events(presentity, &response, work, now);
         let states: Vec<FeatureState> = std::iter::once(response.state).chain(response.also).collect();
         let skip = self.full_state_follows(id).then_some(id);
         if !response.notify {
@@ -232,13 +232,6 @@ impl Notifier {
         Some(Arc::new(Change { state, document: document.into(), cause: cause.clone(), since, job }))
     }
 
-    fn feature_events(&self, presentity: &Presentity, response: &RouteSetResponse, work: &Work, now: Now) -> Vec<FeatureEvent> {
-        let applied =
-            |old: &FeatureState, new: &FeatureState| feature_event(presentity, old, new, FeatureOutcome::Applied, None, &work.cause, now);
-        let also = response.also.iter().zip(&response.also_previous).map(|(new, old)| applied(old, new));
-        std::iter::once(applied(&response.previous, &response.state)).chain(also).collect()
-    }
-
     fn emit_refused(&mut self, presentity: &Presentity, state: &FeatureState, reason: &str, cause: &Cause, now: Now) {
         let event = feature_event(presentity, state, state, FeatureOutcome::Refused, Some(reason.to_owned()), cause, now);
         self.output.push_back(Output::Event(Box::new(Event::Feature(presentity.clone(), FeatureEvent { watchers: 1, ..event }))));
@@ -264,6 +257,14 @@ impl Notifier {
         subscription.outbox.end(Ending::AtOnce);
         self.pump(id, now);
     }
+}
+
+/// One event for the feature asked for, then one for each that changed along with it.
+fn feature_events(presentity: &Presentity, response: &RouteSetResponse, work: &Work, now: Now) -> Vec<FeatureEvent> {
+    let applied =
+        |old: &FeatureState, new: &FeatureState| feature_event(presentity, old, new, FeatureOutcome::Applied, None, &work.cause, now);
+    let also = response.also.iter().zip(&response.also_previous).map(|(new, old)| applied(old, new));
+    std::iter::once(applied(&response.previous, &response.state)).chain(also).collect()
 }
 
 fn get(presentity: String, features: Option<Vec<String>>) -> BusRequest {

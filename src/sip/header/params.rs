@@ -86,7 +86,7 @@ fn push_value(out: &mut String, value: &str) {
         return;
     }
     let _infallible = match scan::quoted(value) {
-        Some((inside, after)) if after.is_empty() => scan::write_quoted(out, &inside),
+        Some((inside, "")) => scan::write_quoted(out, &inside),
         _ => scan::write_quoted(out, value),
     };
 }

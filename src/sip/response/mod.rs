@@ -52,11 +52,18 @@ pub const fn reason_phrase(status: u16) -> &'static str {
         513 => "Message Too Large",
         603 => "Decline",
         604 => "Does Not Exist Anywhere",
-        100..200 => "Progress",
-        200..300 => "Success",
-        300..400 => "Redirection",
-        400..500 => "Request Failure",
-        500..600 => "Server Failure",
+        _ => class_phrase(status),
+    }
+}
+
+/// What to say of a status that has no phrase of its own.
+const fn class_phrase(status: u16) -> &'static str {
+    match status / 100 {
+        1 => "Progress",
+        2 => "Success",
+        3 => "Redirection",
+        4 => "Request Failure",
+        5 => "Server Failure",
         _ => "Global Failure",
     }
 }

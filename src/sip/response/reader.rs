@@ -14,7 +14,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// Reads what matching needs; `None` for a request, and for a response without a readable top Via or CSeq: such a one
+    /// Reads what matching needs; `None` for a request, and for a response without a readable top Via or `CSeq`: such a one
     /// is dropped (RFC 3261 §18.1.2).
     #[must_use]
     pub fn from_message(message: Message) -> Option<Self> {

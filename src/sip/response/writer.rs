@@ -17,7 +17,7 @@ use crate::sip::scan::Clean;
 
 /// A response in the making.
 ///
-/// It copies every Via, From, To, Call-ID and CSeq of the request (RFC 3261 §8.2.6.2) in strict form, whatever form they came
+/// It copies every Via, From, To, Call-ID and `CSeq` of the request (RFC 3261 §8.2.6.2) in strict form, whatever form they came
 /// in. Nothing that is put into it can end its line.
 #[derive(Debug)]
 pub struct ResponseWriter<'a> {
@@ -62,7 +62,7 @@ pub fn response(request: &Request, status: u16, source: SocketAddr) -> ResponseW
 /// [`crate::sip::BadRequest`] holds.
 ///
 /// `None` when there is not enough for an answer that its sender could match (a readable top Via, and From, To, Call-ID and
-/// CSeq in whatever form), or when it is an ACK or a response.
+/// `CSeq` in whatever form), or when it is an ACK or a response.
 #[must_use]
 pub fn to_message<'a>(message: &'a Message, status: u16, reason: &'a str, source: SocketAddr) -> Option<ResponseWriter<'a>> {
     let Start::Request { method, .. } = message.start() else { return None };
@@ -274,3 +274,7 @@ pub fn response_destination(via: &Via, source: SocketAddr) -> SocketAddr {
     };
     SocketAddr::new(source.ip(), via.port.unwrap_or(default_port))
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

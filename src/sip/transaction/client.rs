@@ -120,6 +120,7 @@ impl<U> ClientTransactions<U> {
     }
 
     /// Starts the transaction of a request that has just been sent with this branch.
+    #[expect(clippy::needless_pass_by_value, reason = "the branch is used up")]
     pub fn start(&mut self, branch: Branch, method: &str, packet: Bytes, is_reliable: bool, user: U, now: Instant) {
         let Branch { key, nonce, .. } = branch;
         let calling = Calling {
@@ -133,7 +134,7 @@ impl<U> ClientTransactions<U> {
         self.transactions.insert(key, Transaction { nonce, method: method.into(), state: State::Calling(calling) });
     }
 
-    /// Takes a response in; `None` when it belongs to no transaction (RFC 3261 §17.1.3: branch and CSeq method), and is dropped.
+    /// Takes a response in; `None` when it belongs to no transaction (RFC 3261 §17.1.3: branch and `CSeq` method), and is dropped.
     pub fn handle_response(&mut self, branch: &str, method: &str, status: u16, now: Instant) -> Option<ClientEvent<U>> {
         let (key, nonce) = Branch::read(branch)?;
         let transaction = self.transactions.get_mut(&key)?;
@@ -210,12 +211,11 @@ impl<U> ClientTransactions<U> {
                 Some(calling.due_at())
             }
         };
-        match next_at {
-            Some(at) => self.wheel.schedule(at, key),
-            None => {
-                let user = self.transactions.remove(&key).and_then(Transaction::into_user);
-                self.output.extend(user.map(Pending::TimedOut));
-            }
+        if let Some(at) = next_at {
+            self.wheel.schedule(at, key);
+        } else {
+            let user = self.transactions.remove(&key).and_then(Transaction::into_user);
+            self.output.extend(user.map(Pending::TimedOut));
         }
     }
 
@@ -274,3 +274,7 @@ impl<U> Transaction<U> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

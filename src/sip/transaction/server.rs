@@ -183,3 +183,7 @@ impl Transaction {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -50,7 +50,7 @@ impl Default for TcpLimits {
             max_connections_per_source: 20_000,
             queue_messages: 64,
             // Longer than the default expiry of a subscription: a phone that sends no keep-alives refreshes in time.
-            idle_timeout: Duration::from_secs(3720),
+            idle_timeout: Duration::from_mins(62),
             message_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
@@ -58,7 +58,10 @@ impl Default for TcpLimits {
     }
 }
 
-/// Every TCP connection of an edge. Dropping it closes them.
+/// Every TCP connection of an edge.
+///
+/// When the tasks are told to stop, it accepts no more, but what is in hand can still be answered: the connections end with
+/// [`Self::close`] or when this is dropped, and only then is [`Tasks::stop`] done.
 #[derive(Debug)]
 pub struct TcpTransport {
     shared: Arc<Shared>,
@@ -236,3 +239,7 @@ async fn accept(socket: TcpListener, listener: u16, shared: Arc<Shared>, tasks: 
     drop(socket);
     tasks.stopping().cancelled().await;
 }
+
+#[cfg(test)]
+#[path = "tcp_tests.rs"]
+mod tests;

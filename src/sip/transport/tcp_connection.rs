@@ -19,7 +19,7 @@ use crate::sip::framing::{Frame, Framer, FramingError, PONG};
 /// What one read may bring.
 const READ_BYTES: usize = 4096;
 /// A peer that vanished without a word is found after about two minutes (RFC 5626 §4.4 leaves keep-alives to phones).
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(20));
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new().with_time(Duration::from_mins(1)).with_interval(Duration::from_secs(20));
 
 /// Why a connection is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -256,7 +256,7 @@ mod tests {
         listener.send(phone.local_addr().unwrap(), b"200").unwrap();
         let mut buffer = [0; 8];
         assert_eq!(phone.recv_from(&mut buffer).unwrap(), (3, listener.local_addr()));
-        assert!(listener.send(phone.local_addr().unwrap(), &[0; 70_000]).is_err());
+        assert!(listener.send(phone.local_addr().unwrap(), &vec![0; 70_000]).is_err());
     }
 
     #[test]

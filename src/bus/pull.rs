@@ -1,0 +1,311 @@
+//! Taking messages out of a work queue: a durable pull consumer, and what becomes of each message.
+
+use std::time::Duration;
+
+use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream::consumer::{AckPolicy, IntoConsumerConfig, pull};
+use async_nats::{HeaderMap, HeaderValue, Message, StatusCode, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde::de::IgnoredAny;
+use tokio::sync::watch;
+
+use crate::bus::answer;
+use crate::bus::client::Bus;
+use crate::bus::error::{PublishError, RequestError};
+use crate::bus::link::LinkStatus;
+use crate::bus::subject::Pattern;
+use crate::bus::trace::TRACEPARENT;
+
+/// How long the server keeps a request for messages.
+const EXPIRES: Duration = Duration::from_secs(30);
+/// How often it says that it does.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Without a word for so long, the request counts as lost and is made again.
+const SILENCE: Duration = Duration::from_secs(12);
+/// Most messages asked for at a time.
+const MAX_BATCH: usize = 256;
+/// To make the consumer.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// A message that could not be put aside is delivered again after this.
+const BURY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Header of a dead letter: why it was given up, a word.
+pub const DEAD_REASON: &str = "Dfks-Dead-Reason";
+/// Header of a dead letter: what was wrong, for people.
+pub const DEAD_DETAIL: &str = "Dfks-Dead-Detail";
+/// Header of a dead letter: the subject it came on.
+pub const DEAD_SUBJECT: &str = "Dfks-Dead-Subject";
+/// Header of a dead letter: how often it was delivered.
+pub const DEAD_DELIVERIES: &str = "Dfks-Dead-Deliveries";
+
+/// A durable consumer of a work queue. Made when it is not there; an operator's settings of it stay.
+#[derive(Debug, Clone)]
+pub struct PullConfig {
+    /// The stream.
+    pub stream: String,
+    /// Name of the consumer.
+    pub durable: String,
+    /// The subjects it takes.
+    pub filter: String,
+    /// A message that is not acknowledged within this is delivered again.
+    pub ack_wait: Duration,
+    /// Most messages that wait for their acknowledgement.
+    pub max_ack_pending: i64,
+    /// Most deliveries of a message by the server.
+    pub max_deliver: i64,
+    /// The consumer goes away when nobody asked it for so long; zero: never.
+    pub inactive_threshold: Duration,
+}
+
+/// An open consumer.
+#[derive(Debug)]
+pub struct Pull {
+    bus: Bus,
+    call: String,
+    inbox_subject: String,
+    inbox: Subscriber,
+    link: watch::Receiver<LinkStatus>,
+    connection: u64,
+    /// Messages that the request under way may still bring.
+    outstanding: usize,
+}
+
+/// Why an open consumer is of no use any more. Opening it again heals each of these.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PullError {
+    /// The consumer cannot be found or made.
+    #[error("the consumer cannot be made")]
+    Open(#[source] RequestError),
+    /// The connection was lost.
+    #[error("the connection was lost")]
+    LinkLost,
+    /// Messages cannot be asked for.
+    #[error("cannot ask for messages")]
+    Ask(#[source] PublishError),
+    /// The consumer or its stream is gone.
+    #[error("the consumer is gone, status {0}")]
+    Gone(u16),
+    /// The client is closed.
+    #[error("the client is closed")]
+    Closed,
+}
+
+/// One delivery of a message. Dropped without a word, it is delivered again after `ack_wait`.
+#[derive(Debug)]
+pub struct Delivery {
+    bus: Bus,
+    message: Message,
+    /// How often the message has been delivered, this time included.
+    pub deliveries: u64,
+    /// The message's sequence in its stream.
+    pub stream_seq: u64,
+}
+
+impl Pull {
+    /// Opens the consumer.
+    ///
+    /// # Errors
+    ///
+    /// [`PullError`]
+    pub async fn open(bus: &Bus, config: PullConfig) -> Result<Self, PullError> {
+        const CONSUMER_NOT_FOUND: u64 = 10014;
+        let mut link = bus.link_status();
+        let connection = link.borrow_and_update().connections;
+        let PullConfig { stream, durable, filter, .. } = config.clone();
+        let inbox_subject = bus.client().new_inbox();
+        let inbox = bus.client().subscribe(inbox_subject.clone()).await.map_err(|_closed| PullError::Closed)?;
+        match bus.api::<IgnoredAny>(&format!("CONSUMER.INFO.{stream}.{durable}"), OPEN_TIMEOUT).await {
+            Ok(_there) => {}
+            Err(RequestError::Stream { code: CONSUMER_NOT_FOUND, .. }) => {
+                let body = serde_json::json!({ "stream_name": stream, "config": consumer(config).into_consumer_config() });
+                let call = format!("CONSUMER.CREATE.{stream}.{durable}.{filter}");
+                let _info: IgnoredAny = bus.api_with(&call, &body, OPEN_TIMEOUT).await.map_err(PullError::Open)?;
+            }
+            Err(error) => return Err(PullError::Open(error)),
+        }
+        let call = format!("CONSUMER.MSG.NEXT.{stream}.{durable}");
+        Ok(Self { bus: bus.clone(), call, inbox_subject, inbox, link, connection, outstanding: 0 })
+    }
+
+    /// The next message. Asks the server for up to `room` of them where none are under way, so that what it sends finds
+    /// room. Safe to drop while it waits.
+    ///
+    /// # Errors
+    ///
+    /// [`PullError`]; open the consumer again then.
+    pub async fn next(&mut self, room: usize) -> Result<Delivery, PullError> {
+        loop {
+            if self.outstanding == 0 {
+                self.ask(room.clamp(1, MAX_BATCH))?;
+            }
+            let next = tokio::select! {
+                biased;
+                changed = self.link.changed() => {
+                    let status = *self.link.borrow();
+                    match changed {
+                        Ok(()) if status.is_up && status.connections == self.connection => continue,
+                        _ => return Err(PullError::LinkLost),
+                    }
+                }
+                next = tokio::time::timeout(SILENCE, self.inbox.next()) => next,
+            };
+            let Ok(message) = next else {
+                self.outstanding = 0;
+                continue;
+            };
+            if let Some(delivery) = self.take(message.ok_or(PullError::Closed)?)? {
+                return Ok(delivery);
+            }
+        }
+    }
+
+    fn ask(&mut self, batch: usize) -> Result<(), PullError> {
+        let body = serde_json::json!({
+            "batch": batch,
+            "expires": u64::try_from(EXPIRES.as_nanos()).unwrap_or(u64::MAX),
+            "idle_heartbeat": u64::try_from(HEARTBEAT.as_nanos()).unwrap_or(u64::MAX),
+        });
+        self.bus.api_ask(&self.call, self.inbox_subject.clone(), body.to_string().into()).map_err(PullError::Ask)?;
+        self.outstanding = batch;
+        Ok(())
+    }
+
+    fn take(&mut self, message: Message) -> Result<Option<Delivery>, PullError> {
+        match message.status {
+            None => {}
+            Some(StatusCode::IDLE_HEARTBEAT) => return Ok(None),
+            Some(StatusCode::NO_RESPONDERS) => return Err(PullError::Gone(StatusCode::NO_RESPONDERS.into())),
+            Some(StatusCode::REQUEST_TERMINATED) if is_gone(message.description.as_deref()) => {
+                return Err(PullError::Gone(StatusCode::REQUEST_TERMINATED.into()));
+            }
+            // 404, 408, 409: this request is over
+            Some(_over) => {
+                self.outstanding = 0;
+                return Ok(None);
+            }
+        }
+        self.outstanding = self.outstanding.saturating_sub(1);
+        let Some((deliveries, stream_seq)) = message.reply.as_deref().and_then(answer::delivery) else {
+            tracing::warn!("a message that no stream delivered");
+            return Ok(None);
+        };
+        Ok(Some(Delivery { bus: self.bus.clone(), message, deliveries, stream_seq }))
+    }
+}
+
+fn consumer(config: PullConfig) -> pull::Config {
+    pull::Config {
+        durable_name: Some(config.durable),
+        filter_subject: config.filter,
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: config.ack_wait,
+        max_ack_pending: config.max_ack_pending,
+        max_deliver: config.max_deliver,
+        inactive_threshold: config.inactive_threshold,
+        ..pull::Config::default()
+    }
+}
+
+/// 409 ends a request for many reasons; these end the consumer.
+fn is_gone(description: Option<&str>) -> bool {
+    description.is_some_and(|text| text.to_ascii_lowercase().contains("consumer deleted") || text.contains("push based"))
+}
+
+impl Delivery {
+    /// The payload.
+    #[must_use]
+    pub fn payload(&self) -> &Bytes {
+        &self.message.payload
+    }
+
+    /// The headers, if there are any.
+    #[must_use]
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.message.headers.as_ref()
+    }
+
+    /// Done: the message leaves the work queue. Sent without waiting; where that is lost, the message comes again.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]: the message comes again.
+    pub fn ack(self) -> Result<(), PublishError> {
+        self.reply("+ACK".into())
+    }
+
+    /// Not now: the message comes again after `delay`.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]: it comes again after `ack_wait`.
+    pub fn nak_after(self, delay: Duration) -> Result<(), PublishError> {
+        self.reply(format!(r#"-NAK {{"delay": {}}}"#, delay.as_nanos()).into())
+    }
+
+    /// Still at it: `ack_wait` starts anew.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]: it goes on as it was.
+    pub fn working(&self) -> Result<(), PublishError> {
+        self.reply("+WPI".into())
+    }
+
+    /// Gives the message up: stores it as `dfks.dead.<stage>` with the reason in its headers, and takes it out of the work
+    /// queue once that is acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] of the store: the message comes again in a few seconds.
+    pub async fn bury(self, stage: &str, reason: &'static str, detail: &str) -> Result<(), RequestError> {
+        let mut headers = HeaderMap::new();
+        let mut set = |name: &'static str, value: &str| {
+            // a header ends at a line break
+            if let Ok(value) = value.replace(['\r', '\n'], " ").parse::<HeaderValue>() {
+                headers.insert(name, value);
+            }
+        };
+        set(DEAD_REASON, reason);
+        set(DEAD_DETAIL, detail);
+        set(DEAD_SUBJECT, &self.message.subject);
+        set(DEAD_DELIVERIES, &self.deliveries.to_string());
+        set(NATS_MESSAGE_ID.as_ref(), &format!("{stage}-{}", self.stream_seq));
+        if let Some(traceparent) = self.headers().and_then(|headers| headers.get(TRACEPARENT)) {
+            set(TRACEPARENT, traceparent.as_str());
+        }
+        tracing::warn!(stage, reason, deliveries = self.deliveries, "message given up");
+        let subject = self.bus.subjects().dead(stage);
+        match self.bus.store(Pattern::Dead, subject, headers, self.message.payload.clone()).await {
+            Ok(_seq) => self.reply("+TERM".into()).map_err(RequestError::from),
+            Err(error) => {
+                let _comes_again_anyway = self.nak_after(BURY_AGAIN_AFTER);
+                Err(error)
+            }
+        }
+    }
+
+    fn reply(&self, payload: Bytes) -> Result<(), PublishError> {
+        let subject = self.message.reply.as_ref().map(ToString::to_string).ok_or(PublishError::Subject)?;
+        self.bus.try_publish(Pattern::JetStreamApi, subject, None, HeaderMap::new(), payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_the_end_of_a_consumer_from_the_end_of_a_request() {
+        for (text, want) in [
+            (Some("Consumer Deleted"), true),
+            (Some("Consumer is push based"), true),
+            (Some("Exceeded MaxAckPending"), false),
+            (Some("Leadership Change"), false),
+            (None, false),
+        ] {
+            assert_eq!(is_gone(text), want, "{text:?}");
+        }
+    }
+}

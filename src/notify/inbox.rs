@@ -1,0 +1,132 @@
+//! An edge's side of the work queue: the jobs that are stored for it.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::bus::Bus;
+use crate::bus::message::NotifyJob;
+use crate::bus::pull::{Delivery, Pull, PullConfig, PullError};
+use crate::bus::subject::edge_token;
+use crate::runtime::{Backoff, Tasks};
+
+/// Jobs that wait for the edge to take them.
+const CAPACITY: usize = 1024;
+/// A job that the edge does not acknowledge within this is delivered again: longer than Timer F (RFC 3261 §17.1.2.2).
+const ACK_WAIT: Duration = Duration::from_mins(1);
+/// Jobs that the edge has at a time.
+const MAX_ACK_PENDING: i64 = 10_000;
+/// Deliveries after which a job is given up.
+const MAX_DELIVERIES: u64 = 10;
+/// The server's own bound, for when we do not get to give it up.
+const SERVER_MAX_DELIVER: i64 = 20;
+/// The consumer of an edge that is gone for good goes away after this.
+const INACTIVE: Duration = Duration::from_hours(24);
+/// Waits between attempts to open the consumer.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+/// `dfks.dead.<stage>`
+const STAGE: &str = "notify";
+
+/// The jobs of one edge, as they come.
+#[derive(Debug)]
+pub struct Jobs {
+    jobs: mpsc::Receiver<(NotifyJob, Delivery)>,
+}
+
+impl Jobs {
+    /// Starts to take the jobs of an edge out of the work queue, until `tasks` stop. Those that were stored while the edge
+    /// was away come first.
+    #[must_use]
+    pub fn open(bus: &Bus, tasks: &Tasks, edge_id: &str) -> Self {
+        let (sender, jobs) = mpsc::channel(CAPACITY);
+        let config = PullConfig {
+            stream: bus.subjects().stream("NOTIFY"),
+            durable: edge_token(edge_id),
+            filter: bus.subjects().notify(edge_id),
+            ack_wait: ACK_WAIT,
+            max_ack_pending: MAX_ACK_PENDING,
+            max_deliver: SERVER_MAX_DELIVER,
+            inactive_threshold: INACTIVE,
+        };
+        let taker = Taker { bus: bus.clone(), config, jobs: sender };
+        let stopping = tasks.stopping().clone();
+        tasks.spawn("notify jobs", async move {
+            stopping.run_until_cancelled_owned(taker.run()).await;
+        });
+        Self { jobs }
+    }
+
+    /// The next job, to be acknowledged when it is done. It may have come before: a job is delivered at least once. `None`
+    /// when the tasks have stopped and no job is left.
+    pub async fn recv(&mut self) -> Option<(NotifyJob, Delivery)> {
+        self.jobs.recv().await
+    }
+
+    /// As [`recv`](Self::recv), for a task that waits for more than this.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<(NotifyJob, Delivery)>> {
+        self.jobs.poll_recv(cx)
+    }
+
+    /// Takes no more jobs, and gives those that were not received back to the work queue.
+    pub fn give_back(&mut self) {
+        self.jobs.close();
+        while let Ok((_job, delivery)) = self.jobs.try_recv() {
+            let _comes_again_anyway = delivery.nak_after(Duration::ZERO);
+        }
+    }
+}
+
+struct Taker {
+    bus: Bus,
+    config: PullConfig,
+    jobs: mpsc::Sender<(NotifyJob, Delivery)>,
+}
+
+impl Taker {
+    async fn run(self) {
+        let mut retry = RETRY;
+        loop {
+            self.bus.connected().await;
+            let error = match Pull::open(&self.bus, self.config.clone()).await {
+                Ok(pull) => {
+                    retry.reset();
+                    match self.take_from(pull).await {
+                        Some(error) => error,
+                        // the edge takes no more
+                        None => return std::future::pending().await,
+                    }
+                }
+                Err(error) => error,
+            };
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "notify jobs interrupted");
+            tokio::time::sleep(retry.next(rand::random())).await;
+        }
+    }
+
+    async fn take_from(&self, mut pull: Pull) -> Option<PullError> {
+        loop {
+            // room first, so that a job's time for its acknowledgement does not run out while it waits here
+            let permit = self.jobs.reserve().await.ok()?;
+            let delivery = match pull.next(self.jobs.capacity() + 1).await {
+                Ok(delivery) => delivery,
+                Err(error) => return Some(error),
+            };
+            if delivery.deliveries > MAX_DELIVERIES {
+                bury(delivery, "max_deliver", "delivered too often without being acknowledged").await;
+                continue;
+            }
+            match serde_json::from_slice(delivery.payload()) {
+                Ok(job) => permit.send((job, delivery)),
+                Err(error) => bury(delivery, "unreadable", &error.to_string()).await,
+            }
+        }
+    }
+}
+
+async fn bury(delivery: Delivery, reason: &'static str, detail: &str) {
+    if let Err(error) = delivery.bury(STAGE, reason, detail).await {
+        tracing::warn!(%error, "a notify job cannot be put aside, it comes again");
+    }
+}

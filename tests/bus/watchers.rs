@@ -1,0 +1,238 @@
+//! The watcher index: it never misses a subscription that was stored before it is asked.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dfks::bus::{Bus, IndexEvent, RequestError, WatcherIndex, setup};
+use dfks::feature::Presentity;
+use dfks::runtime::{Tasks, clock};
+use futures_util::future::join_all;
+
+use crate::client::connect;
+use crate::common::{Nats, eventually};
+use crate::setup::store;
+
+fn presentity(name: &str) -> Presentity {
+    Presentity::parse(&format!("sip:{name}@10.0.0.11")).unwrap()
+}
+
+fn record(name: &str, edge_id: &str) -> String {
+    format!(r#"{{"presentity":"sip:{name}@10.0.0.11","edge_id":"{edge_id}","call_id":"x"}}"#)
+}
+
+async fn count(index: &WatcherIndex, name: &str) -> Result<Vec<(String, u64)>, RequestError> {
+    let mut counts: Vec<_> = index.watchers(&presentity(name)).await?.into_iter().map(|w| (w.edge_id.to_string(), w.count)).collect();
+    counts.sort();
+    Ok(counts)
+}
+
+/// A server with its streams, and a bus to it.
+async fn server() -> (Nats, Bus) {
+    let nats = Nats::start();
+    let bus = connect(&nats.config()).await;
+    setup::ensure(&bus, 1).await.unwrap();
+    (nats, bus)
+}
+
+async fn index(bus: &Bus) -> (WatcherIndex, Tasks) {
+    let tasks = Tasks::new();
+    let index = WatcherIndex::start(bus, &tasks, None);
+    tokio::time::timeout(Duration::from_secs(20), index.loaded()).await.expect("loaded");
+    (index, tasks)
+}
+
+async fn remove(bus: &Bus, key: &str) {
+    bus.jetstream().get_key_value("dfks-subscriptions").await.unwrap().purge(key).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sees_every_store_that_was_acknowledged_before() {
+    let (nats, bus) = server().await;
+    let writer = connect(&nats.config()).await;
+    let (index, tasks) = index(&bus).await;
+    // 20 writers, 100 stores each; after each acknowledgement the index is asked, on another connection
+    join_all((0..20).map(|n| {
+        let (index, writer) = (index.clone(), writer.clone());
+        async move {
+            let name = format!("p{n}");
+            for stored in 1..=100 {
+                store(&writer, &format!("{name}-{stored}"), &record(&name, "edge-0"), "60s", Some(0)).await.unwrap();
+                assert_eq!(count(&index, &name).await.unwrap(), [("edge-0".to_owned(), stored)]);
+            }
+        }
+    }))
+    .await;
+    assert_eq!(index.len(), 2000);
+    assert_eq!(tasks.failure(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sees_removals_and_moves_at_once_too() {
+    let (_nats, bus) = server().await;
+    let (index, _tasks) = index(&bus).await;
+    for round in 0..50 {
+        let revision = store(&bus, "k", &record("alice", "edge-0"), "60s", None).await.unwrap();
+        assert_eq!(count(&index, "alice").await.unwrap(), [("edge-0".to_owned(), 1)], "round {round}");
+        assert_eq!(index.holder("k").await.unwrap(), Some((revision, "edge-0".into())));
+        store(&bus, "k", &record("alice", "edge-1"), "60s", Some(revision)).await.unwrap();
+        assert_eq!(count(&index, "alice").await.unwrap(), [("edge-1".to_owned(), 1)], "round {round}");
+        remove(&bus, "k").await;
+        assert_eq!(count(&index, "alice").await.unwrap(), [], "round {round}");
+        assert_eq!(index.holder("k").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn does_not_wait_for_messages_that_are_gone() {
+    let (_nats, bus) = server().await;
+    let stream = bus.jetstream().get_stream("KV_dfks-subscriptions").await.unwrap();
+    let bucket = bus.jetstream().get_key_value("dfks-subscriptions").await.unwrap();
+
+    for n in 0..10 {
+        store(&bus, &format!("k{n}"), &record("alice", "edge-0"), "60s", None).await.unwrap();
+    }
+    stream.purge().await.unwrap();
+    let (after_purge, _tasks) = index(&bus).await;
+    assert_eq!(count(&after_purge, "alice").await.unwrap(), []);
+
+    // the newest message is a marker that is gone, and there are older ones
+    store(&bus, "stays", &record("alice", "edge-0"), "60s", None).await.unwrap();
+    store(&bus, "goes", &record("alice", "edge-0"), "60s", None).await.unwrap();
+    bucket.purge_with_ttl("goes", Duration::from_secs(1)).await.unwrap();
+    eventually("the marker is gone", async || stream.get_info().await.unwrap().state.messages == 1).await;
+    let (after_marker, _tasks) = index(&bus).await;
+    for index in [&after_marker, &after_purge] {
+        let started_at = clock::now();
+        assert_eq!(count(index, "alice").await.unwrap(), [("edge-0".to_owned(), 1)]);
+        assert!(started_at.elapsed() < Duration::from_millis(500), "{:?}", started_at.elapsed());
+    }
+
+    // gone while the index follows: purged below its position, and at it
+    store(&bus, "last", &record("alice", "edge-0"), "60s", None).await.unwrap();
+    assert_eq!(count(&after_marker, "alice").await.unwrap(), [("edge-0".to_owned(), 2)]);
+    stream.purge().await.unwrap();
+    for n in 0..200 {
+        // stored and gone again before the index may have seen it
+        store(&bus, &format!("x{n}"), &record("bob", "edge-0"), "60s", None).await.unwrap();
+        stream.purge().filter(format!("$KV.dfks-subscriptions.x{n}")).await.unwrap();
+        index_answers(&after_marker).await;
+    }
+}
+
+async fn index_answers(index: &WatcherIndex) {
+    let started_at = clock::now();
+    index.watchers(&presentity("bob")).await.unwrap();
+    assert!(started_at.elapsed() < Duration::from_millis(500), "{:?}", started_at.elapsed());
+}
+
+#[tokio::test]
+async fn an_expired_subscription_is_gone() {
+    let (_nats, bus) = server().await;
+    let (index, _tasks) = index(&bus).await;
+    store(&bus, "short", &record("alice", "edge-0"), "1s", None).await.unwrap();
+    store(&bus, "long", &record("alice", "edge-1"), "60s", None).await.unwrap();
+    assert_eq!(count(&index, "alice").await.unwrap().len(), 2);
+    eventually("only the long one is left", async || count(&index, "alice").await.unwrap() == [("edge-1".to_owned(), 1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loads_right_while_keys_come_and_go() {
+    let (nats, bus) = server().await;
+    let writer = connect(&nats.config()).await;
+    join_all((0..3000).map(|n| {
+        let writer = writer.clone();
+        async move { store(&writer, &format!("k{n}"), &record("alice", "edge-0"), "60s", None).await.unwrap() }
+    }))
+    .await;
+    let churn = async {
+        for n in 0..1000 {
+            remove(&writer, &format!("k{}", n * 3)).await;
+            store(&writer, &format!("k{}", n * 3 + 1), &record("alice", "edge-1"), "60s", None).await.unwrap();
+        }
+    };
+    let load = async {
+        let started_at = clock::now();
+        let (index, tasks) = index(&bus).await;
+        (index, tasks, started_at.elapsed())
+    };
+    let ((), (index, _tasks, took)) = tokio::join!(churn, load);
+    assert_eq!(count(&index, "alice").await.unwrap(), [("edge-0".to_owned(), 1000), ("edge-1".to_owned(), 1000)]);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_all_again_after_an_outage() {
+    let (mut nats, bus) = server().await;
+    let (index, tasks) = index(&bus).await;
+    store(&bus, "kept", &record("alice", "edge-0"), "60s", None).await.unwrap();
+    store(&bus, "expires", &record("alice", "edge-1"), "1s", None).await.unwrap();
+    assert_eq!(count(&index, "alice").await.unwrap().len(), 2);
+
+    nats.kill();
+    eventually("the index says that the bus is away", async || count(&index, "alice").await.is_err()).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    nats.restart();
+    let writer = connect(&nats.config()).await;
+    eventually("stored after the outage", async || store(&writer, "new", &record("alice", "edge-2"), "60s", None).await.is_ok()).await;
+    // the first answer after the outage, whenever it comes, has to be right
+    let mut answer = count(&index, "alice").await;
+    while answer.is_err() {
+        answer = count(&index, "alice").await;
+    }
+    let want = [("edge-0".to_owned(), 1), ("edge-2".to_owned(), 1)];
+    let answer: Vec<_> = answer.unwrap().into_iter().filter(|(edge, _)| edge != "edge-1").collect();
+    assert_eq!(answer, want);
+    // the server itself may take a moment to expire what expired while it was down
+    eventually("the expired one is gone", async || count(&index, "alice").await.is_ok_and(|counts| counts == want)).await;
+    assert_eq!(tasks.failure(), None);
+}
+
+#[tokio::test]
+async fn gives_up_in_time_when_the_server_stands_still() {
+    let (nats, bus) = server().await;
+    let (index, _tasks) = index(&bus).await;
+    nats.pause();
+    let started_at = clock::now();
+    let alice = presentity("alice");
+    let answers = join_all((0..100).map(async |_| index.watchers(&alice).await.map_err(|error| error.reason()))).await;
+    let took = started_at.elapsed();
+    nats.resume();
+    assert!(answers.iter().all(|answer| *answer == Err("timeout")), "{answers:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    eventually("answers again", async || index.watchers(&presentity("alice")).await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tells_each_change_once_in_order_even_over_an_outage() {
+    let (mut nats, bus) = server().await;
+    store(&bus, "before", &record("alice", "edge-0"), "60s", None).await.unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tasks = Tasks::new();
+    let hook = {
+        let told = Arc::clone(&told);
+        Box::new(move |event| {
+            let line = match event {
+                IndexEvent::Changed(change) => {
+                    let edge = change.edge_id.as_deref().unwrap_or("?").to_owned();
+                    format!("{} {} {edge}", change.key, if change.value.is_some() { "stored" } else { "removed" })
+                }
+                IndexEvent::Loaded => "loaded".to_owned(),
+            };
+            told.lock().unwrap().push(line);
+        })
+    };
+    let index = WatcherIndex::start(&bus, &tasks, Some(hook));
+    tokio::time::timeout(Duration::from_secs(20), index.loaded()).await.expect("loaded");
+    let revision = store(&bus, "after", &record("alice", "edge-0"), "60s", None).await.unwrap();
+    store(&bus, "after", &record("alice", "edge-1"), "60s", Some(revision)).await.unwrap();
+    remove(&bus, "before").await;
+    index.watchers(&presentity("alice")).await.unwrap();
+    let want = ["before stored edge-0", "loaded", "after stored edge-0", "after stored edge-1", "before removed edge-0"];
+    assert_eq!(*told.lock().unwrap(), want);
+
+    nats.restart();
+    let told_again = || told.lock().unwrap().iter().skip(want.len()).cloned().collect::<Vec<_>>();
+    eventually("loaded again", async || told_again().contains(&"loaded".to_owned())).await;
+    // the marker of a removed key may be told again, a live key that did not change is not
+    assert_eq!(told_again().into_iter().filter(|line| !line.contains("removed")).collect::<Vec<_>>(), ["loaded"]);
+}
