@@ -35,7 +35,7 @@ fn the_first_minute_of_the_readme() {
     assert_eq!(said, format!("{ALICE}\n  DoNotDisturb            on  (version 1, store)\n"));
 
     let said = dfks_with(&nats, &["watchers", ALICE]).ok();
-    assert!(said.starts_with("edge-a: 1 watchers\n") && said.contains("over udp"), "{said}");
+    assert!(said.starts_with("edge-a: 1 watcher\n") && said.contains("over udp"), "{said}");
     let (code, lines) = first.stop();
     assert_eq!(code, 0);
     assert!(lines.iter().any(|line| line.contains("unsubscribed")), "{lines:?}");

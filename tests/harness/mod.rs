@@ -1,6 +1,6 @@
 //! The whole product on its real parts: the `dfks` binary, a nats-server, phones on sockets, services on the bus.
 
-#![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unused_imports, unreachable_pub, clippy::allow_attributes, reason = "each test binary uses a part of it")]
 
 mod bus;
 mod cli;

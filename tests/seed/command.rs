@@ -105,7 +105,7 @@ fn route_param_is_an_optional_string_passed_to_param_in_the_set_route() {
     scene.service.ask("dfks.set", &command(json!({"route_param": ""})));
     scene.service.ask("dfks.set", &command(json!({"route_param": "a b"})));
     let told: Vec<_> = scene.logged().into_iter().map(|line| line.rsplit_once(" 1 ").unwrap().1.to_owned()).collect();
-    assert_eq!(told, ["no param", "param", "param a b"].map(str::to_owned), "an empty one was given too");
+    assert_eq!(told, ["no param", "param ", "param a b"], "an empty one was given too");
 }
 
 /// "values: an array of extra values that can be updated for a feature. The format of an array element is: field/value.

@@ -82,7 +82,7 @@ fn notify_0_suppresses_the_notify_message() {
 #[test]
 fn presentity_is_read_only_and_returns_the_current_presentity_uri() {
     let scene = Scene::with(
-        r#"fn dfks_get(dfks) { if dfks.presentity == "sip:alice@10.0.0.11" { dfks.status = 1; } }
+        r#"fn dfks_get(dfks) { if dfks.presentity == "sip:alice@10.0.0.11" && dfks.feature == "DoNotDisturb" { dfks.status = 1; } }
         fn dfks_set(dfks) {
             dfks.presentity = "sip:bob@10.0.0.11";
         }"#,
