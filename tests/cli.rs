@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a test may panic, and looks at the clock itself"
 )]
@@ -328,6 +327,7 @@ fn a_phone_and_a_command_meet_over_the_bus() {
     dfks_run.signal(Signal::SIGTERM);
     let (code, said) = dfks_run.end();
     assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains(" WARN ") && !said.contains(" ERROR "), "{said}");
     let log: Vec<_> = said.lines().filter(|line| line.contains("Z  ")).collect();
     assert!(log.iter().any(|line| line.ends_with("stopped")) && !log.iter().any(|line| line.contains("alice")), "{said}");
 }
@@ -422,6 +422,7 @@ fn an_embedded_server_is_started_and_its_data_found_again() {
         dfks_run.signal(Signal::SIGTERM);
         let (code, said) = dfks_run.end();
         assert_eq!(code, Some(0), "{said}");
+        assert!(!said.contains(" WARN "), "{said}");
     }
     let missing = Running::start(&[("NATS_SERVER_BIN", "/nonexistent/nats-server")], &[]).end();
     assert_eq!(missing.0, Some(78), "{}", missing.1);
