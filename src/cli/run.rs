@@ -128,8 +128,9 @@ fn start(running: &mut Roles, roles: &[Role]) -> Result<(), Failure> {
 async fn worker(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
     prepare(&bus, &config).await?;
-    let stop = start.serving(Vec::new());
-    let served = worker::run(bus.clone(), table, &config.routes, stop).await;
+    let stop = start.stop.clone();
+    let on_serving = || drop(start.serving(Vec::new()));
+    let served = worker::run(bus.clone(), table, &config.routes, on_serving, stop).await;
     bus.drain().await;
     served.map_err(|error| match error {
         worker::WorkerError::Script(error) => Failure::Config(error.to_string()),
@@ -172,7 +173,9 @@ async fn mi(start: Start) -> Result<(), Failure> {
     let index = WatcherIndex::start(&bus, &tasks, None);
     index.loaded().await;
     let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus.clone(), index)));
-    let served = mi::run(bridge, table, start.serving(Vec::new())).await.map_err(|error| failed(&error));
+    let stop = start.stop.clone();
+    let on_serving = || drop(start.serving(Vec::new()));
+    let served = mi::run(bridge, table, on_serving, stop).await.map_err(|error| failed(&error));
     let stopped = tasks.stop(Duration::from_secs(2)).await.map_err(|error| failed(&error));
     bus.drain().await;
     served.and(stopped)
