@@ -103,6 +103,11 @@ impl Bus {
         self.shared.client.connection_state() == async_nats::connection::State::Connected && !self.shared.link.status().is_closed
     }
 
+    /// Counts a request that its caller sent with [`try_publish`](Self::try_publish) and matched to its reply itself.
+    pub(crate) fn request_ended(&self, pattern: Pattern, error: Option<&RequestError>, took: Duration) {
+        self.shared.link.metrics.request_ended(pattern, error, took);
+    }
+
     /// Waits for a connection.
     pub async fn connected(&self) {
         let mut status = self.shared.link.watch();

@@ -1,7 +1,7 @@
 //! Every message on the bus: one Rust type a payload, from which `schemas/` is generated.
 //!
 //! Each is one JSON object with a `type` (ADR-2 style), written always and optional on the way in. Fields that are not
-//! known are ignored. A reply may be an [`ErrorReply`] instead, see [`Reply`].
+//! known are ignored. A reply may be an [`ErrorReply`] instead, see [`read_reply`].
 
 use std::marker::PhantomData;
 
@@ -187,6 +187,9 @@ pub struct RouteSetResponse {
     /// Other features of the presentity that changed along with it.
     #[serde(default)]
     pub also: Vec<FeatureState>,
+    /// What those were before, in the same order.
+    #[serde(default)]
+    pub also_previous: Vec<FeatureState>,
     /// Whether watchers are told; `false` where the route suppressed it.
     #[serde(default = "yes")]
     pub notify: bool,

@@ -10,6 +10,7 @@ pub mod message;
 mod metrics;
 pub mod pull;
 mod replies;
+pub mod schema;
 pub mod setup;
 pub mod subject;
 pub mod trace;

@@ -201,6 +201,16 @@ impl Subjects {
     pub fn subscription_key(&self, subscription: &str) -> String {
         format!("$KV.{}-subscriptions.{subscription}", self.prefix)
     }
+    /// `$KV.dfks-features.<presentity>`
+    #[must_use]
+    pub fn feature_key(&self, presentity: &Presentity) -> String {
+        format!("$KV.{}-features.{}", self.prefix, presentity_key(presentity))
+    }
+    /// `$JS.API.DIRECT.GET.KV_dfks-features.$KV.dfks-features.<presentity>`: the last value under that key. Source: ADR-31.
+    #[must_use]
+    pub fn feature_direct_get(&self, presentity: &Presentity) -> String {
+        format!("$JS.API.DIRECT.GET.KV_{}-features.{}", self.prefix, self.feature_key(presentity))
+    }
     /// Queue group and service name of the workers, `dfks-worker`.
     #[must_use]
     pub fn worker_service(&self) -> String {

@@ -1,1 +1,82 @@
-//! cli
+//! The `dfks` command: reads the command line, does what it says, ends with the exit codes of the contract.
+
+mod args;
+mod client;
+mod exit;
+mod output;
+pub mod phone;
+mod roles;
+mod run;
+mod schemas;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command, ConfigArgs};
+use exit::Failure;
+
+use crate::config::Config;
+use crate::worker::Script;
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            // help and version are errors for clap; nobody is left to tell when stdout is closed
+            let _nobody_left = error.print();
+            let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if is_answer { ExitCode::SUCCESS } else { Failure::Usage(String::new()).exit_code() };
+        }
+    };
+    match carry_out(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&format!("dfks: {}", output::printable(&failure.to_string())));
+            failure.exit_code()
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => output::print(&load(&args)?.to_toml()),
+        Command::Set(args) => client::block_on(client::set(args)),
+        Command::Get(args) => client::block_on(client::get(args)),
+        Command::Watchers(args) => client::block_on(client::watchers(args)),
+        Command::Events(args) => client::block_on(client::events(args)),
+        Command::Phone(args) => client::block_on(phone::run(args)),
+        Command::Schemas(args) => schemas::write(args.out.as_deref()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "dfks", &mut script);
+            output::print(&String::from_utf8_lossy(&script))
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|error| Failure::Refused(error.to_string()))?;
+            output::print(&String::from_utf8_lossy(&page))
+        }
+    }
+}
+
+/// The configuration as `run` and `check` see it, checked to the last file.
+fn load(args: &ConfigArgs) -> Result<Config, Failure> {
+    let mut env = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("DFKS__")) else { continue };
+        match value.into_string() {
+            Ok(value) => env.push((name.to_owned(), value)),
+            Err(value) => return Err(Failure::Config(format!("{name} = '{}': expected UTF-8", value.display()))),
+        }
+    }
+    let config = Config::load(args.config.as_deref(), env)?;
+    if !config.routes.script.as_os_str().is_empty() {
+        Script::load(&config.routes).map_err(|error| Failure::Config(error.to_string()))?;
+    }
+    Ok(config)
+}

@@ -1,9 +1,30 @@
 //! The configuration: one struct a section of the TOML file, with the contract's keys and defaults.
 
+//!
+//! [`Config::load`] layers defaults, the file and the environment, and checks everything before anything binds; what it
+//! gives back can be run. Units stand in the names; secrets are paths of files.
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+mod check;
+mod cidr;
+mod error;
+mod later;
+mod listener;
+mod load;
+mod nats;
+mod show;
+mod sip;
+
+pub use cidr::Cidr;
+pub use error::ConfigError;
+pub use listener::Listener;
+pub use nats::{NatsConfig, NatsTlsConfig};
+pub(crate) use show::hide_user;
+pub use sip::{AuthConfig, AuthMode, InitialNotify, PresentityFrom, SipConfig, SipTlsConfig};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -31,192 +52,6 @@ pub struct Config {
     pub features: FeaturesConfig,
     /// Quirks by User-Agent.
     pub profile: Vec<ProfileConfig>,
-}
-
-/// `[nats]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct NatsConfig {
-    /// Server URL, or several with commas; empty: an embedded child server.
-    pub url: String,
-    /// Data of the embedded server.
-    pub data_dir: PathBuf,
-    /// Where the embedded server listens; port 0 is any free one.
-    pub embedded_listen: String,
-    /// A `.creds` file.
-    pub credentials_file: PathBuf,
-    /// User name; its password is in `password_file`.
-    pub user: String,
-    /// File with the password of `user`.
-    pub password_file: PathBuf,
-    /// File with a token.
-    pub token_file: PathBuf,
-    /// File with an nkey seed.
-    pub nkey_file: PathBuf,
-    /// TLS to the server.
-    pub tls: NatsTlsConfig,
-    /// Of a request or store, in milliseconds; past it the bus counts as away.
-    pub timeout_ms: u64,
-    /// First token of every subject.
-    pub prefix: String,
-    /// Replicas of streams and buckets.
-    pub replicas: usize,
-}
-
-impl Default for NatsConfig {
-    fn default() -> Self {
-        Self {
-            url: String::new(),
-            data_dir: "./dfks-data".into(),
-            embedded_listen: "127.0.0.1:4222".into(),
-            credentials_file: PathBuf::new(),
-            user: String::new(),
-            password_file: PathBuf::new(),
-            token_file: PathBuf::new(),
-            nkey_file: PathBuf::new(),
-            tls: NatsTlsConfig::default(),
-            timeout_ms: 1000,
-            prefix: "dfks".into(),
-            replicas: 1,
-        }
-    }
-}
-
-/// `nats.tls`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub struct NatsTlsConfig {
-    /// Certificate authority, PEM.
-    pub ca: PathBuf,
-    /// Our certificate, PEM.
-    pub certificate: PathBuf,
-    /// Its key, PEM.
-    pub key: PathBuf,
-}
-
-/// `[sip]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SipConfig {
-    /// `transport:ADDR:PORT`, one a listener.
-    pub listen: Vec<String>,
-    /// `host[:port]` put into Via and Contact; empty: the listening address.
-    pub advertise: String,
-    /// Stable name of this edge; empty: the hostname.
-    pub edge_id: String,
-    /// Served presentity domains; empty: any.
-    pub domains: Vec<String>,
-    /// Where the presentity is named.
-    pub presentity_from: PresentityFrom,
-    /// TLS of the listeners.
-    pub tls: SipTlsConfig,
-    /// Largest NOTIFY over UDP before `auto` sends one feature at a time, in bytes.
-    pub udp_notify_limit_bytes: usize,
-    /// How the full state is sent.
-    pub initial_notify: InitialNotify,
-    /// Over it: 503.
-    pub max_subscriptions: usize,
-    /// Over it: 403.
-    pub max_subscriptions_per_presentity: usize,
-    /// Requests a second for each source address; 0: no limit.
-    pub rate_limit_per_source: u32,
-    /// Sources without limit: CIDRs.
-    pub rate_limit_exempt: Vec<String>,
-    /// An edge silent for so long loses its UDP subscriptions to another.
-    pub takeover_seconds: u64,
-    /// `host:port` of a `HEPv3` collector; empty: off.
-    pub trace_hep: String,
-    /// Who may subscribe.
-    pub auth: AuthConfig,
-}
-
-impl Default for SipConfig {
-    fn default() -> Self {
-        Self {
-            listen: vec!["udp:127.0.0.1:5060".into(), "tcp:127.0.0.1:5060".into()],
-            advertise: String::new(),
-            edge_id: String::new(),
-            domains: Vec::new(),
-            presentity_from: PresentityFrom::RequestUri,
-            tls: SipTlsConfig::default(),
-            udp_notify_limit_bytes: 1300,
-            initial_notify: InitialNotify::Auto,
-            max_subscriptions: 1_000_000,
-            max_subscriptions_per_presentity: 32,
-            rate_limit_per_source: 50,
-            rate_limit_exempt: vec!["127.0.0.0/8".into(), "::1/128".into()],
-            takeover_seconds: 30,
-            trace_hep: String::new(),
-            auth: AuthConfig::default(),
-        }
-    }
-}
-
-/// `sip.presentity_from`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "kebab-case")]
-pub enum PresentityFrom {
-    /// The Request-URI; To when it has no user.
-    #[default]
-    RequestUri,
-    /// The To header.
-    To,
-}
-
-/// `sip.initial_notify`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum InitialNotify {
-    /// Multipart; over UDP above the limit one feature at a time.
-    #[default]
-    Auto,
-    /// Always multipart.
-    Multipart,
-    /// Always one feature at a time.
-    Sequential,
-}
-
-/// `sip.tls`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub struct SipTlsConfig {
-    /// Certificate chain, PEM.
-    pub certificate: PathBuf,
-    /// Its key, PEM.
-    pub key: PathBuf,
-    /// Authority of client certificates, PEM; empty: none asked for.
-    pub client_ca: PathBuf,
-}
-
-/// `[sip.auth]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub struct AuthConfig {
-    /// How subscribers prove who they are.
-    pub mode: AuthMode,
-    /// Digest realm; empty: the presentity's domain.
-    pub realm: String,
-    /// htdigest file; empty: ask `dfks.responder.auth.<domain>`.
-    pub users: PathBuf,
-    /// CIDRs whose requests are not challenged.
-    pub trusted: Vec<String>,
-    /// Allows `mode = "none"` on an address that is not loopback.
-    pub allow_unauthenticated: bool,
-    /// Lets an authenticated user subscribe to others.
-    pub allow_other_presentities: bool,
-}
-
-/// `sip.auth.mode`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthMode {
-    /// Anyone.
-    #[default]
-    None,
-    /// Digest, RFC 7616.
-    Digest,
-    /// Only `trusted` sources.
-    Trusted,
 }
 
 /// `[subscription]`

@@ -1,1 +1,26 @@
-//! edge
+//! The SIP edge: RFC 6665 notifier for `as-feature-event`.
+//!
+//! ```text
+//!  phones ⇄ reach ⇄ driver ⇄ port ⇄ bus          notifier: the pure machine; everything else here only carries it out
+//!                     ⇅
+//!                  notifier ─▶ fan_out ─▶ jobs for the watchers on other edges
+//! ```
+
+pub mod config;
+pub mod driver;
+pub mod exchange;
+pub mod fan_out;
+pub mod metrics;
+pub mod notifier;
+pub mod outbox;
+pub mod port;
+pub mod reach;
+pub mod record;
+pub mod response;
+pub mod run;
+pub mod subscribe;
+pub mod subscription;
+pub mod watchers;
+pub mod write;
+
+pub use run::{Edge, EdgeError};

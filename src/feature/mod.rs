@@ -1,7 +1,26 @@
 //! What features are: names, states, the feature table, and their CSTA XML. Pure.
+//!
+//! ```text
+//! body ─▶ xml ─▶ csta::read_request ─▶ FeatureChange ─▶ change::merge ─▶ FeatureState ─▶ csta_write::write_event ─▶ body
+//!                     (table: which element is which feature, field and status)          multipart: several in one body
+//! ```
 
+pub mod change;
+pub mod csta;
+pub mod csta_write;
+pub mod error;
+pub mod media;
+pub mod multipart;
 pub mod presentity;
 pub mod state;
+pub mod table;
+mod table_config;
+mod xml;
 
+pub use change::merge;
+pub use csta::{CstaError, FeatureChange};
+pub use error::FeatureError;
 pub use presentity::{Presentity, PresentityError};
 pub use state::{FeatureState, Source, Status, Values};
+pub use table::{FeatureSpec, FeatureTable};
+pub use table_config::TableError;

@@ -1,5 +1,6 @@
 //! An edge's side of the work queue: the jobs that are stored for it.
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -58,6 +59,11 @@ impl Jobs {
     /// when the tasks have stopped and no job is left.
     pub async fn recv(&mut self) -> Option<(NotifyJob, Delivery)> {
         self.jobs.recv().await
+    }
+
+    /// As [`recv`](Self::recv), for a task that waits for more than this.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<(NotifyJob, Delivery)>> {
+        self.jobs.poll_recv(cx)
     }
 
     /// Takes no more jobs, and gives those that were not received back to the work queue.

@@ -18,12 +18,21 @@ pub fn utc_now() -> SystemTime {
     SystemTime::now()
 }
 
-/// RFC 3339 in UTC with milliseconds: `2026-11-23T02:48:40.123Z`.
+/// Processor time of the calling thread: unlike [`now`], it stands still while others have the processor.
+#[must_use]
+pub fn thread_cpu() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(spent.tv_sec).unwrap_or_default(), u32::try_from(spent.tv_nsec).unwrap_or_default())
+}
+
+/// RFC 3339 in UTC with milliseconds, always 24 characters: `2026-11-23T02:48:40.120Z`.
 #[must_use]
 pub fn rfc3339(time: SystemTime) -> String {
     let at = OffsetDateTime::from(time);
-    let whole_ms = at.replace_nanosecond(at.nanosecond() / 1_000_000 * 1_000_000).unwrap_or(at);
-    whole_ms.format(&Rfc3339).unwrap_or_default()
+    let (date, time) = (at.date(), at.time());
+    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+    let (hour, minute, second, millisecond) = (time.hour(), time.minute(), time.second(), time.millisecond());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
 }
 
 /// Reads RFC 3339.
@@ -36,4 +45,17 @@ pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
 #[must_use]
 pub fn until(time: SystemTime) -> Duration {
     time.duration_since(utc_now()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_reads_back_to_the_millisecond_it_was_written_with() {
+        for text in ["2026-11-23T02:48:40.120Z", "2026-01-01T00:00:00.000Z", "2028-02-29T23:59:59.999Z"] {
+            assert_eq!(rfc3339(parse_rfc3339(text).unwrap()), text);
+        }
+        assert_eq!(rfc3339(parse_rfc3339("2026-01-01T01:00:00+01:00").unwrap()), "2026-01-01T00:00:00.000Z");
+    }
 }

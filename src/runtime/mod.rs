@@ -1,10 +1,12 @@
-//! What every role runs on: the clock, tasks, signals and backoff.
+//! What every role runs on: the clock, tasks, signals, backoff and timers.
 
 pub mod backoff;
 pub mod clock;
 pub mod signal;
 pub mod tasks;
+pub mod wheel;
 
 pub use backoff::Backoff;
 pub use signal::StopSignals;
 pub use tasks::{TaskError, Tasks};
+pub use wheel::Wheel;

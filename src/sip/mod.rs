@@ -1,1 +1,29 @@
-//! sip
+//! The SIP we use (RFC 3261, RFC 6665): a tolerant reader, a strict writer, non-INVITE transactions, and the transports.
+//!
+//! Everything but [`transport`] is pure: no socket, task or clock. What comes in may be spelled in any way that phones are
+//! known for; what goes out follows the grammar to the letter.
+
+pub mod flow;
+pub mod framing;
+mod head;
+pub mod header;
+pub mod message;
+pub mod method;
+pub mod name;
+pub mod notify;
+pub mod request;
+pub mod request_writer;
+pub mod response;
+mod scan;
+#[cfg(test)]
+mod torture;
+pub mod transaction;
+pub mod transport;
+pub mod uri;
+
+pub use flow::{ConnectionId, Flow, Transport};
+pub use message::{Message, ParseError, Start, parse};
+pub use method::Method;
+pub use name::Name;
+pub use request::{BadRequest, Request};
+pub use response::{Response, ResponseWriter};

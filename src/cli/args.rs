@@ -1,0 +1,372 @@
+//! The command line: what the contract names, with the help that people read.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::feature::Values;
+
+/// Keeps the feature keys of SIP phones in step with the services that own them, over NATS.
+#[derive(Debug, Parser)]
+#[command(name = "dfks", version, max_term_width = 120, after_help = AFTER)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER: &str = "\
+Examples:
+  dfks run                                              all roles, with an embedded NATS
+  dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060
+  dfks set sip:alice@127.0.0.1 DoNotDisturb on
+
+Exit codes: 0 done, 1 refused, 69 nobody answered, 78 bad configuration, 64 usage.";
+
+const RUN: &str = "\
+Examples:
+  dfks run                                              everything on defaults, NATS embedded
+  dfks run --config /etc/dfks.toml --role edge
+  DFKS__NATS__URL=nats://10.0.0.5:4222 dfks run --role worker --role mi";
+
+const CHECK: &str = "\
+Examples:
+  dfks check --config /etc/dfks.toml
+  DFKS__LOG__LEVEL=debug dfks check";
+
+const SET: &str = "\
+Examples:
+  dfks set sip:alice@127.0.0.1 DoNotDisturb on
+  dfks set sip:alice@127.0.0.1 CallForwardingNoAnswer on --value ringCount=4 --value forwardTo=sip:bob@10.0.0.11";
+
+const GET: &str = "\
+Examples:
+  dfks get sip:alice@127.0.0.1
+  dfks get sip:alice@127.0.0.1 DoNotDisturb CallForwardingBusy --json";
+
+const WATCHERS: &str = "\
+Examples:
+  dfks watchers
+  dfks watchers sip:alice@127.0.0.1 --json";
+
+const EVENTS: &str = "\
+Example:
+  dfks events --json | jq 'select(.type == \"io.dfks.event.v1.feature\")'";
+
+const PHONE: &str = "\
+It stays subscribed until Ctrl-C, for --for SECONDS, or, with --press and without --for, until the last key is confirmed.
+
+Examples:
+  dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060
+  dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060 --press DoNotDisturb=on
+  dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060 --transport tcp \\
+    --press CallForwardingAlways=on,forwardTo=sip:bob@10.0.0.11 --press CallForwardingAlways=off --for 5";
+
+const SCHEMAS: &str = "\
+Examples:
+  dfks schemas                                          all of them on stdout, one a line
+  dfks schemas --out schemas";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the roles named, all three when none is
+    #[command(after_help = RUN)]
+    Run(RunArgs),
+    /// Check the configuration and print the effective one
+    #[command(after_help = CHECK)]
+    Check(ConfigArgs),
+    /// Set a feature of a presentity, and have its phones notified
+    #[command(after_help = SET)]
+    Set(SetArgs),
+    /// Show the features of a presentity
+    #[command(after_help = GET)]
+    Get(GetArgs),
+    /// List live subscriptions
+    #[command(after_help = WATCHERS)]
+    Watchers(WatchersArgs),
+    /// Follow the event stream until Ctrl-C
+    #[command(after_help = EVENTS)]
+    Events(EventsArgs),
+    /// A simulated phone: subscribes, prints each NOTIFY, presses keys
+    #[command(after_help = PHONE)]
+    Phone(PhoneArgs),
+    /// Write the JSON Schemas that the code generates
+    #[command(after_help = SCHEMAS)]
+    Schemas(SchemasArgs),
+    /// Write the completions of a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man page
+    Man,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The TOML file.
+    #[arg(long, value_name = "FILE", env = "DFKS_CONFIG", help = "TOML file; each key can be overridden as DFKS__SECTION__KEY")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Of `dfks run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Role to run; repeat for several
+    #[arg(long = "role", value_name = "ROLE")]
+    pub(crate) roles: Vec<Role>,
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Role {
+    /// Speaks SIP with the phones
+    Edge,
+    /// Runs the routes
+    Worker,
+    /// Takes commands
+    Mi,
+}
+
+impl Role {
+    /// The word on the command line and in the metric label `role`.
+    #[must_use]
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Worker => "worker",
+            Self::Mi => "mi",
+        }
+    }
+}
+
+/// How a client command reaches NATS, and how it prints.
+#[derive(Debug, Args)]
+pub(crate) struct ClientArgs {
+    /// NATS server
+    #[arg(long, value_name = "URL", env = "NATS_URL", default_value = "nats://127.0.0.1:4222", hide_env_values = true)]
+    pub(crate) nats: String,
+    /// Credentials for it
+    #[arg(long, value_name = "FILE", env = "NATS_CREDS")]
+    pub(crate) creds: Option<PathBuf>,
+    /// First token of every subject, as nats.prefix
+    #[arg(long, value_name = "PREFIX", env = "DFKS__NATS__PREFIX", default_value = "dfks")]
+    pub(crate) prefix: String,
+    /// Longest wait for an answer, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=600))]
+    pub(crate) timeout: u16,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of `dfks set`.
+#[derive(Debug, Args)]
+pub(crate) struct SetArgs {
+    /// Whose feature: sip:user@host or tel:number
+    pub(crate) presentity: String,
+    /// Which feature.
+    #[arg(help = "Which feature, e.g. DoNotDisturb")]
+    pub(crate) feature: String,
+    /// What it becomes
+    pub(crate) status: Switch,
+    /// A value of the feature, e.g. ringCount=4; repeat for several
+    #[arg(long = "value", value_name = "FIELD=TEXT", value_parser = field)]
+    pub(crate) values: Vec<(String, String)>,
+    /// Handed to the set route as its param
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) param: Option<String>,
+    /// How to reach NATS, and how to print.
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// Switched on
+    #[value(alias = "1", alias = "true")]
+    On,
+    /// Switched off
+    #[value(alias = "0", alias = "false")]
+    Off,
+}
+
+/// Of `dfks get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// Whose features: sip:user@host or tel:number
+    pub(crate) presentity: String,
+    /// Which features; none: all
+    pub(crate) features: Vec<String>,
+    /// How to reach NATS, and how to print.
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// Of `dfks watchers`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchersArgs {
+    /// Whose watchers; none: everyone's
+    pub(crate) presentity: Option<String>,
+    /// How to reach NATS, and how to print.
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// Of `dfks events`.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// How to reach NATS, and how to print.
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// Of `dfks phone`.
+#[derive(Debug, Args)]
+pub(crate) struct PhoneArgs {
+    /// Whose features: sip:user@host or tel:number
+    pub(crate) presentity: String,
+    /// The edge, or a proxy before it
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) server: String,
+    /// How SIP travels
+    #[arg(long, value_name = "TRANSPORT", default_value = "udp")]
+    pub(crate) transport: PhoneTransport,
+    /// A key to press; repeat for several, pressed in order, each once the one before is confirmed
+    #[arg(long = "press", value_name = "FEATURE=on|off[,FIELD=TEXT]", value_parser = press)]
+    pub(crate) presses: Vec<Press>,
+    /// How long to stay, in seconds
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) stay: Option<f64>,
+    /// The phone's user; none: the presentity
+    #[arg(long, value_name = "URI")]
+    pub(crate) watcher: Option<String>,
+    /// Lifetime to ask for, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "3600")]
+    pub(crate) expires: u32,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How the simulated phone speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PhoneTransport {
+    /// UDP, with retransmissions
+    Udp,
+    /// TCP
+    Tcp,
+}
+
+/// One key press.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Press {
+    /// Which feature.
+    pub(crate) feature: String,
+    /// What it becomes.
+    pub(crate) is_on: bool,
+    /// Its values.
+    pub(crate) values: Values,
+}
+
+/// Of `dfks schemas`.
+#[derive(Debug, Args)]
+pub(crate) struct SchemasArgs {
+    /// Folder to write to; none: stdout
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((field, value)) if !field.is_empty() => Ok((field.to_owned(), value.to_owned())),
+        _ => Err("expected FIELD=TEXT, e.g. ringCount=4".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=31_536_000.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a number of seconds, e.g. 5 or 0.5".to_owned()),
+    }
+}
+
+/// `DoNotDisturb=on`, `CallForwardingNoAnswer=on,ringCount=4,forwardTo=sip:bob@10.0.0.11`.
+///
+/// A part after a comma that is no `FIELD=` belongs to the value before it.
+fn press(text: &str) -> Result<Press, String> {
+    let expected = || "expected FEATURE=on|off[,FIELD=TEXT], e.g. DoNotDisturb=on".to_owned();
+    let mut parts = text.split(',');
+    let (feature, status) = parts.next().and_then(|first| first.split_once('=')).ok_or_else(expected)?;
+    let is_on = match status {
+        "on" | "1" | "true" => true,
+        "off" | "0" | "false" => false,
+        _ => return Err(expected()),
+    };
+    if feature.is_empty() {
+        return Err(expected());
+    }
+    let mut fields: Vec<(String, String)> = Vec::new();
+    for part in parts {
+        let is_field = |field: &str| !field.is_empty() && field.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        match (part.split_once('='), fields.last_mut()) {
+            (Some((field, value)), _) if is_field(field) => fields.push((field.to_owned(), value.to_owned())),
+            (_, Some((_, value))) => {
+                value.push(',');
+                value.push_str(part);
+            }
+            _ => return Err(expected()),
+        }
+    }
+    Ok(Press { feature: feature.to_owned(), is_on, values: fields.into_iter().collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_key_presses() {
+        for (text, want) in [
+            ("DoNotDisturb=on", Some(("DoNotDisturb", true, vec![]))),
+            ("DoNotDisturb=off", Some(("DoNotDisturb", false, vec![]))),
+            ("CallForwardingBusy=1,forwardTo=sip:b@h;a=b", Some(("CallForwardingBusy", true, vec![("forwardTo", "sip:b@h;a=b")]))),
+            ("F=on,forwardTo=a,b,ringCount=4", Some(("F", true, vec![("forwardTo", "a,b"), ("ringCount", "4")]))),
+            ("F=on,forwardTo=", Some(("F", true, vec![("forwardTo", "")]))),
+            ("DoNotDisturb", None),
+            ("DoNotDisturb=maybe", None),
+            ("=on", None),
+            ("F=on,x", None),
+            ("", None),
+        ] {
+            let want = want.map(|(feature, is_on, values)| Press {
+                feature: feature.to_owned(),
+                is_on,
+                values: values.into_iter().map(|(field, value)| (field.to_owned(), value.to_owned())).collect(),
+            });
+            assert_eq!(press(text).ok(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_fields_and_seconds() {
+        assert_eq!(field("forwardTo=sip:b@h;x=y"), Ok(("forwardTo".to_owned(), "sip:b@h;x=y".to_owned())));
+        assert_eq!(field("forwardTo="), Ok(("forwardTo".to_owned(), String::new())));
+        assert!(field("forwardTo").is_err() && field("=x").is_err());
+        assert_eq!(seconds("0.5"), Ok(0.5));
+        assert!(seconds("-1").is_err() && seconds("NaN").is_err() && seconds("inf").is_err() && seconds("x").is_err());
+    }
+}

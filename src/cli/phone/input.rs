@@ -1,0 +1,127 @@
+//! What goes into a phone and what comes out of it. Pure.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::notification::Notification;
+use crate::feature::{FeatureError, Presentity, Status, Values};
+use crate::sip::Transport;
+use crate::sip::transaction::Timers;
+
+/// Who the phone is, and how it speaks.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whose features it shows.
+    pub presentity: Presentity,
+    /// URI of the phone's user.
+    pub watcher: String,
+    /// How SIP travels.
+    pub transport: Transport,
+    /// The phone's own address.
+    pub local: SocketAddr,
+    /// Lifetime to ask for, in seconds.
+    pub expires_seconds: u32,
+    /// `User-Agent`.
+    pub user_agent: String,
+    /// Makes tags, Call-ID and branches unlike those of other phones.
+    pub seed: u64,
+    /// T1, T2 and T4.
+    pub timers: Timers,
+}
+
+/// What the phone is told, or what became due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Subscribe without a body: tell me everything.
+    Subscribe,
+    /// Refresh the subscription.
+    Refresh,
+    /// A key press: SUBSCRIBE with one document.
+    Press {
+        /// Which feature.
+        feature: String,
+        /// What it becomes.
+        status: Status,
+        /// Its values.
+        values: Values,
+    },
+    /// `Expires: 0`.
+    Unsubscribe,
+    /// A message came.
+    Packet {
+        /// Its bytes.
+        bytes: Bytes,
+        /// Whence.
+        source: SocketAddr,
+    },
+    /// A timer is due.
+    Timeout,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send this to the server.
+    Send(Bytes),
+    /// Send this to where a request came from.
+    Answer(Bytes, SocketAddr),
+    /// Something happened.
+    Event(Event),
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A request was accepted.
+    Accepted {
+        /// Which one.
+        asked: Asked,
+        /// Lifetime granted, in seconds.
+        expires_seconds: u32,
+    },
+    /// A request was refused.
+    Refused {
+        /// Which one.
+        asked: Asked,
+        /// SIP status code.
+        status: u16,
+        /// Reason phrase, with `Warning` and `Min-Expires` where they are.
+        reason: String,
+    },
+    /// A request got no answer (Timer F).
+    NoAnswer(Asked),
+    /// A NOTIFY.
+    Notified(Notification),
+}
+
+/// A request of the phone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// The first SUBSCRIBE.
+    Subscribe,
+    /// A later one without a body.
+    Refresh,
+    /// One with a change of this feature.
+    Press(String),
+    /// One with `Expires: 0`.
+    Unsubscribe,
+}
+
+/// Why the phone does not do what it is told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// There is no dialog yet, or none any more.
+    #[error("the phone is not subscribed")]
+    NotSubscribed,
+    /// The phone has a dialog already.
+    #[error("the phone is subscribed already")]
+    Subscribed,
+    /// One request at a time.
+    #[error("the phone waits for an answer")]
+    Busy,
+    /// A key that no phone has.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
+}

@@ -1,0 +1,256 @@
+//! `dfks run`: the composition root. Everything is made here, in order, and stopped here, in the reverse.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::time::Instant;
+
+use super::args::{Role, RunArgs};
+use super::exit::{Failure, chain};
+use super::output;
+use super::roles::{Roles, Shared, Start};
+use crate::bus::{Bus, Embedded, EmbeddedError, WatcherIndex};
+use crate::config::{Config, Listener, LogFormat, NatsConfig};
+use crate::edge::{Edge, EdgeError};
+use crate::feature::FeatureTable;
+use crate::mi::Bridge;
+use crate::notify::Queue;
+use crate::runtime::{Backoff, StopSignals, Tasks};
+use crate::sip::Transport;
+use crate::telemetry::http::Http;
+use crate::telemetry::{Readiness, exporter, log};
+use crate::{bus, mi, worker};
+
+/// Tries to create streams and buckets before a role gives up.
+const SETUP_TRIES: usize = 10;
+
+/// Runs the roles until a signal says stop.
+pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
+    let config = super::load(&args.config)?;
+    log::install(&config.log).map_err(|error| Failure::Config(error.to_string()))?;
+    let metrics = exporter::install().map_err(|error| Failure::Refused(error.to_string()))?;
+    let mut roles = if args.roles.is_empty() { vec![Role::Edge, Role::Worker, Role::Mi] } else { args.roles.clone() };
+    roles.sort_unstable();
+    roles.dedup();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Refused(format!("no runtime: {error}")))?.block_on(serve(config, &roles, metrics))
+}
+
+/// What runs beside the roles.
+struct Base {
+    tasks: Tasks,
+    embedded: Option<Embedded>,
+    http: Option<SocketAddr>,
+}
+
+async fn serve(mut config: Config, roles: &[Role], metrics: PrometheusHandle) -> Result<(), Failure> {
+    let mut signals = StopSignals::new().map_err(|error| Failure::Refused(format!("signals: {error}")))?;
+    let readiness = Readiness::new();
+    let grace = Duration::from_secs(config.run.shutdown_grace_seconds);
+    let base = base(&mut config, &readiness, metrics).await?;
+    let shared = Shared { config: Arc::new(config), readiness };
+    let mut running = Roles::new(shared.clone(), base.tasks.clone());
+    let outcome = match start(&mut running, roles) {
+        Ok(()) => tokio::select! {
+            outcome = watch(&mut running, &shared.config, roles, &base) => outcome,
+            signal = signals.recv() => {
+                tracing::info!(signal, grace_seconds = grace.as_secs(), "stopping");
+                Ok(())
+            }
+        },
+        Err(failure) => Err(failure),
+    };
+    let stopped = tokio::select! {
+        stopped = stop(running, &base.tasks, grace) => stopped,
+        // the operator does not want to wait
+        signal = signals.recv() => Err(Failure::Refused(format!("second signal ({signal}): stopped without finishing"))),
+    };
+    if let Some(embedded) = base.embedded {
+        embedded.stop().await;
+    }
+    match &stopped {
+        Ok(()) => tracing::info!("stopped"),
+        Err(failure) => tracing::warn!(reason = %failure, "not stopped cleanly"),
+    }
+    outcome.and(stopped)
+}
+
+/// Metrics, HTTP and the embedded NATS; `nats.url` is known afterwards.
+async fn base(config: &mut Config, readiness: &Readiness, metrics: PrometheusHandle) -> Result<Base, Failure> {
+    let tasks = Tasks::new();
+    tasks.spawn("metrics upkeep", exporter::upkeep(metrics.clone(), tasks.stopping().clone()));
+    let mut http = None;
+    if let Some(addr) = config.http_listener() {
+        let bound = Http::bind(addr, metrics, readiness.clone()).await;
+        let bound = bound.map_err(|error| Failure::Refused(format!("http.listen = \"{addr}\": {error}")))?;
+        http = bound.local_addr().ok();
+        tasks.spawn("http", bound.serve(tasks.stopping().clone()));
+    }
+    let embedded = if config.nats.url.is_empty() { Some(embedded(&mut config.nats).await?) } else { None };
+    Ok(Base { tasks, embedded, http })
+}
+
+/// Waits until the roles serve, says so, and goes on until something fails.
+async fn watch(running: &mut Roles, config: &Config, roles: &[Role], base: &Base) -> Result<(), Failure> {
+    tokio::select! {
+        listening = running.started() => announce(config, roles, &listening?, base),
+        failure = base.tasks.failed() => return Err(Failure::Refused(failure.to_string())),
+    }
+    tokio::select! {
+        failure = running.failed() => Err(failure),
+        failure = base.tasks.failed() => Err(Failure::Refused(failure.to_string())),
+    }
+}
+
+/// The roles first, then what runs beside them, all within `grace`.
+async fn stop(running: Roles, tasks: &Tasks, grace: Duration) -> Result<(), Failure> {
+    let deadline = Instant::now() + grace;
+    let roles = running.stop(deadline).await;
+    let others = tasks.stop(deadline.saturating_duration_since(Instant::now())).await;
+    roles.and(others.map_err(|error| Failure::Refused(error.to_string())))
+}
+
+fn start(running: &mut Roles, roles: &[Role]) -> Result<(), Failure> {
+    for role in roles {
+        match role {
+            Role::Edge => running.spawn_on_thread(Role::Edge, edge).map_err(|error| Failure::Refused(format!("no thread: {error}")))?,
+            Role::Worker => running.spawn(Role::Worker, worker),
+            Role::Mi => running.spawn(Role::Mi, mi),
+        }
+    }
+    Ok(())
+}
+
+async fn worker(start: Start) -> Result<(), Failure> {
+    let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
+    prepare(&bus, &config).await?;
+    let stop = start.stop.clone();
+    let on_serving = || drop(start.serving(Vec::new()));
+    worker::run(bus, table, &config.routes, on_serving, stop).await.map_err(|error| match error {
+        worker::WorkerError::Script(error) => Failure::Config(error.to_string()),
+        other => Failure::Refused(format!("role worker: {}", chain(&other))),
+    })
+}
+
+/// Starts the embedded NATS server, and makes it the one to connect to.
+async fn embedded(nats: &mut NatsConfig) -> Result<Embedded, Failure> {
+    let embedded = Embedded::start(nats).await.map_err(|error| {
+        use EmbeddedError::{Address, DataDir, InUse, Listen, NamedServer, NoServer, Spawn, TooOld};
+        match &error {
+            Address(_) | DataDir { .. } | InUse(_) | Listen { .. } | NamedServer(_) | NoServer | Spawn { .. } | TooOld { .. } => {
+                Failure::Config(chain(&error))
+            }
+            // it could be run, and did not live
+            _ => Failure::Refused(chain(&error)),
+        }
+    })?;
+    embedded.url().clone_into(&mut nats.url);
+    Ok(embedded)
+}
+
+async fn edge(start: Start) -> Result<(), Failure> {
+    let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
+    let failed = |error: EdgeError| Failure::Refused(format!("role edge: {}", chain(&error)));
+    prepare(&bus, &config).await?;
+    let edge = Box::pin(Edge::start(&config, bus, table)).await.map_err(failed)?;
+    let listening = edge.listening();
+    Box::pin(edge.run(start.serving(listening))).await.map_err(failed)
+}
+
+async fn mi(start: Start) -> Result<(), Failure> {
+    let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
+    let failed = |error: &dyn Error| Failure::Refused(format!("role mi: {}", chain(error)));
+    prepare(&bus, &config).await?;
+    let tasks = Tasks::new();
+    let index = WatcherIndex::start(&bus, &tasks, None);
+    index.loaded().await;
+    let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus, index)));
+    let stop = start.stop.clone();
+    let on_serving = || drop(start.serving(Vec::new()));
+    let served = mi::run(bridge, table, on_serving, stop).await.map_err(|error| failed(&error));
+    let stopped = tasks.stop(Duration::from_secs(2)).await.map_err(|error| failed(&error));
+    served.and(stopped)
+}
+
+/// Waits for the bus, and creates what is missing on it.
+async fn prepare(bus: &Bus, config: &Config) -> Result<(), Failure> {
+    bus.connected().await;
+    let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+    for _ in 0..SETUP_TRIES {
+        match bus::setup::ensure(bus, config.nats.replicas).await {
+            Ok(()) => return Ok(()),
+            Err(error) => tracing::warn!(%error, "streams and buckets are not there yet"),
+        }
+        tokio::time::sleep(retry.next(0.0)).await;
+    }
+    bus::setup::ensure(bus, config.nats.replicas).await.map_err(|error| Failure::Refused(format!("nats: {}", chain(&error))))
+}
+
+/// The features by name, with those of `[features]`.
+fn table(config: &Config) -> Result<Arc<FeatureTable>, Failure> {
+    let table = FeatureTable::with_config(&config.features.tables);
+    table.map(Arc::new).map_err(|error| Failure::Config(format!("features: {error}")))
+}
+
+fn announce(config: &Config, roles: &[Role], listening: &[String], base: &Base) {
+    let names: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+    let nats = crate::config::hide_user(&config.nats.url);
+    let http = base.http.map(|addr| format!("http://{addr}")).unwrap_or_default();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), roles = names.join(","), sip = listening.join(","), nats, http, "running");
+    if config.log.format == LogFormat::Text {
+        let nats = match &base.embedded {
+            Some(_) => format!("{nats} (embedded, data in {})", config.nats.data_dir.display()),
+            None => nats,
+        };
+        output::complain(&banner(&names, listening, &nats, &http));
+    }
+}
+
+/// What people read when it runs: where it is, and what to try.
+fn banner(roles: &[&str], listening: &[String], nats: &str, http: &str) -> String {
+    let mut text = format!("\ndfks {} runs {}\n", env!("CARGO_PKG_VERSION"), roles.join(", "));
+    let mut line = |name: &str, what: &str| {
+        let _infallible = writeln!(text, "  {name:5} {what}");
+    };
+    if !listening.is_empty() {
+        line("SIP", &listening.join(", "));
+    }
+    line("NATS", nats);
+    if !http.is_empty() {
+        line("HTTP", &format!("{http}/metrics, /healthz, /readyz"));
+    }
+    let listeners = || listening.iter().filter_map(|text| text.parse::<Listener>().ok());
+    if let Some(udp) = listeners().find(|listener| listener.transport == Transport::Udp) {
+        line("try", &format!("dfks phone sip:alice@127.0.0.1 --server {}", udp.addr));
+    } else if let Some(tcp) = listeners().find(|listener| listener.transport == Transport::Tcp) {
+        line("try", &format!("dfks phone sip:alice@127.0.0.1 --server {} --transport tcp", tcp.addr));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_where_it_is_and_what_to_try() {
+        let listening = ["udp:127.0.0.1:5060".to_owned(), "tcp:127.0.0.1:5060".to_owned()];
+        let text = banner(&["edge", "worker", "mi"], &listening, "nats://127.0.0.1:4222 (embedded)", "http://127.0.0.1:9464");
+        let want = [
+            concat!("dfks ", env!("CARGO_PKG_VERSION"), " runs edge, worker, mi"),
+            "  SIP   udp:127.0.0.1:5060, tcp:127.0.0.1:5060",
+            "  NATS  nats://127.0.0.1:4222 (embedded)",
+            "  HTTP  http://127.0.0.1:9464/metrics, /healthz, /readyz",
+            "  try   dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060",
+        ];
+        assert_eq!(text.trim().lines().collect::<Vec<_>>(), want);
+        let text = banner(&["worker"], &[], "nats://10.0.0.5:4222", "");
+        assert_eq!(text.trim().lines().skip(1).collect::<Vec<_>>(), ["  NATS  nats://10.0.0.5:4222"]);
+        let text = banner(&["edge"], &["tcp:[::1]:5060".to_owned()], "nats://10.0.0.5:4222", "");
+        assert!(text.ends_with("--server [::1]:5060 --transport tcp\n"), "{text}");
+    }
+}

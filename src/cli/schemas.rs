@@ -1,0 +1,26 @@
+//! `dfks schemas`: what the code generates, for a folder or for stdout.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::exit::Failure;
+use super::output::{print, print_json};
+use crate::bus::schema;
+
+/// Writes the JSON Schemas into `out`, or prints them, one a line.
+pub(crate) fn write(out: Option<&Path>) -> Result<(), Failure> {
+    let Some(folder) = out else {
+        return schema::all().iter().try_for_each(|(_, schema)| print_json(schema));
+    };
+    let failed = |path: &Path, error: &dyn std::fmt::Display| Failure::Refused(format!("{}: {error}", path.display()));
+    std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+    let mut text = String::new();
+    for (name, schema) in schema::all() {
+        let path = folder.join(&name);
+        let mut pretty = serde_json::to_string_pretty(&schema).map_err(|error| failed(&path, &error))?;
+        pretty.push('\n');
+        std::fs::write(&path, pretty).map_err(|error| failed(&path, &error))?;
+        let _infallible = writeln!(text, "{}", path.display());
+    }
+    print(&text)
+}

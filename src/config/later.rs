@@ -1,0 +1,89 @@
+//! What the contract has and this version has not: accepted at its default, refused at any other value.
+//!
+//! An issue that brings a feature deletes its row here.
+
+use super::error::as_toml;
+use super::{Config, ConfigError, Listener};
+use crate::sip::Transport;
+
+struct Later {
+    key: &'static str,
+    feature: &'static str,
+    /// Taken beside the default, where a value means "off".
+    also: Option<&'static str>,
+}
+
+const LATER: [Later; 19] = [
+    row("sip.tls.certificate", "SIP over TLS"),
+    row("sip.tls.key", "SIP over TLS"),
+    row("sip.tls.client_ca", "SIP over TLS"),
+    row("sip.auth.mode", "authentication"),
+    row("sip.auth.realm", "authentication"),
+    row("sip.auth.users", "authentication"),
+    row("sip.auth.trusted", "authentication"),
+    row("sip.auth.allow_other_presentities", "authentication"),
+    row("sip.rate_limit_per_source", "the rate limit"),
+    row("sip.rate_limit_exempt", "the rate limit"),
+    row("sip.takeover_seconds", "the take-over of a silent edge's subscriptions"),
+    row("sip.trace_hep", "HEP"),
+    Later { key: "mi.http", feature: "MI over HTTP", also: Some("") },
+    row("mi.token_file", "MI over HTTP"),
+    row("http.token_file", "the console"),
+    row("trace.otlp", "OTLP"),
+    row("features.passthrough", "a feature by table"),
+    row("features", "a feature by table"),
+    row("profile", "a profile by User-Agent"),
+];
+
+const fn row(key: &'static str, feature: &'static str) -> Later {
+    Later { key, feature, also: None }
+}
+
+const LATER_TRANSPORTS: [Transport; 3] = [Transport::Tls, Transport::Ws, Transport::Wss];
+
+/// Refuses what is not there yet, never ignores it.
+pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
+    for (at, listener) in config.sip_listeners().iter().enumerate() {
+        if LATER_TRANSPORTS.contains(&listener.transport) {
+            return Err(refusal(
+                format!("sip.listen[{at}]"),
+                &Listener::to_string(listener),
+                "this transport",
+                "udp:ADDRESS:PORT or tcp:ADDRESS:PORT",
+            ));
+        }
+    }
+    let (Ok(ours), Ok(defaults)) = (toml::Value::try_from(config), toml::Value::try_from(Config::default())) else {
+        return Ok(());
+    };
+    for later in &LATER {
+        let (Some(value), Some(default)) = (at(&ours, later.key), at(&defaults, later.key)) else { continue };
+        if value != default && later.also.is_none_or(|also| value.as_str() != Some(also)) {
+            let or = later.also.map(|text| format!(" or {}", as_toml(text))).unwrap_or_default();
+            return Err(refusal(later.key.to_owned(), value, later.feature, &format!("{}{or}", as_toml(default))));
+        }
+    }
+    Ok(())
+}
+
+fn refusal(key: String, value: &impl serde::Serialize, feature: &str, expected: &str) -> ConfigError {
+    ConfigError::Later { key, value: as_toml(value), feature: feature.to_owned(), expected: expected.to_owned() }
+}
+
+/// The value at a dotted key.
+pub(crate) fn at<'a>(tree: &'a toml::Value, key: &str) -> Option<&'a toml::Value> {
+    key.split('.').try_fold(tree, |tree, part| tree.get(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_names_a_key_of_the_contract() {
+        let defaults = toml::Value::try_from(Config::default()).unwrap();
+        for later in &LATER {
+            assert!(at(&defaults, later.key).is_some(), "{}", later.key);
+        }
+    }
+}

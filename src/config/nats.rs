@@ -1,0 +1,66 @@
+//! `[nats]`: the bus, and the embedded server that stands in for one.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// `[nats]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NatsConfig {
+    /// Server URL, or several with commas; empty: an embedded child server.
+    pub url: String,
+    /// Data of the embedded server.
+    pub data_dir: PathBuf,
+    /// Where the embedded server listens; port 0 is any free one.
+    pub embedded_listen: String,
+    /// A `.creds` file.
+    pub credentials_file: PathBuf,
+    /// User name; its password is in `password_file`.
+    pub user: String,
+    /// File with the password of `user`.
+    pub password_file: PathBuf,
+    /// File with a token.
+    pub token_file: PathBuf,
+    /// File with an nkey seed.
+    pub nkey_file: PathBuf,
+    /// TLS to the server.
+    pub tls: NatsTlsConfig,
+    /// Of a request or store, in milliseconds; past it the bus counts as away.
+    pub timeout_ms: u64,
+    /// First token of every subject.
+    pub prefix: String,
+    /// Replicas of streams and buckets.
+    pub replicas: usize,
+}
+
+impl Default for NatsConfig {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            data_dir: "./dfks-data".into(),
+            embedded_listen: "127.0.0.1:4222".into(),
+            credentials_file: PathBuf::new(),
+            user: String::new(),
+            password_file: PathBuf::new(),
+            token_file: PathBuf::new(),
+            nkey_file: PathBuf::new(),
+            tls: NatsTlsConfig::default(),
+            timeout_ms: 1000,
+            prefix: "dfks".into(),
+            replicas: 1,
+        }
+    }
+}
+
+/// `nats.tls`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct NatsTlsConfig {
+    /// Certificate authority, PEM.
+    pub ca: PathBuf,
+    /// Our certificate, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+}

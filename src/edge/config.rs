@@ -1,0 +1,59 @@
+//! What the edge needs of the configuration, parsed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
+use crate::sip::flow::Transport;
+
+/// One listener of this edge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Its transport.
+    pub transport: Transport,
+    /// `host:port` that phones reach it at: Via sent-by and Contact.
+    pub advertised: Box<str>,
+    /// Where it is bound.
+    pub address: SocketAddr,
+}
+
+/// Settings of one edge.
+#[derive(Debug, Clone)]
+pub struct EdgeConfig {
+    /// Its stable name.
+    pub edge_id: Box<str>,
+    /// Its listeners; a [`crate::sip::flow::Flow`] names one by its place here.
+    pub listeners: Vec<Listener>,
+    /// Served domains, lower case; empty: any.
+    pub domains: Vec<Box<str>>,
+    /// Where the presentity is named.
+    pub presentity_from: PresentityFrom,
+    /// How several documents share a NOTIFY.
+    pub initial_notify: InitialNotify,
+    /// Largest NOTIFY over UDP, in bytes.
+    pub udp_notify_limit_bytes: usize,
+    /// Over it: 503.
+    pub max_subscriptions: usize,
+    /// Over it: 403.
+    pub max_subscriptions_per_presentity: usize,
+    /// Lifetimes.
+    pub subscription: SubscriptionConfig,
+    /// How long a store may take.
+    pub store_timeout: Duration,
+    /// How long a get or set route may take: bus and responder together.
+    pub route_timeout: Duration,
+}
+
+impl EdgeConfig {
+    /// How long a subscription lives past its expiry.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.subscription.grace_seconds.into())
+    }
+
+    /// The first listener of a transport.
+    #[must_use]
+    pub fn listener_of(&self, transport: Transport) -> Option<u16> {
+        self.listeners.iter().position(|listener| listener.transport == transport).and_then(|at| u16::try_from(at).ok())
+    }
+}

@@ -1,0 +1,289 @@
+//! Owns the notifier: feeds it what sockets, bus and clock bring, and carries out what it wants done.
+//!
+//! One task on a thread of its own, and the only owner, so nothing is locked. Each round takes a bounded batch from every
+//! source, so that none starves another.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use ahash::AHashMap;
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::message::NotifyJob;
+use crate::bus::pull::Delivery;
+use crate::bus::watchers::Change;
+use crate::edge::metrics::{DropReason, EdgeMetrics};
+use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Now, Output};
+use crate::edge::port::Port;
+use crate::edge::reach::Reach;
+use crate::edge::watchers::Watchers;
+use crate::notify::{JOB_LIFETIME, Jobs};
+use crate::runtime::clock;
+use crate::sip::flow::ConnectionId;
+use crate::sip::transport::Inbound;
+
+/// Inputs taken from one source before the others have their turn.
+const BATCH: usize = 128;
+/// How often the clock is looked at for what needs no exact time.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
+
+/// What the driver reads from.
+pub struct Sources {
+    /// Messages and connection changes of the stream transports.
+    pub streams: mpsc::Receiver<Inbound>,
+    /// NOTIFY jobs.
+    pub jobs: Jobs,
+    /// Changes of the subscription bucket.
+    pub changes: mpsc::Receiver<Change>,
+}
+
+/// See the module.
+pub struct Driver {
+    notifier: Notifier,
+    port: Port,
+    reach: Reach,
+    sources: Sources,
+    watchers: Watchers,
+    deliveries: Deliveries,
+    fan_outs: mpsc::Sender<Box<FanOut>>,
+    metrics: Arc<EdgeMetrics>,
+    housekeeping_at: Instant,
+}
+
+/// Jobs that the notifier has, by what it calls them.
+#[derive(Default)]
+struct Deliveries {
+    open: AHashMap<JobHandle, Delivery>,
+    taken: u64,
+}
+
+impl Deliveries {
+    fn open(&mut self, delivery: Delivery) -> JobHandle {
+        self.taken += 1;
+        let handle = JobHandle(self.taken);
+        self.open.insert(handle, delivery);
+        handle
+    }
+
+    /// Takes a job that is done out of the work queue.
+    fn done(&mut self, handle: JobHandle) {
+        if let Some(Err(error)) = self.open.remove(&handle).map(Delivery::ack) {
+            // It comes again, and is found to be told already.
+            tracing::debug!(%error, "job not acknowledged");
+        }
+    }
+}
+
+/// How long ago a job was made: its lifetime is the same for all.
+fn age(job: &NotifyJob, now: Now) -> Duration {
+    let not_after = clock::parse_rfc3339(&job.not_after);
+    let made_at = not_after.and_then(|not_after| not_after.checked_sub(JOB_LIFETIME));
+    made_at.and_then(|made_at| now.utc.duration_since(made_at).ok()).unwrap_or_default()
+}
+
+/// Why the edge cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriverError {
+    /// A task that feeds the edge has ended.
+    #[error("the source of {0} has ended")]
+    SourceEnded(&'static str),
+}
+
+impl Driver {
+    /// A driver of this notifier.
+    #[must_use]
+    pub fn new(
+        notifier: Notifier,
+        port: Port,
+        reach: Reach,
+        sources: Sources,
+        watchers: Watchers,
+        fan_outs: mpsc::Sender<Box<FanOut>>,
+        metrics: Arc<EdgeMetrics>,
+    ) -> Self {
+        Self {
+            notifier,
+            port,
+            reach,
+            sources,
+            watchers,
+            deliveries: Deliveries::default(),
+            fan_outs,
+            metrics,
+            housekeeping_at: clock::now(),
+        }
+    }
+
+    /// Serves until `stop`, then finishes what is in hand.
+    ///
+    /// # Errors
+    ///
+    /// [`DriverError`] when a source is gone for good.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), DriverError> {
+        let mut sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
+        let mut stopped = Box::pin(stop.cancelled_owned());
+        let mut is_draining = false;
+        loop {
+            self.notifier.handle(Input::Bus { is_up: self.port.is_up() }, moment());
+            self.notifier.set_overloaded(self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2);
+            self.carry_out();
+            if is_draining && self.notifier.is_idle() && self.reach.is_flushed() {
+                self.port.flush().await;
+                return Ok(());
+            }
+            self.set_alarm(&mut sleep);
+            let is_stopped = poll_fn(|cx| self.poll_round(cx, sleep.as_mut(), (!is_draining).then_some(stopped.as_mut()))).await?;
+            if is_stopped {
+                is_draining = true;
+                self.sources.jobs.give_back();
+                self.notifier.handle(Input::Drain, moment());
+            }
+        }
+    }
+
+    fn set_alarm(&self, sleep: &mut Pin<Box<Sleep>>) {
+        let due_at = self.notifier.poll_timeout().map_or(self.housekeeping_at, |due| due.min(self.housekeeping_at));
+        sleep.as_mut().reset(tokio::time::Instant::from_std(due_at));
+    }
+
+    /// Takes a batch from every source that has something; ready when there was anything. `true`: asked to stop.
+    fn poll_round(
+        &mut self,
+        cx: &mut Context<'_>,
+        sleep: Pin<&mut Sleep>,
+        stopped: Option<Pin<&mut impl Future<Output = ()>>>,
+    ) -> Poll<Result<bool, DriverError>> {
+        if stopped.is_some_and(|stopped| stopped.poll(cx).is_ready()) {
+            return Poll::Ready(Ok(true));
+        }
+        let now = moment();
+        let mut had_any = self.poll_sources(cx, now)?;
+        if sleep.poll(cx).is_ready() {
+            had_any = true;
+            self.on_alarm(now);
+        }
+        if had_any { Poll::Ready(Ok(false)) } else { Poll::Pending }
+    }
+
+    fn poll_sources(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, DriverError> {
+        let Self { notifier, port, reach, sources, watchers, deliveries, metrics, .. } = self;
+        let mut connections = Vec::new();
+        let mut had_any = reach.poll_datagrams(cx, |flow, bytes| notifier.handle(Input::Packet { flow, bytes }, now));
+        had_any |= take("bus replies", |cx| port.poll_reply(cx), cx, |(token, reply)| notifier.handle(Input::Reply { token, reply }, now))?;
+        had_any |= take(
+            "stream messages",
+            |cx| sources.streams.poll_recv(cx),
+            cx,
+            |inbound| on_stream(notifier, metrics, &mut connections, inbound, now),
+        )?;
+        for (connection, is_open) in connections.drain(..) {
+            if is_open { reach.on_opened(connection) } else { reach.on_closed(connection) }
+        }
+        had_any |= take(
+            "notify jobs",
+            |cx| sources.jobs.poll_recv(cx),
+            cx,
+            |received| {
+                let (job, delivery) = received;
+                let (handle, age) = (deliveries.open(delivery), age(&job, now));
+                notifier.handle(Input::Job { job: Box::new(job), handle, age }, now);
+            },
+        )?;
+        had_any |= take(
+            "bucket changes",
+            |cx| sources.changes.poll_recv(cx),
+            cx,
+            |change| {
+                notifier.handle(Input::Change { key: &change.key, revision: change.revision, value: change.value.as_deref() }, now);
+            },
+        )?;
+        had_any |= take(
+            "unsent packets",
+            |cx| reach.poll_unreachable(cx),
+            cx,
+            |subscription| {
+                notifier.handle(Input::Undeliverable { subscription }, now);
+            },
+        )?;
+        had_any |= watchers.poll(cx, notifier, now);
+        Ok(had_any)
+    }
+
+    fn on_alarm(&mut self, now: Now) {
+        if now.at >= self.housekeeping_at {
+            self.housekeeping_at = now.at + HOUSEKEEPING_EVERY;
+            self.port.forget_unanswered(now.at);
+            self.reach.forget_old_names(now.at);
+        }
+        self.notifier.handle(Input::Timeout, now);
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.notifier.poll_output() {
+            match output {
+                Output::Send { to, packet } => self.reach.send(to, packet),
+                Output::Request { token, request, cause } => {
+                    if let Err(error) = self.port.ask(token, request, &cause) {
+                        self.notifier.handle(Input::Reply { token, reply: BusReply::Unavailable(error.into()) }, moment());
+                    }
+                }
+                Output::FanOut(fan_out) => {
+                    // The notifier takes no change while the queue is half full, so that this is no everyday loss.
+                    if self.fan_outs.try_send(fan_out).is_err() {
+                        self.metrics.dropped(DropReason::FanOut);
+                    }
+                }
+                Output::Event(event) => self.port.emit(*event),
+                Output::JobDone(handle) => self.deliveries.done(handle),
+            }
+        }
+        self.reach.flush();
+    }
+}
+
+/// Takes up to a batch from one source.
+fn take<T>(
+    name: &'static str,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<Option<T>>,
+    cx: &mut Context<'_>,
+    mut handle: impl FnMut(T),
+) -> Result<bool, DriverError> {
+    for taken in 0..BATCH {
+        match poll(cx) {
+            Poll::Ready(Some(item)) => handle(item),
+            Poll::Ready(None) => return Err(DriverError::SourceEnded(name)),
+            Poll::Pending => return Ok(taken > 0),
+        }
+    }
+    Ok(true)
+}
+
+fn on_stream(notifier: &mut Notifier, metrics: &EdgeMetrics, connections: &mut Vec<(ConnectionId, bool)>, inbound: Inbound, now: Now) {
+    match inbound {
+        Inbound::Message { flow, packet } => notifier.handle(Input::Packet { flow, bytes: &packet }, now),
+        Inbound::Opened { flow } => {
+            metrics.connection_opened(flow.transport);
+            if let Some(connection) = flow.connection {
+                connections.push((connection, true));
+                notifier.handle(Input::Opened(connection), now);
+            }
+        }
+        Inbound::Closed { flow, reason } => {
+            metrics.connection_closed(flow.transport, reason);
+            if let Some(connection) = flow.connection {
+                connections.push((connection, false));
+                notifier.handle(Input::Closed(connection), now);
+            }
+        }
+    }
+}
+
+fn moment() -> Now {
+    Now { at: clock::now(), utc: clock::utc_now() }
+}

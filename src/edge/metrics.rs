@@ -1,0 +1,319 @@
+//! The edge's metrics, and those of NOTIFYs and jobs: the one file that counts and logs what happens here.
+
+use std::time::Duration;
+
+use ahash::AHashMap;
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use crate::bus::message::ErrorBody;
+use crate::edge::response;
+use crate::sip::flow::Transport;
+use crate::sip::method::Method;
+use crate::sip::transport::CloseReason;
+
+/// Which way a retransmission went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// A phone sent a request again.
+    In,
+    /// We sent a NOTIFY again.
+    Out,
+}
+
+/// Why something from the network was not handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// No SIP message.
+    Unparsable,
+    /// A request without what every request has.
+    Malformed,
+    /// An ACK: never answered.
+    Ack,
+    /// A response to nothing that we sent.
+    StrayResponse,
+    /// A connection's or socket's queue was full.
+    QueueFull,
+    /// A feature that this edge does not have in its table.
+    UnknownFeature,
+    /// An answer of the bus that came after its time.
+    LateReply,
+    /// Work for another stage whose queue was full, or which failed for good.
+    FanOut,
+}
+
+impl DropReason {
+    const ALL: [Self; 8] = [
+        Self::Unparsable,
+        Self::Malformed,
+        Self::Ack,
+        Self::StrayResponse,
+        Self::QueueFull,
+        Self::UnknownFeature,
+        Self::LateReply,
+        Self::FanOut,
+    ];
+
+    /// The label `reason`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unparsable => "unparsable",
+            Self::Malformed => "malformed",
+            Self::Ack => "ack",
+            Self::StrayResponse => "stray_response",
+            Self::QueueFull => "queue_full",
+            Self::UnknownFeature => "unknown_feature",
+            Self::LateReply => "late_reply",
+            Self::FanOut => "fan_out",
+        }
+    }
+}
+
+/// How a NOTIFY job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JobOutcome {
+    /// Every watcher was told.
+    Done,
+    /// At least one could not be.
+    Failed,
+    /// It was too old.
+    Expired,
+    /// Nobody here watches the presentity.
+    NoWatcher,
+    /// It could not be read.
+    Unreadable,
+}
+
+impl JobOutcome {
+    const ALL: [Self; 5] = [Self::Done, Self::Failed, Self::Expired, Self::NoWatcher, Self::Unreadable];
+
+    /// The label `outcome`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::NoWatcher => "no_watcher",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// Values of the label `method`.
+const METHODS: [&str; 4] = ["SUBSCRIBE", "NOTIFY", "OPTIONS", "other"];
+/// Status codes that the edge answers with, DESIGN §5.
+const CODES: [u16; 17] = [200, 400, 401, 403, 404, 405, 406, 415, 416, 420, 423, 481, 482, 483, 489, 500, 503];
+const FAILURES: [&str; 3] = ["no_responders", "timeout", "not_sent"];
+
+/// Handles of every series, so that the hot path looks none up by text.
+pub struct EdgeMetrics {
+    requests: AHashMap<(&'static str, Transport, u16), Counter>,
+    request_seconds: AHashMap<&'static str, Histogram>,
+    active: Gauge,
+    grace: Gauge,
+    retransmitted_in: Counter,
+    retransmitted_out: Counter,
+    dropped: AHashMap<DropReason, Counter>,
+    connections: AHashMap<Transport, Gauge>,
+    store_failures: AHashMap<&'static str, Counter>,
+    route_failures: Counter,
+    jobs: AHashMap<JobOutcome, Counter>,
+    notify_sent: AHashMap<(Transport, &'static str), Counter>,
+    notify_seconds: AHashMap<&'static str, Histogram>,
+    delivery_seconds: Histogram,
+    in_flight: Gauge,
+}
+
+impl EdgeMetrics {
+    /// Registers every series of these transports, at 0.
+    #[must_use]
+    pub fn new(transports: &[Transport]) -> Self {
+        let by_code = METHODS
+            .into_iter()
+            .flat_map(|method| transports.iter().flat_map(move |transport| CODES.map(|code| (method, *transport, code))));
+        let by_outcome = transports.iter().flat_map(|transport| response::OUTCOMES.map(|outcome| (*transport, outcome)));
+        Self {
+            requests: by_code
+                .map(|(method, transport, code)| ((method, transport, code), request_counter(method, transport, code)))
+                .collect(),
+            request_seconds: METHODS.map(|method| (method, histogram!("dfks_edge_request_duration_seconds", "method" => method))).into(),
+            active: zero(gauge!("dfks_edge_subscriptions", "state" => "active")),
+            grace: zero(gauge!("dfks_edge_subscriptions", "state" => "grace")),
+            retransmitted_in: counter!("dfks_edge_retransmissions_total", "direction" => "in"),
+            retransmitted_out: counter!("dfks_edge_retransmissions_total", "direction" => "out"),
+            dropped: DropReason::ALL.map(|reason| (reason, counter!("dfks_edge_dropped_total", "reason" => reason.as_str()))).into(),
+            connections: transports
+                .iter()
+                .filter(|transport| transport.is_reliable())
+                .map(|transport| (*transport, zero(gauge!("dfks_edge_connections", "transport" => transport.as_str()))))
+                .collect(),
+            store_failures: FAILURES.map(|reason| (reason, counter!("dfks_edge_store_failures_total", "reason" => reason))).into(),
+            route_failures: counter!("dfks_edge_route_failures_total"),
+            jobs: JobOutcome::ALL.map(|outcome| (outcome, counter!("dfks_notify_jobs_total", "outcome" => outcome.as_str()))).into(),
+            notify_sent: by_outcome
+                .map(|(transport, outcome)| {
+                    let counter = counter!("dfks_notify_sent_total", "transport" => transport.as_str(), "outcome" => outcome);
+                    ((transport, outcome), counter)
+                })
+                .collect(),
+            notify_seconds: response::OUTCOMES
+                .map(|outcome| (outcome, histogram!("dfks_notify_duration_seconds", "outcome" => outcome)))
+                .into(),
+            delivery_seconds: histogram!("dfks_notify_delivery_seconds"),
+            in_flight: zero(gauge!("dfks_notify_in_flight")),
+        }
+    }
+
+    /// A request was answered.
+    pub fn request(&self, method: &'static str, transport: Transport, code: u16) {
+        match self.requests.get(&(method, transport, code)) {
+            Some(counter) => counter.increment(1),
+            None => request_counter(method, transport, code).increment(1),
+        }
+        tracing::debug!(method, transport = transport.as_str(), code, "request answered");
+    }
+
+    /// From a request's arrival to its final response.
+    pub fn request_took(&self, method: &'static str, took: Duration) {
+        if let Some(histogram) = self.request_seconds.get(method) {
+            histogram.record(took);
+        }
+    }
+
+    /// A subscription became live.
+    pub fn subscription_began(&self) {
+        self.active.increment(1.0);
+    }
+
+    /// A live subscription ended.
+    pub fn subscription_ended(&self, was_in_grace: bool) {
+        if was_in_grace { self.grace.decrement(1.0) } else { self.active.decrement(1.0) }
+    }
+
+    /// A subscription expired and lives on in grace.
+    pub fn grace_entered(&self) {
+        self.active.decrement(1.0);
+        self.grace.increment(1.0);
+    }
+
+    /// A subscription in grace was refreshed after all.
+    pub fn grace_left(&self) {
+        self.grace.decrement(1.0);
+        self.active.increment(1.0);
+    }
+
+    /// A request came again, or a NOTIFY was sent again.
+    pub fn retransmitted(&self, direction: Direction) {
+        match direction {
+            Direction::In => self.retransmitted_in.increment(1),
+            Direction::Out => self.retransmitted_out.increment(1),
+        }
+    }
+
+    /// Something was not handled.
+    pub fn dropped(&self, reason: DropReason) {
+        if let Some(counter) = self.dropped.get(&reason) {
+            counter.increment(1);
+        }
+        tracing::debug!(reason = reason.as_str(), "dropped");
+    }
+
+    /// A response to nothing that we sent.
+    pub fn stray_response(&self) {
+        self.dropped(DropReason::StrayResponse);
+    }
+
+    /// An answer of the bus came after it was given up.
+    pub fn late_reply(&self) {
+        self.dropped(DropReason::LateReply);
+    }
+
+    /// A worker knows a feature that this edge does not.
+    pub fn unknown_feature(&self) {
+        self.dropped(DropReason::UnknownFeature);
+    }
+
+    /// A connection was opened.
+    pub fn connection_opened(&self, transport: Transport) {
+        if let Some(gauge) = self.connections.get(&transport) {
+            gauge.increment(1.0);
+        }
+    }
+
+    /// A connection is gone.
+    pub fn connection_closed(&self, transport: Transport, reason: CloseReason) {
+        tracing::debug!(transport = transport.as_str(), reason = reason.as_str(), "connection closed");
+        if let Some(gauge) = self.connections.get(&transport) {
+            gauge.decrement(1.0);
+        }
+    }
+
+    /// A subscription could not be stored or looked up.
+    pub fn store_failed(&self, reason: &'static str) {
+        if let Some(counter) = self.store_failures.get(reason) {
+            counter.increment(1);
+        }
+        tracing::debug!(reason, "subscription not stored");
+    }
+
+    /// No worker answered, or it answered an error.
+    pub fn route_failed(&self, error: &ErrorBody) {
+        self.route_failures.increment(1);
+        tracing::debug!(code = error.code, "route failed");
+    }
+
+    /// A NOTIFY job ended.
+    pub fn job_ended(&self, outcome: JobOutcome) {
+        if let Some(counter) = self.jobs.get(&outcome) {
+            counter.increment(1);
+        }
+        tracing::debug!(outcome = outcome.as_str(), "notify job ended");
+    }
+
+    /// A NOTIFY went out for the first time.
+    pub fn notify_started(&self) {
+        self.in_flight.increment(1.0);
+    }
+
+    /// A NOTIFY is no more in flight, however it ended.
+    pub fn notify_landed(&self) {
+        self.in_flight.decrement(1.0);
+    }
+
+    /// A NOTIFY ended.
+    pub fn notify_ended(&self, transport: Transport, outcome: &'static str, took: Duration) {
+        if let Some(counter) = self.notify_sent.get(&(transport, outcome)) {
+            counter.increment(1);
+        }
+        if let Some(histogram) = self.notify_seconds.get(outcome) {
+            histogram.record(took);
+        }
+        tracing::debug!(transport = transport.as_str(), outcome, "notify ended");
+    }
+
+    /// From a change to the 2xx of a phone that was told it.
+    pub fn delivered_after(&self, took: Duration) {
+        self.delivery_seconds.record(took);
+    }
+}
+
+/// The label `method`.
+#[must_use]
+pub fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "SUBSCRIBE" => "SUBSCRIBE",
+        "NOTIFY" => "NOTIFY",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn request_counter(method: &'static str, transport: Transport, code: u16) -> Counter {
+    counter!("dfks_edge_requests_total", "method" => method, "transport" => transport.as_str(), "code" => code.to_string())
+}
+
+fn zero(gauge: Gauge) -> Gauge {
+    gauge.set(0.0);
+    gauge
+}

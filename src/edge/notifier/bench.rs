@@ -1,0 +1,233 @@
+//! A notifier on a test bench: phones and bus are played by the test, time is its own.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::*;
+use crate::bus::message::{ErrorBody, ErrorReply, GetResponse, Kind, Origin, RouteSetResponse};
+use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
+use crate::edge::config::Listener;
+use crate::feature::Status;
+use crate::runtime::clock;
+use crate::sip::message::{Message, Start, parse};
+use crate::sip::name::Name;
+
+pub(super) struct Bench {
+    pub notifier: Notifier,
+    pub now: Now,
+    pub flow: Flow,
+    /// Messages sent, oldest first.
+    pub sent: VecDeque<(Destination, Message)>,
+    pub asked: VecDeque<(Token, BusRequest)>,
+    pub events: Vec<Event>,
+    pub fan_outs: Vec<FanOut>,
+    pub done: Vec<JobHandle>,
+    revision: u64,
+}
+
+pub(super) fn config() -> EdgeConfig {
+    EdgeConfig {
+        edge_id: "edge-0".into(),
+        listeners: vec![Listener {
+            transport: Transport::Udp,
+            advertised: "192.0.2.1:5060".into(),
+            address: "192.0.2.1:5060".parse().unwrap(),
+        }],
+        domains: Vec::new(),
+        presentity_from: PresentityFrom::RequestUri,
+        initial_notify: InitialNotify::Auto,
+        udp_notify_limit_bytes: 1300,
+        max_subscriptions: 100,
+        max_subscriptions_per_presentity: 3,
+        subscription: SubscriptionConfig::default(),
+        store_timeout: Duration::from_secs(1),
+        route_timeout: Duration::from_millis(1500),
+    }
+}
+
+impl Bench {
+    pub(super) fn new(config: EdgeConfig) -> Self {
+        let now = Now { at: clock::now(), utc: clock::utc_now() };
+        let metrics = Arc::new(EdgeMetrics::new(&[Transport::Udp]));
+        let notifier = Notifier::new(Arc::new(config), Arc::new(FeatureTable::built_in()), metrics, now);
+        let peer: SocketAddr = "192.0.2.9:5062".parse().unwrap();
+        let flow = Flow { transport: Transport::Udp, listener: 0, peer, connection: None };
+        let mut bench = Self {
+            notifier,
+            now,
+            flow,
+            sent: VecDeque::new(),
+            asked: VecDeque::new(),
+            events: Vec::new(),
+            fan_outs: Vec::new(),
+            done: Vec::new(),
+            revision: 0,
+        };
+        bench.input(Input::Bus { is_up: true });
+        bench
+    }
+
+    pub(super) fn input(&mut self, input: Input<'_>) {
+        self.notifier.handle(input, self.now);
+        while let Some(output) = self.notifier.poll_output() {
+            match output {
+                Output::Send { to, packet } => self.sent.push_back((to, parse(&packet).unwrap())),
+                Output::Request { token, request, .. } => self.asked.push_back((token, request)),
+                Output::FanOut(fan_out) => self.fan_outs.push(*fan_out),
+                Output::Event(event) => self.events.push(*event),
+                Output::JobDone(handle) => self.done.push(handle),
+            }
+        }
+    }
+
+    pub(super) fn packet(&mut self, text: &str) {
+        let text = text.replace('\n', "\r\n");
+        self.input(Input::Packet { flow: self.flow, bytes: text.as_bytes() });
+    }
+
+    /// Lets time pass, with every timer fired at its time.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now.at + time;
+        while let Some(due) = self.notifier.poll_timeout().filter(|due| *due <= end) {
+            self.advance_to(due);
+            self.input(Input::Timeout);
+        }
+        self.advance_to(end);
+    }
+
+    fn advance_to(&mut self, at: Instant) {
+        let step = at.saturating_duration_since(self.now.at);
+        self.now = Now { at: self.now.at + step, utc: self.now.utc + step };
+    }
+
+    pub(super) fn message(&mut self, token: Token, payload: &impl serde::Serialize) {
+        self.raw(
+            token,
+            ReplyMessage { status: None, sequence: None, is_deleted: false, payload: serde_json::to_vec(payload).unwrap().into() },
+        );
+    }
+
+    pub(super) fn raw(&mut self, token: Token, message: ReplyMessage) {
+        self.input(Input::Reply { token, reply: BusReply::Message(message) });
+    }
+
+    /// The next bus request, which must be a store, acknowledged.
+    pub(super) fn ack_store(&mut self) {
+        let (token, request) = self.asked.pop_front().expect("a store");
+        assert!(matches!(request, BusRequest::Store { .. } | BusRequest::Remove { .. }), "{request:?}");
+        self.revision += 1;
+        let ack = serde_json::json!({ "stream": "KV_dfks-subscriptions", "seq": self.revision });
+        self.message(token, &ack);
+    }
+
+    /// The next bus request, which must be a get, answered with these features.
+    pub(super) fn answer_get(&mut self, features: Vec<FeatureState>) {
+        let (token, request) = self.asked.pop_front().expect("a get");
+        assert!(matches!(request, BusRequest::Get(_)), "{request:?}");
+        self.message(token, &GetResponse { kind: Kind::default(), presentity: "sip:alice@10.0.0.11".into(), features });
+    }
+
+    /// The next bus request, which must be a change, answered as applied with the next version.
+    pub(super) fn apply_change(&mut self, edit: impl FnOnce(&mut RouteSetResponse)) {
+        let (token, request) = self.asked.pop_front().expect("a change");
+        let BusRequest::RouteSet(request) = request else { panic!("{request:?}") };
+        assert_eq!(request.origin, Origin::Phone);
+        let previous = FeatureState::new(&request.feature);
+        let state = FeatureState { status: request.status, values: request.values, version: 1, ..previous.clone() };
+        let presentity = request.presentity;
+        let mut response = RouteSetResponse {
+            kind: Kind::default(),
+            presentity,
+            state,
+            previous,
+            also: Vec::new(),
+            also_previous: Vec::new(),
+            notify: true,
+            changed: true,
+            denied: None,
+        };
+        edit(&mut response);
+        self.message(token, &response);
+    }
+
+    pub(super) fn refuse_next(&mut self, code: u16) {
+        let (token, _) = self.asked.pop_front().expect("a request");
+        self.message(token, &ErrorReply { error: ErrorBody { code, description: "no".into(), field: None } });
+    }
+
+    /// The next message sent, which must be a response of this status.
+    pub(super) fn expect_response(&mut self, want: u16) -> Message {
+        let (_, message) = self.sent.pop_front().unwrap_or_else(|| panic!("a {want}"));
+        match message.start() {
+            Start::Response { status, .. } => assert_eq!(status, want, "{:?}", message.header(Name::Warning)),
+            Start::Request { method, .. } => panic!("{method} in place of {want}"),
+        }
+        message
+    }
+
+    /// The next message sent, which must be a NOTIFY.
+    pub(super) fn expect_notify(&mut self) -> Message {
+        let (_, message) = self.sent.pop_front().expect("a NOTIFY");
+        assert!(matches!(message.start(), Start::Request { method, .. } if method.is_notify()), "{message:?}");
+        message
+    }
+
+    /// Answers a NOTIFY.
+    pub(super) fn respond(&mut self, notify: &Message, status: u16, more: &str) {
+        let header = |name| notify.header(name).unwrap_or_default();
+        let text = format!(
+            "SIP/2.0 {status} Whatever\nVia: {}\nFrom: {}\nTo: {}\nCall-ID: {}\nCSeq: {}\n{more}Content-Length: 0\n\n",
+            header(Name::Via),
+            header(Name::From),
+            header(Name::To),
+            header(Name::CallId),
+            header(Name::CSeq)
+        );
+        self.packet(&text);
+    }
+
+    /// Subscribes alice's phone, answers everything, and gives the To tag.
+    pub(super) fn subscribe(&mut self, call_id: &str) -> String {
+        self.packet(&subscribe(call_id, 1, None, "Expires: 3600\n", ""));
+        self.ack_store();
+        let tag = to_tag(&self.expect_response(200));
+        self.answer_get(Vec::new());
+        let notify = self.expect_notify();
+        self.respond(&notify, 200, "");
+        tag
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.sent.is_empty() && self.asked.is_empty()
+    }
+}
+
+pub(super) fn subscribe(call_id: &str, cseq: u32, tag: Option<&str>, more: &str, body: &str) -> String {
+    let to_tag = tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
+    let length = body.len();
+    let content_type = if body.is_empty() { "" } else { "Content-Type: application/x-as-feature-event+xml\n" };
+    format!(
+        "SUBSCRIBE sip:alice@10.0.0.11 SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.9:5062;branch=z9hG4bK{call_id}{cseq};rport\nMax-Forwards: 70\n\
+         From: <sip:alice@10.0.0.11>;tag=f{call_id}\nTo: <sip:alice@10.0.0.11>{to_tag}\nCall-ID: {call_id}\nCSeq: {cseq} SUBSCRIBE\n\
+         Contact: <sip:alice@192.0.2.9:5062>\nEvent: as-feature-event\n{more}{content_type}Content-Length: {length}\n\n{body}"
+    )
+}
+
+pub(super) fn set_dnd(is_on: bool) -> String {
+    format!(
+        r#"<?xml version="1.0" encoding="ISO-8859-1"?><SetDoNotDisturb xmlns="http://www.ecma-international.org/standards/ecma-323/csta/ed3"><device/><doNotDisturbOn>{is_on}</doNotDisturbOn></SetDoNotDisturb>"#
+    )
+}
+
+pub(super) fn to_tag(response: &Message) -> String {
+    response.header(Name::To).unwrap().split("tag=").nth(1).unwrap().to_owned()
+}
+
+pub(super) fn four(version: u64) -> Vec<FeatureState> {
+    let names = ["DoNotDisturb", "CallForwardingAlways", "CallForwardingBusy", "CallForwardingNoAnswer"];
+    names.map(|name| FeatureState { version, status: Status::OFF, ..FeatureState::new(name) }).into()
+}
+
+pub(super) fn body(message: &Message) -> String {
+    String::from_utf8_lossy(message.body()).into_owned()
+}

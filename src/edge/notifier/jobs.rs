@@ -1,0 +1,62 @@
+//! NOTIFY jobs: one is acknowledged once every watcher that it concerned was told, or is known not to be reachable.
+
+use std::time::Duration;
+
+use super::{JobHandle, JobProgress, Notifier, Now, Output};
+use crate::bus::message::NotifyJob;
+use crate::edge::metrics::JobOutcome;
+use crate::edge::outbox::{JobKey, Owed};
+use crate::edge::subscription::SubscriptionId;
+use crate::feature::Presentity;
+
+impl Notifier {
+    pub(super) fn on_job(&mut self, job: NotifyJob, handle: JobHandle, age: Duration, now: Now) {
+        let Ok(presentity) = Presentity::parse(&job.presentity) else {
+            return self.job_done(handle, JobOutcome::Unreadable);
+        };
+        if !self.watchers.contains_key(&presentity) {
+            return self.job_done(handle, JobOutcome::NoWatcher);
+        }
+        let key = JobKey(self.next_job);
+        self.next_job += 1;
+        // One more than there are watchers to wait for, so that it cannot be done before all are asked.
+        self.jobs.insert(key, JobProgress { handle, outstanding: 1, failed: 0 });
+        let skip = job.skip.as_deref().and_then(|id| id.parse::<SubscriptionId>().ok());
+        let since = now.at.checked_sub(age).unwrap_or(now.at);
+        if job.assigned {
+            let states = job.states.into_iter().filter(|state| state.assigned);
+            let changes: Vec<_> = states.filter_map(|state| self.change(&presentity, state, &job.cause, since, Some(key))).collect();
+            self.tell_watchers(&presentity, &changes, skip, now);
+        } else {
+            self.tell_watchers_empty(&presentity, &Owed { cause: job.cause, since, job: Some(key) }, skip, now);
+        }
+        self.settle_jobs([key], true);
+    }
+
+    /// One more watcher is waited for.
+    pub(super) fn job_waits(&mut self, job: Option<JobKey>) {
+        if let Some(progress) = job.and_then(|job| self.jobs.get_mut(&job)) {
+            progress.outstanding += 1;
+        }
+    }
+
+    /// Watchers of these jobs are done with; a job without any left is acknowledged.
+    pub(super) fn settle_jobs(&mut self, jobs: impl IntoIterator<Item = JobKey>, is_told: bool) {
+        for job in jobs {
+            let Some(progress) = self.jobs.get_mut(&job) else { continue };
+            progress.outstanding = progress.outstanding.saturating_sub(1);
+            progress.failed += u32::from(!is_told);
+            if progress.outstanding > 0 {
+                continue;
+            }
+            if let Some(progress) = self.jobs.remove(&job) {
+                self.job_done(progress.handle, if progress.failed == 0 { JobOutcome::Done } else { JobOutcome::Failed });
+            }
+        }
+    }
+
+    fn job_done(&mut self, handle: JobHandle, outcome: JobOutcome) {
+        self.metrics.job_ended(outcome);
+        self.output.push_back(Output::JobDone(handle));
+    }
+}

@@ -1,0 +1,310 @@
+//! Requests from their packet to the decision what they are: refused, a fetch, a new subscription, or one in a dialog.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{BusRequest, Destination, Notifier, Now, Output, Wait};
+use crate::bus::trace::Cause;
+use crate::edge::exchange::{Exchange, Task, Work};
+use crate::edge::metrics::method_label;
+use crate::edge::metrics::{Direction, DropReason};
+use crate::edge::outbox::Ending;
+use crate::edge::subscribe::{self, ALLOW, Confirm, Refusal, Subscribe};
+use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
+use crate::feature::media::EVENT_PACKAGE;
+use crate::sip::flow::Flow;
+use crate::sip::header::Via;
+use crate::sip::message::{self, Message, Start};
+use crate::sip::name::Name;
+use crate::sip::request::Request;
+use crate::sip::response::{self, ResponseWriter};
+use crate::sip::transaction::{Begin, TransactionKey};
+
+impl Notifier {
+    pub(super) fn on_packet(&mut self, flow: Flow, bytes: &[u8], now: Now) {
+        let message = match message::parse(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                self.metrics.dropped(DropReason::Unparsable);
+                if let Some(message) = error.answerable() {
+                    self.answer_bare(message, error.reason(), &Refusal::new(error.status()), flow);
+                }
+                return;
+            }
+        };
+        match message.start() {
+            Start::Response { .. } => self.on_response(message, now),
+            Start::Request { method, .. } if method.as_str() == "ACK" => self.metrics.dropped(DropReason::Ack),
+            Start::Request { .. } => match Request::from_message(message) {
+                Ok(request) => self.on_request(request, flow, now),
+                Err(bad) => {
+                    self.metrics.dropped(DropReason::Malformed);
+                    self.answer_bare(&bad.message, bad.reason, &Refusal::new(bad.status), flow);
+                }
+            },
+        }
+    }
+
+    fn on_request(&mut self, request: Request, flow: Flow, now: Now) {
+        let key = self.server.key(&request);
+        match self.server.begin(key, now.at) {
+            Begin::New => {}
+            Begin::Retransmission(answer) => {
+                let answer = answer.cloned();
+                self.metrics.retransmitted(Direction::In);
+                if let Some(packet) = answer {
+                    let to = reply_destination(&request, flow);
+                    self.output.push_back(Output::Send { to, packet });
+                }
+                return;
+            }
+            Begin::Merged => return self.refuse(&request, key, flow, &Refusal::new(482).because("merged request"), now.at, now),
+            Begin::Full => {
+                // No room to remember the answer: it is given without state, RFC 3261 §8.2.7.
+                let packet = self.written(&request, flow, &Refusal::unavailable());
+                self.count(&request, flow, 503, now.at, now);
+                let to = reply_destination(&request, flow);
+                self.output.push_back(Output::Send { to, packet });
+                return;
+            }
+        }
+        if let Err(refusal) = self.check(&request) {
+            return self.refuse(&request, key, flow, &refusal, now.at, now);
+        }
+        match request.method().as_str() {
+            "OPTIONS" => self.answer_options(&request, key, flow, now),
+            _ if request.to().tag().is_some() => self.on_in_dialog(request, key, flow, now),
+            _ => self.on_initial(request, key, flow, now),
+        }
+    }
+
+    /// What every request must pass. Source: RFC 3261 §8.2, §16.3.
+    fn check(&self, request: &Request) -> Result<(), Refusal> {
+        match request.max_forwards() {
+            Some(Ok(0)) => return Err(Refusal::new(483)),
+            Some(Err(_)) => return Err(Refusal::new(400).because("Max-Forwards is no number up to 255")),
+            _ => {}
+        }
+        if request.message().values(Name::Via).filter_map(Via::parse).any(|via| self.is_own_via(&via)) {
+            return Err(Refusal::new(482).because("loop: this request has been here"));
+        }
+        match request.method().as_str() {
+            "SUBSCRIBE" | "OPTIONS" => Ok(()),
+            _ => Err(Refusal::method()),
+        }
+    }
+
+    /// Whether we put this Via on a request: it has come back to us.
+    fn is_own_via(&self, via: &Via) -> bool {
+        via.branch().is_some_and(|branch| self.client.has(branch))
+    }
+
+    fn answer_options(&mut self, request: &Request, key: TransactionKey, flow: Flow, now: Now) {
+        let mut writer = response::response(request, 200, flow.peer);
+        writer.to_tag(&key.tag());
+        writer.header("Allow", ALLOW);
+        writer.header("Accept", subscribe::ACCEPT);
+        writer.header("Allow-Events", EVENT_PACKAGE);
+        self.finish(request, key, flow, 200, writer.finish(), now.at, now);
+    }
+
+    fn on_initial(&mut self, request: Request, key: TransactionKey, flow: Flow, now: Now) {
+        let admitted = subscribe::presentity(&request, &self.config).and_then(|presentity| {
+            subscribe::admit(&request, flow, false, &self.config, &self.table).map(|subscribe| (presentity, subscribe))
+        });
+        let (presentity, subscribe) = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.refuse(&request, key, flow, &refusal, now.at, now),
+        };
+        let held = self.watchers.get(&presentity).map_or(0, smallvec::SmallVec::len);
+        let refusal = if self.refuses_new() || self.subscriptions.len() >= self.config.max_subscriptions {
+            Some(Refusal::unavailable())
+        } else if subscribe.granted_seconds > 0 && held >= self.config.max_subscriptions_per_presentity {
+            Some(Refusal::too_many_watchers())
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return self.refuse(&request, key, flow, &refusal, now.at, now);
+        }
+        let id = SubscriptionId::random();
+        let dialog = dialog_of(&request, &subscribe);
+        let expires_at = now.at + std::time::Duration::from_secs(subscribe.granted_seconds.into());
+        let subscription = Subscription::new(id, presentity.clone(), dialog, &subscribe, expires_at);
+        self.subscriptions.insert(id, Box::new(subscription));
+        let exchange = Box::new(exchange(request, key, subscribe, now));
+        if exchange.subscribe.granted_seconds == 0 {
+            self.fetch(id, &exchange, now);
+        } else {
+            self.watchers.entry(presentity).or_default().push(id);
+            self.store(id, exchange, now);
+        }
+    }
+
+    /// A fetch keeps nothing: its answer and its NOTIFYs are all there is. Source: RFC 6665 §4.4.3.
+    fn fetch(&mut self, id: SubscriptionId, exchange: &Exchange, now: Now) {
+        self.accept(id, exchange, now);
+        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        subscription.phase = Phase::Ending;
+        let ends = Some(Ending::AfterAll);
+        self.queue_works(id, exchange, ends, true, now);
+    }
+
+    fn on_in_dialog(&mut self, request: Request, key: TransactionKey, flow: Flow, now: Now) {
+        let Some(id) = request.to().tag().and_then(|tag| tag.parse::<SubscriptionId>().ok()) else {
+            return self.refuse(&request, key, flow, &Refusal::no_subscription(), now.at, now);
+        };
+        let refuses_new = self.refuses_new();
+        match self.subscriptions.get_mut(&id) {
+            Some(subscription) => {
+                if !is_dialog_of(&request, &subscription.dialog) || subscription.phase != Phase::Live {
+                    return self.refuse(&request, key, flow, &Refusal::no_subscription(), now.at, now);
+                }
+                if request.cseq() <= subscription.dialog.remote_cseq {
+                    return self.refuse(&request, key, flow, &Refusal::cseq_too_low(), now.at, now);
+                }
+                subscription.dialog.remote_cseq = request.cseq();
+            }
+            None if refuses_new => return self.refuse(&request, key, flow, &Refusal::unavailable(), now.at, now),
+            None => {}
+        }
+        match subscribe::admit(&request, flow, true, &self.config, &self.table) {
+            Ok(subscribe) => self.take_in_dialog(id, exchange(request, key, subscribe, now), now),
+            Err(refusal) => {
+                self.refuse(&request, key, flow, &refusal, now.at, now);
+                self.confirm(id, refusal.confirm, now);
+            }
+        }
+    }
+
+    pub(super) fn take_in_dialog(&mut self, id: SubscriptionId, exchange: Exchange, now: Now) {
+        let refuses_new = self.refuses_new();
+        let Some(subscription) = self.subscriptions.get_mut(&id) else {
+            let cause = exchange.cause.clone();
+            return self.ask(BusRequest::Lookup { id }, Wait::Lookup(id, Box::new(exchange)), cause, now);
+        };
+        if refuses_new || !subscription.lane.has_room() {
+            let (request, flow) = (&exchange.request, exchange.subscribe.flow);
+            return self.refuse(request, exchange.transaction, flow, &Refusal::unavailable(), exchange.arrived_at, now);
+        }
+        if subscription.lane.storing.is_some() {
+            subscription.lane.waiting.push_back(Box::new(exchange));
+        } else {
+            self.store(id, Box::new(exchange), now);
+        }
+    }
+
+    /// After a refusal in a dialog, the phone is told how things are.
+    fn confirm(&mut self, id: SubscriptionId, confirm: Confirm, now: Now) {
+        let task = match confirm {
+            Confirm::Nothing => return,
+            Confirm::Feature(feature) => Task::Confirm { feature, refused: None },
+            Confirm::Everything => Task::Everything,
+        };
+        if let Some(subscription) = self.subscriptions.get_mut(&id)
+            && subscription.lane.has_room()
+        {
+            subscription.lane.works.push_back(Work { task, cause: Cause::new(), since: now.at, ends: None });
+            self.run_works(id, now);
+        }
+    }
+
+    /// Sends a final response and keeps it for retransmissions.
+    #[expect(clippy::too_many_arguments, reason = "a response is made of just these")]
+    pub(super) fn finish(
+        &mut self,
+        request: &Request,
+        key: TransactionKey,
+        flow: Flow,
+        status: u16,
+        packet: Bytes,
+        arrived_at: Instant,
+        now: Now,
+    ) {
+        self.count(request, flow, status, arrived_at, now);
+        self.server.complete(key, packet.clone(), flow.transport.is_reliable(), now.at);
+        let to = reply_destination(request, flow);
+        self.output.push_back(Output::Send { to, packet });
+    }
+
+    pub(super) fn refuse(&mut self, request: &Request, key: TransactionKey, flow: Flow, refusal: &Refusal, arrived_at: Instant, now: Now) {
+        let packet = self.written(request, flow, refusal);
+        self.finish(request, key, flow, refusal.status, packet, arrived_at, now);
+    }
+
+    fn written(&self, request: &Request, flow: Flow, refusal: &Refusal) -> Bytes {
+        let mut writer = response::response(request, refusal.status, flow.peer);
+        writer.to_tag(&self.server.key(request).tag());
+        self.write_refusal(&mut writer, refusal, flow);
+        writer.finish()
+    }
+
+    fn write_refusal(&self, writer: &mut ResponseWriter<'_>, refusal: &Refusal, flow: Flow) {
+        for (name, value) in &refusal.headers {
+            writer.header(name, value);
+        }
+        if let Some(warning) = &refusal.warning {
+            writer.header("Warning", warning_value(self.advertised(flow), warning));
+        }
+    }
+
+    /// Answers what could be read only in part, if it has all that a response echoes.
+    fn answer_bare(&mut self, message: &Message, reason: &str, refusal: &Refusal, flow: Flow) {
+        let Start::Request { method, .. } = message.start() else { return };
+        let Some(mut writer) = response::to_message(message, refusal.status, reason, flow.peer) else { return };
+        writer.to_tag("malformed");
+        let packet = writer.finish();
+        self.metrics.request(method_label(method), flow.transport, refusal.status);
+        let via = message.values(Name::Via).next().and_then(Via::parse);
+        let to = via.map_or(Destination::Flow(flow), |via| via_destination(&via, flow));
+        self.output.push_back(Output::Send { to, packet });
+    }
+
+    fn count(&self, request: &Request, flow: Flow, status: u16, arrived_at: Instant, now: Now) {
+        let method = method_label(request.method());
+        self.metrics.request(method, flow.transport, status);
+        self.metrics.request_took(method, now.at.saturating_duration_since(arrived_at));
+    }
+}
+
+/// Where a response goes: back to where the request came from, as its Via allows. Source: RFC 3261 §18.2.2, RFC 3581.
+fn reply_destination(request: &Request, flow: Flow) -> Destination {
+    via_destination(request.top_via(), flow)
+}
+
+fn via_destination(via: &Via, flow: Flow) -> Destination {
+    if flow.transport.is_reliable() {
+        return Destination::Flow(flow);
+    }
+    Destination::Flow(Flow { peer: response::response_destination(via, flow.peer), ..flow })
+}
+
+fn exchange(request: Request, transaction: TransactionKey, subscribe: Subscribe, now: Now) -> Exchange {
+    Exchange { request, transaction, subscribe, cause: Cause::new(), arrived_at: now.at, expires_before: None, retried: false }
+}
+
+fn is_dialog_of(request: &Request, dialog: &Dialog) -> bool {
+    request.call_id() == &*dialog.call_id && request.from().tag().unwrap_or_default() == &*dialog.remote_tag
+}
+
+fn dialog_of(request: &Request, subscribe: &Subscribe) -> Dialog {
+    Dialog {
+        call_id: request.call_id().into(),
+        remote_tag: request.from().tag().unwrap_or_default().into(),
+        local: request.to().uri.clone(),
+        remote: request.from().uri.clone(),
+        target: subscribe.contact.clone().unwrap_or_default(),
+        routes: request.record_route(),
+        event_id: subscribe.event_id.clone(),
+        remote_cseq: request.cseq(),
+        local_cseq: 0,
+    }
+}
+
+/// `399 agent "text"`. Source: RFC 3261 §20.43.
+fn warning_value(agent: &str, text: &str) -> String {
+    let text: String =
+        text.chars().filter(|c| !c.is_control()).flat_map(|c| (matches!(c, '"' | '\\')).then_some('\\').into_iter().chain([c])).collect();
+    format!("399 {agent} \"{text}\"")
+}

@@ -1,0 +1,376 @@
+//! What one subscription's phone is still to be told, and how it is parcelled into NOTIFYs. Pure.
+//!
+//! One NOTIFY is in flight at a time. What changes meanwhile is queued, one entry a feature, the newest state in the place
+//! of an older one:
+//! ```text
+//!            queue / owe_empty / end                 take                  settle
+//!  (idle) ───────────────────────▶ (something due) ───────▶ (in flight) ─────────▶ (idle) or (something due)
+//!                                          ▲                    │ postpone (Retry-After)
+//!                                          └────────────────────┘
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::bus::trace::Cause;
+use crate::feature::FeatureState;
+
+/// A NOTIFY job in hand: its number in the edge's job table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct JobKey(pub u64);
+
+/// One feature's state on its way to phones, with the XML document that says it: the same for every watcher.
+#[derive(Debug)]
+pub struct Change {
+    /// The state.
+    pub state: FeatureState,
+    /// Its event document.
+    pub document: Bytes,
+    /// What led to it.
+    pub cause: Cause,
+    /// When it came up.
+    pub since: Instant,
+    /// The job that waits for it to be told.
+    pub job: Option<JobKey>,
+}
+
+impl Change {
+    /// The same, with no job that waits for it.
+    fn without_job(&self) -> Self {
+        Self { state: self.state.clone(), document: self.document.clone(), cause: self.cause.clone(), since: self.since, job: None }
+    }
+}
+
+/// Why a NOTIFY is owed even if it says nothing.
+#[derive(Debug, Clone)]
+pub struct Owed {
+    /// What led to it.
+    pub cause: Cause,
+    /// When it came up.
+    pub since: Instant,
+    /// The job that waits for it.
+    pub job: Option<JobKey>,
+}
+
+/// What one NOTIFY says.
+#[derive(Debug)]
+pub struct Parcel {
+    /// The states in its body; none is an empty body.
+    pub changes: SmallVec<[Arc<Change>; 4]>,
+    /// What an empty one is owed for.
+    pub owed: Option<Owed>,
+    /// Whether it ends the subscription.
+    pub is_last: bool,
+}
+
+impl Parcel {
+    /// The same, with no job that waits for it: what is put off for long is no job's any more.
+    #[must_use]
+    pub fn without_jobs(self) -> Self {
+        let changes = self.changes.iter().map(|change| Arc::new(change.without_job())).collect();
+        Self { changes, owed: self.owed.map(|owed| Owed { job: None, ..owed }), is_last: self.is_last }
+    }
+
+    /// What led to it: the cause of the newest thing it says.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        self.newest().map(|change| change.cause.clone()).or_else(|| self.owed.as_ref().map(|owed| owed.cause.clone())).unwrap_or_default()
+    }
+
+    /// Since when the oldest thing that it says has waited.
+    #[must_use]
+    pub fn since(&self) -> Option<Instant> {
+        self.changes.iter().map(|change| change.since).chain(self.owed.as_ref().map(|owed| owed.since)).min()
+    }
+
+    /// The jobs that wait for it.
+    pub fn jobs(&self) -> impl Iterator<Item = JobKey> {
+        self.changes.iter().filter_map(|change| change.job).chain(self.owed.as_ref().and_then(|owed| owed.job))
+    }
+
+    fn newest(&self) -> Option<&Arc<Change>> {
+        self.changes.iter().max_by_key(|change| change.since)
+    }
+}
+
+/// How several documents may share a NOTIFY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grouping {
+    /// All in one multipart body.
+    Whole,
+    /// One a NOTIFY.
+    OneByOne,
+    /// All in one when the body has at most so many bytes, else one a NOTIFY.
+    UpTo(usize),
+}
+
+impl Grouping {
+    /// Bytes that multipart adds for each document: boundary line, Content-Type, blank line.
+    const PART_OVERHEAD: usize = 96;
+
+    fn takes_all(self, changes: &[Arc<Change>]) -> bool {
+        let multipart_bytes = || changes.iter().map(|change| change.document.len() + Self::PART_OVERHEAD).sum::<usize>();
+        match self {
+            Self::Whole => true,
+            Self::OneByOne => changes.len() <= 1,
+            Self::UpTo(limit) => changes.len() <= 1 || multipart_bytes() <= limit,
+        }
+    }
+}
+
+/// How the subscription's last NOTIFY is formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// One NOTIFY, with the states when they may share it, else empty: unsubscribe and expiry.
+    AtOnce,
+    /// Everything is told, and the last NOTIFY ends it: fetch.
+    AfterAll,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    queued: SmallVec<[Arc<Change>; 4]>,
+    owed: Option<Owed>,
+    ending: Option<Ending>,
+    in_flight: bool,
+    retry_at: Option<Instant>,
+}
+
+impl Outbox {
+    /// Queues a state; gives back the entries it takes the place of.
+    ///
+    /// A state older than the one queued for the feature is not taken: it comes back itself.
+    pub fn queue(&mut self, change: Arc<Change>) -> Option<Arc<Change>> {
+        match self.queued.iter_mut().find(|queued| queued.state.feature == change.state.feature) {
+            Some(queued) if change.state.version < queued.state.version => Some(change),
+            Some(queued) => Some(std::mem::replace(queued, change)),
+            None => {
+                self.queued.push(change);
+                None
+            }
+        }
+    }
+
+    /// A NOTIFY is owed, with an empty body if nothing else is to be said; gives back what it was owed for before.
+    pub fn owe_empty(&mut self, owed: Owed) -> Option<Owed> {
+        self.owed.replace(owed)
+    }
+
+    /// The next NOTIFY, or the one after all that is queued, ends the subscription.
+    pub fn end(&mut self, ending: Ending) {
+        self.ending.get_or_insert(ending);
+    }
+
+    /// Whether the last NOTIFY has been asked for.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Whether a NOTIFY is in flight.
+    #[must_use]
+    pub fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
+    /// When the NOTIFY that was put off is due.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Whether [`Outbox::take`] would give a NOTIFY now.
+    #[must_use]
+    pub fn is_due(&self, now: Instant) -> bool {
+        let has_something = !self.queued.is_empty() || self.owed.is_some() || self.ending.is_some();
+        has_something && !self.in_flight && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    /// The next NOTIFY, if one is due and none is in flight. It then is in flight until [`Outbox::settle`] or [`Outbox::postpone`].
+    pub fn take(&mut self, grouping: Grouping, now: Instant) -> Option<Parcel> {
+        if !self.is_due(now) {
+            return None;
+        }
+        let parcel = self.parcel(grouping)?;
+        self.in_flight = true;
+        self.retry_at = None;
+        Some(parcel)
+    }
+
+    fn parcel(&mut self, grouping: Grouping) -> Option<Parcel> {
+        let takes_all = grouping.takes_all(&self.queued);
+        if self.ending == Some(Ending::AtOnce) {
+            // What does not fit is not told: the subscription is over, and the next one starts with everything.
+            let queued = std::mem::take(&mut self.queued);
+            let owed = self.owed.take();
+            return Some(if takes_all {
+                Parcel { changes: queued, owed, is_last: true }
+            } else {
+                let untold = queued.first().map(|change| Owed { cause: change.cause.clone(), since: change.since, job: change.job });
+                Parcel { changes: SmallVec::new(), owed: owed.or(untold), is_last: true }
+            });
+        }
+        if self.queued.is_empty() {
+            let is_last = self.ending.is_some();
+            let owed = self.owed.take();
+            return (owed.is_some() || is_last).then(|| Parcel { changes: SmallVec::new(), owed, is_last });
+        }
+        let changes = if takes_all { std::mem::take(&mut self.queued) } else { SmallVec::from_iter([self.queued.remove(0)]) };
+        let is_last = self.ending.is_some() && self.queued.is_empty();
+        // Any NOTIFY settles what was owed.
+        Some(Parcel { changes, owed: self.owed.take(), is_last })
+    }
+
+    /// The NOTIFY in flight is over, whatever came of it.
+    pub fn settle(&mut self) {
+        self.in_flight = false;
+    }
+
+    /// The NOTIFY in flight is to be tried again at `at`; what it said is queued again unless something newer is.
+    /// Gives back what needs no telling any more.
+    pub fn postpone(&mut self, parcel: Parcel, at: Instant) -> SmallVec<[Arc<Change>; 4]> {
+        self.in_flight = false;
+        self.retry_at = Some(at);
+        if self.owed.is_none() {
+            self.owed = parcel.owed;
+        }
+        let mut stale = SmallVec::new();
+        for change in parcel.changes.into_iter().rev() {
+            if self.queued.iter().any(|queued| queued.state.feature == change.state.feature) {
+                stale.push(change);
+            } else {
+                self.queued.insert(0, change);
+            }
+        }
+        stale
+    }
+
+    /// A NOTIFY that was put off may go now.
+    pub fn unpark(&mut self) {
+        self.retry_at = None;
+    }
+
+    /// Everything that is no more to be told, when the subscription ends before its time.
+    pub fn drain(&mut self) -> impl Iterator<Item = JobKey> {
+        let queued = std::mem::take(&mut self.queued);
+        let owed = self.owed.take().and_then(|owed| owed.job);
+        queued.into_iter().filter_map(|change| change.job).chain(owed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(feature: &str, version: u64) -> Arc<Change> {
+        let mut state = FeatureState::new(feature);
+        state.version = version;
+        Arc::new(Change {
+            state,
+            document: Bytes::from(vec![b'x'; 400]),
+            cause: Cause("c".into()),
+            since: crate::runtime::clock::now(),
+            job: Some(JobKey(version)),
+        })
+    }
+
+    fn says(parcel: &Parcel) -> Vec<(&str, u64)> {
+        parcel.changes.iter().map(|c| (c.state.feature.as_str(), c.state.version)).collect()
+    }
+
+    #[test]
+    fn one_notify_in_flight_and_the_newest_state_goes_next() {
+        let now = crate::runtime::clock::now();
+        let mut outbox = Outbox::default();
+        assert!(outbox.queue(change("DoNotDisturb", 1)).is_none());
+        let first = outbox.take(Grouping::Whole, now).unwrap();
+        assert_eq!(says(&first), [("DoNotDisturb", 1)]);
+        assert!(outbox.queue(change("DoNotDisturb", 2)).is_none());
+        assert!(outbox.take(Grouping::Whole, now).is_none(), "one in flight");
+        assert_eq!(outbox.queue(change("DoNotDisturb", 3)).unwrap().state.version, 2, "the older one is replaced");
+        assert_eq!(outbox.queue(change("DoNotDisturb", 2)).unwrap().state.version, 2, "an older one is not taken");
+        outbox.settle();
+        assert_eq!(says(&outbox.take(Grouping::Whole, now).unwrap()), [("DoNotDisturb", 3)]);
+        outbox.settle();
+        assert!(outbox.take(Grouping::Whole, now).is_none());
+    }
+
+    #[test]
+    fn several_features_share_a_notify_only_where_the_grouping_allows() {
+        let now = crate::runtime::clock::now();
+        for (grouping, want) in [
+            (Grouping::Whole, vec![2]),
+            (Grouping::OneByOne, vec![1, 1]),
+            (Grouping::UpTo(2000), vec![2]),
+            (Grouping::UpTo(600), vec![1, 1]),
+        ] {
+            let mut outbox = Outbox::default();
+            outbox.queue(change("DoNotDisturb", 1));
+            outbox.queue(change("CallForwardingBusy", 1));
+            let mut sizes = Vec::new();
+            while let Some(parcel) = outbox.take(grouping, now) {
+                sizes.push(parcel.changes.len());
+                outbox.settle();
+            }
+            assert_eq!(sizes, want, "{grouping:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_tells_what_fits_at_once_and_all_of_it_for_a_fetch() {
+        let now = crate::runtime::clock::now();
+        for (ending, grouping, want) in [
+            (Ending::AtOnce, Grouping::Whole, vec![(2, true)]),
+            (Ending::AtOnce, Grouping::OneByOne, vec![(0, true)]),
+            (Ending::AfterAll, Grouping::OneByOne, vec![(1, false), (1, true)]),
+            (Ending::AfterAll, Grouping::Whole, vec![(2, true)]),
+        ] {
+            let mut outbox = Outbox::default();
+            outbox.queue(change("DoNotDisturb", 1));
+            outbox.queue(change("CallForwardingBusy", 1));
+            outbox.end(ending);
+            let mut sent = Vec::new();
+            while let Some(parcel) = outbox.take(grouping, now) {
+                sent.push((parcel.changes.len(), parcel.is_last));
+                if parcel.is_last {
+                    break;
+                }
+                outbox.settle();
+            }
+            assert_eq!(sent, want, "{ending:?} {grouping:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_put_off_waits_and_gives_way_to_newer_states() {
+        let now = crate::runtime::clock::now();
+        let later = now + std::time::Duration::from_secs(5);
+        let mut outbox = Outbox::default();
+        outbox.queue(change("DoNotDisturb", 1));
+        outbox.queue(change("CallForwardingBusy", 1));
+        let parcel = outbox.take(Grouping::Whole, now).unwrap();
+        outbox.queue(change("DoNotDisturb", 2));
+        assert_eq!(outbox.postpone(parcel, later).len(), 1);
+        assert!(outbox.take(Grouping::Whole, now).is_none());
+        assert_eq!(says(&outbox.take(Grouping::Whole, later).unwrap()), [("CallForwardingBusy", 1), ("DoNotDisturb", 2)]);
+    }
+
+    #[test]
+    fn an_owed_notify_is_empty_only_when_nothing_else_is_said() {
+        let now = crate::runtime::clock::now();
+        let owed = || Owed { cause: Cause("c".into()), since: now, job: None };
+        let mut outbox = Outbox::default();
+        outbox.owe_empty(owed());
+        assert!(outbox.take(Grouping::Whole, now).unwrap().changes.is_empty());
+        outbox.settle();
+        outbox.owe_empty(owed());
+        outbox.queue(change("DoNotDisturb", 1));
+        assert_eq!(outbox.take(Grouping::Whole, now).unwrap().changes.len(), 1);
+        outbox.settle();
+        assert!(outbox.take(Grouping::Whole, now).is_none());
+    }
+}

@@ -1,0 +1,239 @@
+//! How packets leave: the sockets of this edge, the connections that it makes, and the names that it looks up.
+//!
+//! Nothing here waits: a packet is queued, handed to a connection, or given up and counted.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use ahash::AHashMap;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::edge::metrics::{DropReason, EdgeMetrics};
+use crate::edge::notifier::Destination;
+use crate::edge::subscription::SubscriptionId;
+use crate::runtime::{Tasks, clock};
+use crate::sip::flow::{ConnectionId, Flow, Transport};
+use crate::sip::transport::{Batch, SendQueue, TcpTransport, UdpListener};
+use crate::sip::uri::TargetHost;
+
+/// Datagrams that wait for one socket; over it they are dropped, and retransmissions make up for it.
+const UDP_QUEUE: usize = 65_536;
+/// Batches of datagrams read from one socket in a round.
+const BATCHES_A_ROUND: usize = 8;
+/// Names looked up at a time.
+const LOOKUPS: usize = 64;
+/// Addresses remembered.
+const NAMES: usize = 10_000;
+const NAME_KEPT_FOR: Duration = Duration::from_mins(1);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub struct Reach {
+    udp: Vec<Socket>,
+    tcp: Option<TcpTransport>,
+    tcp_listener: u16,
+    batch: Batch,
+    metrics: Arc<EdgeMetrics>,
+    tasks: Tasks,
+    opening: AHashMap<ConnectionId, Vec<SubscriptionId>>,
+    unreachable: VecDeque<SubscriptionId>,
+    names: AHashMap<Box<str>, (IpAddr, Instant)>,
+    lookups: usize,
+    found: (mpsc::Sender<Found>, mpsc::Receiver<Found>),
+}
+
+struct Socket {
+    listener: UdpListener,
+    queue: SendQueue,
+    is_blocked: bool,
+}
+
+/// A name that was looked up for a NOTIFY.
+struct Found {
+    name: Box<str>,
+    address: Option<IpAddr>,
+    port: u16,
+    transport: Transport,
+    subscription: SubscriptionId,
+    packet: Bytes,
+}
+
+impl Reach {
+    /// The sockets and connections of one edge. `tcp_listener` is the listener that connections made by it belong to.
+    #[must_use]
+    pub fn new(udp: Vec<UdpListener>, tcp: Option<TcpTransport>, tcp_listener: u16, metrics: Arc<EdgeMetrics>, tasks: Tasks) -> Self {
+        let udp = udp.into_iter().map(|listener| Socket { listener, queue: SendQueue::new(UDP_QUEUE), is_blocked: false }).collect();
+        Self {
+            udp,
+            tcp,
+            tcp_listener,
+            batch: Batch::new(),
+            metrics,
+            tasks,
+            opening: AHashMap::new(),
+            unreachable: VecDeque::new(),
+            names: AHashMap::new(),
+            lookups: 0,
+            found: mpsc::channel(LOOKUPS),
+        }
+    }
+
+    /// Reads a bounded number of datagrams from every socket; `true` when there were any.
+    pub fn poll_datagrams(&mut self, cx: &mut Context<'_>, mut handle: impl FnMut(Flow, &[u8])) -> bool {
+        let mut had_any = false;
+        for socket in &mut self.udp {
+            if socket.is_blocked && socket.listener.poll_writable(cx).is_ready() {
+                socket.is_blocked = false;
+                had_any = true;
+            }
+            for _ in 0..BATCHES_A_ROUND {
+                if socket.listener.poll_readable(cx).is_pending() {
+                    break;
+                }
+                match socket.listener.recv_batch(&mut self.batch) {
+                    // Nothing after all: asked again, so that the socket wakes us.
+                    Ok(0) => {}
+                    Ok(_) => {
+                        had_any = true;
+                        self.batch.iter().for_each(|(peer, bytes)| handle(socket.listener.flow(peer), bytes));
+                    }
+                    Err(error) => {
+                        // A peer's port unreachable, mostly: the socket is still good.
+                        tracing::debug!(%error, "datagrams not read");
+                        had_any = true;
+                        break;
+                    }
+                }
+            }
+        }
+        had_any
+    }
+
+    /// The next subscription whose NOTIFY could not be sent, once names and connections have said so.
+    pub fn poll_unreachable(&mut self, cx: &mut Context<'_>) -> Poll<Option<SubscriptionId>> {
+        while let Poll::Ready(Some(found)) = self.found.1.poll_recv(cx) {
+            self.on_found(found);
+        }
+        self.unreachable.pop_front().map_or(Poll::Pending, |subscription| Poll::Ready(Some(subscription)))
+    }
+
+    /// Sends a packet, now or with the next [`Reach::flush`].
+    pub fn send(&mut self, to: Destination, packet: Bytes) {
+        match to {
+            Destination::Flow(flow) => self.send_on(flow, packet),
+            Destination::Host { host: TargetHost::Ip(address), port, transport, subscription } => {
+                self.send_to(SocketAddr::new(address, port), transport, subscription, packet);
+            }
+            Destination::Host { host: TargetHost::Name(name), port, transport, subscription } => match self.names.get(&name) {
+                Some((address, _)) => self.send_to(SocketAddr::new(*address, port), transport, subscription, packet),
+                None => self.look_up(name, port, transport, subscription, packet),
+            },
+        }
+    }
+
+    fn send_on(&mut self, flow: Flow, packet: Bytes) {
+        if flow.transport == Transport::Udp {
+            let by_listener = self.udp.iter_mut().find(|socket| socket.listener.flow(flow.peer).listener == flow.listener);
+            return queue(by_listener, flow.peer, packet, &self.metrics);
+        }
+        let sent = match (&self.tcp, flow.connection) {
+            (Some(tcp), Some(connection)) => tcp.send(connection, packet).is_ok(),
+            _ => false,
+        };
+        if !sent {
+            self.metrics.dropped(DropReason::QueueFull);
+        }
+    }
+
+    fn send_to(&mut self, peer: SocketAddr, transport: Transport, subscription: SubscriptionId, packet: Bytes) {
+        if transport == Transport::Udp {
+            let by_family = self.udp.iter_mut().find(|socket| socket.listener.local_addr().is_ipv4() == peer.is_ipv4());
+            if by_family.is_none() {
+                return self.unreachable.push_back(subscription);
+            }
+            return queue(by_family, peer, packet, &self.metrics);
+        }
+        let Some(tcp) = self.tcp.as_ref().filter(|_| transport == Transport::Tcp) else {
+            return self.unreachable.push_back(subscription);
+        };
+        if let Some(connection) = tcp.find(peer).and_then(|flow| flow.connection) {
+            match tcp.send(connection, packet) {
+                Ok(()) => {
+                    if let Some(waiting) = self.opening.get_mut(&connection) {
+                        waiting.push(subscription);
+                    }
+                }
+                Err(_) => self.unreachable.push_back(subscription),
+            }
+            return;
+        }
+        match tcp.connect(peer, self.tcp_listener, packet).map(|flow| flow.connection) {
+            Ok(Some(connection)) => self.opening.entry(connection).or_default().push(subscription),
+            Ok(None) | Err(_) => self.unreachable.push_back(subscription),
+        }
+    }
+
+    /// A connection that was made stands.
+    pub fn on_opened(&mut self, connection: ConnectionId) {
+        self.opening.remove(&connection);
+    }
+
+    /// A connection is gone; what waited for it to stand is not sent.
+    pub fn on_closed(&mut self, connection: ConnectionId) {
+        self.unreachable.extend(self.opening.remove(&connection).unwrap_or_default());
+    }
+
+    /// Hands everything queued to the kernel, as far as it takes it.
+    pub fn flush(&mut self) {
+        for socket in self.udp.iter_mut().filter(|socket| !socket.queue.is_empty() && !socket.is_blocked) {
+            let flushed = socket.queue.flush(&socket.listener);
+            socket.is_blocked = flushed.is_blocked;
+        }
+    }
+
+    /// Whether everything was handed to the kernel.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.udp.iter().all(|socket| socket.queue.is_empty())
+    }
+
+    /// Forgets addresses that may have changed.
+    pub fn forget_old_names(&mut self, now: Instant) {
+        self.names.retain(|_, (_, found_at)| now.saturating_duration_since(*found_at) < NAME_KEPT_FOR);
+    }
+
+    fn look_up(&mut self, name: Box<str>, port: u16, transport: Transport, subscription: SubscriptionId, packet: Bytes) {
+        if self.lookups >= LOOKUPS {
+            return self.metrics.dropped(DropReason::QueueFull);
+        }
+        self.lookups += 1;
+        let found = self.found.0.clone();
+        let wants_ipv4 = self.udp.first().is_none_or(|socket| socket.listener.local_addr().is_ipv4());
+        self.tasks.spawn_brief("name lookup", async move {
+            let looked_up = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((&*name, port))).await;
+            let address = looked_up.ok().and_then(Result::ok).and_then(|mut all| all.find(|address| address.is_ipv4() == wants_ipv4));
+            let answer = Found { name, address: address.map(|address| address.ip()), port, transport, subscription, packet };
+            // There is room for every lookup; nobody listens when the edge has ended.
+            let _ended = found.try_send(answer);
+        });
+    }
+
+    fn on_found(&mut self, found: Found) {
+        self.lookups = self.lookups.saturating_sub(1);
+        let Some(address) = found.address else { return self.unreachable.push_back(found.subscription) };
+        if self.names.len() < NAMES {
+            self.names.insert(found.name, (address, clock::now()));
+        }
+        self.send_to(SocketAddr::new(address, found.port), found.transport, found.subscription, found.packet);
+    }
+}
+
+fn queue(socket: Option<&mut Socket>, peer: SocketAddr, packet: Bytes, metrics: &EdgeMetrics) {
+    if !socket.is_some_and(|socket| socket.queue.push(peer, packet)) {
+        metrics.dropped(DropReason::QueueFull);
+    }
+}

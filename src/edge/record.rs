@@ -1,0 +1,133 @@
+//! A subscription as it is stored in the bucket, so that it survives its edge. Pure.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
+use crate::feature::Presentity;
+use crate::runtime::clock;
+use crate::sip::flow::{Flow, Transport};
+
+/// Value of a key in `dfks-subscriptions`.
+///
+/// Shape: one JSON object; `edge_id` and `presentity` are what the watcher index reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The edge that owns the subscription.
+    pub edge_id: Box<str>,
+    /// Whose features, canonical.
+    pub presentity: Box<str>,
+    /// URI of the phone's user.
+    pub watcher: Box<str>,
+    /// Call-ID of the dialog.
+    pub call_id: Box<str>,
+    /// The phone's tag; ours is the key.
+    pub remote_tag: Box<str>,
+    /// URI in the From of our NOTIFYs.
+    pub local: Box<str>,
+    /// URI in the To of our NOTIFYs.
+    pub remote: Box<str>,
+    /// The phone's Contact URI.
+    pub target: Box<str>,
+    /// Route headers of our NOTIFYs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Box<str>>,
+    /// `id` of the phone's Event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<Box<str>>,
+    /// Highest `CSeq` of the phone.
+    pub remote_cseq: u32,
+    /// No NOTIFY has used a `CSeq` above this one.
+    pub local_cseq: u32,
+    /// `udp`, `tcp`, …
+    pub transport: Box<str>,
+    /// Where the last SUBSCRIBE came from, `ip:port`.
+    pub peer: std::net::SocketAddr,
+    /// Whether that was the phone itself.
+    pub is_direct: bool,
+    /// Whether the phone takes `multipart/mixed`.
+    pub accepts_multipart: bool,
+    /// User-Agent of the phone.
+    #[serde(default)]
+    pub user_agent: Box<str>,
+    /// When it expires: RFC 3339 UTC.
+    pub expires_at: Box<str>,
+}
+
+impl Record {
+    /// The record to store for a subscription, with its reserved `CSeq` numbers.
+    pub fn of(subscription: &mut Subscription, edge_id: &str, now: Instant, utc: SystemTime) -> Self {
+        let local_cseq = subscription.reserve_cseq();
+        let dialog = &subscription.dialog;
+        Self {
+            edge_id: edge_id.into(),
+            presentity: subscription.presentity.as_str().into(),
+            watcher: subscription.watcher.clone(),
+            call_id: dialog.call_id.clone(),
+            remote_tag: dialog.remote_tag.clone(),
+            local: dialog.local.clone(),
+            remote: dialog.remote.clone(),
+            target: dialog.target.clone(),
+            routes: dialog.routes.clone(),
+            event_id: dialog.event_id.clone(),
+            remote_cseq: dialog.remote_cseq,
+            local_cseq,
+            transport: subscription.flow.transport.as_str().into(),
+            peer: subscription.flow.peer,
+            is_direct: subscription.is_direct,
+            accepts_multipart: subscription.accepts_multipart,
+            user_agent: subscription.user_agent.clone(),
+            expires_at: clock::rfc3339(subscription.expires_at_utc(now, utc)).into(),
+        }
+    }
+
+    /// The subscription again, live. `listener` is the one of its transport here; a connection of its past is gone.
+    ///
+    /// `None` when the record is none that this version could have written.
+    #[must_use]
+    pub fn restore(self, id: SubscriptionId, revision: u64, listener: u16, now: Instant, utc: SystemTime) -> Option<Subscription> {
+        let expires_utc = clock::parse_rfc3339(&self.expires_at)?;
+        let expires_at = match expires_utc.duration_since(utc) {
+            Ok(left) => now + left,
+            Err(past) => now.checked_sub(past.duration()).unwrap_or(now),
+        };
+        Some(Subscription {
+            id,
+            presentity: Presentity::parse(&self.presentity).ok()?,
+            watcher: self.watcher,
+            dialog: Dialog {
+                call_id: self.call_id,
+                remote_tag: self.remote_tag,
+                local: self.local,
+                remote: self.remote,
+                target: self.target,
+                routes: self.routes,
+                event_id: self.event_id,
+                remote_cseq: self.remote_cseq,
+                local_cseq: self.local_cseq,
+            },
+            flow: Flow { transport: Transport::parse(&self.transport)?, listener, peer: self.peer, connection: None },
+            is_direct: self.is_direct,
+            user_agent: self.user_agent,
+            accepts_multipart: self.accepts_multipart,
+            expires_at,
+            phase: Phase::Live,
+            cseq_reserved: self.local_cseq,
+            revision,
+            versions: SmallVec::new(),
+            outbox: crate::edge::outbox::Outbox::default(),
+            in_flight: None,
+            lane: crate::edge::exchange::Lane::default(),
+            timer_at: None,
+            counted_in_grace: false,
+        })
+    }
+}
+
+/// The `Nats-TTL` of a record: whole seconds, rounded up, at least one.
+#[must_use]
+pub fn ttl_seconds(ttl: Duration) -> u64 {
+    (ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).max(1)
+}

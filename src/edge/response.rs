@@ -1,0 +1,86 @@
+//! What a final response to a NOTIFY means for its subscription. Pure.
+//!
+//! Source: RFC 6665 §4.2.2, RFC 5057 §5.
+
+/// What follows from a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The phone has it.
+    Delivered,
+    /// The phone does not know the subscription, or cannot ever take it: it is over.
+    Ends,
+    /// The same is tried again after so many seconds.
+    RetryAfter(u32),
+    /// It is lost; the next change goes out as usual.
+    Ignored,
+}
+
+/// Longest pause that a phone may ask for, in seconds.
+const MAX_RETRY_AFTER_SECONDS: u32 = 3600;
+
+/// Label `outcome` of a NOTIFY that Timer F ended.
+pub const TIMEOUT: &str = "timeout";
+/// Label `outcome` of a NOTIFY that had no connection to go out on.
+pub const NO_CONNECTION: &str = "no_connection";
+/// All values of the label `outcome`.
+pub const OUTCOMES: [&str; 6] = ["delivered", "rejected", "retried", "failed", TIMEOUT, NO_CONNECTION];
+
+/// What a final response means.
+///
+/// 481 ends the subscription whatever stands beside it: the phone has no such dialog.
+#[must_use]
+pub fn verdict(status: u16, retry_after_seconds: Option<u32>) -> Verdict {
+    match (status, retry_after_seconds) {
+        (200..=299, _) => Verdict::Delivered,
+        (481, _) | (404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604, None) => Verdict::Ends,
+        (_, Some(seconds)) => Verdict::RetryAfter(seconds.clamp(1, MAX_RETRY_AFTER_SECONDS)),
+        _ => Verdict::Ignored,
+    }
+}
+
+/// The label `outcome`.
+#[must_use]
+pub const fn outcome(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Delivered => "delivered",
+        Verdict::Ends => "rejected",
+        Verdict::RetryAfter(_) => "retried",
+        Verdict::Ignored => "failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_of_response_is_acted_on() {
+        for (status, retry_after, want) in [
+            (200, None, Verdict::Delivered),
+            (202, None, Verdict::Delivered),
+            (202, Some(5), Verdict::Delivered),
+            (481, None, Verdict::Ends),
+            (481, Some(5), Verdict::Ends),
+            (404, None, Verdict::Ends),
+            (405, None, Verdict::Ends),
+            (410, None, Verdict::Ends),
+            (416, None, Verdict::Ends),
+            (480, None, Verdict::Ends),
+            (485, None, Verdict::Ends),
+            (489, None, Verdict::Ends),
+            (501, None, Verdict::Ends),
+            (604, None, Verdict::Ends),
+            (480, Some(30), Verdict::RetryAfter(30)),
+            (503, Some(0), Verdict::RetryAfter(1)),
+            (503, Some(999_999), Verdict::RetryAfter(3600)),
+            (500, None, Verdict::Ignored),
+            (503, None, Verdict::Ignored),
+            (302, None, Verdict::Ignored),
+            (401, None, Verdict::Ignored),
+            (486, None, Verdict::Ignored),
+            (603, None, Verdict::Ignored),
+        ] {
+            assert_eq!(verdict(status, retry_after), want, "{status} {retry_after:?}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Starts an edge: binds its listeners, takes up the subscriptions that it held before, and serves.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::watchers::{Change, IndexEvent, WatcherIndex};
+use crate::bus::{Bus, RequestError};
+use crate::config::Config;
+use crate::edge::config::{EdgeConfig, Listener};
+use crate::edge::driver::{Driver, DriverError, Sources};
+use crate::edge::fan_out;
+use crate::edge::metrics::{DropReason, EdgeMetrics};
+use crate::edge::notifier::{Notifier, Now};
+use crate::edge::port::Port;
+use crate::edge::reach::Reach;
+use crate::edge::watchers::Watchers;
+use crate::feature::table::FeatureTable;
+use crate::notify::{Jobs, Queue};
+use crate::runtime::{Tasks, clock};
+use crate::sip::flow::Transport;
+use crate::sip::transport::{Inbound, TcpLimits, TcpTransport, UdpListener};
+
+/// Messages of connections that wait for the driver; over it connections are not read.
+const STREAM_QUEUE: usize = 4096;
+/// Changes of the bucket that wait for the driver.
+const CHANGE_QUEUE: usize = 65_536;
+/// How long tasks of the edge have after the driver has ended.
+const TASKS_GRACE: Duration = Duration::from_secs(2);
+
+/// Why an edge does not start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EdgeError {
+    /// A listener cannot be bound.
+    #[error("sip.listen: {transport}:{address}: {source}")]
+    Listen {
+        /// Its transport.
+        transport: Transport,
+        /// Its address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The bus client is closed.
+    #[error("the bus client is closed")]
+    Bus(#[from] async_nats::SubscribeError),
+    /// The jobs and subscriptions cannot be reached.
+    #[error("the bus cannot be asked")]
+    Request(#[from] RequestError),
+    /// It served, and cannot go on.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// One of its tasks failed.
+    #[error(transparent)]
+    Task(#[from] crate::runtime::TaskError),
+}
+
+/// An edge whose sockets are bound; it serves with [`Edge::run`].
+pub struct Edge {
+    config: Arc<EdgeConfig>,
+    driver: Driver,
+    tasks: Tasks,
+}
+
+/// What the sockets of an edge are.
+struct Sockets {
+    listeners: Vec<Listener>,
+    udp: Vec<UdpListener>,
+    tcp: Option<TcpTransport>,
+    tcp_listener: u16,
+}
+
+impl Edge {
+    /// Binds the listeners and takes up what this edge held before.
+    ///
+    /// # Errors
+    ///
+    /// [`EdgeError`]; nothing is bound then.
+    pub async fn start(config: &Config, bus: Bus, table: Arc<FeatureTable>) -> Result<Self, EdgeError> {
+        let tasks = Tasks::new();
+        let (inbound, streams) = mpsc::channel(STREAM_QUEUE);
+        let sockets = bind(config, inbound, &tasks)?;
+        let metrics = Arc::new(EdgeMetrics::new(&[Transport::Udp, Transport::Tcp]));
+        let config = Arc::new(edge_config(config, sockets.listeners));
+        let now = Now { at: clock::now(), utc: clock::utc_now() };
+        let mut notifier = Notifier::new(Arc::clone(&config), Arc::clone(&table), Arc::clone(&metrics), now);
+
+        let (index, changes) = follow_bucket(&bus, &config.edge_id, &tasks, &metrics, &mut notifier).await;
+        let queue = Queue::new(bus.clone(), index);
+        let jobs = Jobs::open(&bus, &tasks, &config.edge_id);
+        let (fan_outs, to_fan_out) = mpsc::channel(fan_out::QUEUE_LENGTH);
+        // Ends when the driver lets go of its sender, so that what it asked for last is still done.
+        tasks.spawn_brief("fan-out", fan_out::run(bus.clone(), queue, config.edge_id.clone(), Arc::clone(&metrics), to_fan_out));
+
+        let port = Port::open(bus.clone()).await?;
+        let watchers = Watchers::open(bus, &config.edge_id, table).await?;
+        let reach = Reach::new(sockets.udp, sockets.tcp, sockets.tcp_listener, Arc::clone(&metrics), tasks.clone());
+        let driver = Driver::new(notifier, port, reach, Sources { streams, jobs, changes }, watchers, fan_outs, metrics);
+        Ok(Self { config, driver, tasks })
+    }
+
+    /// Where it listens: `udp:127.0.0.1:5060`, with the real port where 0 was asked for.
+    #[must_use]
+    pub fn listening(&self) -> Vec<String> {
+        self.config.listeners.iter().map(|listener| format!("{}:{}", listener.transport.as_str(), listener.address)).collect()
+    }
+
+    /// Serves until `stop`, then finishes what is in hand.
+    ///
+    /// # Errors
+    ///
+    /// [`EdgeError`] when it cannot go on.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), EdgeError> {
+        let served = tokio::select! {
+            served = self.driver.run(stop) => served.map_err(EdgeError::from),
+            failure = self.tasks.failed() => Err(failure.into()),
+        };
+        let stopped = self.tasks.stop(TASKS_GRACE).await;
+        served.and(stopped.map_err(EdgeError::from))
+    }
+}
+
+fn bind(config: &Config, inbound: mpsc::Sender<Inbound>, tasks: &Tasks) -> Result<Sockets, EdgeError> {
+    let mut sockets = Sockets { listeners: Vec::new(), udp: Vec::new(), tcp: None, tcp_listener: 0 };
+    let tcp = TcpTransport::new(TcpLimits::default(), inbound, tasks.clone());
+    let mut has_tcp = false;
+    for (at, listener) in config.sip_listeners().into_iter().enumerate() {
+        let failed = |source| EdgeError::Listen { transport: listener.transport, address: listener.addr, source };
+        let index = u16::try_from(at).unwrap_or(u16::MAX);
+        let address = if listener.transport == Transport::Udp {
+            let socket = UdpListener::bind(listener.addr, index).map_err(failed)?;
+            let address = socket.local_addr();
+            sockets.udp.push(socket);
+            address
+        } else {
+            if !std::mem::replace(&mut has_tcp, true) {
+                sockets.tcp_listener = index;
+            }
+            tcp.listen(listener.addr, index).map_err(failed)?
+        };
+        sockets.listeners.push(Listener { transport: listener.transport, advertised: advertised(&config.sip.advertise, address), address });
+    }
+    // Kept also without a TCP listener: a Contact may name TCP.
+    sockets.tcp = Some(tcp);
+    Ok(sockets)
+}
+
+/// What phones are told to reach a listener at: `sip.advertise`, with the listener's port where it has none.
+fn advertised(advertise: &str, address: SocketAddr) -> Box<str> {
+    let has_port = advertise.parse::<SocketAddr>().is_ok()
+        || advertise.rsplit_once(':').is_some_and(|(host, port)| !host.contains(':') && port.parse::<u16>().is_ok());
+    match advertise {
+        "" => SocketAddr::new(reachable(address.ip()), address.port()).to_string().into(),
+        _ if has_port => advertise.into(),
+        host => format!("{host}:{}", address.port()).into(),
+    }
+}
+
+/// The address that a wildcard listener is most likely reached at: that of the default route. No packet is sent.
+fn reachable(address: IpAddr) -> IpAddr {
+    if !address.is_unspecified() {
+        return address;
+    }
+    let (from, towards) = if address.is_ipv4() { ("0.0.0.0:0", "192.0.2.1:9") } else { ("[::]:0", "[2001:db8::1]:9") };
+    let local = UdpSocket::bind(from).and_then(|socket| socket.connect(towards).and_then(|()| socket.local_addr()));
+    let found = local.map_or(address, |local| local.ip());
+    tracing::warn!(address = %found, "sip.advertise is empty and sip.listen is a wildcard: phones are told this address");
+    found
+}
+
+fn edge_config(config: &Config, listeners: Vec<Listener>) -> EdgeConfig {
+    let store_timeout = Duration::from_millis(config.nats.timeout_ms);
+    EdgeConfig {
+        edge_id: config.edge_id().into(),
+        listeners,
+        domains: config.sip.domains.iter().map(|domain| domain.to_ascii_lowercase().into()).collect(),
+        presentity_from: config.sip.presentity_from,
+        initial_notify: config.sip.initial_notify,
+        udp_notify_limit_bytes: config.sip.udp_notify_limit_bytes,
+        max_subscriptions: config.sip.max_subscriptions,
+        max_subscriptions_per_presentity: config.sip.max_subscriptions_per_presentity,
+        subscription: config.subscription.clone(),
+        store_timeout,
+        route_timeout: store_timeout + Duration::from_millis(config.routes.responder_timeout_ms),
+    }
+}
+
+/// Reads the whole bucket, gives the notifier its own subscriptions, and follows the changes from there.
+async fn follow_bucket(
+    bus: &Bus,
+    edge_id: &str,
+    tasks: &Tasks,
+    metrics: &Arc<EdgeMetrics>,
+    notifier: &mut Notifier,
+) -> (WatcherIndex, mpsc::Receiver<Change>) {
+    let (later, changes) = mpsc::channel(CHANGE_QUEUE);
+    let held = Arc::new(Mutex::new(Some(Vec::new())));
+    let (loading, own, counted) = (Arc::clone(&held), edge_id.to_owned(), Arc::clone(metrics));
+    let hook = move |event| {
+        let IndexEvent::Changed(change) = event else { return };
+        let mut loading = loading.lock().unwrap_or_else(PoisonError::into_inner);
+        match loading.as_mut() {
+            // As long as the bucket is loaded only our own records matter.
+            Some(held) if change.edge_id.as_deref() == Some(&own) => held.push(change),
+            // A change that is lost here is found by the next store's compare-and-set.
+            None if later.try_send(change).is_err() => counted.dropped(DropReason::QueueFull),
+            Some(_) | None => {}
+        }
+    };
+    let index = WatcherIndex::start(bus, tasks, Some(Box::new(hook)));
+    index.loaded().await;
+    let now = Now { at: clock::now(), utc: clock::utc_now() };
+    let mut restored = 0_u64;
+    for change in held.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default() {
+        let Some(value) = &change.value else { continue };
+        restored += u64::from(notifier.restore(&change.key, change.revision, value, now));
+    }
+    tracing::info!(subscriptions = restored, "subscriptions of before taken up");
+    (index, changes)
+}

@@ -1,0 +1,244 @@
+//! One subscription: its dialog, its lifetime, and what its phone was told. Pure.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant, SystemTime};
+
+use smallvec::SmallVec;
+
+use crate::edge::outbox::{Outbox, Parcel};
+use crate::edge::subscribe::Subscribe;
+use crate::feature::{FeatureState, Presentity};
+use crate::sip::flow::Flow;
+
+/// Names a subscription: our tag in its dialog, and its key in the bucket.
+///
+/// Shape: 24 hexadecimal digits, unguessable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionId(u128);
+
+impl SubscriptionId {
+    /// A new one.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(rand::random::<u128>() >> 32)
+    }
+}
+
+impl fmt::Display for SubscriptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:024x}", self.0)
+    }
+}
+
+/// A tag or key that names no subscription of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a subscription id is 24 hexadecimal digits")]
+pub struct SubscriptionIdError;
+
+impl FromStr for SubscriptionId {
+    type Err = SubscriptionIdError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_ours = text.len() == 24 && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
+        is_ours.then(|| u128::from_str_radix(text, 16).ok().map(Self)).flatten().ok_or(SubscriptionIdError)
+    }
+}
+
+/// The dialog as the notifier keeps it. Source: RFC 3261 §12.1.1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dialog {
+    /// Call-ID.
+    pub call_id: Box<str>,
+    /// The phone's tag.
+    pub remote_tag: Box<str>,
+    /// Our side's URI: the From of our NOTIFYs.
+    pub local: Box<str>,
+    /// The phone's URI: the To of our NOTIFYs.
+    pub remote: Box<str>,
+    /// The phone's Contact URI: the Request-URI of our NOTIFYs.
+    pub target: Box<str>,
+    /// Route headers of our NOTIFYs, in order.
+    pub routes: Vec<Box<str>>,
+    /// `id` parameter of the phone's Event, echoed.
+    pub event_id: Option<Box<str>>,
+    /// Highest `CSeq` that the phone has used.
+    pub remote_cseq: u32,
+    /// `CSeq` of our last NOTIFY; 0 before the first.
+    pub local_cseq: u32,
+}
+
+/// Where a subscription stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Being stored for the first time; the phone has no answer yet.
+    Storing,
+    /// The phone has its 200.
+    Live,
+    /// Its last NOTIFY is asked for or in flight; nothing else is taken.
+    Ending,
+}
+
+/// How many `CSeq` numbers one store reserves, so that they grow across a crash without a store for each NOTIFY.
+const CSEQ_BLOCK: u32 = 1000;
+
+/// One subscription.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Its name.
+    pub id: SubscriptionId,
+    /// Whose features it watches.
+    pub presentity: Presentity,
+    /// URI of the phone's user.
+    pub watcher: Box<str>,
+    /// Its dialog.
+    pub dialog: Dialog,
+    /// What the last SUBSCRIBE came on.
+    pub flow: Flow,
+    /// Whether the last SUBSCRIBE had one Via: it came straight from the phone.
+    pub is_direct: bool,
+    /// User-Agent of the phone; empty where it sends none.
+    pub user_agent: Box<str>,
+    /// Whether its Accept allows `multipart/mixed`.
+    pub accepts_multipart: bool,
+    /// When it expires.
+    pub expires_at: Instant,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Last `CSeq` that the stored record covers.
+    pub cseq_reserved: u32,
+    /// Revision of its key in the bucket; 0 before the first store.
+    pub revision: u64,
+    /// Version of each feature that the phone has confirmed.
+    pub versions: SmallVec<[(u8, u64); 5]>,
+    /// What the phone is still to be told.
+    pub outbox: Outbox,
+    /// The NOTIFY in flight.
+    pub in_flight: Option<InFlight>,
+    /// Stores and route runs under way or waiting, see [`crate::edge::exchange`].
+    pub lane: crate::edge::exchange::Lane,
+    /// When its earliest timer in the wheel fires.
+    pub timer_at: Option<Instant>,
+    /// Whether it counts as in grace in the metrics.
+    pub counted_in_grace: bool,
+}
+
+/// The NOTIFY that waits for its final response.
+#[derive(Debug)]
+pub struct InFlight {
+    /// What it says.
+    pub parcel: Parcel,
+    /// Branch of its transaction.
+    pub branch: Box<str>,
+    /// When it was first sent.
+    pub sent_at: Instant,
+}
+
+impl Subscription {
+    /// A new subscription for an admitted SUBSCRIBE; nothing is stored or answered yet.
+    #[must_use]
+    pub fn new(id: SubscriptionId, presentity: Presentity, dialog: Dialog, subscribe: &Subscribe, expires_at: Instant) -> Self {
+        Self {
+            id,
+            presentity,
+            watcher: subscribe.watcher.clone(),
+            dialog,
+            flow: subscribe.flow,
+            is_direct: subscribe.is_direct,
+            user_agent: subscribe.user_agent.clone(),
+            accepts_multipart: subscribe.accepts_multipart,
+            expires_at,
+            phase: Phase::Storing,
+            cseq_reserved: CSEQ_BLOCK,
+            revision: 0,
+            versions: SmallVec::new(),
+            outbox: Outbox::default(),
+            in_flight: None,
+            lane: crate::edge::exchange::Lane::default(),
+            timer_at: None,
+            counted_in_grace: false,
+        }
+    }
+
+    /// Seconds of life left, rounded up, as `Subscription-State: active;expires=` says it; 0 in grace.
+    #[must_use]
+    pub fn expires_in(&self, now: Instant) -> u32 {
+        let left = self.expires_at.saturating_duration_since(now);
+        u32::try_from(left.as_secs() + u64::from(left.subsec_nanos() > 0)).unwrap_or(u32::MAX)
+    }
+
+    /// When it expires, as time of day.
+    #[must_use]
+    pub fn expires_at_utc(&self, now: Instant, utc: SystemTime) -> SystemTime {
+        match self.expires_at.checked_duration_since(now) {
+            Some(left) => utc + left,
+            None => utc.checked_sub(now.saturating_duration_since(self.expires_at)).unwrap_or(utc),
+        }
+    }
+
+    /// How long its record is to be kept, from now.
+    #[must_use]
+    pub fn record_ttl(&self, now: Instant, grace: Duration) -> Duration {
+        self.expires_at.saturating_duration_since(now) + grace
+    }
+
+    /// Takes over what a refresh brings: Contact, flow, lifetime, `Accept`. The target refresh of RFC 6665 §4.4.1.
+    pub fn refresh(&mut self, subscribe: &Subscribe, expires_at: Instant) {
+        if let Some(contact) = &subscribe.contact {
+            self.dialog.target.clone_from(contact);
+        }
+        self.flow = subscribe.flow;
+        self.is_direct = subscribe.is_direct;
+        self.accepts_multipart = subscribe.accepts_multipart;
+        self.expires_at = expires_at;
+        if !subscribe.user_agent.is_empty() {
+            self.user_agent.clone_from(&subscribe.user_agent);
+        }
+    }
+
+    /// The `CSeq` of the next NOTIFY, and whether a store must reserve more of them soon.
+    pub fn next_cseq(&mut self) -> (u32, bool) {
+        self.dialog.local_cseq = self.dialog.local_cseq.saturating_add(1);
+        (self.dialog.local_cseq, self.cseq_reserved.saturating_sub(self.dialog.local_cseq) == CSEQ_BLOCK / 4)
+    }
+
+    /// Reserves `CSeq` numbers for the record that is about to be stored, and gives the last of them.
+    pub fn reserve_cseq(&mut self) -> u32 {
+        self.cseq_reserved = self.cseq_reserved.max(self.dialog.local_cseq.saturating_add(CSEQ_BLOCK));
+        self.cseq_reserved
+    }
+
+    /// The phone has confirmed this version of the feature at this place of the table.
+    pub fn confirm(&mut self, feature: u8, version: u64) {
+        match self.versions.iter_mut().find(|(at, _)| *at == feature) {
+            Some((_, known)) => *known = version,
+            None => self.versions.push((feature, version)),
+        }
+    }
+
+    /// Whether the NOTIFY in flight says this version of the feature, or a newer one.
+    #[must_use]
+    pub fn is_being_told(&self, state: &FeatureState) -> bool {
+        let told = self.in_flight.iter().flat_map(|in_flight| &in_flight.parcel.changes);
+        state.version > 0 && told.map(|change| &change.state).any(|told| told.feature == state.feature && told.version >= state.version)
+    }
+
+    /// Whether the phone has confirmed this version, or a newer one.
+    #[must_use]
+    pub fn knows(&self, feature: u8, version: u64) -> bool {
+        version > 0 && self.versions.iter().any(|(at, known)| *at == feature && *known >= version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_its_own_text() {
+        let id = SubscriptionId::random();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for foreign in ["", "abc", "00000000000000000000000g", "0123456789ABCDEF01234567", "+23456789012345678901234"] {
+            assert_eq!(foreign.parse::<SubscriptionId>(), Err(SubscriptionIdError), "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! CSTA XML out: what a phone is told, and (for the simulated phone) what it asks for.
+//!
+//! Always the ISO-8859-1 declaration, the default namespace without a prefix, and no blank between elements.
+//! Source: WIRE "Events the server sends"; XML 1.0 §2.2 for the characters that may stand at all.
+
+use crate::feature::error::FeatureError;
+use crate::feature::media::{NAMESPACE, PRIVATE_NAMESPACE};
+use crate::feature::state::{FeatureState, Status, Values};
+use crate::feature::table::{
+    AGENT_REASON, Direction, Elements, FeatureSpec, FeatureTable, LOGGED_OFF, LOGGED_ON, REASON, SET_AGENT_STATE, STATE, Wire,
+    agent_event_root,
+};
+
+/// Appends the document that tells a phone the state of one feature.
+///
+/// `user` is the user part of the presentity. Values that are not known, or empty, are left out.
+///
+/// # Errors
+///
+/// [`FeatureError::Unknown`]: the table has no such feature; nothing is appended.
+pub fn write_event(table: &FeatureTable, user: &str, state: &FeatureState, out: &mut Vec<u8>) -> Result<(), FeatureError> {
+    let spec = table.require(&state.feature)?;
+    match &spec.wire {
+        Wire::Elements(elements) => {
+            write_elements(spec, elements, Direction::Event, user, (state.status, &state.values), out);
+        }
+        Wire::Agent => {
+            let root = agent_event_root(agent_state(state.status, &state.values));
+            open_document(root, user, out);
+            write_reason(&state.values, out);
+            close(root, out);
+        }
+    }
+    Ok(())
+}
+
+/// Appends the document by which a phone asks for a change.
+///
+/// # Errors
+///
+/// [`FeatureError::Unknown`]: the table has no such feature; nothing is appended.
+pub fn write_request(
+    table: &FeatureTable,
+    user: &str,
+    feature: &str,
+    status: Status,
+    values: &Values,
+    out: &mut Vec<u8>,
+) -> Result<(), FeatureError> {
+    let spec = table.require(feature)?;
+    match &spec.wire {
+        Wire::Elements(elements) => {
+            write_elements(spec, elements, Direction::Request, user, (status, values), out);
+        }
+        Wire::Agent => {
+            open_document(SET_AGENT_STATE, user, out);
+            element("requestedAgentState", agent_state(status, values), out);
+            write_reason(values, out);
+            close(SET_AGENT_STATE, out);
+        }
+    }
+    Ok(())
+}
+
+/// The agent state to show: `state` where it is known, else what the status says.
+fn agent_state(status: Status, values: &Values) -> &str {
+    values.get(STATE).map_or(if status.is_on() { LOGGED_ON } else { LOGGED_OFF }, String::as_str)
+}
+
+fn write_elements(
+    spec: &FeatureSpec,
+    elements: &Elements,
+    direction: Direction,
+    user: &str,
+    (status, values): (Status, &Values),
+    out: &mut Vec<u8>,
+) {
+    let root = elements.root(direction);
+    open_document(root, user, out);
+    if let Some((type_element, type_value)) = &elements.selector {
+        element(type_element, type_value, out);
+    }
+    element(elements.status(direction), if status.is_on() { "true" } else { "false" }, out);
+    for field in &spec.fields {
+        if let Some(value) = values.get(&field.name).filter(|value| !value.is_empty()) {
+            element(field.element(direction), value, out);
+        }
+    }
+    close(root, out);
+}
+
+fn write_reason(values: &Values, out: &mut Vec<u8>) {
+    if let Some(reason) = values.get(REASON).filter(|reason| !reason.is_empty()) {
+        extend(out, &["<extensions><privateData><private><", AGENT_REASON, " xmlns=\"", PRIVATE_NAMESPACE, "\">"]);
+        text(reason, out);
+        extend(out, &["</", AGENT_REASON, "></private></privateData></extensions>"]);
+    }
+}
+
+fn open_document(root: &str, user: &str, out: &mut Vec<u8>) {
+    extend(out, &["<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><", root, " xmlns=\"", NAMESPACE, "\">"]);
+    element("device", user, out);
+}
+
+fn element(name: &str, value: &str, out: &mut Vec<u8>) {
+    extend(out, &["<", name, ">"]);
+    text(value, out);
+    close(name, out);
+}
+
+fn close(name: &str, out: &mut Vec<u8>) {
+    extend(out, &["</", name, ">"]);
+}
+
+fn extend(out: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Character data: escaped, in ASCII (all else as numeric references, which every declared encoding allows), and without
+/// what XML 1.0 does not allow at all.
+fn text(value: &str, out: &mut Vec<u8>) {
+    for character in value.chars() {
+        match character {
+            '&' => out.extend_from_slice(b"&amp;"),
+            '<' => out.extend_from_slice(b"&lt;"),
+            '>' => out.extend_from_slice(b"&gt;"),
+            ' '..='~' => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            allowed if is_xml_character(allowed) => out.extend_from_slice(format!("&#{};", u32::from(allowed)).as_bytes()),
+            _ => {}
+        }
+    }
+}
+
+/// XML 1.0 §2.2 `Char`.
+const fn is_xml_character(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
+}
+
+#[cfg(test)]
+#[path = "csta_write_tests.rs"]
+mod tests;

@@ -1,0 +1,197 @@
+//! Why a feature, or a value of one, is refused.
+
+use std::fmt::{self, Write};
+
+use crate::bus::message::ErrorBody;
+use crate::feature::table::{AGENT_STATES, MAX_RING_COUNT, MAX_TEXT_CHARS};
+
+/// Why a feature, or a value of one, is refused: from a phone, a command, a script or a responder alike.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FeatureError {
+    /// The table has no feature of this name. Names are compared with regard to case.
+    #[error("unknown feature '{}': expected {}", Shown(name), expected.join(", "))]
+    Unknown {
+        /// The name that was given.
+        name: String,
+        /// The names there are.
+        expected: Vec<String>,
+    },
+    /// The feature has no field of this name.
+    #[error("unknown field '{}' of {feature}: {}", Shown(field), Fields(allowed))]
+    UnknownField {
+        /// The feature.
+        feature: String,
+        /// The field that was given.
+        field: String,
+        /// The fields that the feature has.
+        allowed: Vec<String>,
+    },
+    /// `ringCount` is no whole number within its range.
+    #[error("invalid ringCount '{}': expected a whole number from 0 to {}", Shown(value), MAX_RING_COUNT)]
+    RingCount {
+        /// What was given.
+        value: String,
+    },
+    /// `state` is none of the agent states.
+    #[error("invalid state '{}': expected {}", Shown(value), AGENT_STATES.join(", "))]
+    AgentState {
+        /// What was given.
+        value: String,
+    },
+    /// A text is longer than [`MAX_TEXT_CHARS`].
+    #[error("{field} has {chars} characters: expected at most {}", MAX_TEXT_CHARS)]
+    TooLong {
+        /// The field.
+        field: String,
+        /// Its length, in characters.
+        chars: usize,
+    },
+    /// A text has a control character.
+    #[error("{field} has the control character U+{code:04X}: expected none")]
+    ControlCharacter {
+        /// The field.
+        field: String,
+        /// The character.
+        code: u32,
+    },
+    /// `status` and the agent state contradict each other.
+    #[error("status {status} contradicts state '{state}': expected status {}", u8::from(*status == 0))]
+    Contradiction {
+        /// The status that was given.
+        status: u8,
+        /// The state that was given.
+        state: String,
+    },
+}
+
+impl FeatureError {
+    /// Word for the log field and metric label `reason`.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "unknown_feature",
+            Self::UnknownField { .. } => "unknown_field",
+            Self::RingCount { .. } => "ring_count",
+            Self::AgentState { .. } => "agent_state",
+            Self::TooLong { .. } => "too_long",
+            Self::ControlCharacter { .. } => "control_character",
+            Self::Contradiction { .. } => "contradiction",
+        }
+    }
+
+    /// The field of a request that is at fault: `feature`, `status` or `values.<field>`.
+    #[must_use]
+    pub fn field(&self) -> String {
+        match self {
+            Self::Unknown { .. } => "feature".to_owned(),
+            Self::UnknownField { field, .. } | Self::TooLong { field, .. } | Self::ControlCharacter { field, .. } => {
+                format!("values.{}", Shown(field))
+            }
+            Self::RingCount { .. } => "values.ringCount".to_owned(),
+            Self::AgentState { .. } => "values.state".to_owned(),
+            Self::Contradiction { .. } => "status".to_owned(),
+        }
+    }
+}
+
+impl From<FeatureError> for ErrorBody {
+    fn from(error: FeatureError) -> Self {
+        Self { code: 400, description: error.to_string(), field: Some(error.field()) }
+    }
+}
+
+/// A text of the peer's inside an error message: at most 64 characters of it, and none that a SIP `quoted-string`
+/// or a log line could be broken with (`?` stands for those).
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST_CHARS: usize = 64;
+        let mut characters = self.0.chars();
+        for character in characters.by_ref().take(LONGEST_CHARS) {
+            f.write_char(if character.is_control() || matches!(character, '"' | '\\') { '?' } else { character })?;
+        }
+        if characters.next().is_some() { f.write_char('…') } else { Ok(()) }
+    }
+}
+
+/// `expected ringCount, forwardTo`, or that there are none.
+struct Fields<'a>(&'a [String]);
+
+impl fmt::Display for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { f.write_str("it has no values") } else { write!(f, "expected {}", self.0.join(", ")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feature::{FeatureTable, Values};
+
+    #[test]
+    fn every_message_names_what_was_given_and_what_is_allowed() {
+        let table = FeatureTable::built_in();
+        let unknown = table.require("Foo").unwrap_err();
+        let check = |feature: &str, field: &str, value: &str| {
+            table.require(feature).unwrap().check_values(&Values::from([(field.to_owned(), value.to_owned())])).unwrap_err()
+        };
+        for (error, reason, field, text) in [
+            (
+                unknown,
+                "unknown_feature",
+                "feature",
+                "unknown feature 'Foo': expected DoNotDisturb, CallForwardingAlways, CallForwardingBusy, CallForwardingNoAnswer, AgentState",
+            ),
+            (
+                check("CallForwardingNoAnswer", "ringcount", "4"),
+                "unknown_field",
+                "values.ringcount",
+                "unknown field 'ringcount' of CallForwardingNoAnswer: expected forwardTo, ringCount",
+            ),
+            (check("DoNotDisturb", "x", "4"), "unknown_field", "values.x", "unknown field 'x' of DoNotDisturb: it has no values"),
+            (
+                check("CallForwardingNoAnswer", "ringCount", "101"),
+                "ring_count",
+                "values.ringCount",
+                "invalid ringCount '101': expected a whole number from 0 to 100",
+            ),
+            (
+                check("AgentState", "state", "gone"),
+                "agent_state",
+                "values.state",
+                "invalid state 'gone': expected loggedOff, loggedOn, ready, notReady, workingAfterCall",
+            ),
+            (
+                check("CallForwardingBusy", "forwardTo", &"é".repeat(513)),
+                "too_long",
+                "values.forwardTo",
+                "forwardTo has 513 characters: expected at most 512",
+            ),
+            (
+                check("CallForwardingBusy", "forwardTo", "a\u{7}b"),
+                "control_character",
+                "values.forwardTo",
+                "forwardTo has the control character U+0007: expected none",
+            ),
+            (
+                FeatureError::Contradiction { status: 1, state: "loggedOff".into() },
+                "contradiction",
+                "status",
+                "status 1 contradicts state 'loggedOff': expected status 0",
+            ),
+        ] {
+            assert_eq!((error.reason(), error.field().as_str(), error.to_string().as_str()), (reason, field, text));
+            let body = ErrorBody::from(error);
+            assert_eq!((body.code, body.description.as_str(), body.field.as_deref()), (400, text, Some(field)));
+        }
+    }
+
+    #[test]
+    fn a_peers_text_is_shown_short_and_harmless() {
+        assert_eq!(Shown("a\"b\\c\r\nd").to_string(), "a?b?c??d");
+        assert_eq!(Shown(&"x".repeat(64)).to_string(), "x".repeat(64));
+        assert_eq!(Shown(&"x".repeat(65)).to_string(), format!("{}…", "x".repeat(64)));
+    }
+}

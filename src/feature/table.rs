@@ -1,0 +1,362 @@
+//! The feature table: which features there are, their values, and the XML elements that stand for them.
+
+use crate::feature::error::FeatureError;
+use crate::feature::state::{FeatureState, Values};
+
+/// Largest `ringCount`.
+pub const MAX_RING_COUNT: u8 = 100;
+/// Longest text value (`forwardTo`, `reason`, …), in characters.
+pub const MAX_TEXT_CHARS: usize = 512;
+/// The values of `state` of `AgentState`, as in `requestedAgentState` of a phone's request.
+pub const AGENT_STATES: [&str; 5] = [LOGGED_OFF, LOGGED_ON, "ready", "notReady", "workingAfterCall"];
+
+pub(crate) const LOGGED_OFF: &str = "loggedOff";
+pub(crate) const LOGGED_ON: &str = "loggedOn";
+pub(crate) const STATE: &str = "state";
+pub(crate) const REASON: &str = "reason";
+
+/// Every feature that this deployment synchronises, in the order in which phones are told of them.
+///
+/// Built in: the four of `presence_dfks` in its order, then `AgentState`; `[features.NAME]` adds more after them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureTable {
+    pub(super) specs: Vec<FeatureSpec>,
+}
+
+/// One row of the table: a feature, its fields, and its elements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureSpec {
+    pub(super) name: String,
+    pub(super) fields: Vec<Field>,
+    pub(super) wire: Wire,
+}
+
+/// One extra value of a feature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Field {
+    pub(super) name: String,
+    pub(super) rule: Rule,
+    pub(super) request_element: String,
+    pub(super) event_element: String,
+}
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// A text without control characters, of at most [`MAX_TEXT_CHARS`].
+    Text,
+    /// A whole number up to [`MAX_RING_COUNT`].
+    RingCount,
+    /// One of [`AGENT_STATES`].
+    AgentState,
+}
+
+/// How a feature is written in XML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wire {
+    /// One root each way, with a status element that is a boolean.
+    Elements(Elements),
+    /// `SetAgentState`, and an event root for each state.
+    Agent,
+}
+
+/// The columns of [`Wire::Elements`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Elements {
+    pub(super) request_root: String,
+    pub(super) event_root: String,
+    pub(super) status_request: String,
+    pub(super) status_event: String,
+    /// Element and value that tell features with one root apart.
+    pub(super) selector: Option<(String, String)>,
+    /// Whether the request's root may be in any namespace: an operator's own, of which the table has no column.
+    pub(super) any_namespace: bool,
+}
+
+/// Which way a document goes, and so which of the two columns names its elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// From the phone.
+    Request,
+    /// To the phone.
+    Event,
+}
+
+impl Elements {
+    pub(super) fn root(&self, direction: Direction) -> &str {
+        match direction {
+            Direction::Request => &self.request_root,
+            Direction::Event => &self.event_root,
+        }
+    }
+
+    pub(super) fn status(&self, direction: Direction) -> &str {
+        match direction {
+            Direction::Request => &self.status_request,
+            Direction::Event => &self.status_event,
+        }
+    }
+}
+
+/// Root of the request that sets an agent's state.
+pub(super) const SET_AGENT_STATE: &str = "SetAgentState";
+/// Where the reason of an agent state is, inside `extensions/privateData/private`.
+pub(super) const AGENT_REASON: &str = "AgentNotReadyReasonValue";
+
+impl FeatureTable {
+    /// `DoNotDisturb`, `CallForwardingAlways`, `CallForwardingBusy`, `CallForwardingNoAnswer`, `AgentState`.
+    #[must_use]
+    pub fn built_in() -> Self {
+        let forward_to = || Field::new("forwardTo", Rule::Text, "forwardDN", "forwardTo");
+        let ring_count = || Field::new("ringCount", Rule::RingCount, "ringCount", "ringCount");
+        Self {
+            specs: vec![
+                FeatureSpec {
+                    name: "DoNotDisturb".into(),
+                    fields: Vec::new(),
+                    wire: Wire::Elements(Elements {
+                        request_root: "SetDoNotDisturb".into(),
+                        event_root: "DoNotDisturbEvent".into(),
+                        status_request: "doNotDisturbOn".into(),
+                        status_event: "doNotDisturbOn".into(),
+                        selector: None,
+                        any_namespace: false,
+                    }),
+                },
+                forwarding("CallForwardingAlways", "forwardImmediate", vec![forward_to()]),
+                forwarding("CallForwardingBusy", "forwardBusy", vec![forward_to()]),
+                forwarding("CallForwardingNoAnswer", "forwardNoAns", vec![forward_to(), ring_count()]),
+                FeatureSpec {
+                    name: "AgentState".into(),
+                    fields: vec![
+                        Field::new(STATE, Rule::AgentState, "requestedAgentState", ""),
+                        Field::new(REASON, Rule::Text, AGENT_REASON, AGENT_REASON),
+                    ],
+                    wire: Wire::Agent,
+                },
+            ],
+        }
+    }
+
+    /// The features, in table order.
+    pub fn iter(&self) -> impl Iterator<Item = &FeatureSpec> {
+        self.specs.iter()
+    }
+
+    /// The names of the features, in table order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.specs.iter().map(FeatureSpec::name)
+    }
+
+    /// The feature of this name. Names are compared with regard to case, as OpenSIPS does.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&FeatureSpec> {
+        self.specs.iter().find(|spec| spec.name == name)
+    }
+
+    /// The feature of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`FeatureError::Unknown`] with the names there are, answered 400.
+    pub fn require(&self, name: &str) -> Result<&FeatureSpec, FeatureError> {
+        self.find(name).ok_or_else(|| FeatureError::Unknown { name: name.to_owned(), expected: self.names().map(str::to_owned).collect() })
+    }
+}
+
+impl Default for FeatureTable {
+    fn default() -> Self {
+        Self::built_in()
+    }
+}
+
+impl FeatureSpec {
+    /// The name of the feature on the bus.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The names of its values, in the order in which they stand in the XML.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|field| field.name.as_str())
+    }
+
+    /// Whether it has a value of this name.
+    #[must_use]
+    pub fn has_field(&self, name: &str) -> bool {
+        self.fields().any(|field| field == name)
+    }
+
+    /// The state that it has until a phone, a command, a responder or a script sets it: off, without values, and
+    /// assigned, except for `AgentState`, so that a phone without ACD is not told of it.
+    #[must_use]
+    pub fn default_state(&self) -> FeatureState {
+        FeatureState { assigned: !self.is_agent(), ..FeatureState::new(&self.name) }
+    }
+
+    /// Checks a set of values.
+    ///
+    /// # Errors
+    ///
+    /// The [`FeatureError`] of the first value that is not allowed.
+    pub fn check_values(&self, values: &Values) -> Result<(), FeatureError> {
+        values.iter().try_for_each(|(field, value)| self.check_value(field, value))
+    }
+
+    /// Checks one value. It is kept as the text it is: `04` stays `04`.
+    ///
+    /// # Errors
+    ///
+    /// [`FeatureError`], which names the field, the value and what is allowed.
+    pub fn check_value(&self, field: &str, value: &str) -> Result<(), FeatureError> {
+        let Some(known) = self.fields.iter().find(|known| known.name == field) else {
+            return Err(FeatureError::UnknownField {
+                feature: self.name.clone(),
+                field: field.to_owned(),
+                allowed: self.fields().map(str::to_owned).collect(),
+            });
+        };
+        match known.rule {
+            Rule::Text => check_text(field, value),
+            Rule::RingCount if is_ring_count(value) => Ok(()),
+            Rule::RingCount => Err(FeatureError::RingCount { value: value.to_owned() }),
+            Rule::AgentState if AGENT_STATES.contains(&value) => Ok(()),
+            Rule::AgentState => Err(FeatureError::AgentState { value: value.to_owned() }),
+        }
+    }
+
+    pub(super) const fn is_agent(&self) -> bool {
+        matches!(self.wire, Wire::Agent)
+    }
+
+    /// Whether a document with this root may be about this feature.
+    pub(super) fn has_root(&self, root: &str, direction: Direction) -> bool {
+        match (&self.wire, direction) {
+            (Wire::Elements(elements), direction) => elements.root(direction) == root,
+            (Wire::Agent, Direction::Request) => root == SET_AGENT_STATE,
+            (Wire::Agent, Direction::Event) => AGENT_STATES.iter().any(|state| agent_event_root(state) == root),
+        }
+    }
+}
+
+impl Field {
+    pub(super) fn new(name: &str, rule: Rule, request_element: &str, event_element: &str) -> Self {
+        Self { name: name.into(), rule, request_element: request_element.into(), event_element: event_element.into() }
+    }
+
+    pub(super) fn element(&self, direction: Direction) -> &str {
+        match direction {
+            Direction::Request => &self.request_element,
+            Direction::Event => &self.event_element,
+        }
+    }
+}
+
+/// The event root of an agent state. Anything that is no agent state counts as logged off.
+pub(super) fn agent_event_root(state: &str) -> &'static str {
+    match state {
+        LOGGED_ON => "AgentLoggedOnEvent",
+        "ready" => "AgentReadyEvent",
+        "notReady" => "AgentNotReadyEvent",
+        "workingAfterCall" => "AgentWorkingAfterCallEvent",
+        _ => "AgentLoggedOffEvent",
+    }
+}
+
+fn forwarding(name: &str, forwarding_type: &str, fields: Vec<Field>) -> FeatureSpec {
+    FeatureSpec {
+        name: name.into(),
+        fields,
+        wire: Wire::Elements(Elements {
+            request_root: "SetForwarding".into(),
+            event_root: "ForwardingEvent".into(),
+            status_request: "activateForward".into(),
+            status_event: "forwardStatus".into(),
+            selector: Some(("forwardingType".into(), forwarding_type.into())),
+            any_namespace: false,
+        }),
+    }
+}
+
+fn check_text(field: &str, value: &str) -> Result<(), FeatureError> {
+    let chars = value.chars().count();
+    if chars > MAX_TEXT_CHARS {
+        return Err(FeatureError::TooLong { field: field.to_owned(), chars });
+    }
+    match value.chars().find(|character| character.is_control()) {
+        Some(character) => Err(FeatureError::ControlCharacter { field: field.to_owned(), code: u32::from(character) }),
+        None => Ok(()),
+    }
+}
+
+/// One to three digits, so that the text stays short whatever leading zeros it has.
+fn is_ring_count(value: &str) -> bool {
+    value.len() <= 3
+        && value.bytes().all(|byte| byte.is_ascii_digit())
+        && value.parse::<u8>().is_ok_and(|ring_count| ring_count <= MAX_RING_COUNT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_features_stand_in_the_order_of_the_seed() {
+        let table = FeatureTable::built_in();
+        let rows: Vec<_> =
+            table.iter().map(|spec| (spec.name(), spec.fields().collect::<Vec<_>>(), spec.default_state().assigned)).collect();
+        assert_eq!(
+            rows,
+            [
+                ("DoNotDisturb", vec![], true),
+                ("CallForwardingAlways", vec!["forwardTo"], true),
+                ("CallForwardingBusy", vec!["forwardTo"], true),
+                ("CallForwardingNoAnswer", vec!["forwardTo", "ringCount"], true),
+                ("AgentState", vec!["state", "reason"], false),
+            ]
+        );
+        for spec in table.iter() {
+            let state = spec.default_state();
+            assert_eq!((state.status.is_on(), state.values.len(), state.version), (false, 0, 0), "{}", spec.name());
+        }
+    }
+
+    #[test]
+    fn names_are_compared_with_regard_to_case() {
+        let table = FeatureTable::built_in();
+        assert!(table.find("DoNotDisturb").is_some());
+        assert!(table.find("donotdisturb").is_none());
+    }
+
+    #[test]
+    fn values_are_checked_by_their_rule() {
+        let table = FeatureTable::built_in();
+        let longest = "é".repeat(MAX_TEXT_CHARS);
+        for (feature, field, value, ok) in [
+            ("CallForwardingNoAnswer", "ringCount", "0", true),
+            ("CallForwardingNoAnswer", "ringCount", "04", true),
+            ("CallForwardingNoAnswer", "ringCount", "100", true),
+            ("CallForwardingNoAnswer", "ringCount", "101", false),
+            ("CallForwardingNoAnswer", "ringCount", "0100", false),
+            ("CallForwardingNoAnswer", "ringCount", "", false),
+            ("CallForwardingNoAnswer", "ringCount", "+4", false),
+            ("CallForwardingNoAnswer", "ringCount", "-1", false),
+            ("CallForwardingNoAnswer", "ringCount", "4.0", false),
+            ("CallForwardingNoAnswer", "ringCount", " 4", false),
+            ("CallForwardingNoAnswer", "ringCount", "٤", false),
+            ("CallForwardingBusy", "ringCount", "4", false),
+            ("CallForwardingBusy", "forwardTo", "", true),
+            ("CallForwardingBusy", "forwardTo", longest.as_str(), true),
+            ("CallForwardingBusy", "forwardTo", "a\u{85}", false),
+            ("CallForwardingBusy", "forwardTo", "a\tb", false),
+            ("DoNotDisturb", "forwardTo", "x", false),
+            ("AgentState", "state", "workingAfterCall", true),
+            ("AgentState", "state", "WorkingAfterCall", false),
+            ("AgentState", "state", "", false),
+            ("AgentState", "reason", "lunch & more", true),
+        ] {
+            assert_eq!(table.require(feature).unwrap().check_value(field, value).is_ok(), ok, "{feature} {field} {value:?}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Carries a command out: a worker's set route, then the NOTIFY jobs and the events. I/O.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::bus::message::{ErrorBody, Kind, Origin, RouteSetRequest, RouteSetResponse, SetResponse};
+use crate::bus::subject::Pattern;
+use crate::bus::trace::{self, Cause};
+use crate::bus::{Bus, EdgeWatchers, RequestError};
+use crate::feature::Presentity;
+use crate::mi::command::SetCommand;
+use crate::mi::error::{Step, error_body};
+use crate::mi::metrics::MiMetrics;
+use crate::mi::plan::{self, Occasion};
+use crate::notify::{EdgeJob, Queue};
+use crate::runtime::clock;
+
+/// The way from a change to the edges that hold its watchers.
+pub trait Fanout: Send + Sync + 'static {
+    /// The edges that hold live subscriptions of a presentity, those included that were stored just before the call.
+    fn watchers(&self, presentity: &Presentity) -> impl Future<Output = Result<Vec<EdgeWatchers>, RequestError>> + Send;
+
+    /// Stores NOTIFY jobs, each for its edge; done when all are acknowledged.
+    fn store(&self, jobs: Vec<EdgeJob>) -> impl Future<Output = Result<(), RequestError>> + Send;
+}
+
+impl Fanout for Queue {
+    async fn watchers(&self, presentity: &Presentity) -> Result<Vec<EdgeWatchers>, RequestError> {
+        Self::watchers(self, presentity).await
+    }
+
+    async fn store(&self, jobs: Vec<EdgeJob>) -> Result<(), RequestError> {
+        Self::store(self, jobs).await.map(drop)
+    }
+}
+
+/// Carries commands out, whichever way they came in. Any number at the same time.
+#[derive(Debug)]
+pub struct Bridge<F> {
+    bus: Bus,
+    fanout: F,
+    metrics: Arc<MiMetrics>,
+}
+
+impl<F: Fanout> Bridge<F> {
+    /// A bridge that asks the workers of this bus. Made after the metrics recorder is installed.
+    #[must_use]
+    pub fn new(bus: Bus, fanout: F) -> Self {
+        Self { bus, fanout, metrics: Arc::new(MiMetrics::new()) }
+    }
+
+    /// Has a worker run the set route, stores the NOTIFY jobs of what changed, and publishes the events.
+    ///
+    /// Returns when the jobs are stored: no more than three times `nats.timeout_ms` after the call.
+    ///
+    /// # Errors
+    ///
+    /// An [`ErrorBody`] for the sender of the command: 403 with the reason where the route denied it, 503 where a worker or
+    /// the bus is away or late, else what the worker refused it with.
+    pub async fn set(&self, command: SetCommand, cause: &Cause) -> Result<SetResponse, ErrorBody> {
+        let SetCommand { presentity, feature, status, values, param } = command;
+        let request = RouteSetRequest {
+            kind: Kind::default(),
+            presentity: presentity.as_str().to_owned(),
+            feature,
+            status,
+            values,
+            origin: Origin::Mi,
+            param,
+            watcher: None,
+            cause: cause.clone(),
+        };
+        let subject = self.bus.subjects().route_set();
+        let answer: RouteSetResponse = self
+            .bus
+            .request(Pattern::RouteSet, subject, &request, cause, self.bus.timeout())
+            .await
+            .map_err(|error| self.failed(Step::Route, &error))?;
+
+        let mut occasion = Occasion { now: clock::utc_now(), cause, new_id: trace::new_id };
+        if let Some(denied) = occasion.denied(&answer) {
+            self.publish(&presentity, &[denied.event], cause);
+            return Err(denied.reply);
+        }
+        let notified = self.notify(&presentity, &answer, &mut occasion).await;
+        let watchers = notified.as_ref().copied().unwrap_or(0);
+        // The change is made, whatever became of its NOTIFYs: those who follow the events learn of it.
+        self.publish(&presentity, &occasion.events(&answer, watchers), cause);
+        notified.map(|watchers| plan::reply(answer, watchers))
+    }
+
+    pub(crate) const fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    pub(crate) const fn metrics(&self) -> &Arc<MiMetrics> {
+        &self.metrics
+    }
+
+    /// Stores the jobs; returns how many subscriptions will be notified.
+    async fn notify<I: FnMut() -> String>(
+        &self,
+        presentity: &Presentity,
+        answer: &RouteSetResponse,
+        occasion: &mut Occasion<'_, I>,
+    ) -> Result<u64, ErrorBody> {
+        if !answer.notify {
+            return Ok(0);
+        }
+        let watchers = self.fanout.watchers(presentity).await.map_err(|error| self.failed(Step::Watchers, &error))?;
+        let jobs = occasion.jobs(answer, &watchers);
+        let count = jobs.len();
+        if count > 0 {
+            self.fanout.store(jobs).await.map_err(|error| self.failed(Step::Jobs, &error))?;
+            self.metrics.jobs_stored(count);
+        }
+        Ok(plan::notified(answer, &watchers))
+    }
+
+    fn publish(&self, presentity: &Presentity, events: &[crate::bus::message::FeatureEvent], cause: &Cause) {
+        for event in events {
+            let subject = self.bus.subjects().event_feature(presentity, &event.feature);
+            self.bus.publish_event(Pattern::EventFeature, subject, event, cause);
+        }
+    }
+
+    fn failed(&self, step: Step, error: &RequestError) -> ErrorBody {
+        self.metrics.step_failed(step, error);
+        error_body(step, error)
+    }
+}

@@ -1,0 +1,287 @@
+//! A set command, read so leniently that each fault gets an answer that names it. Pure.
+
+use serde_json::{Map, Value};
+
+use crate::bus::message::ErrorBody;
+use crate::feature::error::Shown;
+use crate::feature::{self, FeatureSpec, FeatureTable, Presentity, Status, Values};
+
+/// Most `field/value` strings of one command, as in the array of the OpenSIPS command.
+pub const MAX_LIST_VALUES: usize = 8;
+
+const STATUS_EXPECTED: &str = "0, 1, true, false, \"0\" or \"1\"";
+
+/// A command to set one feature, with everything in it checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetCommand {
+    /// Whose feature.
+    pub presentity: Presentity,
+    /// Which feature, by its name in the table.
+    pub feature: String,
+    /// On or off.
+    pub status: Status,
+    /// Values to set; what is left out stays as it is.
+    pub values: Values,
+    /// Handed to the set route as `param`.
+    pub param: Option<String>,
+}
+
+/// Reads the payload of `dfks.set` or `dfks.command.set`. Fields that are not known are ignored.
+///
+/// Shape: `{"presentity":"sip:alice@10.0.0.11","feature":"CallForwardingBusy","status":1,"values":["forwardTo/sip:bob@h"]}`
+///
+/// # Errors
+///
+/// An [`ErrorBody`] of code 400: the field, what was sent and what is allowed.
+pub fn read(table: &FeatureTable, payload: &[u8]) -> Result<SetCommand, ErrorBody> {
+    let json: Value = serde_json::from_slice(payload).map_err(|error| bad(None, format!("not JSON: {error}")))?;
+    let Value::Object(fields) = json else {
+        return Err(bad(None, format!("invalid command '{}': expected a JSON object", shown(&json))));
+    };
+    let presentity = presentity(&fields)?;
+    let spec = feature(table, &fields)?;
+    let status = status(&fields)?;
+    let values = match fields.get("values") {
+        None | Some(Value::Null) => Values::new(),
+        Some(Value::Object(object)) => values_of_object(object)?,
+        Some(Value::Array(list)) => values_of_list(spec, list)?,
+        Some(other) => {
+            let expected = "an object of field and text, or an array of \"field/value\" strings";
+            return Err(invalid("values", other, expected));
+        }
+    };
+    let param = match fields.get("route_param") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(param)) => Some(param.clone()),
+        Some(other) => return Err(invalid("route_param", other, "a string")),
+    };
+    SetCommand::checked(spec, presentity, status, values, param)
+}
+
+impl SetCommand {
+    /// A command whose parts were read elsewhere; its values are checked here.
+    ///
+    /// # Errors
+    ///
+    /// An [`ErrorBody`] of code 400 for a value that is not allowed, or a status that contradicts the agent state.
+    pub fn checked(
+        spec: &FeatureSpec,
+        presentity: Presentity,
+        status: Status,
+        values: Values,
+        param: Option<String>,
+    ) -> Result<Self, ErrorBody> {
+        feature::merge(spec, &spec.default_state(), Some(status), &values)?;
+        Ok(Self { presentity, feature: spec.name().to_owned(), status, values, param })
+    }
+}
+
+/// Reads the `field/value` strings of the OpenSIPS command: `["ringCount/4","forwardTo/sip:bob@10.0.0.11"]`. The value
+/// goes to the end of the string; of a field that is given twice, the last counts. Whether the feature has the field, and
+/// whether the value is allowed, [`SetCommand::checked`] says.
+///
+/// # Errors
+///
+/// An [`ErrorBody`] of code 400 for more than [`MAX_LIST_VALUES`], or one that is no such string.
+pub fn values_of_list(spec: &FeatureSpec, list: &[Value]) -> Result<Values, ErrorBody> {
+    if list.len() > MAX_LIST_VALUES {
+        return Err(bad(Some("values"), format!("values has {} elements: expected at most {MAX_LIST_VALUES}", list.len())));
+    }
+    let pair = |element: &Value| {
+        let text = element.as_str().and_then(|text| text.split_once('/')).map(|(field, value)| (field.to_owned(), value.to_owned()));
+        text.ok_or_else(|| {
+            let fields: Vec<_> = spec.fields().map(|field| format!("\"{field}/…\"")).collect();
+            let expected = if fields.is_empty() { format!("none, {} has no values", spec.name()) } else { fields.join(" or ") };
+            invalid("values", element, &expected)
+        })
+    };
+    list.iter().map(pair).collect()
+}
+
+fn presentity(fields: &Map<String, Value>) -> Result<Presentity, ErrorBody> {
+    const EXPECTED: &str = "sip:user@host or tel:number";
+    match fields.get("presentity") {
+        None | Some(Value::Null) => Err(missing("presentity", EXPECTED)),
+        Some(Value::String(text)) => read_presentity(text),
+        Some(other) => Err(invalid("presentity", other, EXPECTED)),
+    }
+}
+
+/// Reads a presentity in any spelling.
+///
+/// # Errors
+///
+/// An [`ErrorBody`] of code 400, "Invalid presentity …".
+pub fn read_presentity(text: &str) -> Result<Presentity, ErrorBody> {
+    Presentity::parse(text).map_err(|error| bad(Some("presentity"), format!("Invalid presentity '{}': {error}", Shown(text))))
+}
+
+fn feature<'t>(table: &'t FeatureTable, fields: &Map<String, Value>) -> Result<&'t FeatureSpec, ErrorBody> {
+    let names = || table.names().collect::<Vec<_>>().join(", ");
+    match fields.get("feature") {
+        None | Some(Value::Null) => Err(missing("feature", &names())),
+        Some(Value::String(name)) => Ok(table.require(name)?),
+        Some(other) => Err(invalid("feature", other, &names())),
+    }
+}
+
+fn status(fields: &Map<String, Value>) -> Result<Status, ErrorBody> {
+    match fields.get("status") {
+        None | Some(Value::Null) => Err(missing("status", STATUS_EXPECTED)),
+        Some(status) => serde_json::from_value(status.clone()).map_err(|_| invalid("status", status, STATUS_EXPECTED)),
+    }
+}
+
+/// `{"ringCount":"4"}`; a whole number counts as its text, for `{"ringCount":4}`.
+fn values_of_object(object: &Map<String, Value>) -> Result<Values, ErrorBody> {
+    let pair = |(field, value): (&String, &Value)| match value {
+        Value::String(text) => Ok((field.clone(), text.clone())),
+        Value::Number(number) if field == "ringCount" && (number.is_u64() || number.is_i64()) => Ok((field.clone(), number.to_string())),
+        other => Err(invalid(&format!("values.{}", Shown(field)), other, "a string")),
+    };
+    object.iter().map(pair).collect()
+}
+
+fn missing(field: &str, expected: &str) -> ErrorBody {
+    bad(Some(field), format!("{field} is missing: expected {expected}"))
+}
+
+fn invalid(field: &str, sent: &Value, expected: &str) -> ErrorBody {
+    bad(Some(field), format!("invalid {field} '{}': expected {expected}", shown(sent)))
+}
+
+fn bad(field: Option<&str>, description: String) -> ErrorBody {
+    ErrorBody { code: 400, description, field: field.map(str::to_owned) }
+}
+
+/// A text as it is, anything else as JSON; short and harmless either way.
+fn shown(sent: &Value) -> String {
+    sent.as_str().map_or_else(|| Shown(&sent.to_string()).to_string(), |text| Shown(text).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read_json(json: &Value) -> Result<SetCommand, ErrorBody> {
+        read(&FeatureTable::built_in(), json.to_string().as_bytes())
+    }
+
+    /// A good command with one field changed; null takes the field away.
+    fn with(field: &str, value: Value) -> Value {
+        let mut json = json!({"presentity": "sip:alice@10.0.0.11", "feature": "CallForwardingNoAnswer", "status": 1});
+        json[field] = value;
+        json
+    }
+
+    #[test]
+    fn reads_the_commands_of_the_contract() {
+        let text = r#"{"presentity":"sip:alice@10.0.0.11","feature":"CallForwardingNoAnswer","status":1,"route_param":"1",
+                       "values":["ringCount/4","forwardTo/sip:bob@10.0.0.11"]}"#;
+        let command = read(&FeatureTable::built_in(), text.as_bytes()).unwrap();
+        assert_eq!(
+            command,
+            SetCommand {
+                presentity: Presentity::parse("sip:alice@10.0.0.11").unwrap(),
+                feature: "CallForwardingNoAnswer".into(),
+                status: Status::ON,
+                values: [("ringCount", "4"), ("forwardTo", "sip:bob@10.0.0.11")].map(|(f, v)| (f.to_owned(), v.to_owned())).into(),
+                param: Some("1".into()),
+            }
+        );
+        let object = with("values", json!({"ringCount": "4", "forwardTo": "sip:bob@10.0.0.11"}));
+        assert_eq!(read_json(&object).unwrap().values, command.values);
+    }
+
+    #[test]
+    fn takes_every_spelling_that_is_allowed() {
+        for (name, json, on, values) in [
+            ("true", with("status", json!(true)), true, vec![]),
+            ("\"0\"", with("status", json!("0")), false, vec![]),
+            ("type and unknown fields", with("type", json!(["whatever"])), true, vec![]),
+            ("number for ringCount", with("values", json!({"ringCount": 4})), true, vec![("ringCount", "4")]),
+            ("slash in a value", with("values", json!(["forwardTo/sip:a/b@h"])), true, vec![("forwardTo", "sip:a/b@h")]),
+            ("cleared", with("values", json!(["forwardTo/"])), true, vec![("forwardTo", "")]),
+            ("the last of two", with("values", json!(["ringCount/1", "ringCount/2"])), true, vec![("ringCount", "2")]),
+            ("no values", with("values", json!([])), true, vec![]),
+            ("another spelling of the presentity", with("presentity", json!("<SIPS:alice@10.0.0.11:5061>")), true, vec![]),
+        ] {
+            let command = read_json(&json).unwrap();
+            let values: Values = values.into_iter().map(|(field, value)| (field.to_owned(), value.to_owned())).collect();
+            assert_eq!(
+                (command.presentity.as_str(), command.status.is_on(), command.values),
+                ("sip:alice@10.0.0.11", on, values),
+                "{name}"
+            );
+        }
+        assert_eq!(read_json(&with("route_param", Value::Null)).unwrap().param, None);
+    }
+
+    #[test]
+    fn each_fault_names_the_field_what_was_sent_and_what_is_allowed() {
+        let names = "DoNotDisturb, CallForwardingAlways, CallForwardingBusy, CallForwardingNoAnswer, AgentState";
+        let uri = "sip:user@host or tel:number";
+        let fields = "\"forwardTo/…\" or \"ringCount/…\"";
+        let nine: Vec<_> = (0..9).map(|n| format!("ringCount/{n}")).collect();
+        let agent = json!({"presentity": "sip:alice@h", "feature": "AgentState", "status": 0, "values": {"state": "ready"}});
+        let dnd = json!({"presentity": "sip:alice@h", "feature": "DoNotDisturb", "status": 0, "values": ["x"]});
+        for (json, field, text) in [
+            (json!([]), None, "invalid command '[]': expected a JSON object".to_owned()),
+            (with("presentity", Value::Null), Some("presentity"), format!("presentity is missing: expected {uri}")),
+            (with("presentity", json!(7)), Some("presentity"), format!("invalid presentity '7': expected {uri}")),
+            (
+                with("presentity", json!("garbage\"\n")),
+                Some("presentity"),
+                "Invalid presentity 'garbage??': a presentity is sip:user@host or tel:number".into(),
+            ),
+            (with("feature", Value::Null), Some("feature"), format!("feature is missing: expected {names}")),
+            (with("feature", json!({})), Some("feature"), format!("invalid feature '{{}}': expected {names}")),
+            (with("feature", json!("donotdisturb")), Some("feature"), format!("unknown feature 'donotdisturb': expected {names}")),
+            (with("status", Value::Null), Some("status"), format!("status is missing: expected {STATUS_EXPECTED}")),
+            (with("status", json!(2)), Some("status"), format!("invalid status '2': expected {STATUS_EXPECTED}")),
+            (with("status", json!(-1)), Some("status"), format!("invalid status '-1': expected {STATUS_EXPECTED}")),
+            (with("status", json!("on")), Some("status"), format!("invalid status 'on': expected {STATUS_EXPECTED}")),
+            (with("status", json!("true")), Some("status"), format!("invalid status 'true': expected {STATUS_EXPECTED}")),
+            (with("status", json!(1.0)), Some("status"), format!("invalid status '1.0': expected {STATUS_EXPECTED}")),
+            (
+                with("values", json!("ringCount/4")),
+                Some("values"),
+                "invalid values 'ringCount/4': expected an object of field and text, or an array of \"field/value\" strings".into(),
+            ),
+            (with("values", json!(nine)), Some("values"), "values has 9 elements: expected at most 8".into()),
+            (with("values", json!(["ringCount"])), Some("values"), format!("invalid values 'ringCount': expected {fields}")),
+            (with("values", json!([4])), Some("values"), format!("invalid values '4': expected {fields}")),
+            (dnd, Some("values"), "invalid values 'x': expected none, DoNotDisturb has no values".into()),
+            (
+                with("values", json!({"ringCount": 4.5})),
+                Some("values.ringCount"),
+                "invalid values.ringCount '4.5': expected a string".into(),
+            ),
+            (with("values", json!({"forwardTo": 4})), Some("values.forwardTo"), "invalid values.forwardTo '4': expected a string".into()),
+            (
+                with("values", json!({"forwardTo": null})),
+                Some("values.forwardTo"),
+                "invalid values.forwardTo 'null': expected a string".into(),
+            ),
+            (
+                with("values", json!(["ringCount/400"])),
+                Some("values.ringCount"),
+                "invalid ringCount '400': expected a whole number from 0 to 100".into(),
+            ),
+            (
+                with("values", json!({"forwardDN": "1"})),
+                Some("values.forwardDN"),
+                "unknown field 'forwardDN' of CallForwardingNoAnswer: expected forwardTo, ringCount".into(),
+            ),
+            (agent, Some("status"), "status 0 contradicts state 'ready': expected status 1".into()),
+            (with("route_param", json!(1)), Some("route_param"), "invalid route_param '1': expected a string".into()),
+        ] {
+            let error = read_json(&json).unwrap_err();
+            assert_eq!((error.code, error.field.as_deref(), error.description), (400, field, text), "{json}");
+        }
+        let error = read(&FeatureTable::built_in(), b"{").unwrap_err();
+        assert_eq!((error.code, error.field), (400, None));
+        assert!(error.description.starts_with("not JSON: "), "{}", error.description);
+    }
+}

@@ -1,0 +1,90 @@
+//! What goes wrong in the mi bridge, and what the sender of a command is told of it.
+
+use crate::bus::RequestError;
+use crate::bus::message::ErrorBody;
+
+/// Why the mi bridge cannot run, or stopped early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MiError {
+    /// The NATS service could not be registered.
+    #[error("the mi service could not be registered")]
+    Service(#[source] async_nats::Error),
+    /// The subscription to `dfks.set` ended though nobody stopped it.
+    #[error("the subscription of the mi service ended")]
+    EndedEarly,
+}
+
+/// What was being done for a command when the bus failed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Asking a worker to run the set route.
+    Route,
+    /// Looking up who watches: the change is made already.
+    Watchers,
+    /// Storing the NOTIFY jobs: the change is made already.
+    Jobs,
+}
+
+/// The error reply for a step that failed: the worker's own refusal as it is, 503 where another attempt may succeed, else 500.
+pub(crate) fn error_body(step: Step, error: &RequestError) -> ErrorBody {
+    let what = match step {
+        Step::Route => "the change may not have been made",
+        Step::Watchers | Step::Jobs => "the change is made, but its phones may not have been notified",
+    };
+    match error {
+        RequestError::Refused(body) if step == Step::Route => body.clone(),
+        RequestError::NoResponders if step == Step::Route => body(503, "no worker answers: the change was not made".to_owned()),
+        error if error.is_away() || matches!(error, RequestError::NoResponders | RequestError::Stream { .. }) => {
+            body(503, format!("{error}: {what}"))
+        }
+        error => body(500, format!("{error}: {what}")),
+    }
+}
+
+fn body(code: u16, description: String) -> ErrorBody {
+    ErrorBody { code, description, field: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bus::PublishError;
+
+    #[test]
+    fn what_may_succeed_later_is_503() {
+        let refused = ErrorBody { code: 400, description: "no".into(), field: Some("feature".into()) };
+        let unreadable = RequestError::Unreadable(std::sync::Arc::new(serde_json::from_str::<u8>("x").unwrap_err()));
+        for (step, error, code, description) in [
+            (Step::Route, RequestError::Refused(refused.clone()), 400, "no"),
+            (Step::Route, RequestError::NoResponders, 503, "no worker answers: the change was not made"),
+            (Step::Route, RequestError::Timeout(Duration::from_secs(1)), 503, "no answer within 1s: the change may not have been made"),
+            (Step::Route, RequestError::Disconnected, 503, "not connected to NATS: the change may not have been made"),
+            (
+                Step::Route,
+                RequestError::NotSent(PublishError::QueueFull),
+                503,
+                "the request was not sent: the change may not have been made",
+            ),
+            (Step::Route, unreadable, 500, "unreadable answer: the change may not have been made"),
+            (
+                Step::Watchers,
+                RequestError::NoResponders,
+                503,
+                "nobody listens on the subject: the change is made, but its phones may not have been notified",
+            ),
+            (
+                Step::Jobs,
+                RequestError::Stream { code: 10077, description: "maximum messages exceeded".into() },
+                503,
+                "the stream refused the message with 10077: maximum messages exceeded: the change is made, but its phones may not have been notified",
+            ),
+            (Step::Jobs, RequestError::Refused(refused), 500, "refused: no: the change is made, but its phones may not have been notified"),
+        ] {
+            let body = error_body(step, &error);
+            assert_eq!((body.code, body.description.as_str()), (code, description));
+        }
+    }
+}

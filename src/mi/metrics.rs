@@ -1,0 +1,207 @@
+//! The mi bridge's metrics: every series is there from the start with 0, and nothing else touches them.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Unit};
+
+use crate::bus::RequestError;
+use crate::bus::message::{ErrorBody, Origin};
+use crate::mi::error::Step;
+
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It took effect.
+    Applied,
+    /// The route denied it.
+    Denied,
+    /// It was no command that can be carried out.
+    Invalid,
+    /// A worker or the bus was away or late.
+    Unavailable,
+    /// Anything else: our fault, or the route's.
+    Failed,
+}
+
+impl Outcome {
+    const ALL: [Self; 5] = [Self::Applied, Self::Denied, Self::Invalid, Self::Unavailable, Self::Failed];
+
+    /// The outcome that an error reply stands for.
+    pub(crate) const fn of_error(error: &ErrorBody) -> Self {
+        match error.code {
+            403 => Self::Denied,
+            400..=499 => Self::Invalid,
+            503 => Self::Unavailable,
+            _ => Self::Failed,
+        }
+    }
+
+    /// The metric label `outcome`.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Denied => "denied",
+            Self::Invalid => "invalid",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Why something was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DropReason {
+    /// Too many commands in hand: answered 503 at once.
+    Overloaded,
+    /// The command was carried out, but its reply could not be sent.
+    ReplyNotSent,
+}
+
+impl DropReason {
+    const ALL: [Self; 2] = [Self::Overloaded, Self::ReplyNotSent];
+
+    /// The metric label `reason`.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Overloaded => "overloaded",
+            Self::ReplyNotSent => "reply_not_sent",
+        }
+    }
+}
+
+/// Handles of the mi bridge's metrics, looked up once.
+///
+/// Made after the recorder is installed: a handle made before it counts nowhere.
+#[derive(Debug)]
+pub(crate) struct MiMetrics {
+    commands: [Counter; Outcome::ALL.len()],
+    seconds: Histogram,
+    jobs: Counter,
+    in_flight: Gauge,
+    dropped: [Counter; DropReason::ALL.len()],
+}
+
+impl MiMetrics {
+    pub(crate) fn new() -> Self {
+        describe();
+        let origin = Origin::Mi.as_str();
+        let metrics = Self {
+            commands: Outcome::ALL
+                .map(|outcome| metrics::counter!("dfks_mi_commands_total", "origin" => origin, "outcome" => outcome.as_str())),
+            seconds: metrics::histogram!("dfks_mi_command_duration_seconds", "origin" => origin),
+            jobs: metrics::counter!("dfks_mi_jobs_total"),
+            in_flight: metrics::gauge!("dfks_mi_in_flight"),
+            dropped: DropReason::ALL.map(|reason| metrics::counter!("dfks_mi_dropped_total", "reason" => reason.as_str())),
+        };
+        for counter in metrics.commands.iter().chain(&metrics.dropped).chain([&metrics.jobs]) {
+            counter.increment(0);
+        }
+        metrics.in_flight.set(0.0);
+        metrics
+    }
+
+    /// A command came in; it is in flight until the guard is dropped.
+    pub(crate) fn command_started(&self) -> InFlight<'_> {
+        self.in_flight.increment(1.0);
+        InFlight(&self.in_flight)
+    }
+
+    /// A command has its answer.
+    pub(crate) fn command_ended(&self, error: Option<&ErrorBody>, took: Duration) {
+        let outcome = error.map_or(Outcome::Applied, Outcome::of_error);
+        if let Some(counter) = self.commands.get(outcome as usize) {
+            counter.increment(1);
+        }
+        self.seconds.record(took.as_secs_f64());
+        let code = error.map(|error| error.code);
+        let field = error.and_then(|error| error.field.as_deref());
+        tracing::debug!(outcome = outcome.as_str(), code, field, "mi command ended");
+    }
+
+    /// The bus failed a command.
+    #[expect(clippy::unused_self, reason = "a method for each thing that happens, whether or not it has a counter of its own")]
+    pub(crate) fn step_failed(&self, step: Step, error: &RequestError) {
+        tracing::debug!(?step, reason = error.reason(), "mi command failed");
+    }
+
+    /// NOTIFY jobs are stored.
+    pub(crate) fn jobs_stored(&self, count: usize) {
+        self.jobs.increment(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// Something was dropped.
+    pub(crate) fn dropped(&self, reason: DropReason) {
+        if let Some(counter) = self.dropped.get(reason as usize) {
+            counter.increment(1);
+        }
+        tracing::debug!(reason = reason.as_str(), "mi command dropped");
+    }
+}
+
+/// A command in flight.
+#[must_use]
+pub(crate) struct InFlight<'a>(&'a Gauge);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+fn describe() {
+    metrics::describe_counter!("dfks_mi_commands_total", "Commands answered, by outcome");
+    metrics::describe_histogram!("dfks_mi_command_duration_seconds", Unit::Seconds, "From a command to its reply");
+    metrics::describe_counter!("dfks_mi_jobs_total", "NOTIFY jobs stored, one for each edge that holds a watcher");
+    metrics::describe_gauge!("dfks_mi_in_flight", "Commands being carried out");
+    metrics::describe_counter!("dfks_mi_dropped_total", "Commands turned away, and replies that could not be sent, by reason");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_are_looked_up_in_the_order_they_are_listed() {
+        for (position, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, position, "{}", outcome.as_str());
+        }
+        for (position, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, position, "{}", reason.as_str());
+        }
+    }
+
+    #[test]
+    fn every_error_code_has_its_outcome() {
+        for (code, want) in [(400, "invalid"), (403, "denied"), (404, "invalid"), (500, "failed"), (502, "failed"), (503, "unavailable")] {
+            let error = ErrorBody { code, description: String::new(), field: None };
+            assert_eq!(Outcome::of_error(&error).as_str(), want, "{code}");
+        }
+    }
+
+    #[test]
+    fn every_series_is_there_from_the_start() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let text = metrics::with_local_recorder(&recorder, || {
+            let metrics = MiMetrics::new();
+            let _in_flight = metrics.command_started();
+            metrics.command_ended(None, Duration::from_millis(3));
+            metrics.jobs_stored(2);
+            handle.render()
+        });
+        for line in [
+            "dfks_mi_commands_total{origin=\"mi\",outcome=\"applied\"} 1",
+            "dfks_mi_commands_total{origin=\"mi\",outcome=\"denied\"} 0",
+            "dfks_mi_commands_total{origin=\"mi\",outcome=\"invalid\"} 0",
+            "dfks_mi_commands_total{origin=\"mi\",outcome=\"unavailable\"} 0",
+            "dfks_mi_commands_total{origin=\"mi\",outcome=\"failed\"} 0",
+            "dfks_mi_jobs_total 2",
+            "dfks_mi_in_flight 1",
+            "dfks_mi_dropped_total{reason=\"overloaded\"} 0",
+            "dfks_mi_dropped_total{reason=\"reply_not_sent\"} 0",
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
+        }
+        assert!(text.contains("dfks_mi_command_duration_seconds"), "{text}");
+    }
+}

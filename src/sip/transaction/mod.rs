@@ -1,0 +1,40 @@
+//! Non-INVITE transactions. Pure: time and input come in as arguments, output is drained.
+//!
+//! Each table has one owner, so it needs no lock; no transaction has a task or a timer of its own.
+
+mod branch;
+mod client;
+mod key;
+mod server;
+
+pub use branch::Branch;
+pub use client::{ClientEvent, ClientOutput, ClientTransactions};
+pub use key::TransactionKey;
+pub use server::{Begin, ServerTransactions};
+
+use std::time::Duration;
+
+/// The timers' base values. Source: RFC 3261 §17, table 4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timers {
+    /// Estimate of the round trip.
+    pub t1: Duration,
+    /// Longest interval between retransmissions.
+    pub t2: Duration,
+    /// Longest time that a message stays in the network.
+    pub t4: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { t1: Duration::from_millis(500), t2: Duration::from_secs(4), t4: Duration::from_secs(5) }
+    }
+}
+
+impl Timers {
+    /// Timers F and J: 64 T1.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.t1.saturating_mul(64)
+    }
+}

@@ -1,0 +1,69 @@
+//! The transports: UDP and TCP sockets.
+//!
+//! They carry bytes and know nothing of transactions. Everything is bounded; nothing here waits for a slow peer.
+
+mod tcp;
+mod tcp_connection;
+mod tcp_table;
+mod udp;
+mod udp_send;
+
+pub use tcp::{TcpLimits, TcpTransport};
+pub use tcp_connection::CloseReason;
+pub use udp::{Batch, UdpListener};
+pub use udp_send::{Flushed, SendQueue};
+
+use bytes::Bytes;
+
+pub use super::flow::{ConnectionId, Flow, Transport};
+
+/// What a connection brings, in this order: one `Opened`, any number of `Message`, one `Closed`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inbound {
+    /// A connection stands, taken in or made by us.
+    Opened {
+        /// Its flow.
+        flow: Flow,
+    },
+    /// One whole message.
+    Message {
+        /// The flow it came on.
+        flow: Flow,
+        /// Its bytes.
+        packet: Bytes,
+    },
+    /// The connection is gone, or never came to be.
+    Closed {
+        /// Its flow.
+        flow: Flow,
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// Why a message was not handed to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// There is no such connection any more.
+    #[error("the connection is closed")]
+    Closed,
+    /// The peer does not read what it is sent.
+    #[error("the connection's queue is full")]
+    Full,
+    /// No more connections are made.
+    #[error("too many connections")]
+    TooManyConnections,
+}
+
+impl SendError {
+    /// Word for the log field and metric label `reason`.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Closed => "connection_closed",
+            Self::Full => "connection_full",
+            Self::TooManyConnections => "too_many_connections",
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A listener for HTTP that holds a bounded number of connections, none of them idle for long.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::serve::Listener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep};
+
+/// Past a refused `accept`, such as one without a free descriptor.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(200);
+
+/// Accepts while fewer than its bound are open; the rest wait in the kernel's backlog.
+pub(crate) struct BoundedListener {
+    listener: TcpListener,
+    free: Arc<Semaphore>,
+    idle_timeout: Duration,
+}
+
+/// A connection that holds its place until it is dropped, and ends when nothing comes for the idle timeout.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    idle: Pin<Box<Sleep>>,
+    idle_timeout: Duration,
+    _place: OwnedSemaphorePermit,
+}
+
+impl BoundedListener {
+    pub(crate) fn new(listener: TcpListener, connections: usize, idle_timeout: Duration) -> Self {
+        Self { listener, free: Arc::new(Semaphore::new(connections)), idle_timeout }
+    }
+}
+
+impl Listener for BoundedListener {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        loop {
+            // the semaphore is never closed
+            let Ok(place) = Arc::clone(&self.free).acquire_owned().await else { continue };
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    let idle = Box::pin(tokio::time::sleep(self.idle_timeout));
+                    return (Connection { stream, idle, idle_timeout: self.idle_timeout, _place: place }, peer);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "http connection not accepted");
+                    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            let until = Instant::now() + self.idle_timeout;
+            self.idle.as_mut().reset(until);
+            return Poll::Ready(result);
+        }
+        // over the idle timeout: the end of the stream, as if the peer had closed it
+        self.idle.as_mut().poll(context).map(Ok)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,298 @@
+//! The object `dfks` that a route script sees, and the global functions beside it. Pure.
+//!
+//! It is the seed's `$dfks(field)`. Each write is checked where it stands, so that an error names the script's line.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
+
+use crate::bus::message::AlsoChange;
+use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Status, Values};
+use crate::worker::change::Change;
+use crate::worker::script::Route;
+
+/// The fields of `dfks`, for the error that names them.
+const FIELDS: &str = "presentity, feature, status, assigned, notify, param, value.FIELD";
+/// Most lines that one run may log; the rest is dropped, so that a loop cannot flood the log.
+const MAX_LOG_LINES: u32 = 32;
+/// Most characters of a reason given to `deny`.
+const MAX_REASON_CHARS: usize = 256;
+
+/// One run of a route: what the script is told, and what it has changed so far.
+#[derive(Debug)]
+pub(crate) struct Call {
+    route: Route,
+    table: Arc<FeatureTable>,
+    presentity: ImmutableString,
+    param: Option<ImmutableString>,
+    /// The state before the script.
+    base: FeatureState,
+    /// The state with what the script has changed.
+    state: FeatureState,
+    change: Change,
+    denied: Option<String>,
+    log_lines: u32,
+}
+
+/// What the script decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// What it changed.
+    pub(crate) change: Change,
+    /// Why it refused the change.
+    pub(crate) denied: Option<String>,
+}
+
+impl Call {
+    /// A run of `route` for the feature of `base`.
+    pub(crate) fn new(route: Route, table: Arc<FeatureTable>, presentity: &str, param: Option<&str>, base: FeatureState) -> Self {
+        Self {
+            route,
+            table,
+            presentity: presentity.into(),
+            param: param.map(Into::into),
+            state: base.clone(),
+            base,
+            change: Change::default(),
+            denied: None,
+            log_lines: 0,
+        }
+    }
+
+    fn read(&self, field: &str) -> Result<Dynamic, FieldError> {
+        match field {
+            "presentity" => Ok(self.presentity.clone().into()),
+            "feature" => Ok(self.base.feature.clone().into()),
+            "status" => Ok(i64::from(self.state.status.is_on()).into()),
+            "param" => Ok(self.param.clone().map_or(Dynamic::UNIT, Into::into)),
+            "assigned" | "notify" => Err(FieldError::new(field, "can be written, not read")),
+            _ => Err(FieldError::unknown(field)),
+        }
+    }
+
+    fn write(&mut self, field: &str, value: &Dynamic) -> Result<(), FieldError> {
+        match field {
+            "status" => self.change_to(field, Change { status: Some(Status(switch(field, value)?)), ..self.change.clone() }),
+            "assigned" => {
+                self.change.assigned = Some(switch(field, value)?);
+                Ok(())
+            }
+            "notify" => {
+                self.change.notify = Some(switch(field, value)?);
+                Ok(())
+            }
+            "presentity" | "feature" | "param" => Err(FieldError::new(field, "is read-only")),
+            "value" => Err(FieldError::new(field, "is written field by field, e.g. dfks.value.forwardTo = \"…\"")),
+            _ => Err(FieldError::unknown(field)),
+        }
+    }
+
+    /// `()` for a value that nobody has set; a field that the feature does not have is an error.
+    fn read_value(&self, field: &str) -> Result<Dynamic, FieldError> {
+        if let Some(value) = self.state.values.get(field) {
+            return Ok(value.clone().into());
+        }
+        let spec = self.table.require(&self.base.feature).map_err(|e| FieldError::new("feature", &e.to_string()))?;
+        if spec.has_field(field) { Ok(Dynamic::UNIT) } else { Err(self.no_such_value(field)) }
+    }
+
+    fn write_value(&mut self, field: &str, value: &Dynamic) -> Result<(), FieldError> {
+        let text = text_of(value).ok_or_else(|| FieldError::value(field, &format!("takes a string, not {}", value.type_name())))?;
+        let mut change = self.change.clone();
+        change.values.insert(field.to_owned(), text);
+        self.change_to(&format!("value.{field}"), change)
+    }
+
+    /// Takes all that was changed so far, if it fits the state before the script.
+    fn change_to(&mut self, field: &str, change: Change) -> Result<(), FieldError> {
+        let refused = |e: FeatureError| FieldError::new(field, &format!("refused: {e}"));
+        let spec = self.table.require(&self.base.feature).map_err(refused)?;
+        self.state = change.apply(spec, &self.base).map_err(refused)?;
+        self.change = change;
+        Ok(())
+    }
+
+    fn no_such_value(&self, field: &str) -> FieldError {
+        let fields: Vec<_> = self.table.find(&self.base.feature).into_iter().flat_map(FeatureSpec::fields).collect();
+        let allowed = if fields.is_empty() { "it has none".to_owned() } else { format!("it has {}", fields.join(", ")) };
+        FieldError::value(field, &format!("is no value of {}: {allowed}", self.base.feature))
+    }
+
+    fn deny(&mut self, why: &str) -> Result<(), FieldError> {
+        if self.route == Route::Get {
+            return Err(FieldError::function("deny", "has nothing to refuse in a get route"));
+        }
+        self.denied.get_or_insert_with(|| reason_text(why));
+        Ok(())
+    }
+
+    fn also(&mut self, feature: &str, change: &rhai::Map) -> Result<(), FieldError> {
+        let fail = |what: &str| FieldError::function("also", what);
+        if self.route == Route::Get {
+            return Err(fail("has no effect in a get route: only a set changes other features"));
+        }
+        if feature == self.base.feature {
+            return Err(fail(&format!("is for other features than {feature}: write dfks.status")));
+        }
+        let spec = self.table.require(feature).map_err(|e| fail(&e.to_string()))?;
+        let also = also_change(feature, change)?;
+        Change::from(&also).apply(spec, &spec.default_state()).map_err(|e| fail(&format!("{feature}: {e}")))?;
+        if self.change.also.len() >= self.table.names().count() {
+            return Err(fail("was called more often than there are features"));
+        }
+        self.change.also.push(also);
+        Ok(())
+    }
+}
+
+/// Reads `#{status: 0, values: #{forwardTo: "…"}, assigned: 1}`; `value` is taken for `values`.
+fn also_change(feature: &str, change: &rhai::Map) -> Result<AlsoChange, FieldError> {
+    let mut also = AlsoChange { feature: feature.to_owned(), status: None, values: Values::new(), assigned: None };
+    for (key, value) in change {
+        match key.as_str() {
+            "status" => also.status = Some(Status(switch("also: status", value)?)),
+            "assigned" => also.assigned = Some(switch("also: assigned", value)?),
+            "values" | "value" => {
+                let fields = value.as_map_ref().map_err(|_| FieldError::function("also", "takes values as #{field: \"text\"}"))?;
+                for (field, value) in fields.iter() {
+                    let text = text_of(value).ok_or_else(|| FieldError::function("also", &format!("takes a string for {field}")))?;
+                    also.values.insert(field.to_string(), text);
+                }
+            }
+            other => {
+                return Err(FieldError::function("also", &format!("takes status, values and assigned, not '{other}'")));
+            }
+        }
+    }
+    Ok(also)
+}
+
+/// The handle that the script holds: Rhai passes it by value, so what it changes is shared.
+#[derive(Debug, Clone)]
+pub(crate) struct Dfks(Arc<Mutex<Call>>);
+
+/// `dfks.value`.
+#[derive(Debug, Clone)]
+struct DfksValue(Dfks);
+
+impl Dfks {
+    /// A handle on `call`.
+    pub(crate) fn new(call: Call) -> Self {
+        Self(Arc::new(Mutex::new(call)))
+    }
+
+    /// What the script decided.
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.with(|call| Verdict { change: std::mem::take(&mut call.change), denied: call.denied.take() })
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Call) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether one more line may be logged by this run.
+    fn may_log(&self) -> bool {
+        self.with(|call| {
+            call.log_lines = call.log_lines.saturating_add(1);
+            call.log_lines <= MAX_LOG_LINES
+        })
+    }
+}
+
+/// What is wrong with a field of `dfks` or the use of a function; `throw`n, so that a script may catch it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FieldError {
+    /// Name of the field or function.
+    pub(crate) field: String,
+    message: String,
+}
+
+impl FieldError {
+    fn new(field: &str, what: &str) -> Self {
+        Self { field: field.to_owned(), message: format!("dfks.{field} {what}") }
+    }
+    fn value(field: &str, what: &str) -> Self {
+        Self::new(&format!("value.{field}"), what)
+    }
+    fn function(name: &str, what: &str) -> Self {
+        Self { field: name.to_owned(), message: format!("{name}() {what}") }
+    }
+    fn unknown(field: &str) -> Self {
+        Self::new(field, &format!("is unknown: expected {FIELDS}"))
+    }
+}
+
+impl std::fmt::Display for FieldError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<FieldError> for Box<EvalAltResult> {
+    fn from(error: FieldError) -> Self {
+        Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(error), Position::NONE))
+    }
+}
+
+type ScriptResult<T> = Result<T, Box<EvalAltResult>>;
+
+/// Makes `dfks` and the global functions known to `engine`.
+pub(crate) fn register(engine: &mut Engine) {
+    engine.register_type_with_name::<Dfks>("dfks").register_type_with_name::<DfksValue>("dfks.value");
+    engine.register_type_with_name::<FieldError>("field error");
+    engine.register_fn("to_string", |error: &mut FieldError| error.to_string());
+    engine.register_fn("to_debug", |error: &mut FieldError| error.to_string());
+    engine.register_indexer_get(|dfks: &mut Dfks, field: &str| -> ScriptResult<Dynamic> {
+        if field == "value" { Ok(Dynamic::from(DfksValue(dfks.clone()))) } else { Ok(dfks.with(|call| call.read(field))?) }
+    });
+    engine.register_indexer_set(|dfks: &mut Dfks, field: &str, value: Dynamic| -> ScriptResult<()> {
+        // After `dfks.value.x = …` Rhai hands the changed `dfks.value` back: nothing is left to do.
+        let is_handed_back = field == "value" && value.is::<DfksValue>();
+        if is_handed_back { Ok(()) } else { Ok(dfks.with(|call| call.write(field, &value))?) }
+    });
+    engine.register_indexer_get(|value: &mut DfksValue, field: &str| -> ScriptResult<Dynamic> {
+        Ok(value.0.with(|call| call.read_value(field))?)
+    });
+    engine.register_indexer_set(|value: &mut DfksValue, field: &str, to: Dynamic| -> ScriptResult<()> {
+        Ok(value.0.with(|call| call.write_value(field, &to))?)
+    });
+    engine.register_fn("deny", |context: NativeCallContext, why: &str| -> ScriptResult<()> {
+        Ok(current(&context, "deny")?.with(|call| call.deny(why))?)
+    });
+    engine.register_fn("also", |context: NativeCallContext, feature: &str, change: rhai::Map| -> ScriptResult<()> {
+        Ok(current(&context, "also")?.with(|call| call.also(feature, &change))?)
+    });
+    engine.register_fn("log", |context: NativeCallContext, text: Dynamic| -> ScriptResult<()> {
+        if current(&context, "log")?.may_log() {
+            tracing::info!(text = %reason_text(&text.to_string()), "route log");
+        }
+        Ok(())
+    });
+}
+
+/// The run that a global function belongs to.
+fn current(context: &NativeCallContext<'_>, function: &str) -> Result<Dfks, FieldError> {
+    let run = context.tag().and_then(|tag| tag.read_lock::<Dfks>().map(|dfks| dfks.clone()));
+    run.ok_or_else(|| FieldError::function(function, "can be called in a route only"))
+}
+
+/// 0, 1, false or true.
+fn switch(field: &str, value: &Dynamic) -> Result<bool, FieldError> {
+    match (value.as_bool(), value.as_int()) {
+        (Ok(on), _) => Ok(on),
+        (_, Ok(0)) => Ok(false),
+        (_, Ok(1)) => Ok(true),
+        (_, Ok(number)) => Err(FieldError::new(field, &format!("takes 0, 1, false or true, not {number}"))),
+        _ => Err(FieldError::new(field, &format!("takes 0, 1, false or true, not {}", value.type_name()))),
+    }
+}
+
+/// A string; a whole number is taken as one, for `ringCount`.
+fn text_of(value: &Dynamic) -> Option<String> {
+    value.as_immutable_string_ref().map(|text| text.to_string()).ok().or_else(|| value.as_int().map(|number| number.to_string()).ok())
+}
+
+/// A reason or log text on one line, cut to a sane length: it goes into headers.
+pub(crate) fn reason_text(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON_CHARS).collect()
+}

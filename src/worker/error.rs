@@ -1,0 +1,188 @@
+//! Why the worker cannot run, and why it refuses a request.
+
+use crate::bus::message::ErrorBody;
+use crate::feature::{FeatureError, PresentityError};
+use crate::worker::call::reason_text;
+use crate::worker::script::{RouteError, ScriptError};
+
+/// Why the worker does not start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// The script is missing or does not compile.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    /// The bucket of feature states cannot be opened.
+    #[error("the bucket of feature states cannot be opened")]
+    Bucket(#[source] async_nats::Error),
+    /// The service cannot be registered on the bus.
+    #[error("the worker service cannot be registered")]
+    Service(#[source] async_nats::Error),
+    /// A task of the worker ended by itself.
+    #[error("the worker's task {0} ended early")]
+    EndedEarly(&'static str),
+}
+
+/// Why the store has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// No connection, no answer in time, or no such bucket.
+    #[error("the feature store is away: {0}")]
+    Away(String),
+    /// Other workers changed the record each time.
+    #[error("the presentity's record changed {0} times meanwhile")]
+    Conflict(u32),
+    /// The record is not one of ours. It is left as it is.
+    #[error("the presentity's record is unreadable at byte {}", .0.column())]
+    Unreadable(#[source] serde_json::Error),
+    /// The record cannot be written as JSON.
+    #[error("the presentity's record cannot be written: {0}")]
+    Unwritable(#[source] serde_json::Error),
+}
+
+/// Why a request is answered with an error.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// Not the message that belongs on this subject.
+    #[error("unreadable request: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// No presentity.
+    #[error("Invalid presentity: {0}")]
+    Presentity(#[from] PresentityError),
+    /// An unknown feature, or a value that it cannot have.
+    #[error("{0}")]
+    Feature(#[from] FeatureError),
+    /// The script's set route failed.
+    #[error("{0}")]
+    Script(#[from] RouteError),
+    /// What script or responder changed does not fit the state that is stored.
+    #[error("the route's change does not fit: {0}")]
+    Route(#[source] FeatureError),
+    /// The responder of the feature failed or was late.
+    #[error("the responder for {feature} gave no usable answer ({outcome})")]
+    Responder {
+        /// The feature.
+        feature: String,
+        /// `failed` or `timeout`.
+        outcome: &'static str,
+    },
+    /// The store has no answer.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The reply cannot be written as JSON.
+    #[error("the reply cannot be written: {0}")]
+    Unwritable(#[source] serde_json::Error),
+    /// Too many requests in hand.
+    #[error("{0} requests are in hand already")]
+    Overloaded(usize),
+}
+
+impl Refusal {
+    /// The values of [`reason`](Self::reason), to have every metric series from the start.
+    pub(crate) const REASONS: [&'static str; 6] =
+        ["bad_request", "script_error", "responder_failed", "store_failed", "internal", "overloaded"];
+
+    /// Word for the log field `reason` and the metric label `outcome`.
+    pub(crate) const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_) => "bad_request",
+            Self::Script(_) | Self::Route(_) => "script_error",
+            Self::Responder { .. } => "responder_failed",
+            Self::Store(_) => "store_failed",
+            Self::Unwritable(_) => "internal",
+            Self::Overloaded(_) => "overloaded",
+        }
+    }
+
+    /// Whether it is for the operator to know, not only for whoever asked. A script error was logged where it happened.
+    pub(crate) const fn is_ours(&self) -> bool {
+        !matches!(self, Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_) | Self::Script(_))
+    }
+
+    const fn code(&self) -> u16 {
+        match self {
+            Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_) => 400,
+            Self::Script(_) | Self::Route(_) | Self::Unwritable(_) | Self::Store(StoreError::Unreadable(_) | StoreError::Unwritable(_)) => {
+                500
+            }
+            Self::Responder { .. } | Self::Store(_) | Self::Overloaded(_) => 503,
+        }
+    }
+
+    /// The reply's body. `in_list`: the feature was named in the field `features`.
+    pub(crate) fn into_body(self, in_list: bool) -> ErrorBody {
+        let (code, description) = (self.code(), reason_text(&self.to_string()));
+        let field = match self {
+            Self::Presentity(_) => Some("presentity".to_owned()),
+            Self::Feature(FeatureError::Unknown { .. }) if in_list => Some("features".to_owned()),
+            Self::Feature(error) => Some(error.field()),
+            Self::Script(error) => error.field,
+            _ => None,
+        };
+        ErrorBody { code, description, field }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feature::{FeatureTable, Presentity};
+
+    #[test]
+    fn each_refusal_has_its_code_field_and_word() {
+        let table = FeatureTable::built_in();
+        let unknown = || Refusal::Feature(table.require("Foo").unwrap_err());
+        let value = [("ringCount".to_owned(), "x".to_owned())].into();
+        let bad_value = table.require("CallForwardingNoAnswer").unwrap().check_values(&value).unwrap_err();
+        let json = || serde_json::from_str::<u8>("x\n").unwrap_err();
+        let script = RouteError {
+            function: "dfks_set".into(),
+            line: 3,
+            field: Some("presentity".into()),
+            message: "dfks.presentity is read-only".into(),
+        };
+        for (refusal, in_list, code, field, word, text) in [
+            (Refusal::Unreadable(json()), false, 400, None, "bad_request", "unreadable request"),
+            (
+                Refusal::Presentity(Presentity::parse("x").unwrap_err()),
+                false,
+                400,
+                Some("presentity"),
+                "bad_request",
+                "Invalid presentity: a presentity is",
+            ),
+            (unknown(), false, 400, Some("feature"), "bad_request", "unknown feature 'Foo'"),
+            (unknown(), true, 400, Some("features"), "bad_request", "unknown feature 'Foo'"),
+            (Refusal::Feature(bad_value.clone()), true, 400, Some("values.ringCount"), "bad_request", "invalid ringCount"),
+            (
+                Refusal::Script(script),
+                false,
+                500,
+                Some("presentity"),
+                "script_error",
+                "script error in dfks_set, line 3: dfks.presentity is read-only",
+            ),
+            (Refusal::Route(bad_value), false, 500, None, "script_error", "the route's change does not fit"),
+            (
+                Refusal::Responder { feature: "DoNotDisturb".into(), outcome: "timeout" },
+                false,
+                503,
+                None,
+                "responder_failed",
+                "the responder for DoNotDisturb",
+            ),
+            (StoreError::Away("gone".into()).into(), false, 503, None, "store_failed", "the feature store is away: gone"),
+            (StoreError::Conflict(64).into(), false, 503, None, "store_failed", "changed 64 times"),
+            (StoreError::Unreadable(json()).into(), false, 500, None, "store_failed", "unreadable"),
+            (Refusal::Unwritable(json()), false, 500, None, "internal", "cannot be written"),
+            (Refusal::Overloaded(1024), false, 503, None, "overloaded", "1024 requests"),
+        ] {
+            assert_eq!(refusal.reason(), word, "{refusal}");
+            assert!(Refusal::REASONS.contains(&word));
+            let body = refusal.into_body(in_list);
+            assert_eq!((body.code, body.field.as_deref()), (code, field), "{}", body.description);
+            assert!(body.description.contains(text) && !body.description.contains(char::is_control), "{}", body.description);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What a get answers: responder, else store, else default; then the script. Pure.
+
+use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Source};
+use crate::worker::answer::Answer;
+use crate::worker::change::Change;
+use crate::worker::record::Record;
+
+/// The features that a request names, in table order; all when it names none.
+///
+/// # Errors
+///
+/// [`FeatureError::Unknown`], answered 400.
+pub(crate) fn asked<'t>(table: &'t FeatureTable, features: Option<&[String]>) -> Result<Vec<&'t FeatureSpec>, FeatureError> {
+    let Some(names) = features else { return Ok(table.iter().collect()) };
+    for name in names {
+        table.require(name)?;
+    }
+    Ok(table.iter().filter(|spec| names.iter().any(|name| name == spec.name())).collect())
+}
+
+/// The state before the script, and whether it is news that the store should keep as the last known state.
+pub(crate) fn known(spec: &FeatureSpec, record: &Record, answer: &Answer) -> (FeatureState, bool) {
+    let stored = record.state(spec);
+    let Answer::Change(change) = answer else { return (stored, false) };
+    // An answer was checked when it was read; what still does not fit the stored state counts as no answer.
+    let Ok(mut state) = change.apply(spec, &stored) else { return (stored, false) };
+    state.source = Source::Responder;
+    let is_news = !state.shows_same_as(&stored);
+    if is_news {
+        state.version = stored.version.saturating_add(1);
+    }
+    (state, is_news)
+}
+
+/// The state after the script's get route.
+///
+/// # Errors
+///
+/// [`FeatureError`] when the script's values do not fit: the state before the script is served.
+pub(crate) fn scripted(spec: &FeatureSpec, before: &FeatureState, change: &Change) -> Result<FeatureState, FeatureError> {
+    let mut state = change.apply(spec, before)?;
+    if !state.shows_same_as(before) {
+        state.source = Source::Script;
+    }
+    Ok(state)
+}
+
+/// The record with the responders' answers as the last known states; `None` when they are no news.
+///
+/// Runs again on a fresh record when another worker was faster, so that versions only grow.
+pub(crate) fn last_known(record: &Record, answers: &[(&FeatureSpec, Answer)]) -> Option<Record> {
+    let mut updated = None;
+    for (spec, answer) in answers {
+        let (state, is_news) = known(spec, record, answer);
+        if is_news {
+            updated.get_or_insert_with(|| record.clone()).put(&state);
+        }
+    }
+    updated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feature::{Presentity, Status};
+
+    const DND: &str = "DoNotDisturb";
+
+    fn record(states: &[FeatureState]) -> Record {
+        let mut record = Record::new(&Presentity::parse("sip:alice@h").unwrap());
+        for state in states {
+            record.put(state);
+        }
+        record
+    }
+
+    fn dnd(on: bool, version: u64) -> FeatureState {
+        FeatureState { status: Status(on), version, ..FeatureState::new(DND) }
+    }
+
+    fn status(on: bool) -> Change {
+        Change { status: Some(Status(on)), ..Change::default() }
+    }
+
+    #[test]
+    fn features_come_in_table_order_and_unknown_ones_are_refused() {
+        let table = FeatureTable::built_in();
+        let names = |features: Option<&[&str]>| {
+            let features: Option<Vec<String>> = features.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            let asked = asked(&table, features.as_deref()).map(|specs| specs.iter().map(|spec| spec.name()).collect::<Vec<_>>());
+            asked.map_err(|error| error.reason())
+        };
+        assert_eq!(names(None).unwrap().len(), 5);
+        assert_eq!(names(Some(&["CallForwardingBusy", DND, DND])).unwrap(), [DND, "CallForwardingBusy"]);
+        assert_eq!(names(Some(&[])).unwrap(), [""; 0]);
+        assert_eq!(names(Some(&[DND, "Foo"])), Err("unknown_feature"));
+    }
+
+    #[test]
+    fn responder_goes_before_store_and_store_before_default() {
+        let table = FeatureTable::built_in();
+        let spec = table.require(DND).unwrap();
+        let unassign = Change { assigned: Some(false), ..Change::default() };
+        let silent = Change { notify: Some(false), ..status(true) };
+        // name, stored, answer → on, assigned, notify, version, source, whether it is stored
+        for (name, stored, answer, want) in [
+            ("nothing at all", None, Answer::None, (false, true, true, 0, Source::Default, false)),
+            ("only stored", Some(dnd(true, 7)), Answer::None, (true, true, true, 7, Source::Store, false)),
+            ("failed", Some(dnd(true, 7)), Answer::Failed, (true, true, true, 7, Source::Store, false)),
+            ("late", Some(dnd(true, 7)), Answer::Timeout, (true, true, true, 7, Source::Store, false)),
+            ("denied", Some(dnd(true, 7)), Answer::Denied("no".into()), (true, true, true, 7, Source::Store, false)),
+            ("failed, nothing stored", None, Answer::Failed, (false, true, true, 0, Source::Default, false)),
+            ("the same", Some(dnd(true, 7)), Answer::Change(status(true)), (true, true, true, 7, Source::Responder, false)),
+            ("left out", Some(dnd(true, 7)), Answer::Change(Change::default()), (true, true, true, 7, Source::Responder, false)),
+            ("other", Some(dnd(true, 7)), Answer::Change(status(false)), (false, true, true, 8, Source::Responder, true)),
+            ("first", None, Answer::Change(status(true)), (true, true, true, 1, Source::Responder, true)),
+            ("as the default", None, Answer::Change(status(false)), (false, true, true, 0, Source::Responder, false)),
+            ("not assigned", Some(dnd(true, 7)), Answer::Change(unassign), (true, false, true, 8, Source::Responder, true)),
+            ("silent", Some(dnd(true, 7)), Answer::Change(silent), (true, true, false, 7, Source::Responder, false)),
+        ] {
+            let record = record(stored.as_slice());
+            let (state, is_news) = known(spec, &record, &answer);
+            let got = (state.status.is_on(), state.assigned, state.notify, state.version, state.source, is_news);
+            assert_eq!(got, want, "{name}");
+            let stored = last_known(&record, &[(spec, answer)]).map(|record| record.state(spec));
+            let want = is_news.then_some(FeatureState { source: Source::Store, notify: true, ..state });
+            assert_eq!(stored, want, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_agent_state_is_assigned_once_somebody_says_something() {
+        let table = FeatureTable::built_in();
+        let spec = table.require("AgentState").unwrap();
+        let nothing = known(spec, &record(&[]), &Answer::Change(Change::default())).0;
+        assert!(!nothing.assigned);
+        assert!(known(spec, &record(&[]), &Answer::Change(status(true))).0.assigned);
+        assert!(scripted(spec, &nothing, &status(true)).unwrap().assigned);
+    }
+
+    #[test]
+    fn the_script_has_the_last_word_on_what_is_shown() {
+        let table = FeatureTable::built_in();
+        let spec = table.require(DND).unwrap();
+        let before = FeatureState { source: Source::Store, ..dnd(true, 7) };
+        let with = |change: Change| scripted(spec, &before, &change).unwrap();
+        for (name, change, want) in [
+            ("nothing", Change::default(), (true, true, true, Source::Store)),
+            ("the same", status(true), (true, true, true, Source::Store)),
+            ("off", status(false), (false, true, true, Source::Script)),
+            ("not assigned", Change { assigned: Some(false), ..Change::default() }, (true, false, true, Source::Script)),
+            ("suppressed", Change { notify: Some(false), ..Change::default() }, (true, true, false, Source::Store)),
+        ] {
+            let state = with(change);
+            assert_eq!((state.status.is_on(), state.assigned, state.notify, state.source), want, "{name}");
+            assert_eq!(state.version, 7, "{name}: what a script shows is not stored");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! One request from its payload to its reply: asks responders, script and store in turn. I/O.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+
+use crate::bus::message::{GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
+use crate::bus::trace::Cause;
+use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity};
+use crate::runtime::clock;
+use crate::worker::answer::Answer;
+use crate::worker::call::Call;
+use crate::worker::change::Change;
+use crate::worker::error::{Refusal, StoreError};
+use crate::worker::get;
+use crate::worker::metrics::{DropReason, WorkerMetrics};
+use crate::worker::record::Record;
+use crate::worker::responder::Responders;
+use crate::worker::routes::Routes;
+use crate::worker::script::{Route, Script};
+use crate::worker::set::Set;
+use crate::worker::store::{MAX_ATTEMPTS, Store, Versioned};
+
+/// Storing what responders said may hold up a get for so long: the next get has it again.
+const LAST_KNOWN_WITHIN: Duration = Duration::from_millis(250);
+
+/// All that a request needs. It has no state of its own.
+#[derive(Debug)]
+pub(crate) struct Handler {
+    pub(crate) table: Arc<FeatureTable>,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) responders: Responders,
+    pub(crate) store: Store,
+    pub(crate) metrics: Arc<WorkerMetrics>,
+}
+
+impl Handler {
+    /// Answers `dfks.get`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`].
+    pub(crate) async fn get(&self, payload: &[u8], cause: &Cause) -> Result<GetResponse, Refusal> {
+        let request: GetRequest = serde_json::from_slice(payload)?;
+        let presentity = Presentity::parse(&request.presentity)?;
+        let specs = get::asked(&self.table, request.features.as_deref())?;
+        let asked = join_all(specs.iter().map(|spec| self.responders.get(&presentity, spec, cause)));
+        let (stored, answers) = join(self.store.read(&presentity), asked).await;
+        let stored = stored?;
+        let answers: Vec<_> = specs.into_iter().zip(answers).collect();
+        // What was shown is what was stored, also when another worker stored it first.
+        let known = self.keep_last_known(&presentity, stored, &answers, cause).await;
+        let script = self.routes.script_with(Route::Get);
+        let mut features = Vec::with_capacity(answers.len());
+        for (spec, answer) in &answers {
+            let (before, _) = get::known(spec, &known.record, answer);
+            features.push(match &script {
+                Some(script) => self.scripted(script, &presentity, spec, before).await,
+                None => before,
+            });
+        }
+        Ok(GetResponse { kind: Kind::default(), presentity: presentity.as_str().to_owned(), features })
+    }
+
+    /// Stores what responders say as the last known states. A get does not fail for it, nor wait long.
+    ///
+    /// Returns the record that the answers are to be put over.
+    async fn keep_last_known(
+        &self,
+        presentity: &Presentity,
+        stored: Versioned,
+        answers: &[(&FeatureSpec, Answer)],
+        cause: &Cause,
+    ) -> Versioned {
+        let Some(record) = get::last_known(&stored.record, answers) else { return stored };
+        let kept = self.write_last_known(presentity, record, stored.revision, answers, cause);
+        match tokio::time::timeout(LAST_KNOWN_WITHIN, kept).await {
+            Ok(Ok(None)) => stored,
+            Ok(Ok(Some(latest))) => latest,
+            Ok(Err(_)) | Err(_) => {
+                self.metrics.dropped(DropReason::LastKnownNotStored);
+                stored
+            }
+        }
+    }
+
+    /// Returns the record of another worker that was faster, if one was.
+    async fn write_last_known(
+        &self,
+        presentity: &Presentity,
+        mut record: Record,
+        mut revision: u64,
+        answers: &[(&FeatureSpec, Answer)],
+        cause: &Cause,
+    ) -> Result<Option<Versioned>, StoreError> {
+        let mut latest = None;
+        for attempt in 0..MAX_ATTEMPTS {
+            if self.store.write(presentity, &record, revision, cause).await? {
+                return Ok(latest);
+            }
+            self.store.pause(attempt).await;
+            let theirs = self.store.read_latest(presentity).await?;
+            let Some(again) = get::last_known(&theirs.record, answers) else { return Ok(Some(theirs)) };
+            (record, revision) = (again, theirs.revision);
+            latest = Some(theirs);
+        }
+        Err(StoreError::Conflict(MAX_ATTEMPTS))
+    }
+
+    /// The state after the script's get route; as it was before, where that fails.
+    async fn scripted(&self, script: &Arc<Script>, presentity: &Presentity, spec: &FeatureSpec, before: FeatureState) -> FeatureState {
+        let call = Call::new(Route::Get, Arc::clone(&self.table), presentity.as_str(), None, before.clone());
+        match self.routes.run(script, Route::Get, &presentity.domain_token(), call, &self.metrics).await {
+            Ok(verdict) => get::scripted(spec, &before, &verdict.change).unwrap_or(before),
+            Err(_counted) => before,
+        }
+    }
+
+    /// Answers `dfks.route.set`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]. A change that script or responder deny is no error but a response that says why.
+    pub(crate) async fn set(&self, request: RouteSetRequest, cause: &Cause) -> Result<RouteSetResponse, Refusal> {
+        let presentity = Presentity::parse(&request.presentity)?;
+        let spec = self.table.require(&request.feature)?;
+        spec.check_values(&request.values)?;
+        let param = request.param.filter(|_| request.origin == Origin::Mi);
+        let mut set = Set {
+            table: &self.table,
+            spec,
+            origin: request.origin,
+            request: Change::requested(request.status, request.values),
+            script: Change::default(),
+            responder: None,
+        };
+        let stored = self.store.read(&presentity).await?;
+        let requested = set.requested(&stored.record)?;
+        if let Some(script) = self.routes.script_with(Route::Set) {
+            let call = Call::new(Route::Set, Arc::clone(&self.table), presentity.as_str(), param.as_deref(), requested);
+            let verdict = self.routes.run(&script, Route::Set, &presentity.domain_token(), call, &self.metrics).await?;
+            if let Some(why) = verdict.denied {
+                return Ok(denied(&presentity, stored.record.state(spec), why));
+            }
+            set.script = verdict.change;
+        }
+        let scripted = set.scripted(&stored.record).map_err(Refusal::Route)?;
+        match self.responders.set(&presentity, spec, scripted, request.origin, param, cause).await {
+            Answer::Change(change) => set.responder = Some(change),
+            Answer::None => {}
+            Answer::Denied(why) => return Ok(denied(&presentity, stored.record.state(spec), why)),
+            failed @ (Answer::Failed | Answer::Timeout) => {
+                return Err(Refusal::Responder { feature: spec.name().to_owned(), outcome: failed.as_str() });
+            }
+        }
+        self.commit(&presentity, &set, stored, cause).await
+    }
+
+    /// Stores what the set comes to; put over the latest record again for as long as other workers are faster.
+    async fn commit(
+        &self,
+        presentity: &Presentity,
+        set: &Set<'_>,
+        mut stored: Versioned,
+        cause: &Cause,
+    ) -> Result<RouteSetResponse, Refusal> {
+        let started_at = clock::now();
+        for attempt in 0..MAX_ATTEMPTS {
+            let outcome = set.outcome(&stored.record).map_err(Refusal::Route)?;
+            let is_stored = match &outcome.record {
+                Some(record) => self.store.write(presentity, record, stored.revision, cause).await?,
+                None => true,
+            };
+            if is_stored {
+                return Ok(RouteSetResponse {
+                    kind: Kind::default(),
+                    presentity: presentity.as_str().to_owned(),
+                    state: outcome.state,
+                    previous: outcome.previous,
+                    also: outcome.also,
+                    also_previous: outcome.also_previous,
+                    notify: outcome.notify,
+                    changed: outcome.changed,
+                    denied: None,
+                });
+            }
+            if clock::now().saturating_duration_since(started_at) >= self.store.timeout() {
+                return Err(StoreError::Conflict(attempt + 1).into());
+            }
+            self.store.pause(attempt).await;
+            stored = self.store.read_latest(presentity).await?;
+        }
+        Err(StoreError::Conflict(MAX_ATTEMPTS).into())
+    }
+}
+
+/// The answer to a change that was denied: the state as it is.
+fn denied(presentity: &Presentity, state: FeatureState, why: String) -> RouteSetResponse {
+    RouteSetResponse {
+        kind: Kind::default(),
+        presentity: presentity.as_str().to_owned(),
+        previous: state.clone(),
+        state,
+        also: Vec::new(),
+        also_previous: Vec::new(),
+        notify: true,
+        changed: false,
+        denied: Some(why),
+    }
+}

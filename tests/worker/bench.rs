@@ -1,0 +1,134 @@
+//! What every test here starts with: a server, workers, responders, and the requests of an edge.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dfks::bus::message::ErrorBody;
+use dfks::bus::subject::Pattern;
+use dfks::bus::trace::Cause;
+use dfks::bus::{Bus, RequestError, setup};
+use dfks::config::RoutesConfig;
+use dfks::feature::FeatureTable;
+use dfks::worker;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::common::{Nats, eventually};
+
+pub(crate) const ALICE: &str = "sip:alice@a.example";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A server, a client of it, and the workers and responders of a test.
+pub(crate) struct Bench {
+    pub(crate) nats: Nats,
+    pub(crate) bus: Bus,
+    pub(crate) tasks: JoinSet<Result<(), worker::WorkerError>>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Bench {
+    pub(crate) async fn new() -> Self {
+        let nats = Nats::start();
+        let bus = connect(&nats).await;
+        setup::ensure(&bus, 1).await.unwrap();
+        Self { nats, bus, tasks: JoinSet::new(), shutdown: CancellationToken::new() }
+    }
+
+    /// A server with one worker that has these routes.
+    pub(crate) async fn with(config: RoutesConfig) -> Self {
+        let mut bench = Self::new().await;
+        bench.start_worker(config).await;
+        bench
+    }
+
+    pub(crate) async fn start_worker(&mut self, config: RoutesConfig) {
+        let (bus, shutdown) = (connect(&self.nats).await, self.shutdown.clone());
+        let before = self.instances().await;
+        let table = Arc::new(FeatureTable::built_in());
+        self.tasks.spawn(async move { worker::run(bus, table, &config, || {}, shutdown).await });
+        eventually("the worker answers", async || self.instances().await > before).await;
+    }
+
+    /// How many workers answer a ping.
+    pub(crate) async fn instances(&self) -> usize {
+        let inbox = self.bus.client().new_inbox();
+        let mut pongs = self.bus.client().subscribe(inbox.clone()).await.unwrap();
+        self.bus.client().publish_with_reply("$SRV.PING.dfks-worker", inbox, "".into()).await.unwrap();
+        let mut count = 0;
+        while let Ok(Some(pong)) = tokio::time::timeout(Duration::from_millis(50), pongs.next()).await {
+            count += usize::from(pong.status.is_none());
+        }
+        count
+    }
+
+    /// A responder on `subject` that answers what `answer` makes of a request, after `delay`.
+    pub(crate) async fn responder(
+        &mut self,
+        subject: &str,
+        delay: Duration,
+        answer: impl Fn(Value) -> Value + Send + Sync + 'static,
+    ) -> Arc<AtomicUsize> {
+        let client = self.bus.client().clone();
+        let mut requests = client.subscribe(subject.to_owned()).await.unwrap();
+        client.flush().await.unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        self.tasks.spawn(async move {
+            let answer = Arc::new(answer);
+            let mut replies = JoinSet::new();
+            while let Some(request) = requests.next().await {
+                counter.fetch_add(1, Ordering::Relaxed);
+                let (client, answer) = (client.clone(), Arc::clone(&answer));
+                replies.spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    let reply = answer(serde_json::from_slice(&request.payload).unwrap());
+                    client.publish(request.reply.unwrap(), serde_json::to_vec(&reply).unwrap().into()).await.unwrap();
+                });
+            }
+            Ok(())
+        });
+        asked
+    }
+
+    pub(crate) async fn get(&self, presentity: &str, features: Value) -> Result<Value, ErrorBody> {
+        self.ask(Pattern::Get, "dfks.get", json!({ "presentity": presentity, "features": features })).await
+    }
+
+    /// The state of one feature.
+    pub(crate) async fn state(&self, presentity: &str, feature: &str) -> Value {
+        self.get(presentity, json!([feature])).await.unwrap()["features"][0].clone()
+    }
+
+    pub(crate) async fn set(&self, presentity: &str, feature: &str, status: u8, origin: &str) -> Result<Value, ErrorBody> {
+        let request = json!({ "presentity": presentity, "feature": feature, "status": status, "origin": origin });
+        self.ask(Pattern::RouteSet, "dfks.route.set", request).await
+    }
+
+    pub(crate) async fn ask(&self, pattern: Pattern, subject: &str, request: Value) -> Result<Value, ErrorBody> {
+        match self.bus.request(pattern, subject.to_owned(), &request, &Cause::new(), PATIENCE).await {
+            Ok(reply) => Ok(reply),
+            Err(RequestError::Refused(error)) => Err(error),
+            Err(error) => panic!("{request}: {error}"),
+        }
+    }
+}
+
+async fn connect(nats: &Nats) -> Bus {
+    let bus = Bus::connect(&nats.config(), "dfks-worker").await.unwrap();
+    bus.connected().await;
+    bus
+}
+
+pub(crate) fn routes() -> RoutesConfig {
+    RoutesConfig { responder_timeout_ms: 300, ..RoutesConfig::default() }
+}
+
+pub(crate) fn script(bench: &Bench, text: &str) -> RoutesConfig {
+    let path: PathBuf = bench.nats.dir().join("routes.rhai");
+    std::fs::write(&path, text).unwrap();
+    RoutesConfig { script: path, ..routes() }
+}

@@ -1,0 +1,119 @@
+//! Responders: what they decide, and what happens when they do not.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use dfks::bus::subject::Pattern;
+use dfks::config::RoutesConfig;
+use dfks::runtime::clock;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::bench::{ALICE, Bench, routes};
+use crate::common::eventually;
+
+#[tokio::test]
+async fn a_responder_decides_and_its_last_word_outlives_it() {
+    let mut bench = Bench::with(routes()).await;
+    let asked = bench
+        .responder("dfks.responder.get.a_example.DoNotDisturb", Duration::ZERO, |request| {
+            assert_eq!(request, json!({"type": "io.dfks.api.v1.responder_get_request", "presentity": ALICE, "feature": "DoNotDisturb"}));
+            json!({"status": 1})
+        })
+        .await;
+    for _ in 0..2 {
+        let state = bench.state(ALICE, "DoNotDisturb").await;
+        assert_eq!((&state["status"], &state["version"], &state["source"]), (&json!(1), &json!(1), &json!("responder")));
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    bench.responder("dfks.responder.get.b_example.DoNotDisturb", Duration::from_secs(9), |_| json!({})).await;
+    bench.responder("dfks.responder.get.c_example.DoNotDisturb", Duration::ZERO, |_| json!({"status": 7})).await;
+    bench
+        .responder("dfks.responder.get.d_example.DoNotDisturb", Duration::ZERO, |_| json!({"error": {"code": 500, "description": "no"}}))
+        .await;
+    for domain in ["b", "c", "d"] {
+        let presentity = format!("sip:alice@{domain}.example");
+        bench.set(&presentity, "DoNotDisturb", 1, "mi").await.unwrap();
+        let state = bench.state(&presentity, "DoNotDisturb").await;
+        assert_eq!((&state["status"], &state["version"], &state["source"]), (&json!(1), &json!(1), &json!("store")), "{domain}");
+    }
+}
+
+#[tokio::test]
+async fn a_responder_changes_denies_and_fails_a_set() {
+    let mut bench = Bench::with(routes()).await;
+    let answer = |request: Value| match request["presentity"].as_str().unwrap() {
+        "sip:changes@a.example" => {
+            assert_eq!(request["type"], "io.dfks.api.v1.responder_set_request");
+            assert_eq!((&request["status"], &request["origin"], &request["param"]), (&json!(1), &json!("mi"), &json!("7")));
+            json!({"status": 0, "notify": false, "also": [{"feature": "CallForwardingAlways", "status": 1, "values": {"forwardTo": "x"}}]})
+        }
+        "sip:unassigns@a.example" => json!({"assigned": false}),
+        "sip:denied@a.example" => json!({"error": {"code": 403, "description": "not\nyours"}}),
+        "sip:fails@a.example" => json!({"error": {"code": 500, "description": "out of order"}}),
+        "sip:wrong@a.example" => json!({"values": {"colour": "red"}}),
+        _ => json!([]),
+    };
+    bench.responder("dfks.responder.set.a_example.DoNotDisturb", Duration::ZERO, answer).await;
+    bench.responder("dfks.responder.set.b_example.DoNotDisturb", Duration::from_secs(9), answer).await;
+    let request = |user: &str| json!({"presentity": format!("sip:{user}@a.example"), "feature": "DoNotDisturb", "status": 1, "origin": "mi", "param": "7"});
+
+    let set = bench.ask(Pattern::RouteSet, "dfks.route.set", request("changes")).await.unwrap();
+    let seen = (&set["state"]["status"], &set["state"]["version"], &set["state"]["source"], &set["notify"], &set["changed"]);
+    assert_eq!(seen, (&json!(0), &json!(1), &json!("responder"), &json!(false), &json!(true)), "{set}");
+    assert_eq!((&set["also"][0]["feature"], &set["also"][0]["version"]), (&json!("CallForwardingAlways"), &json!(1)), "{set}");
+    assert_eq!(bench.state("sip:changes@a.example", "CallForwardingAlways").await["values"], json!({"forwardTo": "x"}));
+
+    bench.ask(Pattern::RouteSet, "dfks.route.set", request("unassigns")).await.unwrap();
+    let state = bench.state("sip:unassigns@a.example", "DoNotDisturb").await;
+    assert_eq!((&state["assigned"], &state["status"]), (&json!(false), &json!(1)));
+
+    let set = bench.ask(Pattern::RouteSet, "dfks.route.set", request("denied")).await.unwrap();
+    let seen = (&set["denied"], &set["changed"], &set["state"]["status"], &set["state"]["version"]);
+    assert_eq!(seen, (&json!("not yours"), &json!(false), &json!(0), &json!(0)), "{set}");
+
+    for user in ["fails", "wrong", "list"] {
+        let error = bench.ask(Pattern::RouteSet, "dfks.route.set", request(user)).await.unwrap_err();
+        assert_eq!(error.code, 503, "{user}: {error:?}");
+        assert_eq!(bench.state(&format!("sip:{user}@a.example"), "DoNotDisturb").await["version"], 0, "{user}");
+    }
+    let error = bench.set("sip:late@b.example", "DoNotDisturb", 1, "phone").await.unwrap_err();
+    assert_eq!((error.code, error.description.contains("timeout")), (503, true), "{error:?}");
+}
+
+#[tokio::test]
+async fn where_nobody_listens_is_asked_again_after_five_seconds() {
+    let mut bench = Bench::with(routes()).await;
+    assert_eq!(bench.state(ALICE, "DoNotDisturb").await["source"], "default");
+    let asked = bench.responder("dfks.responder.get.a_example.DoNotDisturb", Duration::ZERO, |_| json!({"status": 1})).await;
+    assert_eq!(bench.state(ALICE, "DoNotDisturb").await["source"], "default");
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    eventually("the responder is asked", async || bench.state(ALICE, "DoNotDisturb").await["source"] == "responder").await;
+    let off = RoutesConfig { responders: dfks::config::Responders::Off, ..routes() };
+    let mut bench = Bench::with(off).await;
+    let asked = bench.responder("dfks.responder.>", Duration::ZERO, |_| json!({"status": 1})).await;
+    bench.set(ALICE, "DoNotDisturb", 0, "mi").await.unwrap();
+    assert_eq!(bench.state(ALICE, "DoNotDisturb").await["status"], 0);
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_responder_delays_only_its_own_tenant() {
+    let mut bench = Bench::with(RoutesConfig { responder_timeout_ms: 2000, ..routes() }).await;
+    let asked = bench.responder("dfks.responder.*.slow_example.*", Duration::from_secs(9), |_| json!({})).await;
+    let presentities: Vec<_> = (0..200).map(|i| format!("sip:u{i}@slow.example")).collect();
+    let gets = join_all(presentities.iter().map(|presentity| bench.get(presentity, Value::Null)));
+    let sets = join_all(presentities.iter().map(|presentity| bench.set(presentity, "DoNotDisturb", 1, "phone")));
+    let fast = async {
+        eventually("the slow responder is asked", async || asked.load(Ordering::Relaxed) >= 128 * 5).await;
+        for i in 0..50 {
+            let started_at = clock::now();
+            bench.set(&format!("sip:u{i}@fast.example"), "DoNotDisturb", 1, "phone").await.unwrap();
+            assert_eq!(bench.get(&format!("sip:u{i}@fast.example"), Value::Null).await.unwrap()["features"][0]["status"], 1);
+            assert!(clock::now() - started_at < Duration::from_millis(500), "{:?}", clock::now() - started_at);
+        }
+    };
+    let (gets, sets, ()) = tokio::join!(gets, sets, fast);
+    assert!(gets.iter().all(Result::is_ok) && sets.iter().all(Result::is_err), "gets fall back, sets are refused");
+    assert!(asked.load(Ordering::Relaxed) <= 128 * 6, "no more than 128 wait for one subject");
+}
