@@ -47,7 +47,7 @@ pub struct EdgeJob {
 #[must_use]
 pub fn jobs(notice: &Notice<'_>, watchers: &[EdgeWatchers], now: SystemTime) -> Vec<EdgeJob> {
     let not_after = clock::rfc3339(now + JOB_LIFETIME);
-    let others = watchers.iter().filter(|edge| Some(edge.edge_id.as_ref()) != notice.skip_edge);
+    let others = watchers.iter().filter(|edge| edge.count > 0 && Some(edge.edge_id.as_ref()) != notice.skip_edge);
     others
         .map(|edge| EdgeJob {
             edge_id: Arc::clone(&edge.edge_id),
