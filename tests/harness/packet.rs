@@ -23,7 +23,11 @@ impl Packet {
         let mut lines = head.split("\r\n");
         let start = lines.next().unwrap().to_owned();
         let headers: Vec<_> = lines
-            .map(|line| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).unwrap_or_else(|| panic!("header line '{line}'")))
+            .map(|line| {
+                line.split_once(": ")
+                    .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+                    .unwrap_or_else(|| panic!("header line '{line}'"))
+            })
             .collect();
         let packet = Self { raw: raw.to_vec(), start, headers, body: body.to_owned() };
         assert_eq!(packet.header("content-length"), Some(body.len().to_string().as_str()), "Content-Length of\n{text}");

@@ -103,7 +103,12 @@ impl Phone {
     }
 
     fn new(local: SocketAddr, wire: Wire) -> Self {
-        let state = State { responses: HashMap::new(), notifies: HashMap::new(), copies: HashMap::new(), policy: Box::new(|_| Answer::Status(200, "")) };
+        let state = State {
+            responses: HashMap::new(),
+            notifies: HashMap::new(),
+            copies: HashMap::new(),
+            policy: Box::new(|_| Answer::Status(200, "")),
+        };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), is_over: AtomicBool::new(false) });
         Self { wire, local, shared }
     }

@@ -150,7 +150,8 @@ fn the_command_of_the_manual_does_what_it_says() {
     assert_eq!(said, state);
     assert_eq!(dialog.notify().shows(), [SHOWN]);
 
-    let args = ["set", ALICE, "CallForwardingNoAnswer", "on", "--param", "1", "--value", "ringCount=4", "--value", "forwardTo=sip:bob@10.0.0.11"];
+    let args =
+        ["set", ALICE, "CallForwardingNoAnswer", "on", "--param", "1", "--value", "ringCount=4", "--value", "forwardTo=sip:bob@10.0.0.11"];
     dfks_with(&scene.nats, &args).ok();
     assert_eq!(dialog.notify().shows(), [SHOWN], "told again, though it was so already");
     let told = format!("{ALICE} CallForwardingNoAnswer 1 param 1");

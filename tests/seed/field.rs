@@ -53,7 +53,10 @@ fn assigned_0_in_the_set_route_empties_the_notify_of_a_phones_change() {
         assert_eq!((notify.header("content-type"), notify.body.as_str()), (None, ""), "every watcher");
     }
     scene.service.set(ALICE, "DoNotDisturb", 0);
-    assert_eq!((dialog.notify().shows(), other.notify().shows()), (vec!["DoNotDisturb off".to_owned()], vec!["DoNotDisturb off".to_owned()]));
+    assert_eq!(
+        (dialog.notify().shows(), other.notify().shows()),
+        (vec!["DoNotDisturb off".to_owned()], vec!["DoNotDisturb off".to_owned()])
+    );
 }
 
 /// "notify - suppress the sending of the NOTIFY message by setting this to 0. By default, the NOTIFY is sent."

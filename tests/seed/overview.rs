@@ -42,7 +42,10 @@ fn synchronizes_the_status_of_features_between_a_sip_phone_and_a_sip_server() {
     assert_eq!(scene.service.state(ALICE, "DoNotDisturb")["status"], 1, "the server has what the phone set");
     scene.service.set(ALICE, "CallForwardingBusy", 1);
     assert_eq!(dialog.notify().shows(), ["CallForwardingBusy on"], "the phone has what the server set");
-    assert_eq!(scene.phone().subscribe(ALICE).notify().shows()[..3], ["DoNotDisturb on", "CallForwardingAlways off", "CallForwardingBusy on"]);
+    assert_eq!(
+        scene.phone().subscribe(ALICE).notify().shows()[..3],
+        ["DoNotDisturb on", "CallForwardingAlways off", "CallForwardingBusy on"]
+    );
 }
 
 /// "The module supports synchronization for the following features: Do Not Disturb, Call Forwarding Always, Call Forwarding Busy
