@@ -7,7 +7,7 @@ use dfks::bus::message::{CommandValues, GetRequest, GetResponse, Kind, Responder
 use dfks::bus::subject::Pattern;
 use dfks::bus::trace::{Cause, TRACEPARENT};
 use dfks::bus::{Bus, BusError, PublishError, RequestError};
-use dfks::config::NatsConfig;
+use dfks::config::{NatsConfig, NatsTlsConfig};
 use dfks::feature::Status;
 use dfks::runtime::clock;
 use futures_util::StreamExt;
@@ -231,6 +231,26 @@ async fn signs_in_with_each_kind_of_credentials() {
         let refused = tokio::time::timeout(Duration::from_millis(500), bus.connected()).await;
         assert!(refused.is_err(), "a wrong secret is not let in: {server}");
     }
+}
+
+#[tokio::test]
+async fn speaks_tls_and_shows_its_own_certificate() {
+    // an authority of these tests, whose key is thrown away, with a certificate for 127.0.0.1 and one for a client
+    let pem = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bus/tls").join(name);
+    let (ca, cert, key) = (pem("ca.pem"), pem("server.pem"), pem("server-key.pem"));
+    let nats = Nats::with_config(&format!(
+        "tls {{ ca_file: \"{}\", cert_file: \"{}\", key_file: \"{}\", verify: true }}",
+        ca.display(),
+        cert.display(),
+        key.display()
+    ));
+    let tls = NatsTlsConfig { ca, certificate: pem("client.pem"), key: pem("client-key.pem") };
+    let url = nats.url().replace("nats://", "tls://");
+    connect(&NatsConfig { url: url.clone(), tls: tls.clone(), ..NatsConfig::default() }).await;
+    let unknown = NatsTlsConfig { certificate: "".into(), key: "".into(), ..tls };
+    let bus = Bus::connect(&NatsConfig { url, tls: unknown, ..NatsConfig::default() }, "dfks-test").await.unwrap();
+    let refused = tokio::time::timeout(Duration::from_millis(500), bus.connected()).await;
+    assert!(refused.is_err(), "without a certificate nobody is let in");
 }
 
 #[tokio::test]
