@@ -67,7 +67,7 @@ fn every_bad_command_is_told_what_was_expected_and_changes_nothing() {
 /// The value of a series of `dfks_mi_commands_total` that did not end well.
 fn refused_commands(line: &str) -> Option<f64> {
     let labels = line.strip_prefix("dfks_mi_commands_total{")?;
-    (!labels.contains("outcome=\"ok\"")).then(|| labels.rsplit(' ').next().unwrap().parse().unwrap())
+    (!labels.contains("outcome=\"applied\"")).then(|| labels.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
 #[test]
