@@ -1,9 +1,8 @@
 //! The README's first minute.
 
+use crate::ALICE;
 use crate::common::Nats;
 use crate::harness::{Product, dfks_with, started};
-
-const ALICE: &str = "sip:alice@127.0.0.1";
 
 /// ```text
 /// dfks phone ──SUBSCRIBE──▶ dfks run ◀──dfks.set── dfks set

@@ -69,10 +69,10 @@ impl Service {
     }
 
     /// Takes down everything on these subjects from now on.
-    pub fn wiretap(&self, subjects: &[&str]) -> Wiretap {
+    pub fn wiretap(&self, subjects: &[impl AsRef<str>]) -> Wiretap {
         let wiretap = Wiretap::default();
         for subject in subjects {
-            let mut messages = self.runtime.block_on(self.client.subscribe((*subject).to_owned())).unwrap();
+            let mut messages = self.runtime.block_on(self.client.subscribe(subject.as_ref().to_owned())).unwrap();
             let shared = Arc::clone(&wiretap.shared);
             self.runtime.spawn(async move {
                 while let Some(message) = messages.next().await {
