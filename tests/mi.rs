@@ -77,7 +77,7 @@ impl Scene {
         let client = async_nats::connect(nats.url()).await.unwrap();
         let shutdown = CancellationToken::new();
         let bridge = Arc::new(Bridge::new(bus, edges.clone()));
-        let bridge = tokio::spawn(run(bridge, Arc::new(FeatureTable::built_in()), shutdown.clone()));
+        let bridge = tokio::spawn(run(bridge, Arc::new(FeatureTable::built_in()), || {}, shutdown.clone()));
         let scene = Self { nats, client, edges, shutdown, bridge };
         common::eventually("the bridge serves", async || scene.ask(&json!({})).await.is_ok()).await;
         scene

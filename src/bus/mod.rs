@@ -3,6 +3,7 @@
 mod answer;
 mod api;
 pub mod client;
+pub mod embedded;
 pub mod error;
 mod link;
 pub mod message;
@@ -16,5 +17,6 @@ pub mod trace;
 pub mod watchers;
 
 pub use client::{Bus, headers};
+pub use embedded::{Embedded, EmbeddedError};
 pub use error::{BusError, PublishError, RequestError};
 pub use watchers::{Change, EdgeWatchers, IndexEvent, IndexHook, WatcherIndex};

@@ -23,9 +23,9 @@ pub enum Pattern {
     RouteSet,
     /// `dfks.command.set`
     CommandSet,
-    /// `dfks.responder.get.<domain>.<feature>`
+    /// `dfks.responder.get.<domain>.<Feature>`
     ResponderGet,
-    /// `dfks.responder.set.<domain>.<feature>`
+    /// `dfks.responder.set.<domain>.<Feature>`
     ResponderSet,
     /// `dfks.responder.auth.<domain>`
     ResponderAuth,
@@ -35,7 +35,7 @@ pub enum Pattern {
     Watchers,
     /// `dfks.event.subscription.<domain>`
     EventSubscription,
-    /// `dfks.event.feature.<domain>.<feature>`
+    /// `dfks.event.feature.<domain>.<Feature>`
     EventFeature,
     /// `dfks.event.notify.<domain>`
     EventNotify,
@@ -81,13 +81,13 @@ impl Pattern {
             Self::Get => "dfks.get",
             Self::RouteSet => "dfks.route.set",
             Self::CommandSet => "dfks.command.set",
-            Self::ResponderGet => "dfks.responder.get.<domain>.<feature>",
-            Self::ResponderSet => "dfks.responder.set.<domain>.<feature>",
+            Self::ResponderGet => "dfks.responder.get.<domain>.<Feature>",
+            Self::ResponderSet => "dfks.responder.set.<domain>.<Feature>",
             Self::ResponderAuth => "dfks.responder.auth.<domain>",
             Self::Notify => "dfks.notify.<edge_id>",
             Self::Watchers => "dfks.watchers",
             Self::EventSubscription => "dfks.event.subscription.<domain>",
-            Self::EventFeature => "dfks.event.feature.<domain>.<feature>",
+            Self::EventFeature => "dfks.event.feature.<domain>.<Feature>",
             Self::EventNotify => "dfks.event.notify.<domain>",
             Self::EventRaw => "dfks.event.raw.<domain>",
             Self::Dead => "dfks.dead.<stage>",

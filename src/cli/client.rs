@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::args::{ClientArgs, EventsArgs, GetArgs, SetArgs, Switch, WatchersArgs};
 use super::exit::Failure;
 use super::output::{print, print_json, printable, state_line};
-use crate::bus::client::Bus;
+use crate::bus::client::{Bus, headers};
 use crate::bus::message::{
     CommandValues, GetRequest, GetResponse, Kind, SetRequest, SetResponse, Watcher, WatchersRequest, WatchersResponse, read_reply,
 };
@@ -114,7 +114,8 @@ async fn ask_edges(bus: &Bus, presentity: Option<String>, timeout: Duration) -> 
     let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| lost(&error))?;
     let request =
         serde_json::to_vec(&WatchersRequest { kind: Kind::default(), presentity }).map_err(|error| Failure::Refused(error.to_string()))?;
-    client.publish_with_reply(bus.subjects().watchers(), inbox, request.into()).await.map_err(|error| lost(&error))?;
+    let sent = bus.try_publish(Pattern::Watchers, bus.subjects().watchers(), Some(inbox), headers(&Cause::new()), request.into());
+    sent.map_err(|error| lost(&error))?;
     let mut edges = Edges::new();
     let mut unfinished: Vec<String> = Vec::new();
     let mut refused = None;

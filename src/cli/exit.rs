@@ -1,5 +1,6 @@
 //! How a command ends: the exit codes of the contract, after sysexits.h.
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use crate::bus::error::RequestError;
@@ -55,5 +56,49 @@ impl Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::Config(error.to_string())
+    }
+}
+
+/// An error and what led to it, on one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let reason = error.to_string();
+        // some errors have their source in their own text
+        if !text.contains(&reason) {
+            text.push_str(": ");
+            text.push_str(&reason);
+        }
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Outer {
+        text: &'static str,
+        source: io::Error,
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_cause_and_once() {
+        for (text, want) in [("not stored", "not stored: disk full"), ("not stored (disk full)", "not stored (disk full)")] {
+            assert_eq!(chain(&Outer { text, source: io::Error::other("disk full") }), want);
+        }
+    }
+
+    #[test]
+    fn the_exit_codes_are_those_of_the_contract() {
+        let text = String::new;
+        let failures = [Failure::Refused(text()), Failure::NobodyAnswered(text()), Failure::Config(text()), Failure::Usage(text())];
+        assert_eq!(failures.map(|failure| failure.code()), [1, 69, 78, 64]);
     }
 }

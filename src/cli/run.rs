@@ -1,5 +1,6 @@
 //! `dfks run`: the composition root. Everything is made here, in order, and stopped here, in the reverse.
 
+use std::error::Error;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,11 +10,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::time::Instant;
 
 use super::args::{Role, RunArgs};
-use super::exit::Failure;
+use super::exit::{Failure, chain};
 use super::output;
 use super::roles::{Roles, Shared, Start};
-use crate::bus::{Bus, WatcherIndex};
-use crate::config::{Config, Listener, LogFormat};
+use crate::bus::{Bus, Embedded, EmbeddedError, WatcherIndex};
+use crate::config::{Config, Listener, LogFormat, NatsConfig};
 use crate::edge::{Edge, EdgeError};
 use crate::feature::FeatureTable;
 use crate::mi::Bridge;
@@ -127,39 +128,56 @@ fn start(running: &mut Roles, roles: &[Role]) -> Result<(), Failure> {
 async fn worker(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
     prepare(&bus, &config).await?;
-    let stop = start.serving(Vec::new());
-    worker::run(bus, table, &config.routes, stop).await.map_err(|error| match error {
+    let stop = start.stop.clone();
+    let on_serving = || drop(start.serving(Vec::new()));
+    let served = worker::run(bus.clone(), table, &config.routes, on_serving, stop).await;
+    bus.drain().await;
+    served.map_err(|error| match error {
         worker::WorkerError::Script(error) => Failure::Config(error.to_string()),
-        other => Failure::Refused(format!("role worker: {other}")),
+        other => Failure::Refused(format!("role worker: {}", chain(&other))),
     })
 }
 
-struct Embedded;
-impl Embedded {
-    async fn stop(self) {}
+/// Starts the embedded NATS server, and makes it the one to connect to.
+async fn embedded(nats: &mut NatsConfig) -> Result<Embedded, Failure> {
+    let embedded = Embedded::start(nats).await.map_err(|error| {
+        use EmbeddedError::{Address, DataDir, InUse, Listen, NamedServer, NoServer, Spawn, TooOld};
+        match &error {
+            Address(_) | DataDir { .. } | InUse(_) | Listen { .. } | NamedServer(_) | NoServer | Spawn { .. } | TooOld { .. } => {
+                Failure::Config(chain(&error))
+            }
+            // it could be run, and did not live
+            _ => Failure::Refused(chain(&error)),
+        }
+    })?;
+    embedded.url().clone_into(&mut nats.url);
+    Ok(embedded)
 }
-async fn embedded(_: &mut crate::config::NatsConfig) -> Result<Embedded, Failure> {
-    Err(Failure::Config("x".into()))
-}
+
 async fn edge(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
-    let failed = |error: EdgeError| Failure::Refused(format!("role edge: {error}"));
+    let failed = |error: EdgeError| Failure::Refused(format!("role edge: {}", chain(&error)));
     prepare(&bus, &config).await?;
-    let edge = Box::pin(Edge::start(&config, bus, table)).await.map_err(failed)?;
+    let edge = Box::pin(Edge::start(&config, bus.clone(), table)).await.map_err(failed)?;
     let listening = edge.listening();
-    Box::pin(edge.run(start.serving(listening))).await.map_err(failed)
+    let served = Box::pin(edge.run(start.serving(listening))).await;
+    bus.drain().await;
+    served.map_err(failed)
 }
 
 async fn mi(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
-    let failed = |error: &dyn std::fmt::Display| Failure::Refused(format!("role mi: {error}"));
+    let failed = |error: &dyn Error| Failure::Refused(format!("role mi: {}", chain(error)));
     prepare(&bus, &config).await?;
     let tasks = Tasks::new();
     let index = WatcherIndex::start(&bus, &tasks, None);
     index.loaded().await;
-    let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus, index)));
-    let served = mi::run(bridge, table, start.serving(Vec::new())).await.map_err(|error| failed(&error));
+    let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus.clone(), index)));
+    let stop = start.stop.clone();
+    let on_serving = || drop(start.serving(Vec::new()));
+    let served = mi::run(bridge, table, on_serving, stop).await.map_err(|error| failed(&error));
     let stopped = tasks.stop(Duration::from_secs(2)).await.map_err(|error| failed(&error));
+    bus.drain().await;
     served.and(stopped)
 }
 
@@ -174,7 +192,7 @@ async fn prepare(bus: &Bus, config: &Config) -> Result<(), Failure> {
         }
         tokio::time::sleep(retry.next(0.0)).await;
     }
-    bus::setup::ensure(bus, config.nats.replicas).await.map_err(|error| Failure::Refused(format!("nats: {error}")))
+    bus::setup::ensure(bus, config.nats.replicas).await.map_err(|error| Failure::Refused(format!("nats: {}", chain(&error))))
 }
 
 /// The features by name, with those of `[features]`.
@@ -189,12 +207,16 @@ fn announce(config: &Config, roles: &[Role], listening: &[String], base: &Base) 
     let http = base.http.map(|addr| format!("http://{addr}")).unwrap_or_default();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), roles = names.join(","), sip = listening.join(","), nats, http, "running");
     if config.log.format == LogFormat::Text {
-        output::complain(&banner(&names, listening, &nats, base.embedded.is_some(), &http));
+        let nats = match &base.embedded {
+            Some(_) => format!("{nats} (embedded, data in {})", config.nats.data_dir.display()),
+            None => nats,
+        };
+        output::complain(&banner(&names, listening, &nats, &http));
     }
 }
 
 /// What people read when it runs: where it is, and what to try.
-fn banner(roles: &[&str], listening: &[String], nats: &str, is_embedded: bool, http: &str) -> String {
+fn banner(roles: &[&str], listening: &[String], nats: &str, http: &str) -> String {
     let mut text = format!("\ndfks {} runs {}\n", env!("CARGO_PKG_VERSION"), roles.join(", "));
     let mut line = |name: &str, what: &str| {
         let _infallible = writeln!(text, "  {name:5} {what}");
@@ -202,7 +224,7 @@ fn banner(roles: &[&str], listening: &[String], nats: &str, is_embedded: bool, h
     if !listening.is_empty() {
         line("SIP", &listening.join(", "));
     }
-    line("NATS", &format!("{nats}{}", if is_embedded { " (embedded)" } else { "" }));
+    line("NATS", nats);
     if !http.is_empty() {
         line("HTTP", &format!("{http}/metrics, /healthz, /readyz"));
     }
@@ -222,7 +244,7 @@ mod tests {
     #[test]
     fn says_where_it_is_and_what_to_try() {
         let listening = ["udp:127.0.0.1:5060".to_owned(), "tcp:127.0.0.1:5060".to_owned()];
-        let text = banner(&["edge", "worker", "mi"], &listening, "nats://127.0.0.1:4222", true, "http://127.0.0.1:9464");
+        let text = banner(&["edge", "worker", "mi"], &listening, "nats://127.0.0.1:4222 (embedded)", "http://127.0.0.1:9464");
         let want = [
             concat!("dfks ", env!("CARGO_PKG_VERSION"), " runs edge, worker, mi"),
             "  SIP   udp:127.0.0.1:5060, tcp:127.0.0.1:5060",
@@ -231,9 +253,9 @@ mod tests {
             "  try   dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060",
         ];
         assert_eq!(text.trim().lines().collect::<Vec<_>>(), want);
-        let text = banner(&["worker"], &[], "nats://10.0.0.5:4222", false, "");
+        let text = banner(&["worker"], &[], "nats://10.0.0.5:4222", "");
         assert_eq!(text.trim().lines().skip(1).collect::<Vec<_>>(), ["  NATS  nats://10.0.0.5:4222"]);
-        let text = banner(&["edge"], &["tcp:[::1]:5060".to_owned()], "nats://10.0.0.5:4222", false, "");
+        let text = banner(&["edge"], &["tcp:[::1]:5060".to_owned()], "nats://10.0.0.5:4222", "");
         assert!(text.ends_with("--server [::1]:5060 --transport tcp\n"), "{text}");
     }
 }

@@ -130,7 +130,6 @@ impl Driver {
         let mut stopped = Box::pin(stop.cancelled_owned());
         let mut is_draining = false;
         loop {
-            self.notifier.handle(Input::Bus { is_up: self.port.is_up() }, moment());
             self.notifier.set_overloaded(self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2);
             self.carry_out();
             if is_draining && self.notifier.is_idle() && self.reach.is_flushed() {
@@ -163,6 +162,8 @@ impl Driver {
             return Poll::Ready(Ok(true));
         }
         let now = moment();
+        // Nothing wakes us when the bus comes or goes: what wakes us is handled by how it is now.
+        self.notifier.handle(Input::Bus { is_up: self.port.is_up() }, now);
         let mut had_any = self.poll_sources(cx, now)?;
         if sleep.poll(cx).is_ready() {
             had_any = true;

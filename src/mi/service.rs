@@ -31,12 +31,17 @@ pub const MAX_IN_HAND: usize = 256;
 
 /// Serves `dfks.set` until `shutdown`: then it takes in nothing new, finishes what is in hand and returns.
 ///
-/// The streams and buckets must be there.
+/// The streams and buckets must be there. `on_serving` is called once commands reach it.
 ///
 /// # Errors
 ///
 /// [`MiError`]: a service that cannot be registered, a subscription that ended.
-pub async fn run<F: Fanout>(bridge: Arc<Bridge<F>>, table: Arc<FeatureTable>, shutdown: CancellationToken) -> Result<(), MiError> {
+pub async fn run<F: Fanout>(
+    bridge: Arc<Bridge<F>>,
+    table: Arc<FeatureTable>,
+    on_serving: impl FnOnce(),
+    shutdown: CancellationToken,
+) -> Result<(), MiError> {
     let bus = bridge.bus().clone();
     let errors = Arc::new(AtomicU64::new(0));
     let service = register(&bus, Arc::clone(&errors)).await?;
@@ -45,6 +50,7 @@ pub async fn run<F: Fanout>(bridge: Arc<Bridge<F>>, table: Arc<FeatureTable>, sh
     // The subscription is in place when the server has answered; without a server it follows with the connection.
     let is_serving = matches!(tokio::time::timeout(bus.timeout(), bus.client().flush()).await, Ok(Ok(())));
     tracing::info!(queue_group = bus.subjects().mi_service(), is_serving, "mi bridge started");
+    on_serving();
 
     let desk = Desk { bridge, table, errors };
     desk.serve(requests, service, &shutdown).await;

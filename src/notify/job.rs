@@ -47,7 +47,7 @@ pub struct EdgeJob {
 #[must_use]
 pub fn jobs(notice: &Notice<'_>, watchers: &[EdgeWatchers], now: SystemTime) -> Vec<EdgeJob> {
     let not_after = clock::rfc3339(now + JOB_LIFETIME);
-    let others = watchers.iter().filter(|edge| Some(edge.edge_id.as_ref()) != notice.skip_edge);
+    let others = watchers.iter().filter(|edge| edge.count > 0 && Some(edge.edge_id.as_ref()) != notice.skip_edge);
     others
         .map(|edge| EdgeJob {
             edge_id: Arc::clone(&edge.edge_id),
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(watchers(&notice, &all), 5);
         let job = &all[0].job;
         assert_eq!((job.presentity.as_str(), job.states.as_slice(), &job.cause), ("sip:alice@10.0.0.11", &states[..], &cause));
-        assert_eq!(job.not_after, "1970-01-01T01:00:00Z");
+        assert_eq!(job.not_after, "1970-01-01T01:00:00.000Z");
 
         let others = Notice { skip_edge: Some("edge-0"), ..notice };
         let others = jobs(&others, &edges(), SystemTime::UNIX_EPOCH);

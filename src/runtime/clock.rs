@@ -18,6 +18,13 @@ pub fn utc_now() -> SystemTime {
     SystemTime::now()
 }
 
+/// Processor time of the calling thread: unlike [`now`], it stands still while others have the processor.
+#[must_use]
+pub fn thread_cpu() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(spent.tv_sec).unwrap_or_default(), u32::try_from(spent.tv_nsec).unwrap_or_default())
+}
+
 /// RFC 3339 in UTC with milliseconds, always 24 characters: `2026-11-23T02:48:40.120Z`.
 #[must_use]
 pub fn rfc3339(time: SystemTime) -> String {

@@ -36,12 +36,18 @@ const MAX_IN_HAND: usize = 1024;
 
 /// Runs a worker until `shutdown`: then it takes in nothing new, finishes what is in hand and returns.
 ///
-/// The streams and buckets must be there.
+/// The streams and buckets must be there. `on_serving` is called once requests reach it.
 ///
 /// # Errors
 ///
 /// [`WorkerError`]: a bad script, a service that cannot be registered, a subscription that ended.
-pub async fn run(bus: Bus, table: Arc<FeatureTable>, config: &RoutesConfig, shutdown: CancellationToken) -> Result<(), WorkerError> {
+pub async fn run(
+    bus: Bus,
+    table: Arc<FeatureTable>,
+    config: &RoutesConfig,
+    on_serving: impl FnOnce(),
+    shutdown: CancellationToken,
+) -> Result<(), WorkerError> {
     let routes = Arc::new(Routes::load(config)?);
     let metrics = Arc::new(WorkerMetrics::new());
     let handler = Arc::new(Handler {
@@ -58,6 +64,7 @@ pub async fn run(bus: Bus, table: Arc<FeatureTable>, config: &RoutesConfig, shut
     // The subscriptions are in place when the server has answered; without a server they follow with the connection.
     let is_serving = matches!(tokio::time::timeout(bus.timeout(), bus.client().flush()).await, Ok(Ok(())));
     tracing::info!(queue_group = bus.subjects().worker_service(), is_serving, "worker started");
+    on_serving();
 
     let mut tasks = JoinSet::new();
     let lane = |route| Lane { route, bus: bus.clone(), handler: Arc::clone(&handler), errors: errors.clone() };

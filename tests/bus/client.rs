@@ -7,7 +7,7 @@ use dfks::bus::message::{CommandValues, GetRequest, GetResponse, Kind, Responder
 use dfks::bus::subject::Pattern;
 use dfks::bus::trace::{Cause, TRACEPARENT};
 use dfks::bus::{Bus, BusError, PublishError, RequestError};
-use dfks::config::NatsConfig;
+use dfks::config::{NatsConfig, NatsTlsConfig};
 use dfks::feature::Status;
 use dfks::runtime::clock;
 use futures_util::StreamExt;
@@ -189,14 +189,16 @@ async fn drains_what_is_queued_and_is_closed() {
     let (bus, other) = (connect(&nats.config()).await, connect(&nats.config()).await);
     let mut events = other.client().subscribe("t.event").await.unwrap();
     other.client().flush().await.unwrap();
-    for _ in 0..1000 {
-        publish(&bus, "t.event", 10).unwrap();
+    // more than the socket takes at once
+    for _ in 0..20_000 {
+        publish(&bus, "t.event", 1000).unwrap();
     }
     bus.drain().await;
     assert!(!bus.is_connected());
     assert_eq!(publish(&bus, "t.event", 1), Err(PublishError::Disconnected));
-    for _ in 0..1000 {
-        tokio::time::timeout(SECOND, events.next()).await.expect("all arrive").unwrap();
+    for n in 0..20_000 {
+        let event = tokio::time::timeout(10 * SECOND, events.next()).await;
+        event.unwrap_or_else(|_| panic!("{n} of 20,000 have arrived")).unwrap();
     }
 }
 
@@ -231,6 +233,26 @@ async fn signs_in_with_each_kind_of_credentials() {
         let refused = tokio::time::timeout(Duration::from_millis(500), bus.connected()).await;
         assert!(refused.is_err(), "a wrong secret is not let in: {server}");
     }
+}
+
+#[tokio::test]
+async fn speaks_tls_and_shows_its_own_certificate() {
+    // an authority of these tests, whose key is thrown away, with a certificate for 127.0.0.1 and one for a client
+    let pem = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bus/tls").join(name);
+    let (ca, cert, key) = (pem("ca.pem"), pem("server.pem"), pem("server-key.pem"));
+    let nats = Nats::with_config(&format!(
+        "tls {{ ca_file: \"{}\", cert_file: \"{}\", key_file: \"{}\", verify: true }}",
+        ca.display(),
+        cert.display(),
+        key.display()
+    ));
+    let tls = NatsTlsConfig { ca, certificate: pem("client.pem"), key: pem("client-key.pem") };
+    let url = nats.url().replace("nats://", "tls://");
+    connect(&NatsConfig { url: url.clone(), tls: tls.clone(), ..NatsConfig::default() }).await;
+    let unknown = NatsTlsConfig { certificate: "".into(), key: "".into(), ..tls };
+    let bus = Bus::connect(&NatsConfig { url, tls: unknown, ..NatsConfig::default() }, "dfks-test").await.unwrap();
+    let refused = tokio::time::timeout(Duration::from_millis(500), bus.connected()).await;
+    assert!(refused.is_err(), "without a certificate nobody is let in");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod common;
 
 mod client;
+mod embedded;
 mod notify;
 mod setup;
 mod watchers;

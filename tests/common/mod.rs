@@ -94,7 +94,7 @@ impl Nats {
             .stderr(log)
             .spawn()
             .unwrap();
-        let ports_file = self.dir.path().join(format!("nats-server_{}.ports", child.id()));
+        let ports_file = ports_file(self.dir.path(), &child);
         self.child = Some(child);
         self.port = wait_for("the server's port", || client_port(&ports_file));
         self.check_that_it_is_ours();
@@ -168,6 +168,12 @@ pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         }
     };
     assert!(tokio::time::timeout(PATIENCE, tried).await.is_ok(), "not so within {PATIENCE:?}: {what}");
+}
+
+/// The file that a server started with `--ports_file_dir` writes when it is ready.
+pub fn ports_file(dir: &Path, server: &Child) -> PathBuf {
+    let program = server_binary();
+    dir.join(format!("{}_{}.ports", program.file_name().unwrap().display(), server.id()))
 }
 
 /// The port of `{"nats":["nats://127.0.0.1:41234"], …}`.

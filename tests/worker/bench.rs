@@ -49,7 +49,7 @@ impl Bench {
         let (bus, shutdown) = (connect(&self.nats).await, self.shutdown.clone());
         let before = self.instances().await;
         let table = Arc::new(FeatureTable::built_in());
-        self.tasks.spawn(async move { worker::run(bus, table, &config, shutdown).await });
+        self.tasks.spawn(async move { worker::run(bus, table, &config, || {}, shutdown).await });
         eventually("the worker answers", async || self.instances().await > before).await;
     }
 

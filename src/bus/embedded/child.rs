@@ -1,0 +1,285 @@
+//! One run of the nats-server child, from its start to its end.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::bus::embedded::EmbeddedError;
+use crate::runtime::tasks;
+
+/// For the start: a large store is read again first.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// For a graceful stop, before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(10);
+
+/// What the child is started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Launch {
+    pub(crate) program: PathBuf,
+    /// Absolute, so that an orphan can be told by it.
+    pub(crate) data_dir: PathBuf,
+    /// Port 0: any free one.
+    pub(crate) listen: SocketAddr,
+}
+
+/// A running child.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+    _log: AbortOnDropHandle<()>,
+}
+
+impl Launch {
+    /// Starts the child and waits until it takes connections.
+    ///
+    /// # Errors
+    ///
+    /// [`EmbeddedError`]; no child is left behind then.
+    pub(crate) async fn start(&self) -> Result<Server, EmbeddedError> {
+        let file = |source| EmbeddedError::DataDir { path: self.data_dir.clone(), source };
+        self.check_port().await?;
+        let conf = self.conf_file();
+        tokio::fs::write(&conf, config_text(self.listen, &self.data_dir)).await.map_err(file)?;
+        remove_ports_files(&self.data_dir).await.map_err(file)?;
+        let mut child = Command::new(&self.program)
+            .arg("-c")
+            .arg(&conf)
+            .arg("--ports_file_dir")
+            .arg(&self.data_dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // the terminal's Ctrl-C is for us: the server goes last
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|source| EmbeddedError::Spawn { program: self.program.clone(), source })?;
+        let pid = child.id().unwrap_or_default();
+        tokio::fs::write(self.pid_file(), pid.to_string()).await.map_err(file)?;
+        let complaint = Complaint::default();
+        let log = child.stderr.take().map(|stderr| forward(stderr, complaint.clone()));
+        let log = tasks::spawn_owned(async move {
+            if let Some(log) = log {
+                log.await;
+            }
+        });
+        let port = self.ready(&mut child, pid, &complaint).await?;
+        Ok(Server { child, port, _log: log })
+    }
+
+    /// Stops the server of an earlier run that was killed before it could do so itself.
+    pub(crate) async fn stop_orphan(&self) {
+        let Ok(text) = tokio::fs::read_to_string(self.pid_file()).await else { return };
+        let Some(pid) = text.trim().parse().ok().filter(|pid| *pid > 1) else { return };
+        if !self.is_ours(pid).await {
+            return;
+        }
+        tracing::warn!(pid, "stopping the nats-server of an earlier run that was killed");
+        for (signal, patience) in [(Signal::SIGTERM, STOP_TIMEOUT), (Signal::SIGKILL, STOP_TIMEOUT)] {
+            // gone already is as good
+            let _gone = kill(Pid::from_raw(pid), signal);
+            let gone = async {
+                while self.is_ours(pid).await {
+                    tokio::time::sleep(POLL).await;
+                }
+            };
+            if tokio::time::timeout(patience, gone).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Whether a process is a server with our configuration file: a pid alone may be anyone's by now.
+    async fn is_ours(&self, pid: i32) -> bool {
+        let Ok(arguments) = tokio::fs::read(format!("/proc/{pid}/cmdline")).await else { return false };
+        let conf = self.conf_file();
+        arguments.split(|byte| *byte == 0).any(|argument| argument == conf.as_os_str().as_encoded_bytes())
+    }
+
+    /// Forgets the child, after it was stopped.
+    pub(crate) async fn forget(&self) {
+        for file in [self.pid_file(), self.url_file()] {
+            // nothing there is as good
+            let _gone = tokio::fs::remove_file(file).await;
+        }
+    }
+
+    pub(crate) fn url_file(&self) -> PathBuf {
+        self.data_dir.join("nats.url")
+    }
+
+    fn conf_file(&self) -> PathBuf {
+        self.data_dir.join("nats-server.conf")
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.data_dir.join("nats-server.pid")
+    }
+
+    async fn check_port(&self) -> Result<(), EmbeddedError> {
+        let tried = tokio::net::TcpListener::bind(self.listen).await;
+        tried.map(drop).map_err(|source| EmbeddedError::Listen { listen: self.listen, source })
+    }
+
+    async fn ready(&self, child: &mut Child, pid: u32, complaint: &Complaint) -> Result<u16, EmbeddedError> {
+        let ready = async {
+            loop {
+                if let Some(port) = read_port(&self.data_dir, pid).await {
+                    return Ok(port);
+                }
+                if let Ok(Some(status)) = child.try_wait() {
+                    // its last words may still be on their way
+                    tokio::time::sleep(POLL).await;
+                    return Err(EmbeddedError::Ended { status, complaint: complaint.get() });
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(START_TIMEOUT, ready).await.unwrap_or(Err(EmbeddedError::NotReady(START_TIMEOUT)))
+    }
+}
+
+impl Server {
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.wait().await.ok()
+    }
+
+    /// Stops it: gracefully, and by force when that takes too long.
+    pub(crate) async fn stop(mut self) {
+        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            // gone already is as good
+            let _gone = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        if tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await.is_err() {
+            tracing::warn!("nats-server does not stop, killing it");
+            if let Err(error) = self.child.kill().await {
+                tracing::warn!(%error, "nats-server cannot be killed");
+            }
+        }
+    }
+}
+
+/// The last line above information in the server's log.
+#[derive(Debug, Clone, Default)]
+struct Complaint(Arc<Mutex<String>>);
+
+impl Complaint {
+    fn set(&self, text: &str) {
+        text.clone_into(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn get(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Takes the server's log into ours.
+async fn forward(stderr: ChildStderr, complaint: Complaint) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let (is_complaint, text) = level(&line);
+        if is_complaint {
+            complaint.set(text);
+            tracing::warn!(text, "nats-server");
+        } else {
+            tracing::debug!(text, "nats-server");
+        }
+    }
+}
+
+/// `[pid] 2026/11/23 03:35:03.479003 [INF] text`, or a bare line when it fails early.
+fn level(line: &str) -> (bool, &str) {
+    for (tag, is_complaint) in [(" [WRN] ", true), (" [ERR] ", true), (" [FTL] ", true), (" [INF] ", false), (" [DBG] ", false)] {
+        if let Some((_when, text)) = line.split_once(tag) {
+            return (is_complaint, text);
+        }
+    }
+    (true, line)
+}
+
+fn config_text(listen: SocketAddr, data_dir: &Path) -> String {
+    let port = if listen.port() == 0 { "-1".to_owned() } else { listen.port().to_string() };
+    let host = match listen {
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    };
+    // the server makes a directory "jetstream" in it
+    let store_dir = data_dir.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
+    format!(
+        "# Written by dfks at each start: changes made here are lost.\n\
+         # For a server with settings of your own, run one and name it in nats.url.\n\
+         server_name: \"dfks-embedded\"\n\
+         listen: \"{host}:{port}\"\n\
+         jetstream {{ store_dir: \"{store_dir}\" }}\n"
+    )
+}
+
+/// The port in the file that the server writes when it is ready: `<program>_<pid>.ports`.
+async fn read_port(dir: &Path, pid: u32) -> Option<u16> {
+    let suffix = format!("_{pid}.ports");
+    let mut entries = tokio::fs::read_dir(dir).await.ok()?;
+    while let Some(entry) = entries.next_entry().await.ok()? {
+        if entry.file_name().to_string_lossy().ends_with(&suffix) {
+            return parse_ports(&tokio::fs::read(entry.path()).await.ok()?);
+        }
+    }
+    None
+}
+
+/// `{"nats":["nats://127.0.0.1:41234"], …}`
+fn parse_ports(text: &[u8]) -> Option<u16> {
+    let ports: serde_json::Value = serde_json::from_slice(text).ok()?;
+    ports.get("nats")?.get(0)?.as_str()?.rsplit(':').next()?.parse().ok()
+}
+
+/// Removes what a killed server left: its pid may be given to the next one.
+async fn remove_ports_files(dir: &Path) -> std::io::Result<()> {
+    let mut entries = tokio::fs::read_dir(dir).await?;
+    while let Some(entry) = entries.next_entry().await? {
+        if entry.path().extension().is_some_and(|extension| extension == "ports") {
+            tokio::fs::remove_file(entry.path()).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_complaints_from_the_rest_of_the_log() {
+        for (line, want) in [
+            ("[7] 2026/11/23 03:35:03.479003 [INF] Server is ready", (false, "Server is ready")),
+            ("[7] 2026/11/23 03:35:03.479003 [WRN] slow", (true, "slow")),
+            ("[7] 2026/11/23 03:35:03.479003 [FTL] no [INF] here", (true, "no [INF] here")),
+            ("nats-server: bad config", (true, "nats-server: bad config")),
+        ] {
+            assert_eq!(level(line), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn writes_a_configuration_that_holds_any_path() {
+        let text = config_text("[::1]:0".parse().unwrap(), Path::new(r#"/a "b"\c"#));
+        assert!(text.contains(r#"listen: "[::1]:-1""#), "{text}");
+        assert!(text.contains(r#"store_dir: "/a \"b\"\\c""#), "{text}");
+    }
+
+    #[test]
+    fn reads_the_port() {
+        assert_eq!(parse_ports(br#"{"nats":["nats://127.0.0.1:41234","nats://[::1]:41234"]}"#), Some(41234));
+        assert_eq!(parse_ports(br#"{"nats":["#), None);
+    }
+}

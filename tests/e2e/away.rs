@@ -1,0 +1,104 @@
+//! What is away comes back: NATS, the workers.
+
+use std::time::{Duration, Instant};
+
+use crate::common::{Nats, wait_for};
+use crate::harness::{Phone, Service, Setup, Subscribe, set_dnd};
+use crate::{ALICE, ALL_OFF};
+
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+/// ```text
+/// phone ──SUBSCRIBE──▶ edge ✗ NATS     503 Retry-After, the same for the retransmission; NATS back: all as before
+/// ```
+#[test]
+fn without_nats_phones_are_told_to_come_again_and_afterwards_all_works() {
+    let mut nats = Nats::start();
+    let product = Setup::on(&nats).with("nats.timeout_ms", 500).start();
+    let phone = Phone::udp(product.udp());
+    let mut dialog = phone.subscribe(ALICE);
+    dialog.shows(4);
+
+    nats.kill();
+    wait_for("/readyz says so", || (product.get("/readyz").0 == 503).then_some(()));
+    assert_eq!(product.get("/healthz").0, 200);
+    assert_eq!(product.metric("dfks_bus_connected"), Some(0.0));
+    let mut new = phone.dialog(ALICE);
+    let (request, branch) = new.request(&Subscribe::default());
+    let asked_at = Instant::now();
+    phone.send(request.as_bytes());
+    let refused = phone.responses(&branch, 1).remove(0);
+    assert_eq!(refused.status(), Some(503), "{}", refused.start);
+    assert!(refused.must("retry-after").parse::<u32>().unwrap() > 0);
+    assert!(asked_at.elapsed() < TIMEOUT + Duration::from_millis(500), "{:?}", asked_at.elapsed());
+    phone.send(request.as_bytes());
+    let again = phone.responses(&branch, 2).remove(1);
+    assert_eq!(again.raw, refused.raw, "a retransmission gets the same");
+    assert_eq!(dialog.send(&Subscribe { body: set_dnd(true), ..Subscribe::default() }).status(), Some(503), "in a dialog too");
+
+    nats.restart();
+    wait_for("/readyz says so", || (product.get("/readyz").0 == 200).then_some(()));
+    let mut fresh = phone.subscribe(ALICE);
+    fresh.shows(4);
+    dialog.press(set_dnd(true));
+    assert_eq!((dialog.notify().shows(), fresh.notify().shows()), (vec!["DoNotDisturb on".to_owned()], vec!["DoNotDisturb on".to_owned()]));
+    let service = Service::on(&nats);
+    assert_eq!(service.set(ALICE, "DoNotDisturb", 0)["watchers"], 2);
+    assert_eq!(
+        (dialog.notify().shows(), fresh.notify().shows()),
+        (vec!["DoNotDisturb off".to_owned()], vec!["DoNotDisturb off".to_owned()])
+    );
+    assert!(product.metric("dfks_bus_reconnects_total").unwrap() >= 1.0);
+}
+
+/// A NATS that hangs is noticed by the time that its acknowledgement takes.
+#[test]
+fn a_nats_that_hangs_is_away_after_the_timeout() {
+    let nats = Nats::start();
+    let product = Setup::on(&nats).with("nats.timeout_ms", 500).start();
+    let phone = Phone::udp(product.udp());
+    let mut dialog = phone.subscribe(ALICE);
+    dialog.shows(4);
+    nats.pause();
+    let mut new = phone.dialog(ALICE);
+    let asked_at = Instant::now();
+    let refused = new.send(&Subscribe::default());
+    let took = asked_at.elapsed();
+    nats.resume();
+    assert_eq!(refused.status(), Some(503), "{}", refused.start);
+    assert!(refused.header("retry-after").is_some());
+    assert!(took >= TIMEOUT && took < TIMEOUT + Duration::from_millis(500), "{took:?}");
+    wait_for("a subscription again", || {
+        (phone.dialog("sip:bob@127.0.0.1").send(&Subscribe::default()).status() == Some(200)).then_some(())
+    });
+    dialog.press(set_dnd(true));
+    dialog.until("DoNotDisturb on");
+    let service = Service::on(&nats);
+    wait_for("alice's refused subscription is nowhere", || (service.set(ALICE, "DoNotDisturb", 1)["watchers"] == 1).then_some(()));
+}
+
+/// ```text
+/// phone ──SUBSCRIBE──▶ edge, no worker: 200, NOTIFY with an empty body; a worker starts: NOTIFY with the full state
+/// ```
+#[test]
+fn without_a_worker_the_phone_gets_an_empty_notify_at_once_and_the_full_state_later() {
+    let nats = Nats::start();
+    let edge = Setup::on(&nats).role("edge").role("mi").start();
+    let phone = Phone::tcp(edge.tcp());
+    let subscribed_at = Instant::now();
+    let mut dialog = phone.subscribe(ALICE);
+    let empty = dialog.notify();
+    assert_eq!((empty.header("content-type"), empty.body.as_str()), (None, ""));
+    assert!(subscribed_at.elapsed() < Duration::from_secs(1), "{:?}", subscribed_at.elapsed());
+    let service = Service::on(&nats);
+    assert_eq!(service.set(ALICE, "DoNotDisturb", 1)["error"]["code"], 503);
+
+    let _worker = Setup::on(&nats).role("worker").start();
+    let mut notify = dialog.notify();
+    while notify.body.is_empty() {
+        notify = dialog.notify();
+    }
+    assert_eq!(notify.shows(), ALL_OFF);
+    dialog.press(set_dnd(true));
+    assert_eq!(dialog.notify().shows(), ["DoNotDisturb on"]);
+}

@@ -1,0 +1,23 @@
+//! The whole product on its real parts, from the phone's key to every other phone and back.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod away;
+mod command;
+mod edges;
+mod readme;
+mod responder;
+mod stop;
+mod subscribe;
+mod telemetry;
+mod wiretap;
+
+/// The presentity of these tests.
+const ALICE: &str = "sip:alice@127.0.0.1";
+
+/// The full state of a presentity that nothing was set of.
+const ALL_OFF: [&str; 4] = ["DoNotDisturb off", "CallForwardingAlways off", "CallForwardingBusy off", "CallForwardingNoAnswer off"];

@@ -1,0 +1,54 @@
+//! SIGTERM while there is work in hand.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::common::Nats;
+use crate::harness::{Answer, Phone, Product, Subscribe, dfks_with};
+
+const PHONES: usize = 100;
+
+/// ```text
+/// 100 phones ──SUBSCRIBE──▶ dfks ◀── SIGTERM      each is answered; what was granted is stored; exit 0
+/// ```
+#[test]
+fn a_busy_process_finishes_what_is_in_hand_and_keeps_the_subscriptions() {
+    let nats = Nats::start();
+    let mut product = Product::start(&nats);
+    let phone = Phone::udp(product.udp());
+    // slow phones: NOTIFYs are in flight for a while
+    phone.answers(|_| {
+        std::thread::sleep(Duration::from_millis(2));
+        Answer::Status(200, "")
+    });
+    let branches: Vec<_> = (0..PHONES)
+        .map(|at| {
+            let (request, branch) = phone.dialog(&format!("sip:user{at}@127.0.0.1")).request(&Subscribe::default());
+            phone.send(request.as_bytes());
+            branch
+        })
+        .collect();
+    phone.responses(&branches[PHONES / 2], 1);
+    product.terminate();
+    let granted = branches.iter().filter(|branch| {
+        let response = phone.responses(branch, 1).remove(0);
+        match response.status() {
+            Some(200) => true,
+            Some(503) => response.header("retry-after").is_some_and(|_| false),
+            other => panic!("{other:?}: {}", response.start),
+        }
+    });
+    let granted = granted.count();
+    assert!(granted > PHONES / 2, "{granted}");
+    let ended = product.ended();
+    assert_eq!(ended.code(), Some(0), "{}", product.log());
+    let lines = product.log_lines();
+    assert!(lines.iter().any(|line| line["message"] == "stopped"), "{}", product.log());
+    assert!(lines.iter().all(|line: &Value| line["level"] == "INFO"), "{}", product.log());
+
+    product.restart();
+    let stored = dfks_with(&nats, &["watchers", "--json"]).ok().lines().count();
+    assert_eq!(stored, granted, "each that got its 200, and no other");
+    product.stop();
+}

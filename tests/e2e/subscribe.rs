@@ -1,0 +1,150 @@
+//! SUBSCRIBE and NOTIFY on real sockets, where the transport or the phone decides.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::common::{Nats, wait_for};
+use crate::harness::{Answer, Phone, Product, Service, Setup, Subscribe, set_dnd};
+use crate::{ALICE, ALL_OFF};
+
+#[test]
+fn over_udp_the_full_state_comes_one_feature_after_the_other_below_the_limit() {
+    let nats = Nats::start();
+    let product = Product::start(&nats);
+    let phone = Phone::udp(product.udp());
+    let mut dialog = phone.subscribe(ALICE);
+    for (at, feature) in ALL_OFF.into_iter().enumerate() {
+        let notify = dialog.notify();
+        assert_eq!((notify.shows(), notify.cseq()), (vec![feature.to_owned()], u32::try_from(at).unwrap() + 1));
+        assert!(notify.raw.len() <= 1300, "{} bytes", notify.raw.len());
+    }
+}
+
+#[test]
+fn over_tcp_the_full_state_comes_as_one_flat_multipart() {
+    let nats = Nats::start();
+    let product = Product::start(&nats);
+    let phone = Phone::tcp(product.tcp());
+    let notify = phone.subscribe(ALICE).notify();
+    assert!(notify.must("content-type").starts_with("multipart/mixed;"));
+    assert_eq!(notify.shows(), ALL_OFF);
+    assert_eq!(product.metric("dfks_edge_connections{transport=\"tcp\"}"), Some(1.0));
+}
+
+/// What a phone sends again has no second effect; what it does not answer is sent again.
+#[test]
+fn retransmissions_both_ways() {
+    let nats = Nats::start();
+    let product = Product::start(&nats);
+    let phone = Phone::udp(product.udp());
+    let mut seen = 0;
+    phone.answers(move |_| {
+        seen += 1;
+        if seen == 1 { Answer::Silence } else { Answer::Status(200, "") }
+    });
+    let mut dialog = phone.dialog(ALICE);
+    let (request, branch) = dialog.request(&Subscribe::default());
+    phone.send(request.as_bytes());
+    phone.responses(&branch, 1);
+    phone.send(request.as_bytes());
+    let responses = phone.responses(&branch, 2);
+    assert_eq!(responses[0].status(), Some(200));
+    assert_eq!(responses[0].raw, responses[1].raw);
+    let first = dialog.notify();
+    dialog.shows(3);
+    assert_eq!((phone.copies(&first), dialog.notify_count()), (2, 4), "Timer E");
+    assert_eq!(product.metric("dfks_edge_retransmissions_total{direction=\"in\"}"), Some(1.0));
+    assert_eq!(product.metric("dfks_edge_retransmissions_total{direction=\"out\"}"), Some(1.0));
+    assert_eq!(product.metric("dfks_edge_subscriptions{state=\"active\"}"), Some(1.0));
+}
+
+#[test]
+fn refresh_fetch_unsubscribe_and_what_is_refused() {
+    let nats = Nats::start();
+    let product = Product::start(&nats);
+    let phone = Phone::tcp(product.tcp());
+    let mut dialog = phone.subscribe(ALICE);
+    dialog.notify();
+    let expires = |seconds| Subscribe { expires: Some(seconds), ..Subscribe::default() };
+    let long = dialog.send(&expires(1_000_000));
+    assert_eq!((long.status(), long.must("expires")), (Some(200), "7200"));
+    assert_eq!(dialog.notify().shows(), ALL_OFF);
+    let brief = phone.dialog(ALICE).send(&expires(10));
+    assert_eq!((brief.status(), brief.must("min-expires")), (Some(423), "60"));
+    let bad = dialog.send(&Subscribe { body: "<SetDoNotDisturb>".to_owned(), ..Subscribe::default() });
+    assert_eq!(bad.status(), Some(400));
+    assert!(bad.header("warning").is_some());
+    assert!(!dialog.notify().body.is_empty(), "the real state after a refusal in a dialog");
+
+    let mut fetch = phone.dialog(ALICE);
+    assert_eq!(fetch.send(&expires(0)).must("expires"), "0");
+    let notify = fetch.notify();
+    assert_eq!((notify.must("subscription-state"), notify.shows()), ("terminated;reason=timeout", ALL_OFF.map(str::to_owned).to_vec()));
+
+    dialog.unsubscribe();
+    assert_eq!(dialog.notify().must("subscription-state"), "terminated;reason=timeout");
+    assert_eq!(dialog.send(&Subscribe::default()).status(), Some(481), "it is over");
+    assert_eq!(product.metric("dfks_edge_subscriptions{state=\"active\"}"), Some(0.0));
+}
+
+/// A phone that has no such dialog says 481: nothing more is sent, and its record goes.
+#[test]
+fn a_notify_that_is_answered_481_ends_the_subscription() {
+    let nats = Nats::start();
+    let product = Product::start(&nats);
+    let service = Service::on(&nats);
+    let events = service.wiretap(&["dfks.event.subscription.>"]);
+    let phone = Phone::tcp(product.tcp());
+    let mut dialog = phone.subscribe(ALICE);
+    dialog.notify();
+    phone.answers(|_| Answer::Status(481, ""));
+    assert_eq!(service.set(ALICE, "DoNotDisturb", 1)["watchers"], 1);
+    dialog.notify();
+    let event = events.find("the end", |event| event.json["what"] == "terminated");
+    assert_eq!(event.json["reason"], "rejected");
+    wait_for("nobody watches", || (service.set(ALICE, "DoNotDisturb", 0)["watchers"] == 0).then_some(()));
+    assert_eq!(dialog.notify_count(), 2);
+}
+
+/// Any response with Retry-After is tried again then; what changed meanwhile goes in its place.
+#[test]
+fn a_notify_that_is_put_off_comes_again_with_the_newest_state() {
+    let nats = Nats::start();
+    let product = Product::start(&nats);
+    let service = Service::on(&nats);
+    let phone = Phone::tcp(product.tcp());
+    let mut dialog = phone.subscribe(ALICE);
+    dialog.notify();
+    let mut is_first = true;
+    phone.answers(move |_| if std::mem::take(&mut is_first) { Answer::Status(503, "Retry-After: 1\r\n") } else { Answer::Status(200, "") });
+    service.set(ALICE, "DoNotDisturb", 1);
+    assert_eq!(dialog.notify().shows(), ["DoNotDisturb on"]);
+    let put_off_at = Instant::now();
+    service.set(ALICE, "DoNotDisturb", 0);
+    let notify = dialog.notify();
+    assert_eq!(notify.shows(), ["DoNotDisturb off"]);
+    assert!(put_off_at.elapsed() > Duration::from_millis(700), "{:?}", put_off_at.elapsed());
+    dialog.press(set_dnd(true));
+    assert_eq!(dialog.notify().cseq(), notify.cseq() + 1);
+}
+
+/// Expiry: it lives on for the grace period, then one last NOTIFY ends it.
+#[test]
+fn a_subscription_that_is_not_refreshed_ends_after_its_grace() {
+    let nats = Nats::start();
+    let setup = Setup::on(&nats).with("subscription.min_expires_seconds", 1).with("subscription.grace_seconds", 1);
+    let product = setup.start();
+    let service = Service::on(&nats);
+    let phone = Phone::tcp(product.tcp());
+    let mut dialog = phone.dialog(ALICE);
+    assert_eq!(dialog.send(&Subscribe { expires: Some(1), ..Subscribe::default() }).status(), Some(200));
+    dialog.notify();
+    wait_for("grace", || (product.metric("dfks_edge_subscriptions{state=\"grace\"}") == Some(1.0)).then_some(()));
+    service.set(ALICE, "DoNotDisturb", 1);
+    let notify = dialog.notify();
+    assert_eq!((notify.must("subscription-state"), notify.shows()), ("active;expires=0", vec!["DoNotDisturb on".to_owned()]));
+    let last = dialog.notify();
+    assert_eq!((last.must("subscription-state"), last.body.as_str()), ("terminated;reason=timeout", ""));
+    assert_eq!(service.set(ALICE, "DoNotDisturb", 0)["watchers"], json!(0));
+}

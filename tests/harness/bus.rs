@@ -1,0 +1,146 @@
+//! A service on the bus, and a wiretap on it.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::{Client, HeaderMap, Message};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::common::Nats;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Any service: it asks, answers and listens. It blocks the test while it waits.
+#[derive(Debug)]
+pub struct Service {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Service {
+    /// Connects.
+    pub fn on(nats: &Nats) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let client = runtime.block_on(async_nats::connect(nats.url())).unwrap();
+        Self { runtime, client }
+    }
+
+    /// Sends a request as it is, and waits for the reply.
+    pub fn ask_raw(&self, subject: &str, payload: impl Into<String>) -> Message {
+        let asked = self.client.request(subject.to_owned(), payload.into().into());
+        self.runtime.block_on(asked).unwrap_or_else(|error| panic!("{subject}: {error}"))
+    }
+
+    /// Asks; the reply, an error included.
+    pub fn ask(&self, subject: &str, request: &Value) -> Value {
+        serde_json::from_slice(&self.ask_raw(subject, request.to_string()).payload).unwrap()
+    }
+
+    /// `dfks.set` of a status.
+    pub fn set(&self, presentity: &str, feature: &str, status: u8) -> Value {
+        self.ask("dfks.set", &json!({"presentity": presentity, "feature": feature, "status": status}))
+    }
+
+    /// The state that `dfks.get` says.
+    pub fn state(&self, presentity: &str, feature: &str) -> Value {
+        self.ask("dfks.get", &json!({"presentity": presentity, "features": [feature]}))["features"][0].clone()
+    }
+
+    /// Stores a command durably.
+    pub fn publish(&self, subject: &str, message: &Value) {
+        let sent = self.client.publish(subject.to_owned(), message.to_string().into());
+        self.runtime.block_on(sent).unwrap();
+        self.runtime.block_on(self.client.flush()).unwrap();
+    }
+
+    /// Answers requests; `None` leaves one without an answer.
+    pub fn respond(&self, subject: &str, mut answer: impl FnMut(Value) -> Option<Value> + Send + 'static) {
+        let mut requests = self.runtime.block_on(self.client.subscribe(subject.to_owned())).unwrap();
+        self.runtime.block_on(self.client.flush()).unwrap();
+        let client = self.client.clone();
+        self.runtime.spawn(async move {
+            while let Some(request) = requests.next().await {
+                let Some(answer) = answer(serde_json::from_slice(&request.payload).unwrap()) else { continue };
+                client.publish(request.reply.unwrap(), answer.to_string().into()).await.unwrap();
+            }
+        });
+    }
+
+    /// Takes down everything on these subjects from now on.
+    pub fn wiretap(&self, subjects: &[impl AsRef<str>]) -> Wiretap {
+        let wiretap = Wiretap::default();
+        for subject in subjects {
+            let mut messages = self.runtime.block_on(self.client.subscribe(subject.as_ref().to_owned())).unwrap();
+            let shared = Arc::clone(&wiretap.shared);
+            self.runtime.spawn(async move {
+                while let Some(message) = messages.next().await {
+                    shared.taken.lock().unwrap_or_else(PoisonError::into_inner).push(Taken::of(&message));
+                    shared.changed.notify_all();
+                }
+            });
+        }
+        self.runtime.block_on(self.client.flush()).unwrap();
+        wiretap
+    }
+}
+
+/// A message that was taken down.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// Its subject.
+    pub subject: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its payload; `null` where it is no JSON.
+    pub json: Value,
+}
+
+impl Taken {
+    fn of(message: &Message) -> Self {
+        Self {
+            subject: message.subject.to_string(),
+            headers: message.headers.clone().unwrap_or_default(),
+            json: serde_json::from_slice(&message.payload).unwrap_or_default(),
+        }
+    }
+
+    /// The id of what led to it, out of its header.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.headers.get("traceparent")?.as_str().split('-').nth(1)
+    }
+}
+
+/// See [`Service::wiretap`].
+#[derive(Debug, Default)]
+pub struct Wiretap {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    taken: Mutex<Vec<Taken>>,
+    changed: Condvar,
+}
+
+impl Wiretap {
+    /// All that was taken down so far.
+    pub fn all(&self) -> Vec<Taken> {
+        self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The first message that fits, once there is one.
+    pub fn find(&self, what: &str, mut fits: impl FnMut(&Taken) -> bool) -> Taken {
+        let deadline = Instant::now() + PATIENCE;
+        let mut taken = self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(found) = taken.iter().find(|message| fits(message)) {
+                return found.clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{what}: not within {PATIENCE:?}; taken down: {taken:#?}");
+            taken = self.shared.changed.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! `dfks run` as a child process, on free ports of loopback.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::common::{Nats, wait_for};
+
+/// What is to be run.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    config: BTreeMap<String, String>,
+    roles: Vec<&'static str>,
+    script: Option<String>,
+}
+
+impl Setup {
+    /// All roles on this NATS.
+    pub fn on(nats: &Nats) -> Self {
+        let setup = Self { config: BTreeMap::new(), roles: Vec::new(), script: None };
+        setup
+            .with("nats.url", nats.url())
+            .with("sip.listen", vec!["udp:127.0.0.1:0", "tcp:127.0.0.1:0"])
+            .with("sip.edge_id", "edge-a")
+            .with("http.listen", "127.0.0.1:0")
+            .with("mi.http", "")
+            .with("log.format", "json")
+    }
+
+    /// Sets a key of the configuration: `nats.timeout_ms`.
+    pub fn with(mut self, key: &str, value: impl Into<toml::Value>) -> Self {
+        self.config.insert(key.to_owned(), value.into().to_string());
+        self
+    }
+
+    /// Runs this role, and those named before, in place of all.
+    pub fn role(mut self, role: &'static str) -> Self {
+        self.roles.push(role);
+        self
+    }
+
+    /// Sets `routes.script` to a file with this text.
+    pub fn script(mut self, text: &str) -> Self {
+        self.script = Some(text.to_owned());
+        self
+    }
+
+    /// Starts it, and waits until it is ready.
+    pub fn start(self) -> Product {
+        let dir = TempDir::new().unwrap();
+        let setup = match &self.script {
+            Some(text) => {
+                let path = dir.path().join("routes.rhai");
+                fs::write(&path, text).unwrap();
+                self.with("routes.script", path.to_str().unwrap())
+            }
+            None => self,
+        };
+        let mut product = Product { setup, dir, child: None, starts: 0, udp: None, tcp: None, http: None };
+        product.restart();
+        product
+    }
+}
+
+/// A running `dfks`. Killed when dropped.
+#[derive(Debug)]
+pub struct Product {
+    setup: Setup,
+    dir: TempDir,
+    child: Option<Child>,
+    starts: u32,
+    udp: Option<SocketAddr>,
+    tcp: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+}
+
+impl Product {
+    /// All roles on this NATS, everything else at its default.
+    pub fn start(nats: &Nats) -> Self {
+        Setup::on(nats).start()
+    }
+
+    /// Where it takes SIP over UDP.
+    pub fn udp(&self) -> SocketAddr {
+        self.udp.expect("an edge")
+    }
+
+    /// Where it takes SIP over TCP.
+    pub fn tcp(&self) -> SocketAddr {
+        self.tcp.expect("an edge")
+    }
+
+    /// Its route script.
+    pub fn script_file(&self) -> PathBuf {
+        self.dir.path().join("routes.rhai")
+    }
+
+    /// Starts it again after [`kill`](Self::kill) or [`stop`](Self::stop), on the ports that it had.
+    pub fn restart(&mut self) {
+        assert!(self.child.is_none(), "it runs");
+        let before = [("udp", self.udp), ("tcp", self.tcp)];
+        let listening: Vec<_> = before.into_iter().filter_map(|(name, addr)| addr.map(|addr| format!("{name}:{addr}"))).collect();
+        if !listening.is_empty() {
+            self.setup.config.insert("sip.listen".to_owned(), toml::Value::from(listening).to_string());
+        }
+        let text: String = self.setup.config.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let config = self.dir.path().join("dfks.toml");
+        fs::write(&config, text).unwrap();
+        self.starts += 1;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dfks"));
+        command.arg("run").arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(fs::File::create(self.log_file()).unwrap());
+        for role in &self.setup.roles {
+            command.args(["--role", role]);
+        }
+        self.child = Some(command.spawn().unwrap());
+        let running = wait_for("dfks to run", || {
+            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
+                panic!("dfks ended with {status}:\n{}", self.log());
+            }
+            self.log_lines().into_iter().find(|line| line["message"] == "running")
+        });
+        for listener in running["sip"].as_str().unwrap().split(',') {
+            match listener.split_once(':') {
+                Some(("udp", addr)) => self.udp = Some(addr.parse().unwrap()),
+                Some(("tcp", addr)) => self.tcp = Some(addr.parse().unwrap()),
+                _ => assert_eq!(listener, "", "no edge, no listener"),
+            }
+        }
+        self.http = Some(running["http"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap());
+        wait_for("dfks to be ready", || (self.get("/readyz").0 == 200).then_some(()));
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Asks it to stop.
+    pub fn terminate(&self) {
+        let pid = self.child.as_ref().expect("it runs").id();
+        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM).unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        wait_for("the end of dfks", || child.try_wait().unwrap())
+    }
+
+    /// Stops it, which has to go well.
+    pub fn stop(&mut self) {
+        self.terminate();
+        let ended = self.ended();
+        assert_eq!(ended.code(), Some(0), "{}", self.log());
+    }
+
+    /// What it logged since its last start.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap()
+    }
+
+    /// The lines of the log that are complete.
+    pub fn log_lines(&self) -> Vec<Value> {
+        self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.path().join(format!("log-{}.json", self.starts))
+    }
+
+    /// `GET`: status and body.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.http.expect("it ran")).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: dfks\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let body = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { unchunked(body) } else { body.to_owned() };
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+    }
+
+    /// The value of a series: `dfks_notify_in_flight`, `dfks_edge_dropped_total{reason="ack"}`.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let text = self.get("/metrics").1;
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Product {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of dfks:\n{}", fs::read_to_string(self.log_file()).unwrap_or_default());
+        }
+        self.kill();
+    }
+}
+
+/// A body in chunks. Source: RFC 9112 §7.1.
+fn unchunked(mut rest: &str) -> String {
+    let mut body = String::new();
+    loop {
+        let (size, after) = rest.split_once("\r\n").unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            return body;
+        }
+        body.push_str(&after[..size]);
+        rest = &after[size + 2..];
+    }
+}
