@@ -131,6 +131,12 @@ fn sip(config: &mut Config) -> Result<(), ConfigError> {
     range("sip.udp_notify_limit_bytes", sip.udp_notify_limit_bytes, 0, MAX_UDP_BYTES)?;
     range("sip.max_subscriptions", sip.max_subscriptions, 1, 100_000_000)?;
     range("sip.max_subscriptions_per_presentity", sip.max_subscriptions_per_presentity, 1, 1_000_000)?;
+    ensure(
+        sip.trace_hep.is_empty() || is_advertise(&sip.trace_hep) && has_port(&sip.trace_hep),
+        "sip.trace_hep",
+        &sip.trace_hep,
+        "HOST:PORT of a HEPv3 collector, or \"\" for off",
+    )?;
     range("sip.takeover_seconds", sip.takeover_seconds, 1, 86_400)?;
     for (key, ranges) in [("sip.rate_limit_exempt", &sip.rate_limit_exempt), ("sip.auth.trusted", &sip.auth.trusted)] {
         for (at, text) in ranges.iter().enumerate() {
@@ -179,6 +185,11 @@ fn canonical_host(text: &str) -> Option<String> {
 fn is_advertise(text: &str) -> bool {
     let has_odd_bytes = text.bytes().any(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']' | b'_')));
     !has_odd_bytes && !text.ends_with(':') && Presentity::parse(&format!("sip:x@{text}")).is_ok()
+}
+
+/// Whether a host is followed by a port that can be sent to.
+fn has_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn subscription(config: &Config) -> Result<(), ConfigError> {

@@ -12,7 +12,7 @@ struct Later {
     also: Option<&'static str>,
 }
 
-const LATER: [Later; 16] = [
+const LATER: [Later; 15] = [
     row("sip.auth.mode", "authentication"),
     row("sip.auth.realm", "authentication"),
     row("sip.auth.users", "authentication"),
@@ -21,7 +21,6 @@ const LATER: [Later; 16] = [
     row("sip.rate_limit_per_source", "the rate limit"),
     row("sip.rate_limit_exempt", "the rate limit"),
     row("sip.takeover_seconds", "the take-over of a silent edge's subscriptions"),
-    row("sip.trace_hep", "HEP"),
     Later { key: "mi.http", feature: "MI over HTTP", also: Some("") },
     row("mi.token_file", "MI over HTTP"),
     row("http.token_file", "the console"),

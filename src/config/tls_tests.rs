@@ -80,7 +80,10 @@ fn files_that_are_missing_or_do_not_fit_are_named() {
             "tls = { certificate = \"edge.crt\", key = \"edge.key\", client_ca = \"empty.pem\" }",
             format!("sip.tls.client_ca = \"{0}\": expected PEM that can be used: no certificate in '{0}': ", at("empty.pem")),
         ),
-        ("tls = { certificate = \"none.crt\", key = \"edge.key\" }", format!("sip.tls.certificate = \"{}\": expected a file that", at("none.crt"))),
+        (
+            "tls = { certificate = \"none.crt\", key = \"edge.key\" }",
+            format!("sip.tls.certificate = \"{}\": expected a file that", at("none.crt")),
+        ),
     ] {
         let error = files.load(text).expect_err(text).to_string();
         assert!(error.starts_with(&want) && !error.contains('\n'), "{error}\nfor {text}\nwants {want}");

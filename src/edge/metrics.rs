@@ -10,6 +10,7 @@ use crate::edge::response;
 use crate::sip::flow::Transport;
 use crate::sip::method::Method;
 use crate::sip::transport::{CloseReason, RefuseReason, TlsError};
+use crate::telemetry::hep_sender::HepOutcome;
 
 /// Which way a retransmission went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +120,7 @@ pub struct EdgeMetrics {
     refused: AHashMap<(Transport, RefuseReason), Counter>,
     tls_reloads: Counter,
     tls_reloads_failed: Counter,
+    mirrored: AHashMap<HepOutcome, Counter>,
     store_failures: AHashMap<&'static str, Counter>,
     route_failures: Counter,
     jobs: AHashMap<JobOutcome, Counter>,
@@ -158,6 +160,9 @@ impl EdgeMetrics {
                 .collect(),
             tls_reloads: counter!("dfks_edge_tls_reloads_total", "outcome" => "ok"),
             tls_reloads_failed: counter!("dfks_edge_tls_reloads_total", "outcome" => "failed"),
+            mirrored: HepOutcome::ALL
+                .map(|outcome| (outcome, counter!("dfks_edge_hep_packets_total", "outcome" => outcome.as_str())))
+                .into(),
             store_failures: FAILURES.map(|reason| (reason, counter!("dfks_edge_store_failures_total", "reason" => reason))).into(),
             route_failures: counter!("dfks_edge_route_failures_total"),
             jobs: JobOutcome::ALL.map(|outcome| (outcome, counter!("dfks_notify_jobs_total", "outcome" => outcome.as_str()))).into(),
@@ -280,6 +285,13 @@ impl EdgeMetrics {
     pub fn tls_not_reloaded(&self, error: &TlsError) {
         self.tls_reloads_failed.increment(1);
         tracing::error!(%error, "tls files not reloaded, those of before stay in use");
+    }
+
+    /// A message was mirrored, or was not.
+    pub fn mirrored(&self, outcome: HepOutcome) {
+        if let Some(counter) = self.mirrored.get(&outcome) {
+            counter.increment(1);
+        }
     }
 
     /// A subscription could not be stored or looked up.

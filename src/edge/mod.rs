@@ -12,6 +12,7 @@ pub mod driver;
 pub mod exchange;
 pub mod fan_out;
 pub mod metrics;
+pub mod mirror;
 pub mod notifier;
 pub mod outbox;
 pub mod port;

@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 
 use crate::edge::config::EdgeConfig;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
+use crate::edge::mirror::Mirror;
 use crate::edge::notifier::Destination;
 use crate::edge::subscription::SubscriptionId;
 use crate::runtime::{Tasks, clock};
 use crate::sip::flow::{ConnectionId, Flow, Transport};
-use crate::sip::transport::{Batch, Remote, SendQueue, StreamTransport, UdpListener};
+use crate::sip::transport::{Batch, Remote, SendError, SendQueue, StreamTransport, UdpListener};
 use crate::sip::uri::TargetHost;
 
 /// Datagrams that wait for one socket; over it they are dropped, and retransmissions make up for it.
@@ -37,6 +38,7 @@ pub struct Reach {
     udp: Vec<Socket>,
     streams: StreamTransport,
     config: Arc<EdgeConfig>,
+    mirror: Mirror,
     batch: Batch,
     metrics: Arc<EdgeMetrics>,
     tasks: Tasks,
@@ -66,12 +68,20 @@ struct Found {
 impl Reach {
     /// The sockets and connections of one edge.
     #[must_use]
-    pub fn new(udp: Vec<UdpListener>, streams: StreamTransport, config: Arc<EdgeConfig>, metrics: Arc<EdgeMetrics>, tasks: Tasks) -> Self {
+    pub fn new(
+        udp: Vec<UdpListener>,
+        streams: StreamTransport,
+        config: Arc<EdgeConfig>,
+        mirror: Mirror,
+        metrics: Arc<EdgeMetrics>,
+        tasks: Tasks,
+    ) -> Self {
         let udp = udp.into_iter().map(|listener| Socket { listener, queue: SendQueue::new(UDP_QUEUE), is_blocked: false }).collect();
         Self {
             udp,
             streams,
             config,
+            mirror,
             batch: Batch::new(),
             metrics,
             tasks,
@@ -139,40 +149,51 @@ impl Reach {
         }
     }
 
+    /// The mirror of what is sent.
+    #[must_use]
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
     fn send_on(&mut self, flow: Flow, packet: Bytes) {
         if flow.transport == Transport::Udp {
             let by_listener = self.udp.iter_mut().find(|socket| socket.listener.flow(flow.peer).listener == flow.listener);
+            self.mirror.sent(flow, &packet, clock::utc_now());
             return queue(by_listener, flow.peer, packet, &self.metrics);
         }
-        if !flow.connection.is_some_and(|connection| self.streams.send(connection, packet).is_ok()) {
+        if flow.connection.is_some_and(|connection| self.streams.send(connection, packet.clone()).is_ok()) {
+            self.mirror.sent(flow, &packet, clock::utc_now());
+        } else {
             self.metrics.dropped(DropReason::QueueFull);
         }
     }
 
     fn send_to(&mut self, remote: Remote<'_>, subscription: SubscriptionId, packet: Bytes) {
         let Remote { transport, address, .. } = remote;
+        let listener = self.config.listener_of(transport).unwrap_or_default();
         if transport == Transport::Udp {
             let by_family = self.udp.iter_mut().find(|socket| socket.listener.local_addr().is_ipv4() == address.is_ipv4());
             if by_family.is_none() {
                 return self.unreachable.push_back(subscription);
             }
+            self.mirror.sent(Flow { transport, listener, peer: address, connection: None }, &packet, clock::utc_now());
             return queue(by_family, address, packet, &self.metrics);
         }
-        if let Some(connection) = self.streams.find(address, transport).and_then(|flow| flow.connection) {
-            match self.streams.send(connection, packet) {
-                Ok(()) => {
-                    if let Some(waiting) = self.opening.get_mut(&connection) {
-                        waiting.push(subscription);
-                    }
+
+        let sent = match self.streams.find(address, transport) {
+            Some(flow) => flow.connection.ok_or(SendError::Closed).and_then(|id| self.streams.send(id, packet.clone())).map(|()| flow),
+            None => self.streams.connect(remote, listener, packet.clone()).inspect(|flow| {
+                flow.connection.map(|connection| self.opening.insert(connection, Vec::new()));
+            }),
+        };
+        match sent {
+            Ok(flow) => {
+                self.mirror.sent(flow, &packet, clock::utc_now());
+                if let Some(waiting) = flow.connection.and_then(|connection| self.opening.get_mut(&connection)) {
+                    waiting.push(subscription);
                 }
-                Err(_) => self.unreachable.push_back(subscription),
             }
-            return;
-        }
-        let listener = self.config.listener_of(transport).unwrap_or_default();
-        match self.streams.connect(remote, listener, packet).map(|flow| flow.connection) {
-            Ok(Some(connection)) => self.opening.entry(connection).or_default().push(subscription),
-            Ok(None) | Err(_) => self.unreachable.push_back(subscription),
+            Err(_) => self.unreachable.push_back(subscription),
         }
     }
 
@@ -206,6 +227,10 @@ impl Reach {
     }
 
     fn look_up(&mut self, name: Box<str>, port: u16, transport: Transport, subscription: SubscriptionId, packet: Bytes) {
+        if matches!(transport, Transport::Ws | Transport::Wss) {
+            // A browser's Contact is a made-up name, and only the browser opens the connection (RFC 7118 §5.2.3, §3).
+            return self.unreachable.push_back(subscription);
+        }
         if self.lookups >= LOOKUPS {
             return self.metrics.dropped(DropReason::QueueFull);
         }

@@ -16,6 +16,7 @@ use crate::edge::config::{EdgeConfig, Listener};
 use crate::edge::driver::{Driver, DriverError, Sources};
 use crate::edge::fan_out;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
+use crate::edge::mirror::Mirror;
 use crate::edge::notifier::{Notifier, Now};
 use crate::edge::port::Port;
 use crate::edge::reach::Reach;
@@ -90,6 +91,7 @@ impl Edge {
         let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL));
         let tls = certificates::load(config, &metrics, &tasks)?;
         let sockets = bind(config, inbound, tls, &metrics, &tasks)?;
+        let trace_hep = config.sip.trace_hep.clone();
         let config = Arc::new(edge_config(config, sockets.listeners));
         let now = Now { at: clock::now(), utc: clock::utc_now() };
         let mut notifier = Notifier::new(Arc::clone(&config), Arc::clone(&table), Arc::clone(&metrics), now);
@@ -103,7 +105,8 @@ impl Edge {
 
         let port = Port::open(bus.clone()).await?;
         let watchers = Watchers::open(bus, &config.edge_id, table).await?;
-        let reach = Reach::new(sockets.udp, sockets.streams, Arc::clone(&config), Arc::clone(&metrics), tasks.clone());
+        let mirror = Mirror::new(&trace_hep, &config, &metrics, &tasks);
+        let reach = Reach::new(sockets.udp, sockets.streams, Arc::clone(&config), mirror, Arc::clone(&metrics), tasks.clone());
         let driver = Driver::new(notifier, port, reach, Sources { streams, jobs, changes }, watchers, fan_outs, metrics);
         Ok(Self { config, driver, tasks })
     }

@@ -402,8 +402,8 @@ impl Notifier {
         self.is_draining || !self.is_bus_up || self.is_overloaded || self.waits.len() >= MAX_WAITS
     }
 
-    fn contact_of(&self, flow: Flow) -> String {
-        format!("<{}>", write::contact(flow.transport, self.advertised(flow)))
+    fn contact_of(&self, flow: Flow, is_sips: bool) -> String {
+        format!("<{}>", write::contact(flow.transport, self.advertised(flow), is_sips))
     }
 
     fn advertised(&self, flow: Flow) -> &str {

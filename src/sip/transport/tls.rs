@@ -174,7 +174,8 @@ impl Configs {
 }
 
 fn server(files: &TlsFiles, authorities: Option<Arc<RootCertStore>>, provider: &Arc<CryptoProvider>) -> Result<ServerConfig, TlsError> {
-    let builder = ServerConfig::builder_with_provider(Arc::clone(provider)).with_protocol_versions(&VERSIONS).map_err(TlsError::Provider)?;
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(provider)).with_protocol_versions(&VERSIONS).map_err(TlsError::Provider)?;
     let builder = match authorities {
         None => builder.with_no_client_auth(),
         Some(authorities) => {

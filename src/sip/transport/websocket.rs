@@ -164,11 +164,12 @@ fn frame(packet: Bytes) -> Message {
 
 fn close_reason(error: &WebSocketError) -> CloseReason {
     match error {
-        WebSocketError::ConnectionClosed | WebSocketError::AlreadyClosed => CloseReason::Peer,
+        WebSocketError::ConnectionClosed
+        | WebSocketError::AlreadyClosed
+        | WebSocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => CloseReason::Peer,
         WebSocketError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => CloseReason::Peer,
         WebSocketError::Io(_) | WebSocketError::Tls(_) => CloseReason::Io,
         WebSocketError::Capacity(_) => CloseReason::MessageTooLong,
-        WebSocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => CloseReason::Peer,
         _ => CloseReason::WebSocket,
     }
 }

@@ -1,4 +1,4 @@
-//! WebSockets over real sockets, with a client of another make where it matters: raw bytes.
+//! WebSocket over real sockets, by the crate's client, and by hand where that one is too strict.
 
 use std::time::Duration;
 
