@@ -3,7 +3,7 @@
 CARGO ?= cargo
 NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
-export PYTHONPATH := $(CURDIR)/.tools/python:$(PYTHONPATH)
+export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 .PHONY: help run build test lint fmt deny tools doctor schemas clean
 

@@ -10,7 +10,7 @@ use async_nats::{Client, Message, PublishErrorKind, StatusCode};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::bus::answer;
@@ -260,12 +260,18 @@ impl Bus {
         self.measured(pattern, stored).await
     }
 
-    /// Sends what is queued, ends all subscriptions and closes the connection; gives up after [`timeout`](Self::timeout).
+    /// Sends what is queued, ends all subscriptions and closes the connection; gives up after twice [`timeout`](Self::timeout).
     pub async fn drain(&self) {
         let client = &self.shared.client;
         let mut status = self.shared.link.watch();
         let drained = async {
-            client.flush().await.map_err(|_| "the queue to nats was not flushed")?;
+            // the client's own flush and drain may drop what the socket has not taken yet: an answer proves that all before
+            // the question has arrived, whatever it says
+            let question = format!("STREAM.INFO.{}", self.subjects().stream("EVENTS"));
+            match self.api::<IgnoredAny>(&question, self.timeout()).await {
+                Err(error) if error.is_away() => return Err("the queue to nats was not flushed"),
+                Ok(_) | Err(_) => {}
+            }
             client.drain().await.map_err(|_| "the nats client is closed already")?;
             status.wait_for(|status| status.is_closed).await.map(|_| ()).map_err(|_| "the nats client is gone")
         };
@@ -273,7 +279,7 @@ impl Bus {
             tracing::warn!("not connected to nats, what is queued is lost");
             return;
         }
-        match tokio::time::timeout(self.timeout(), drained).await {
+        match tokio::time::timeout(self.timeout() * 2, drained).await {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => tracing::warn!(reason, "nats connection not drained"),
             Err(_) => tracing::warn!(reason = "timeout", "nats connection not drained"),

@@ -141,7 +141,9 @@ impl Pull {
                 self.ask(room.clamp(1, MAX_BATCH))?;
             }
             let next = tokio::select! {
+                // what came before the connection was lost is still ours
                 biased;
+                next = tokio::time::timeout(SILENCE, self.inbox.next()) => next,
                 changed = self.link.changed() => {
                     let status = *self.link.borrow();
                     match changed {
@@ -149,7 +151,6 @@ impl Pull {
                         _ => return Err(PullError::LinkLost),
                     }
                 }
-                next = tokio::time::timeout(SILENCE, self.inbox.next()) => next,
             };
             let Ok(message) = next else {
                 self.outstanding = 0;
@@ -157,6 +158,18 @@ impl Pull {
             };
             if let Some(delivery) = self.take(message.ok_or(PullError::Closed)?)? {
                 return Ok(delivery);
+            }
+        }
+    }
+
+    /// Asks for no more, and gives back what was sent but not handed out: it comes again at once, not after `ack_wait`.
+    pub async fn give_back(mut self) {
+        if self.inbox.drain().await.is_err() {
+            return;
+        }
+        while let Ok(Some(message)) = tokio::time::timeout(self.bus.timeout(), self.inbox.next()).await {
+            if let Ok(Some(delivery)) = self.take(message) {
+                let _comes_again_anyway = delivery.nak_after(Duration::ZERO);
             }
         }
     }

@@ -130,7 +130,9 @@ async fn worker(start: Start) -> Result<(), Failure> {
     prepare(&bus, &config).await?;
     let stop = start.stop.clone();
     let on_serving = || drop(start.serving(Vec::new()));
-    worker::run(bus, table, &config.routes, on_serving, stop).await.map_err(|error| match error {
+    let served = worker::run(bus.clone(), table, &config.routes, on_serving, stop).await;
+    bus.drain().await;
+    served.map_err(|error| match error {
         worker::WorkerError::Script(error) => Failure::Config(error.to_string()),
         other => Failure::Refused(format!("role worker: {}", chain(&other))),
     })
@@ -156,9 +158,11 @@ async fn edge(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
     let failed = |error: EdgeError| Failure::Refused(format!("role edge: {}", chain(&error)));
     prepare(&bus, &config).await?;
-    let edge = Box::pin(Edge::start(&config, bus, table)).await.map_err(failed)?;
+    let edge = Box::pin(Edge::start(&config, bus.clone(), table)).await.map_err(failed)?;
     let listening = edge.listening();
-    Box::pin(edge.run(start.serving(listening))).await.map_err(failed)
+    let served = Box::pin(edge.run(start.serving(listening))).await;
+    bus.drain().await;
+    served.map_err(failed)
 }
 
 async fn mi(start: Start) -> Result<(), Failure> {
@@ -168,11 +172,12 @@ async fn mi(start: Start) -> Result<(), Failure> {
     let tasks = Tasks::new();
     let index = WatcherIndex::start(&bus, &tasks, None);
     index.loaded().await;
-    let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus, index)));
+    let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus.clone(), index)));
     let stop = start.stop.clone();
     let on_serving = || drop(start.serving(Vec::new()));
     let served = mi::run(bridge, table, on_serving, stop).await.map_err(|error| failed(&error));
     let stopped = tasks.stop(Duration::from_secs(2)).await.map_err(|error| failed(&error));
+    bus.drain().await;
     served.and(stopped)
 }
 

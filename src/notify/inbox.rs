@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::bus::message::NotifyJob;
@@ -50,10 +51,7 @@ impl Jobs {
             inactive_threshold: INACTIVE,
         };
         let taker = Taker { bus: bus.clone(), config, jobs: sender };
-        let stopping = tasks.stopping().clone();
-        tasks.spawn("notify jobs", async move {
-            stopping.run_until_cancelled_owned(taker.run()).await;
-        });
+        tasks.spawn("notify jobs", taker.run(tasks.stopping().clone()));
         Self { jobs }
     }
 
@@ -84,28 +82,36 @@ struct Taker {
 }
 
 impl Taker {
-    async fn run(self) {
+    async fn run(self, stopping: CancellationToken) {
         let mut retry = RETRY;
         loop {
-            self.bus.connected().await;
-            let error = match Pull::open(&self.bus, self.config.clone()).await {
-                Ok(pull) => {
+            let opened = async {
+                self.bus.connected().await;
+                Pull::open(&self.bus, self.config.clone()).await
+            };
+            let error = match stopping.run_until_cancelled(opened).await {
+                None => return,
+                Some(Err(error)) => error,
+                Some(Ok(mut pull)) => {
                     retry.reset();
-                    match self.take_from(pull).await {
-                        Some(error) => error,
-                        // the edge takes no more
-                        None => return std::future::pending().await,
-                    }
+                    let ended = stopping.run_until_cancelled(self.take_from(&mut pull)).await;
+                    let Some(error) = ended.flatten() else {
+                        // we stop, or the edge takes no more
+                        pull.give_back().await;
+                        return stopping.cancelled().await;
+                    };
+                    error
                 }
-                Err(error) => error,
             };
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(%error, cause, "notify jobs interrupted");
-            tokio::time::sleep(retry.next(rand::random())).await;
+            if stopping.run_until_cancelled(tokio::time::sleep(retry.next(rand::random()))).await.is_none() {
+                return;
+            }
         }
     }
 
-    async fn take_from(&self, mut pull: Pull) -> Option<PullError> {
+    async fn take_from(&self, pull: &mut Pull) -> Option<PullError> {
         loop {
             // room first, so that a job's time for its acknowledgement does not run out while it waits here
             let permit = self.jobs.reserve().await.ok()?;

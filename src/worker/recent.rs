@@ -22,6 +22,23 @@ impl Recent {
         self.entries.get(name).is_some_and(|at| self.is_fresh(*at, now))
     }
 
+    /// As [`contains`](Self::contains); of those that ask about a name that has grown old, the first alone is told so.
+    pub(crate) fn contains_or_claim(&mut self, name: &str, now: Instant) -> bool {
+        let ttl = self.ttl;
+        self.entries.get_mut(name).is_some_and(|at| {
+            let is_fresh = now.saturating_duration_since(*at) < ttl;
+            if !is_fresh {
+                *at = now;
+            }
+            is_fresh
+        })
+    }
+
+    /// Forgets `name`.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.entries.remove(name);
+    }
+
     /// Remembers `name` from now on.
     pub(crate) fn insert(&mut self, name: &str, now: Instant) {
         if let Some(at) = self.entries.get_mut(name) {
@@ -68,6 +85,10 @@ mod tests {
         }
         recent.insert("c", start + Duration::from_secs(10));
         assert!(recent.contains("c", start + Duration::from_secs(10)), "the old ones made room");
+        assert!(!recent.contains_or_claim("c", start + Duration::from_secs(15)), "old: the first is to look");
+        assert!(recent.contains_or_claim("c", start + Duration::from_secs(15)), "and the others need not");
+        recent.remove("c");
+        assert!(!recent.contains_or_claim("c", start + Duration::from_secs(15)));
         recent.insert("c", start + Duration::from_secs(14));
         assert!(recent.contains("c", start + Duration::from_secs(18)), "noticed again, remembered on");
     }

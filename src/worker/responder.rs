@@ -117,6 +117,8 @@ impl Responders {
         let now = clock::now();
         if matches!(reply, Err(RequestError::NoResponders)) {
             lock(&self.silent).insert(&subject, now);
+        } else {
+            lock(&self.silent).remove(&subject);
         }
         let answer = match reply {
             Ok(reply) => answer::read(&self.table, spec, route, reply),
@@ -130,8 +132,10 @@ impl Responders {
         answer
     }
 
+    /// Whether nobody listened lately. When that was long enough ago, one request is sent to see, and the others go on
+    /// without it meanwhile: they must not all come at once.
     fn is_silent(&self, subject: &str) -> bool {
-        lock(&self.silent).contains(subject, clock::now())
+        lock(&self.silent).contains_or_claim(subject, clock::now())
     }
 }
 

@@ -189,14 +189,16 @@ async fn drains_what_is_queued_and_is_closed() {
     let (bus, other) = (connect(&nats.config()).await, connect(&nats.config()).await);
     let mut events = other.client().subscribe("t.event").await.unwrap();
     other.client().flush().await.unwrap();
-    for _ in 0..1000 {
-        publish(&bus, "t.event", 10).unwrap();
+    // more than the socket takes at once
+    for _ in 0..20_000 {
+        publish(&bus, "t.event", 1000).unwrap();
     }
     bus.drain().await;
     assert!(!bus.is_connected());
     assert_eq!(publish(&bus, "t.event", 1), Err(PublishError::Disconnected));
-    for _ in 0..1000 {
-        tokio::time::timeout(SECOND, events.next()).await.expect("all arrive").unwrap();
+    for n in 0..20_000 {
+        let event = tokio::time::timeout(10 * SECOND, events.next()).await;
+        event.unwrap_or_else(|_| panic!("{n} of 20,000 have arrived")).unwrap();
     }
 }
 

@@ -12,7 +12,7 @@ use crate::bus::watchers::EdgeWatchers;
 
 /// Presentity → edge → live subscriptions, and key → presentity and edge, so that a removed key can be taken out.
 ///
-/// Keys and presentities are held as 64-bit hashes with seeds of this process: about 100 bytes a subscription. Two
+/// Keys and presentities are held as 64-bit hashes with seeds of this process: 180 MB for a million subscriptions. Two
 /// presentities in a million that share a hash (once in 10⁷ such tables) share their counts: an edge gets a job for which
 /// it has no watcher, and drops it.
 #[derive(Debug, Default)]

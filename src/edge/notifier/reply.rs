@@ -129,8 +129,8 @@ fn read_message<M: serde::de::DeserializeOwned>(message: Result<ReplyMessage, Un
 mod tests {
     use super::*;
 
-    fn message(payload: &str) -> Result<ReplyMessage, Unavailable> {
-        Ok(ReplyMessage { status: None, sequence: None, is_deleted: false, payload: Bytes::copy_from_slice(payload.as_bytes()) })
+    fn message(payload: &str) -> ReplyMessage {
+        ReplyMessage { status: None, sequence: None, is_deleted: false, payload: Bytes::copy_from_slice(payload.as_bytes()) }
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
             ),
             ("garbage", StoreOutcome::Unavailable(Unavailable::NotSent)),
         ] {
-            assert_eq!(store_outcome(message(payload)), want, "{payload}");
+            assert_eq!(store_outcome(Ok(message(payload))), want, "{payload}");
         }
         assert_eq!(store_outcome(Err(Unavailable::Timeout)), StoreOutcome::Unavailable(Unavailable::Timeout));
     }

@@ -1,0 +1,186 @@
+//! The `dfks` binary: what it prints and how it ends.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and looks at the clock itself"
+)]
+
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use dfks::config::Config;
+
+#[path = "../common/mod.rs"]
+mod common;
+mod run;
+
+fn dfks(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dfks"));
+    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("DFKS") || name.to_string_lossy().starts_with("NATS_") && name != "NATS_SERVER_BIN" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code().expect("ended by itself"), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+fn run(args: &[&str]) -> Ended {
+    run_with(args, &[])
+}
+
+fn run_with(args: &[&str], env: &[(&str, &str)]) -> Ended {
+    dfks(args).envs(env.iter().copied()).output().unwrap().into()
+}
+
+#[test]
+fn usage_errors_are_64_and_help_is_0() {
+    for args in [
+        &[][..],
+        &["frob"],
+        &["set", "sip:alice@h"],
+        &["set", "sip:alice@h", "DoNotDisturb", "maybe"],
+        &["set", "sip:alice@h", "CallForwardingBusy", "on", "--value", "forwardTo"],
+        &["get", "sip:alice@h", "--timeout", "0"],
+        &["get", "sip:alice@h", "--nats", "http://h"],
+        &["run", "--role", "proxy"],
+        &["phone", "sip:alice@h"],
+        &["phone", "alice", "--server", "127.0.0.1:5060"],
+        &["phone", "sip:alice@h", "--server", "127.0.0.1"],
+        &["phone", "sip:alice@h", "--server", "127.0.0.1:5060", "--press", "DoNotDisturb"],
+        &["phone", "sip:alice@h", "--server", "127.0.0.1:5060", "--for", "-1"],
+    ] {
+        let ended = run(args);
+        assert_eq!((ended.code, ended.out.as_str()), (64, ""), "{args:?} {}", ended.err);
+        assert!(!ended.err.is_empty(), "{args:?}");
+    }
+    let version = run(&["--version"]);
+    assert_eq!((version.code, version.out.as_str()), (0, concat!("dfks ", env!("CARGO_PKG_VERSION"), "\n")));
+    for command in ["run", "check", "set", "get", "watchers", "events", "phone", "schemas"] {
+        let help = run(&[command, "--help"]);
+        assert_eq!(help.code, 0, "{command}");
+        assert!(help.out.contains("Example") && help.out.contains(&format!("dfks {command}")), "{command}: {}", help.out);
+    }
+}
+
+#[test]
+fn check_prints_the_effective_configuration() {
+    let ended = run(&["check"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert_eq!(toml::from_str::<Config>(&ended.out).unwrap(), Config::default());
+    let env = [("DFKS__NATS__URL", "nats://dfks:s3cret@10.0.0.5:4222"), ("DFKS__SIP__EDGE_ID", "007"), ("DFKS__MI__HTTP", "")];
+    let ended = run_with(&["check"], &env);
+    assert!(ended.out.contains("url = \"nats://***@10.0.0.5:4222\"") && !ended.out.contains("s3cret"), "{}", ended.out);
+    assert!(ended.out.contains("edge_id = \"007\"") && ended.out.contains("http = \"\""), "{}", ended.out);
+}
+
+#[test]
+fn every_example_configuration_passes_check() {
+    let mut checked = 0;
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config")).unwrap() {
+        let path = entry.unwrap().path();
+        let ended = run(&["check", "--config", path.to_str().unwrap()]);
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{}", path.display());
+        checked += 1;
+    }
+    assert!(checked >= 3);
+}
+
+#[test]
+fn a_bad_configuration_is_78_and_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    put("broken.rhai", "fn dfks_set(dfks) {\n  let x = ;\n}");
+    let nats = ("DFKS__NATS__URL", "nats://127.0.0.1:1");
+    for (text, env, want) in [
+        ("[sip]\nudp_limit = 1", nats, "sip.udp_limit = 1: unknown key, expected advertise, "),
+        ("[nats]\ntimeout_ms = \"x\"", nats, "nats.timeout_ms = \"x\": expected a whole number"),
+        ("", ("DFKS__LOG__LEVEL", "loud"), "log.level = \"loud\": expected error, warn, "),
+        ("", ("DFKS__SIP__LISTEN", "udp:0.0.0.0:5060"), "sip.listen[0] = \"udp:0.0.0.0:5060\": refused: not a loopback address"),
+        ("[trace]\notlp = \"http://h\"", nats, "trace.otlp = \"http://h\": OTLP is not there yet, expected \"\""),
+        ("[routes]\nscript = \"nowhere.rhai\"", nats, "expected a file that can be read"),
+        ("[routes]\nscript = \"broken.rhai\"", nats, "broken.rhai, line 2: "),
+    ] {
+        let config = put("dfks.toml", text);
+        for command in ["check", "run"] {
+            let ended = run_with(&[command, "--config", &config], &[env]);
+            assert_eq!((ended.code, ended.out.as_str(), ended.err.lines().count()), (78, "", 1), "{command} {text}: {}", ended.err);
+            assert!(ended.err.starts_with("dfks: ") && ended.err.contains(want), "{command} {text}: {}", ended.err);
+        }
+    }
+    let ended = run(&["check", "--config", "/nonexistent.toml"]);
+    assert_eq!((ended.code, ended.err.lines().count()), (78, 1));
+}
+
+#[test]
+fn nobody_there_is_69() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("nats://{free}");
+    let started = Instant::now();
+    for args in [&["get", "sip:alice@h"][..], &["set", "sip:alice@h", "DoNotDisturb", "on"], &["watchers"], &["events"]] {
+        let ended = run_with(args, &[("NATS_URL", &url)]);
+        assert_eq!((ended.code, ended.out.as_str()), (69, ""), "{args:?}");
+        assert_eq!(ended.err, format!("dfks: no NATS server answered at {url}\n"));
+    }
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for transport in ["udp", "tcp"] {
+        let ended = run(&["phone", "sip:alice@h", "--server", &nobody, "--transport", transport]);
+        assert_eq!((ended.code, ended.out.as_str()), (69, ""), "{transport}: {}", ended.err);
+    }
+    // someone is there and says nothing
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let ended = run(&["phone", "sip:alice@h", "--server", &silent.local_addr().unwrap().to_string(), "--for", "0.5"]);
+    assert_eq!((ended.code, ended.err.as_str()), (69, "dfks: no answer to SUBSCRIBE\n"));
+    assert!(started.elapsed() < Duration::from_mins(1));
+
+    let nats = common::Nats::start();
+    for (args, whom) in [
+        (&["get", "sip:alice@h"][..], "no worker listens on this NATS"),
+        (&["set", "sip:alice@h", "DoNotDisturb", "on"], "no mi bridge listens on this NATS"),
+        (&["watchers"], "no edge answered"),
+    ] {
+        let ended = run_with(args, &[("NATS_URL", &nats.url())]);
+        assert_eq!((ended.code, ended.err), (69, format!("dfks: {whom}\n")), "{args:?}");
+    }
+}
+
+#[test]
+fn writes_schemas_completions_and_a_man_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let ended = run(&["schemas", "--out", dir.path().to_str().unwrap()]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let schemas = dfks::bus::schema::all();
+    for (name, schema) in &schemas {
+        let written = std::fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!(&serde_json::from_str::<serde_json::Value>(&written).unwrap(), schema, "{name}");
+        assert!(written.ends_with("}\n"), "{name}");
+    }
+    assert_eq!(ended.out.lines().count(), schemas.len());
+    assert_eq!(run(&["schemas"]).out.lines().count(), ended.out.lines().count());
+    let bash = run(&["completions", "bash"]);
+    assert!(bash.code == 0 && bash.out.contains("complete -F _dfks"), "{}", bash.out);
+    let man = run(&["man"]);
+    assert!(man.code == 0 && man.out.contains(".TH dfks 1"), "{}", man.out);
+}
