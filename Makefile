@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint fmt deny tools doctor schemas clean
+.PHONY: help run build test lint bench fmt deny tools doctor schemas clean
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -44,6 +44,9 @@ $(NATS_SERVER): tools/nats-server.txt
 
 doctor: ## Say what is missing on this machine
 	@tools/doctor
+
+bench: build ## Measure a release build: sipp at rising rates (SECONDS=10)
+	@bench/run $(SECONDS)
 
 clean: ## Remove what was built and fetched
 	$(CARGO) clean

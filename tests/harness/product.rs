@@ -26,9 +26,17 @@ pub struct Setup {
 impl Setup {
     /// All roles on this NATS.
     pub fn on(nats: &Nats) -> Self {
-        let setup = Self { config: BTreeMap::new(), roles: Vec::new(), script: None };
-        setup
-            .with("nats.url", nats.url())
+        Self::anywhere().with("nats.url", nats.url())
+    }
+
+    /// All roles, with the NATS server that they bring along.
+    pub fn embedded() -> Self {
+        // beside the configuration file
+        Self::anywhere().with("nats.embedded_listen", "127.0.0.1:0").with("nats.data_dir", "data")
+    }
+
+    fn anywhere() -> Self {
+        Self { config: BTreeMap::new(), roles: Vec::new(), script: None }
             .with("sip.listen", vec!["udp:127.0.0.1:0", "tcp:127.0.0.1:0"])
             .with("sip.edge_id", "edge-a")
             .with("http.listen", "127.0.0.1:0")
@@ -65,7 +73,7 @@ impl Setup {
             }
             None => self,
         };
-        let mut product = Product { setup, dir, child: None, starts: 0, udp: None, tcp: None, http: None };
+        let mut product = Product { setup, dir, child: None, starts: 0, udp: None, tcp: None, http: None, nats: String::new() };
         product.restart();
         product
     }
@@ -81,6 +89,7 @@ pub struct Product {
     udp: Option<SocketAddr>,
     tcp: Option<SocketAddr>,
     http: Option<SocketAddr>,
+    nats: String,
 }
 
 impl Product {
@@ -99,9 +108,9 @@ impl Product {
         self.tcp.expect("an edge")
     }
 
-    /// Its route script.
-    pub fn script_file(&self) -> PathBuf {
-        self.dir.path().join("routes.rhai")
+    /// The URL of its NATS.
+    pub fn nats(&self) -> &str {
+        &self.nats
     }
 
     /// Starts it again after [`kill`](Self::kill) or [`stop`](Self::stop), on the ports that it had.
@@ -112,9 +121,9 @@ impl Product {
         if !listening.is_empty() {
             self.setup.config.insert("sip.listen".to_owned(), toml::Value::from(listening).to_string());
         }
-        let text: String = self.setup.config.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let lines: Vec<_> = self.setup.config.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         let config = self.dir.path().join("dfks.toml");
-        fs::write(&config, text).unwrap();
+        fs::write(&config, lines.join("\n")).unwrap();
         self.starts += 1;
         let mut command = Command::new(env!("CARGO_BIN_EXE_dfks"));
         command.arg("run").arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
@@ -136,6 +145,7 @@ impl Product {
                 _ => assert_eq!(listener, "", "no edge, no listener"),
             }
         }
+        running["nats"].as_str().unwrap().clone_into(&mut self.nats);
         self.http = Some(running["http"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap());
         wait_for("dfks to be ready", || (self.get("/readyz").0 == 200).then_some(()));
     }
