@@ -244,7 +244,8 @@ impl EdgeMetrics {
     /// A connection is gone.
     pub fn connection_closed(&self, transport: Transport, reason: CloseReason) {
         tracing::debug!(transport = transport.as_str(), reason = reason.as_str(), "connection closed");
-        if let Some(gauge) = self.connections.get(&transport) {
+        // One that never stood was never counted.
+        if let Some(gauge) = self.connections.get(&transport).filter(|_| reason != CloseReason::ConnectFailed) {
             gauge.decrement(1.0);
         }
     }
