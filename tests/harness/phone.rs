@@ -95,7 +95,8 @@ impl Phone {
                 while let Some(length) = message_bytes(&buffer) {
                     let message: Vec<u8> = buffer.drain(..length).collect();
                     if let Some(answer) = shared.take(Packet::read(&message)) {
-                        reading.write_all(answer.as_bytes()).unwrap();
+                        // the test may have let go of the connection
+                        drop(reading.write_all(answer.as_bytes()));
                     }
                 }
             }
