@@ -209,7 +209,7 @@ impl Notifier {
         }
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let stale = subscription.outbox.postpone(parcel, at);
-        self.settle_jobs(stale.iter().filter_map(|change| change.job), true);
+        self.settle_jobs(stale, true);
         self.arm(id, now);
     }
 
