@@ -240,7 +240,7 @@ impl Notifier {
     /// Asks for the full state again that no worker gave.
     pub(super) fn retry_full_state(&mut self, id: SubscriptionId, retry: Retry, now: Now) {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        if !self.is_bus_up || self.is_draining {
+        if !self.is_bus_up || self.drains_since.is_some() {
             subscription.lane.retry = Some(Retry { at: now.at + retry.after, ..retry });
             return;
         }
