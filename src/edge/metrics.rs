@@ -366,3 +366,30 @@ fn zero(gauge: Gauge) -> Gauge {
     gauge.set(0.0);
     gauge
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_never_stood_are_not_counted_down() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            let metrics = EdgeMetrics::new(&Transport::ALL);
+            metrics.connection_closed(Transport::Tcp, CloseReason::ConnectFailed);
+            metrics.connection_opened(Transport::Tls);
+            metrics.connection_opened(Transport::Tls);
+            metrics.connection_closed(Transport::Tls, CloseReason::Peer);
+            metrics.connection_refused(Transport::Ws, RefuseReason::Subprotocol);
+        });
+        let text = recorder.handle().render();
+        for line in [
+            "dfks_edge_connections{transport=\"tcp\"} 0",
+            "dfks_edge_connections{transport=\"tls\"} 1",
+            "dfks_edge_connections_refused_total{transport=\"ws\",reason=\"subprotocol\"} 1",
+            "dfks_edge_connections_refused_total{transport=\"wss\",reason=\"tls\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+    }
+}

@@ -36,7 +36,7 @@ pub struct Phone {
 
 enum Wire {
     Udp { socket: UdpSocket, server: SocketAddr },
-    Tcp(Mutex<TcpStream>),
+    Tcp { stream: Mutex<TcpStream>, transport: &'static str },
 }
 
 pub(super) struct Shared {
@@ -77,11 +77,16 @@ impl Phone {
 
     /// A phone that speaks TCP with `server`, over one connection.
     pub fn tcp(server: SocketAddr) -> Self {
-        let stream = TcpStream::connect(server).unwrap();
+        Self::over("TCP", server)
+    }
+
+    /// A phone whose messages name another transport, and go there by a relay that speaks TCP with the phone.
+    pub fn over(transport: &'static str, relay: SocketAddr) -> Self {
+        let stream = TcpStream::connect(relay).unwrap();
         stream.set_read_timeout(Some(TURN)).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut reading = stream.try_clone().unwrap();
-        let phone = Self::new(stream.local_addr().unwrap(), Wire::Tcp(Mutex::new(stream)));
+        let phone = Self::new(stream.local_addr().unwrap(), Wire::Tcp { stream: Mutex::new(stream), transport });
         let shared = Arc::clone(&phone.shared);
         thread::spawn(move || {
             let mut buffer = Vec::new();
@@ -137,7 +142,7 @@ impl Phone {
     pub fn send(&self, bytes: &[u8]) {
         match &self.wire {
             Wire::Udp { socket, server } => assert_eq!(socket.send_to(bytes, server).unwrap(), bytes.len()),
-            Wire::Tcp(stream) => stream.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes).unwrap(),
+            Wire::Tcp { stream, .. } => stream.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes).unwrap(),
         }
     }
 
@@ -156,7 +161,7 @@ impl Phone {
     pub(super) fn transport(&self) -> &'static str {
         match self.wire {
             Wire::Udp { .. } => "UDP",
-            Wire::Tcp(_) => "TCP",
+            Wire::Tcp { transport, .. } => transport,
         }
     }
 }
@@ -164,7 +169,7 @@ impl Phone {
 impl Drop for Phone {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
-        if let Wire::Tcp(stream) = &self.wire {
+        if let Wire::Tcp { stream, .. } = &self.wire {
             drop(stream.lock().unwrap_or_else(PoisonError::into_inner).shutdown(std::net::Shutdown::Both));
         }
     }

@@ -23,8 +23,8 @@ use crate::sip::framing::{Frame, Framer, FramingError, PONG};
 const READ_BYTES: usize = 4096;
 /// A peer that vanished without a word is found after about two minutes (RFC 5626 §4.4 leaves keep-alives to phones).
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new().with_time(Duration::from_mins(1)).with_interval(Duration::from_secs(20));
-/// How long saying goodbye may take.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long what waits may still be written when everything is closed, and how long saying goodbye may take.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why a connection is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,12 +90,19 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite>(shared: &Shared, mut connecti
     let reason = tokio::select! {
         reason = read(shared, flow, &mut reader) => reason,
         reason = write(&mut connection.queue, &mut writer, shared.limits.write_timeout) => reason,
+        () = patience(shared) => CloseReason::SlowPeer,
     };
     shared.leave(connection, reason).await;
     if !matches!(reason, CloseReason::Io | CloseReason::SlowPeer) {
         // TLS says goodbye, so that the peer does not take the end for an attack (RFC 8446 §6.1).
         let _gone_anyway = tokio::time::timeout(CLOSE_TIMEOUT, writer.shutdown()).await;
     }
+}
+
+/// Ends a while after everything is closed: a peer that reads nothing does not hold up the end of the role.
+pub(super) async fn patience(shared: &Shared) {
+    shared.closing.cancelled().await;
+    tokio::time::sleep(CLOSE_TIMEOUT).await;
 }
 
 async fn read(shared: &Shared, flow: Flow, reader: &mut (impl AsyncRead + Unpin)) -> CloseReason {

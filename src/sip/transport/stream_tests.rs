@@ -263,3 +263,16 @@ async fn closing_writes_what_waits_and_takes_no_more() {
     assert!(TcpStream::connect(address).await.is_err());
     assert_eq!(tasks.failure(), None);
 }
+
+#[tokio::test]
+async fn closing_does_not_wait_for_a_peer_that_does_not_read() {
+    let mut edge = edge(StreamLimits::default(), 16);
+    let (_phone, flow) = edge.phone().await;
+    for _ in 0..16 {
+        edge.transport.send(flow.connection.unwrap(), Bytes::from(vec![b'x'; 1 << 20])).unwrap();
+    }
+    edge.transport.close();
+    let start = clock::now();
+    edge.tasks.stop(SOON).await.unwrap();
+    assert!(clock::now() - start < Duration::from_secs(2));
+}

@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketCon
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Utf8Bytes};
 
 use super::Inbound;
-use super::connection::{CLOSE_TIMEOUT, CloseReason, pong};
+use super::connection::{CLOSE_TIMEOUT, CloseReason, patience, pong};
 use super::limits::{RefuseReason, StreamLimits};
 use super::stream::{Connection, Shared};
 use crate::runtime::clock;
@@ -104,6 +104,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(shared: &Shared, mut 
     let reason = tokio::select! {
         reason = read(shared, flow, &mut reader) => reason,
         reason = write(&mut connection.queue, &mut sink, shared.limits.write_timeout) => reason,
+        () = patience(shared) => CloseReason::SlowPeer,
     };
     shared.leave(connection, reason).await;
     let code = match reason {
