@@ -9,7 +9,8 @@ use crate::bus::message::ErrorBody;
 use crate::edge::response;
 use crate::sip::flow::Transport;
 use crate::sip::method::Method;
-use crate::sip::transport::CloseReason;
+use crate::sip::transport::{CloseReason, RefuseReason, TlsError};
+use crate::telemetry::hep_sender::HepOutcome;
 
 /// Which way a retransmission went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +117,10 @@ pub struct EdgeMetrics {
     retransmitted_out: Counter,
     dropped: AHashMap<DropReason, Counter>,
     connections: AHashMap<Transport, Gauge>,
+    refused: AHashMap<(Transport, RefuseReason), Counter>,
+    tls_reloads: Counter,
+    tls_reloads_failed: Counter,
+    mirrored: AHashMap<HepOutcome, Counter>,
     store_failures: AHashMap<&'static str, Counter>,
     route_failures: Counter,
     jobs: AHashMap<JobOutcome, Counter>,
@@ -148,6 +153,16 @@ impl EdgeMetrics {
                 .filter(|transport| transport.is_reliable())
                 .map(|transport| (*transport, zero(gauge!("dfks_edge_connections", "transport" => transport.as_str()))))
                 .collect(),
+            refused: transports
+                .iter()
+                .filter(|transport| transport.is_reliable())
+                .flat_map(|transport| RefuseReason::ALL.map(|reason| ((*transport, reason), refused_counter(*transport, reason))))
+                .collect(),
+            tls_reloads: counter!("dfks_edge_tls_reloads_total", "outcome" => "ok"),
+            tls_reloads_failed: counter!("dfks_edge_tls_reloads_total", "outcome" => "failed"),
+            mirrored: HepOutcome::ALL
+                .map(|outcome| (outcome, counter!("dfks_edge_hep_packets_total", "outcome" => outcome.as_str())))
+                .into(),
             store_failures: FAILURES.map(|reason| (reason, counter!("dfks_edge_store_failures_total", "reason" => reason))).into(),
             route_failures: counter!("dfks_edge_route_failures_total"),
             jobs: JobOutcome::ALL.map(|outcome| (outcome, counter!("dfks_notify_jobs_total", "outcome" => outcome.as_str()))).into(),
@@ -244,9 +259,38 @@ impl EdgeMetrics {
     /// A connection is gone.
     pub fn connection_closed(&self, transport: Transport, reason: CloseReason) {
         tracing::debug!(transport = transport.as_str(), reason = reason.as_str(), "connection closed");
-        // One that never stood was never counted.
-        if let Some(gauge) = self.connections.get(&transport).filter(|_| reason != CloseReason::ConnectFailed) {
+        // One that never stood was not counted.
+        if reason != CloseReason::ConnectFailed
+            && let Some(gauge) = self.connections.get(&transport)
+        {
             gauge.decrement(1.0);
+        }
+    }
+
+    /// A connection was not taken in.
+    pub fn connection_refused(&self, transport: Transport, reason: RefuseReason) {
+        if let Some(counter) = self.refused.get(&(transport, reason)) {
+            counter.increment(1);
+        }
+        tracing::debug!(transport = transport.as_str(), reason = reason.as_str(), "connection refused");
+    }
+
+    /// The files of `sip.tls` have changed, and are used from now on.
+    pub fn tls_reloaded(&self) {
+        self.tls_reloads.increment(1);
+        tracing::info!("tls files reloaded");
+    }
+
+    /// The files of `sip.tls` have changed and cannot be used: those of before stay in use.
+    pub fn tls_not_reloaded(&self, error: &TlsError) {
+        self.tls_reloads_failed.increment(1);
+        tracing::error!(%error, "tls files not reloaded, those of before stay in use");
+    }
+
+    /// A message was mirrored, or was not.
+    pub fn mirrored(&self, outcome: HepOutcome) {
+        if let Some(counter) = self.mirrored.get(&outcome) {
+            counter.increment(1);
         }
     }
 
@@ -312,6 +356,10 @@ pub fn method_label(method: &Method) -> &'static str {
 
 fn request_counter(method: &'static str, transport: Transport, code: u16) -> Counter {
     counter!("dfks_edge_requests_total", "method" => method, "transport" => transport.as_str(), "code" => code.to_string())
+}
+
+fn refused_counter(transport: Transport, reason: RefuseReason) -> Counter {
+    counter!("dfks_edge_connections_refused_total", "transport" => transport.as_str(), "reason" => reason.as_str())
 }
 
 fn zero(gauge: Gauge) -> Gauge {

@@ -9,7 +9,7 @@ use crate::edge::outbox::Ending;
 use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
 use crate::edge::subscription::{Phase, SubscriptionId};
-use crate::sip::response;
+use crate::sip::{response, uri};
 
 /// How the bucket answered a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +114,8 @@ impl Notifier {
         let mut writer = response::response(&exchange.request, 200, flow.peer);
         writer.to_tag(&id.to_string());
         writer.header("Expires", exchange.subscribe.granted_seconds);
-        writer.header("Contact", self.contact_of(flow));
+        let is_sips = self.subscriptions.get(&id).is_some_and(|subscription| subscription.dialog.is_sips());
+        writer.header("Contact", self.contact_of(flow, is_sips || uri::is_sips(exchange.request.uri())));
         writer.header("Allow-Events", crate::feature::media::EVENT_PACKAGE);
         writer.copy_record_route();
         self.finish(&exchange.request, exchange.transaction, flow, 200, writer.finish(), exchange.arrived_at, now);

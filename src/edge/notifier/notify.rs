@@ -209,7 +209,7 @@ impl Notifier {
         }
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let stale = subscription.outbox.postpone(parcel, at);
-        self.settle_jobs(stale.iter().filter_map(|change| change.job), true);
+        self.settle_jobs(stale, true);
         self.arm(id, now);
     }
 
@@ -381,11 +381,11 @@ fn destination(subscription: &Subscription, connections: &ahash::AHashSet<crate:
     let hop = match subscription.dialog.routes.first() {
         // The connection that the proxy keeps to us is the one to its own Route.
         Some(_) if flow.transport.is_reliable() && is_flow_usable => return Destination::Flow(flow),
-        Some(route) => write::uri_of_route(route),
+        Some(route) => uri::of_name_addr(route),
         None if subscription.is_direct && is_flow_usable => return Destination::Flow(flow),
         None => &subscription.dialog.target,
     };
     let Some(target) = uri::parse(hop).ok().and_then(|hop| uri::target(&hop)) else { return Destination::Flow(flow) };
-    let transport = target.transport.unwrap_or(flow.transport);
+    let transport = target.transport_after(flow.transport);
     Destination::Host { host: target.host, port: target.port.unwrap_or(transport.default_port()), transport, subscription: subscription.id }
 }
