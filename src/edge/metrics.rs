@@ -7,6 +7,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::bus::message::ErrorBody;
 use crate::edge::response;
+use crate::notify::GivenUp;
 use crate::sip::flow::Transport;
 use crate::sip::method::Method;
 use crate::sip::transport::{CloseReason, RefuseReason, TlsError};
@@ -79,6 +80,8 @@ pub enum JobOutcome {
     Failed,
     /// It was too old.
     Expired,
+    /// It was never acknowledged, however often it came.
+    MaxDeliver,
     /// Nobody here watches the presentity.
     NoWatcher,
     /// It could not be read.
@@ -86,7 +89,7 @@ pub enum JobOutcome {
 }
 
 impl JobOutcome {
-    const ALL: [Self; 5] = [Self::Done, Self::Failed, Self::Expired, Self::NoWatcher, Self::Unreadable];
+    const ALL: [Self; 6] = [Self::Done, Self::Failed, Self::Expired, Self::MaxDeliver, Self::NoWatcher, Self::Unreadable];
 
     /// The label `outcome`.
     #[must_use]
@@ -95,6 +98,7 @@ impl JobOutcome {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Expired => "expired",
+            Self::MaxDeliver => "max_deliver",
             Self::NoWatcher => "no_watcher",
             Self::Unreadable => "unreadable",
         }
@@ -314,6 +318,15 @@ impl EdgeMetrics {
             counter.increment(1);
         }
         tracing::debug!(outcome = outcome.as_str(), "notify job ended");
+    }
+
+    /// A NOTIFY job went to the dead letters.
+    pub fn job_given_up(&self, why: GivenUp) {
+        self.job_ended(match why {
+            GivenUp::Unreadable => JobOutcome::Unreadable,
+            GivenUp::Expired => JobOutcome::Expired,
+            GivenUp::MaxDeliver => JobOutcome::MaxDeliver,
+        });
     }
 
     /// A NOTIFY went out for the first time.
