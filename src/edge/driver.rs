@@ -136,7 +136,7 @@ impl Driver {
         loop {
             self.notifier.set_overloaded(self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2);
             self.carry_out();
-            if is_draining && self.notifier.is_idle() && self.reach.is_flushed() {
+            if is_draining && self.notifier.is_idle(moment()) && self.reach.is_flushed() {
                 self.port.flush().await;
                 return Ok(());
             }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::edge::outbox::{Outbox, Parcel};
 use crate::edge::subscribe::Subscribe;
 use crate::feature::{FeatureState, Presentity};
-use crate::sip::flow::Flow;
+use crate::sip::flow::{ConnectionId, Flow};
 use crate::sip::uri;
 
 /// Names a subscription: our tag in its dialog, and its key in the bucket.
@@ -141,6 +141,8 @@ pub struct InFlight {
     pub branch: Box<str>,
     /// When it was first sent.
     pub sent_at: Instant,
+    /// The connection that it went into, of a stream transport.
+    pub connection: Option<ConnectionId>,
 }
 
 impl Subscription {

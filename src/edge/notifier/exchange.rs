@@ -70,6 +70,8 @@ impl Notifier {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let was = subscription.phase;
         if exchange.subscribe.granted_seconds == 0 {
+            // Its last NOTIFY goes where this SUBSCRIBE came from.
+            subscription.refresh(&exchange.subscribe, subscription.expires_at);
             subscription.phase = Phase::Ending;
             self.uncount(id);
             self.emit_subscription(id, SubscriptionChange::Terminated, Some(EndReason::Unsubscribed), &exchange.cause, now);
@@ -90,6 +92,7 @@ impl Notifier {
 
     /// What an accepted SUBSCRIBE asks of the workers: its change, then everything when it is the first or has none.
     pub(super) fn queue_works(&mut self, id: SubscriptionId, exchange: &Exchange, ends: Option<Ending>, is_initial: bool, now: Now) {
+        self.recall(id, now);
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         // A parked NOTIFY goes out again now that the phone has shown where it is.
         subscription.outbox.unpark();
