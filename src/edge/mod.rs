@@ -22,6 +22,7 @@ pub mod response;
 pub mod run;
 pub mod subscribe;
 pub mod subscription;
+pub mod transport_metrics;
 pub mod watchers;
 pub mod write;
 

@@ -141,7 +141,7 @@ fn bind(
     tasks: &Tasks,
 ) -> Result<Sockets, EdgeError> {
     let counted = Arc::clone(metrics);
-    let on_refused = Arc::new(move |transport, reason| counted.connection_refused(transport, reason));
+    let on_refused = Arc::new(move |transport, reason| counted.transports.refused(transport, reason));
     // There also without a listener: a Contact may name TCP.
     let streams = StreamTransport::new(StreamLimits::default(), inbound, tls, on_refused, tasks.clone());
     let mut sockets = Sockets { listeners: Vec::new(), udp: Vec::new(), streams };
