@@ -34,6 +34,8 @@ pub enum DropReason {
     StrayResponse,
     /// A connection's or socket's queue was full.
     QueueFull,
+    /// The connection that it was for is gone.
+    ConnectionClosed,
     /// A feature that this edge does not have in its table.
     UnknownFeature,
     /// An answer of the bus that came after its time.
@@ -43,12 +45,13 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Unparsable,
         Self::Malformed,
         Self::Ack,
         Self::StrayResponse,
         Self::QueueFull,
+        Self::ConnectionClosed,
         Self::UnknownFeature,
         Self::LateReply,
         Self::FanOut,
@@ -63,6 +66,7 @@ impl DropReason {
             Self::Ack => "ack",
             Self::StrayResponse => "stray_response",
             Self::QueueFull => "queue_full",
+            Self::ConnectionClosed => "connection_closed",
             Self::UnknownFeature => "unknown_feature",
             Self::LateReply => "late_reply",
             Self::FanOut => "fan_out",

@@ -13,6 +13,7 @@ pub mod exchange;
 pub mod fan_out;
 pub mod metrics;
 pub mod mirror;
+pub mod next_hop;
 pub mod notifier;
 pub mod outbox;
 pub mod port;

@@ -6,18 +6,27 @@
 //! ```
 //! It has no socket, task or clock. [`crate::edge::driver`] owns it and carries out its [`Output`]s.
 
+mod ending;
 mod exchange;
 mod jobs;
 mod notify;
 mod reply;
 mod request;
 mod restore;
+mod tell;
+mod view;
 mod work;
 
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_move;
+#[cfg(test)]
+mod tests_order;
+#[cfg(test)]
+mod tests_way;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,16 +41,15 @@ use crate::bus::trace::Cause;
 use crate::edge::config::EdgeConfig;
 use crate::edge::exchange::{Exchange, Work};
 use crate::edge::metrics::EdgeMetrics;
+use crate::edge::next_hop::Destination;
 use crate::edge::outbox::JobKey;
 use crate::edge::record::Record;
-use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
-use crate::edge::write;
+use crate::edge::subscription::{Subscription, SubscriptionId};
 use crate::feature::table::FeatureTable;
 use crate::feature::{FeatureState, Presentity};
 use crate::runtime::wheel::Wheel;
-use crate::sip::flow::{ConnectionId, Flow, Transport};
+use crate::sip::flow::{ConnectionId, Flow};
 use crate::sip::transaction::{ClientTransactions, ServerTransactions, Timers};
-use crate::sip::uri::TargetHost;
 
 pub use reply::{BusReply, ReplyMessage, Unavailable};
 
@@ -72,10 +80,12 @@ pub enum Input<'a> {
     Opened(ConnectionId),
     /// A connection is gone.
     Closed(ConnectionId),
-    /// A packet could not be sent: no connection, and none could be made.
+    /// A NOTIFY did not leave.
     Undeliverable {
-        /// The subscription whose NOTIFY it is.
-        subscription: SubscriptionId,
+        /// Which one.
+        notify: NotifyId,
+        /// Why.
+        why: Unsent,
     },
     /// The answer to an [`Output::Request`].
     Reply {
@@ -113,6 +123,24 @@ pub enum Input<'a> {
     Drain,
 }
 
+/// Names a NOTIFY, to say that it did not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NotifyId {
+    /// Whose.
+    pub subscription: SubscriptionId,
+    /// Its `CSeq`.
+    pub cseq: u32,
+}
+
+/// Why a NOTIFY did not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsent {
+    /// No connection, and none could be made.
+    NoWay,
+    /// Too much waits to be sent there already.
+    NoRoom,
+}
+
 /// Names the delivery of a job, for its acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JobHandle(pub u64);
@@ -126,6 +154,8 @@ pub enum Output {
         to: Destination,
         /// What.
         packet: Bytes,
+        /// The NOTIFY that it is, sent for the first time.
+        notify: Option<NotifyId>,
     },
     /// Ask the bus; the answer comes back as [`Input::Reply`].
     Request {
@@ -142,24 +172,6 @@ pub enum Output {
     Event(Box<Event>),
     /// A job is done with.
     JobDone(JobHandle),
-}
-
-/// Where a packet goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
-    /// Back on a flow.
-    Flow(Flow),
-    /// To a URI's host, over its transport.
-    Host {
-        /// Name or address.
-        host: TargetHost,
-        /// Port.
-        port: u16,
-        /// Transport.
-        transport: Transport,
-        /// Whose NOTIFY it is, to say that it could not be sent.
-        subscription: SubscriptionId,
-    },
 }
 
 /// What is asked of the bus.
@@ -230,10 +242,10 @@ enum Timer {
 /// Why a bus reply is waited for.
 #[derive(Debug)]
 enum Wait {
-    /// The exchange in the subscription's lane is being stored.
-    Store(SubscriptionId),
-    /// More `CSeq` numbers are being reserved.
-    Reserve(SubscriptionId),
+    /// The exchange in the subscription's lane is being stored, and with it `CSeq` numbers up to this one are reserved.
+    Store(SubscriptionId, u32),
+    /// More `CSeq` numbers are being reserved, up to this one.
+    Reserve(SubscriptionId, u32),
     /// A subscription of another edge, or of our past, is looked up for this SUBSCRIBE.
     Lookup(SubscriptionId, Box<Exchange>),
     /// A key is being removed; nothing follows from the answer.
@@ -262,11 +274,13 @@ pub struct Notifier {
     subscriptions: AHashMap<SubscriptionId, Box<Subscription>>,
     watchers: AHashMap<Presentity, SmallVec<[SubscriptionId; 2]>>,
     waits: AHashMap<u64, Wait>,
+    lookups: usize,
     next_token: u64,
     timers: Wheel<Timer>,
     jobs: AHashMap<JobKey, JobProgress>,
     next_job: u64,
-    connections: AHashSet<ConnectionId>,
+    /// The open connections, each with the subscriptions that have a NOTIFY in flight on it.
+    connections: AHashMap<ConnectionId, AHashSet<SubscriptionId>>,
     output: VecDeque<Output>,
     scratch: Vec<u8>,
     in_flight: usize,
@@ -282,7 +296,9 @@ const MAX_CLIENT_TRANSACTIONS: usize = 2_000_000;
 /// How long draining waits for phones: four transmissions of a NOTIFY.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(6);
 /// Bus requests waited for at once; over it 503.
-const MAX_WAITS: usize = 20_000;
+pub const MAX_WAITS: usize = 20_000;
+/// Dialogs looked up at once, of those; over it 503. Whoever makes up dialogs takes no room from those who have one.
+const MAX_LOOKUPS: usize = 2_000;
 
 impl Notifier {
     /// A notifier without subscriptions.
@@ -297,11 +313,12 @@ impl Notifier {
             subscriptions: AHashMap::new(),
             watchers: AHashMap::new(),
             waits: AHashMap::new(),
+            lookups: 0,
             next_token: 0,
             timers: Wheel::new(now.at),
             jobs: AHashMap::new(),
             next_job: 0,
-            connections: AHashSet::new(),
+            connections: AHashMap::new(),
             output: VecDeque::new(),
             scratch: Vec::with_capacity(4096),
             in_flight: 0,
@@ -316,12 +333,10 @@ impl Notifier {
         match input {
             Input::Packet { flow, bytes } => self.on_packet(flow, bytes, now),
             Input::Opened(connection) => {
-                self.connections.insert(connection);
+                self.connections.entry(connection).or_default();
             }
-            Input::Closed(connection) => {
-                self.connections.remove(&connection);
-            }
-            Input::Undeliverable { subscription } => self.on_undeliverable(subscription, now),
+            Input::Closed(connection) => self.on_closed(connection, now),
+            Input::Undeliverable { notify, why } => self.on_undeliverable(notify, why, now),
             Input::Reply { token, reply } => self.on_reply(token, reply, now),
             Input::Job { job, handle, age } => self.on_job(*job, handle, age, now),
             Input::Change { key, revision, value } => self.on_change(key, revision, value, now),
@@ -355,22 +370,6 @@ impl Notifier {
         self.is_overloaded = is_overloaded;
     }
 
-    /// Live subscriptions, for `dfks.watchers`.
-    pub fn live(&self) -> impl Iterator<Item = &Subscription> {
-        self.subscriptions.values().map(AsRef::as_ref).filter(|subscription| subscription.phase == Phase::Live)
-    }
-
-    /// A live subscription by its id.
-    pub fn live_by_id(&self, id: SubscriptionId) -> Option<&Subscription> {
-        self.subscriptions.get(&id).map(AsRef::as_ref).filter(|subscription| subscription.phase == Phase::Live)
-    }
-
-    /// The live subscriptions of one presentity.
-    pub fn live_of(&self, presentity: &Presentity) -> impl Iterator<Item = &Subscription> {
-        let ids = self.watchers.get(presentity).map(SmallVec::as_slice).unwrap_or_default();
-        ids.iter().filter_map(|id| self.subscriptions.get(id)).map(AsRef::as_ref).filter(|subscription| subscription.phase == Phase::Live)
-    }
-
     fn on_timeout(&mut self, now: Now) {
         self.server.handle_timeout(now.at);
         self.client_timeout(now);
@@ -396,21 +395,9 @@ impl Notifier {
             BusRequest::Get(_) | BusRequest::RouteSet(_) => self.config.route_timeout,
             BusRequest::Store { .. } | BusRequest::Remove { .. } | BusRequest::Lookup { .. } => self.config.store_timeout,
         };
+        self.lookups += usize::from(matches!(wait, Wait::Lookup(..)));
         self.waits.insert(token, wait);
         self.timers.schedule(now.at + timeout, Timer::Wait(token));
         self.output.push_back(Output::Request { token: Token(token), request, cause });
-    }
-
-    /// Whether nothing new may be started: draining, the bus away, or queues full.
-    fn refuses_new(&self) -> bool {
-        self.drains_since.is_some() || !self.is_bus_up || self.is_overloaded || self.waits.len() >= MAX_WAITS
-    }
-
-    fn contact_of(&self, flow: Flow, is_sips: bool) -> String {
-        format!("<{}>", write::contact(flow.transport, self.advertised(flow), is_sips))
-    }
-
-    fn advertised(&self, flow: Flow) -> &str {
-        self.config.listeners.get(usize::from(flow.listener)).map_or("invalid", |listener| &listener.advertised)
     }
 }

@@ -4,18 +4,19 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{BusRequest, Destination, Notifier, Now, Output, Wait};
+use super::{BusRequest, MAX_LOOKUPS, Notifier, Now, Output, Wait};
 use crate::bus::trace::Cause;
 use crate::edge::exchange::{Exchange, Task, Work};
 use crate::edge::metrics::method_label;
 use crate::edge::metrics::{Direction, DropReason};
+use crate::edge::next_hop::Destination;
 use crate::edge::outbox::Ending;
 use crate::edge::subscribe::{self, ALLOW, Confirm, Refusal, Subscribe};
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
 use crate::feature::media::EVENT_PACKAGE;
 use crate::sip::flow::Flow;
 use crate::sip::header::Via;
-use crate::sip::message::{self, Message, Start};
+use crate::sip::message::{self, Fault, Message, Start};
 use crate::sip::name::Name;
 use crate::sip::request::Request;
 use crate::sip::response::{self, ResponseWriter};
@@ -25,6 +26,8 @@ impl Notifier {
     pub(super) fn on_packet(&mut self, flow: Flow, bytes: &[u8], now: Now) {
         let message = match message::parse(bytes) {
             Ok(message) => message,
+            // A keep-alive.
+            Err(error) if error.fault() == Fault::Empty => return,
             Err(error) => {
                 self.metrics.dropped(DropReason::Unparsable);
                 if let Some(message) = error.answerable() {
@@ -54,8 +57,7 @@ impl Notifier {
                 let answer = answer.cloned();
                 self.metrics.retransmitted(Direction::In);
                 if let Some(packet) = answer {
-                    let to = reply_destination(&request, flow);
-                    self.output.push_back(Output::Send { to, packet });
+                    self.reply(reply_destination(&request, flow), packet);
                 }
                 return;
             }
@@ -64,15 +66,15 @@ impl Notifier {
                 // No room to remember the answer: it is given without state, RFC 3261 §8.2.7.
                 let packet = self.written(&request, flow, &Refusal::unavailable());
                 self.count(&request, flow, 503, now.at, now);
-                let to = reply_destination(&request, flow);
-                self.output.push_back(Output::Send { to, packet });
-                return;
+                return self.reply(reply_destination(&request, flow), packet);
             }
         }
         if let Err(refusal) = self.check(&request) {
             return self.refuse(&request, key, flow, &refusal, now.at, now);
         }
         match request.method().as_str() {
+            // Whoever asks before it sends us more is told that we take no more.
+            "OPTIONS" if self.drains_since.is_some() => self.refuse(&request, key, flow, &Refusal::unavailable(), now.at, now),
             "OPTIONS" => self.answer_options(&request, key, flow, now),
             _ if request.to().tag().is_some() => self.on_in_dialog(request, key, flow, now),
             _ => self.on_initial(request, key, flow, now),
@@ -86,7 +88,8 @@ impl Notifier {
             Some(Err(_)) => return Err(Refusal::new(400).because("Max-Forwards is no number up to 255")),
             _ => {}
         }
-        if request.message().values(Name::Via).filter_map(Via::parse).any(|via| self.is_own_via(&via)) {
+        let mut vias = request.message().values(Name::Via).filter_map(Via::parse).enumerate();
+        if vias.any(|(at, via)| self.is_own_branch(&via) || at > 0 && self.is_own_address(&via)) {
             return Err(Refusal::new(482).because("loop: this request has been here"));
         }
         match request.method().as_str() {
@@ -95,9 +98,18 @@ impl Notifier {
         }
     }
 
-    /// Whether we put this Via on a request: it has come back to us.
-    fn is_own_via(&self, via: &Via) -> bool {
+    /// Whether this Via is on a NOTIFY of ours that has no answer yet: it has come back to us.
+    fn is_own_branch(&self, via: &Via) -> bool {
         via.branch().is_some_and(|branch| self.client.has(branch))
+    }
+
+    /// Whether a hop before the last one was us. One that a later hop has seen at another address is behind a NAT, and only
+    /// looks like us.
+    fn is_own_address(&self, via: &Via) -> bool {
+        let Some(port) = via.port else { return false };
+        let is_seen_elsewhere = via.received().is_some_and(|received| via.host_ip() != Some(received));
+        let sent_by = format!("{}:{port}", via.host);
+        !is_seen_elsewhere && self.config.listeners.iter().any(|listener| listener.advertised.eq_ignore_ascii_case(&sent_by))
     }
 
     fn answer_options(&mut self, request: &Request, key: TransactionKey, flow: Flow, now: Now) {
@@ -155,25 +167,35 @@ impl Notifier {
         let Some(id) = request.to().tag().and_then(|tag| tag.parse::<SubscriptionId>().ok()) else {
             return self.refuse(&request, key, flow, &Refusal::no_subscription(), now.at, now);
         };
-        let refuses_new = self.refuses_new();
-        match self.subscriptions.get_mut(&id) {
-            Some(subscription) => {
-                if !is_dialog_of(&request, &subscription.dialog) || subscription.phase != Phase::Live {
-                    return self.refuse(&request, key, flow, &Refusal::no_subscription(), now.at, now);
-                }
-                if request.cseq() <= subscription.dialog.remote_cseq {
-                    return self.refuse(&request, key, flow, &Refusal::cseq_too_low(), now.at, now);
-                }
-                subscription.dialog.remote_cseq = request.cseq();
-            }
-            None if refuses_new => return self.refuse(&request, key, flow, &Refusal::unavailable(), now.at, now),
-            None => {}
+        if let Err(refusal) = self.enter_dialog(id, &request) {
+            return self.refuse(&request, key, flow, &refusal, now.at, now);
         }
         match subscribe::admit(&request, flow, true, &self.config, &self.table) {
             Ok(subscribe) => self.take_in_dialog(id, exchange(request, key, subscribe, now), now),
             Err(refusal) => {
                 self.refuse(&request, key, flow, &refusal, now.at, now);
                 self.confirm(id, refusal.confirm, now);
+            }
+        }
+    }
+
+    /// Whether a request may be in the dialog of a subscription, as far as this edge knows; its `CSeq` is used up then.
+    fn enter_dialog(&mut self, id: SubscriptionId, request: &Request) -> Result<(), Refusal> {
+        let is_full = self.refuses_new() || self.lookups >= MAX_LOOKUPS;
+        let Some(subscription) = self.subscriptions.get_mut(&id) else {
+            return if is_full { Err(Refusal::unavailable()) } else { Ok(()) };
+        };
+        if !is_dialog_of(request, &subscription.dialog) {
+            return Err(Refusal::no_subscription());
+        }
+        match subscription.phase {
+            Phase::Ending => Err(Refusal::no_subscription()),
+            // Ended here, perhaps moved: whoever has it will know.
+            Phase::Over => Err(Refusal::unavailable()),
+            _ if request.cseq() <= subscription.dialog.remote_cseq => Err(Refusal::cseq_too_low()),
+            Phase::Live | Phase::Storing => {
+                subscription.dialog.remote_cseq = request.cseq();
+                Ok(())
             }
         }
     }
@@ -185,10 +207,9 @@ impl Notifier {
             return self.ask(BusRequest::Lookup { id }, Wait::Lookup(id, Box::new(exchange)), cause, now);
         };
         if refuses_new || !subscription.lane.has_room() {
-            let (request, flow) = (&exchange.request, exchange.subscribe.flow);
-            return self.refuse(request, exchange.transaction, flow, &Refusal::unavailable(), exchange.arrived_at, now);
+            return self.refuse_exchange(&exchange, &Refusal::unavailable(), now);
         }
-        if subscription.lane.storing.is_some() {
+        if subscription.lane.is_storing() {
             subscription.lane.waiting.push_back(Box::new(exchange));
         } else {
             self.store(id, Box::new(exchange), now);
@@ -205,7 +226,7 @@ impl Notifier {
         if let Some(subscription) = self.subscriptions.get_mut(&id)
             && subscription.lane.has_room()
         {
-            subscription.lane.works.push_back(Work { task, cause: Cause::new(), since: now.at, ends: None });
+            subscription.lane.works.push_back(Work { task, cause: Cause::new(), since: now.at, ends: None, is_owed: true });
             self.run_works(id, now);
         }
     }
@@ -224,8 +245,11 @@ impl Notifier {
     ) {
         self.count(request, flow, status, arrived_at, now);
         self.server.complete(key, packet.clone(), flow.transport.is_reliable(), now.at);
-        let to = reply_destination(request, flow);
-        self.output.push_back(Output::Send { to, packet });
+        self.reply(reply_destination(request, flow), packet);
+    }
+
+    fn reply(&mut self, to: Destination, packet: Bytes) {
+        self.output.push_back(Output::Send { to, packet, notify: None });
     }
 
     pub(super) fn refuse(&mut self, request: &Request, key: TransactionKey, flow: Flow, refusal: &Refusal, arrived_at: Instant, now: Now) {
@@ -257,8 +281,7 @@ impl Notifier {
         let packet = writer.finish();
         self.metrics.request(method_label(method), flow.transport, refusal.status);
         let via = message.values(Name::Via).next().and_then(Via::parse);
-        let to = via.map_or(Destination::Flow(flow), |via| via_destination(&via, flow));
-        self.output.push_back(Output::Send { to, packet });
+        self.reply(via.map_or(Destination::Flow(flow), |via| via_destination(&via, flow)), packet);
     }
 
     fn count(&self, request: &Request, flow: Flow, status: u16, arrived_at: Instant, now: Now) {
