@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::jetstream::consumer::{AckPolicy, IntoConsumerConfig, pull};
+use async_nats::header::{NATS_MESSAGE_ID, NATS_PIN_ID};
+use async_nats::jetstream::consumer::{AckPolicy, IntoConsumerConfig, PriorityPolicy, pull};
 use async_nats::{HeaderMap, HeaderValue, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -27,6 +27,10 @@ const SILENCE: Duration = Duration::from_secs(12);
 const MAX_BATCH: usize = 256;
 /// To make the consumer.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests for messages within the time after which an exclusive client that is silent loses its place.
+const ASKS_WITHIN_PIN: u32 = 3;
+/// Name of the one priority group of a consumer with an exclusive client.
+const GROUP: &str = "one";
 /// A message that could not be put aside is delivered again after this.
 const BURY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -56,19 +60,27 @@ pub struct PullConfig {
     pub max_deliver: i64,
     /// The consumer goes away when nobody asked it for so long; zero: never.
     pub inactive_threshold: Duration,
+    /// One client at a time gets messages, the others wait. One that asks for none for so long loses its place to another;
+    /// longer than `ack_wait` by half at least, so that what it had in hand comes first then, in order. `None`: all clients
+    /// get messages. Source: ADR-42, policy `pinned_client`.
+    pub exclusive: Option<Duration>,
 }
 
 /// An open consumer.
 #[derive(Debug)]
 pub struct Pull {
     bus: Bus,
-    call: String,
+    /// `<stream>.<durable>`
+    consumer: String,
     inbox_subject: String,
     inbox: Subscriber,
     link: watch::Receiver<LinkStatus>,
     connection: u64,
     /// Messages that the request under way may still bring.
     outstanding: usize,
+    exclusive: Option<Duration>,
+    /// Id of our place as the exclusive client, once we have it.
+    pin_id: Option<String>,
 }
 
 /// Why an open consumer is of no use any more. Opening it again heals each of these.
@@ -87,6 +99,9 @@ pub enum PullError {
     /// The consumer or its stream is gone.
     #[error("the consumer is gone, status {0}")]
     Gone(u16),
+    /// Another client is the exclusive one now: what is in hand will be delivered to it.
+    #[error("another client has taken over")]
+    TakenOver,
     /// The client is closed.
     #[error("the client is closed")]
     Closed,
@@ -101,6 +116,9 @@ pub struct Delivery {
     pub deliveries: u64,
     /// The message's sequence in its stream.
     pub stream_seq: u64,
+    /// When the stream took it, in nanoseconds since 1970: with the sequence, the same for each delivery of a message and
+    /// for no other message, also when the stream is made anew.
+    pub stored_at_nanos: u64,
 }
 
 impl Pull {
@@ -113,7 +131,7 @@ impl Pull {
         const CONSUMER_NOT_FOUND: u64 = 10014;
         let mut link = bus.link_status();
         let connection = link.borrow_and_update().connections;
-        let PullConfig { stream, durable, filter, .. } = config.clone();
+        let PullConfig { stream, durable, filter, exclusive, .. } = config.clone();
         let inbox_subject = bus.client().new_inbox();
         let inbox = bus.client().subscribe(inbox_subject.clone()).await.map_err(|_closed| PullError::Closed)?;
         match bus.api::<IgnoredAny>(&format!("CONSUMER.INFO.{stream}.{durable}"), OPEN_TIMEOUT).await {
@@ -125,8 +143,8 @@ impl Pull {
             }
             Err(error) => return Err(PullError::Open(error)),
         }
-        let call = format!("CONSUMER.MSG.NEXT.{stream}.{durable}");
-        Ok(Self { bus: bus.clone(), call, inbox_subject, inbox, link, connection, outstanding: 0 })
+        let consumer = format!("{stream}.{durable}");
+        Ok(Self { bus: bus.clone(), consumer, inbox_subject, inbox, link, connection, outstanding: 0, exclusive, pin_id: None })
     }
 
     /// The next message. Asks the server for up to `room` of them where none are under way, so that what it sends finds
@@ -162,25 +180,41 @@ impl Pull {
         }
     }
 
-    /// Asks for no more, and gives back what was sent but not handed out: it comes again at once, not after `ack_wait`.
-    pub async fn give_back(mut self) {
-        if self.inbox.drain().await.is_err() {
-            return;
+    /// Asks for no more, and gives back what was sent but not handed out, and what was not carried out: it comes again at
+    /// once, not after `ack_wait`, in the order of the stream. An exclusive client gives up its place after that.
+    pub async fn give_back(mut self, mut undone: Vec<Delivery>) {
+        if self.inbox.drain().await.is_ok() {
+            while let Ok(Some(message)) = tokio::time::timeout(self.bus.timeout(), self.inbox.next()).await {
+                undone.extend(self.take(message).ok().flatten());
+            }
         }
-        while let Ok(Some(message)) = tokio::time::timeout(self.bus.timeout(), self.inbox.next()).await {
-            if let Ok(Some(delivery)) = self.take(message) {
-                let _comes_again_anyway = delivery.nak_after(Duration::ZERO);
+        undone.sort_unstable_by_key(|delivery| delivery.stream_seq);
+        for delivery in undone {
+            let _comes_again_anyway = delivery.nak_after(Duration::ZERO);
+        }
+        if self.pin_id.is_some() {
+            let call = format!("CONSUMER.UNPIN.{}", self.consumer);
+            let unpinned = self.bus.api_with::<_, IgnoredAny>(&call, &serde_json::json!({ "group": GROUP }), self.bus.timeout()).await;
+            if let Err(error) = unpinned {
+                tracing::debug!(%error, "another client takes over after a while only");
             }
         }
     }
 
     fn ask(&mut self, batch: usize) -> Result<(), PullError> {
-        let body = serde_json::json!({
+        let expires = self.exclusive.map_or(EXPIRES, |silent_for| EXPIRES.min(silent_for / ASKS_WITHIN_PIN));
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let mut body = serde_json::json!({
             "batch": batch,
-            "expires": u64::try_from(EXPIRES.as_nanos()).unwrap_or(u64::MAX),
-            "idle_heartbeat": u64::try_from(HEARTBEAT.as_nanos()).unwrap_or(u64::MAX),
+            "expires": nanos(expires),
+            "idle_heartbeat": nanos(HEARTBEAT.min(expires / 3)),
         });
-        self.bus.api_ask(&self.call, self.inbox_subject.clone(), body.to_string().into()).map_err(PullError::Ask)?;
+        if let (Some(_), Some(fields)) = (self.exclusive, body.as_object_mut()) {
+            fields.insert("group".to_owned(), GROUP.into());
+            fields.extend(self.pin_id.clone().map(|id| ("id".to_owned(), id.into())));
+        }
+        let call = format!("CONSUMER.MSG.NEXT.{}", self.consumer);
+        self.bus.api_ask(&call, self.inbox_subject.clone(), body.to_string().into()).map_err(PullError::Ask)?;
         self.outstanding = batch;
         Ok(())
     }
@@ -193,6 +227,7 @@ impl Pull {
             Some(StatusCode::REQUEST_TERMINATED) if is_gone(message.description.as_deref()) => {
                 return Err(PullError::Gone(StatusCode::REQUEST_TERMINATED.into()));
             }
+            Some(StatusCode::PIN_ID_MISMATCH) if self.pin_id.is_some() => return Err(PullError::TakenOver),
             // 404, 408, 409: this request is over
             Some(_over) => {
                 self.outstanding = 0;
@@ -200,16 +235,26 @@ impl Pull {
             }
         }
         self.outstanding = self.outstanding.saturating_sub(1);
-        let Some((deliveries, stream_seq)) = message.reply.as_deref().and_then(answer::delivery) else {
+        if let Some(id) = self.exclusive.and_then(|_| message.headers.as_ref()?.get_last(NATS_PIN_ID)) {
+            self.pin_id = Some(id.as_str().to_owned());
+        }
+        let Some((deliveries, stream_seq, stored_at_nanos)) = message.reply.as_deref().and_then(answer::delivery) else {
             tracing::warn!("a message that no stream delivered");
             return Ok(None);
         };
-        Ok(Some(Delivery { bus: self.bus.clone(), message, deliveries, stream_seq }))
+        Ok(Some(Delivery { bus: self.bus.clone(), message, deliveries, stream_seq, stored_at_nanos }))
     }
 }
 
 fn consumer(config: PullConfig) -> pull::Config {
+    let (priority_policy, priority_groups, priority_timeout) = match config.exclusive {
+        Some(silent_for) => (PriorityPolicy::PinnedClient, vec![GROUP.to_owned()], silent_for),
+        None => (PriorityPolicy::None, Vec::new(), Duration::ZERO),
+    };
     pull::Config {
+        priority_policy,
+        priority_groups,
+        priority_timeout,
         durable_name: Some(config.durable),
         filter_subject: config.filter,
         ack_policy: AckPolicy::Explicit,

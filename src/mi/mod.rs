@@ -1,17 +1,21 @@
 //! The mi bridge: commands in, a worker's set route asked, NOTIFY jobs and events out.
 //!
 //! ```text
-//! dfks.set ─▶ command ─▶ dfks.route.set (worker) ─▶ plan ─▶ NOTIFY jobs, dfks.event.feature, the reply
+//! dfks.set ─────────────────┐
+//! dfks.command.set ─▶ durable ─▶ command ─▶ dfks.route.set (worker) ─▶ plan ─▶ NOTIFY jobs, dfks.event.feature, the reply
 //! ```
 
 pub mod bridge;
 pub mod command;
+pub mod durable;
 pub mod error;
+mod lanes;
 mod metrics;
 pub mod plan;
 pub mod service;
 
 pub use bridge::{Bridge, Fanout};
 pub use command::SetCommand;
+pub use durable::Patience;
 pub use error::MiError;
 pub use service::run;
