@@ -10,11 +10,12 @@ export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-run: $(NATS_SERVER) build ## Run all roles with an embedded NATS, ready for a phone (CONFIG=FILE)
+run: build ## Run all roles with an embedded NATS, ready for a phone (CONFIG=FILE)
 	@exec target/release/dfks run $(if $(CONFIG),--config $(CONFIG))
 
-build: ## Build the release binary
+build: $(NATS_SERVER) ## Build the release binary, with nats-server beside it
 	$(CARGO) build --release --locked
+	@ln -sf ../../$(NATS_SERVER) target/release/nats-server
 
 test: tools ## Run all tests, with a real NATS server
 	$(CARGO) test --locked

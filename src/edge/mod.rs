@@ -6,11 +6,13 @@
 //!                  notifier ─▶ fan_out ─▶ jobs for the watchers on other edges
 //! ```
 
+mod certificates;
 pub mod config;
 pub mod driver;
 pub mod exchange;
 pub mod fan_out;
 pub mod metrics;
+pub mod mirror;
 pub mod notifier;
 pub mod outbox;
 pub mod port;

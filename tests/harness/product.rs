@@ -73,7 +73,7 @@ impl Setup {
             }
             None => self,
         };
-        let mut product = Product { setup, dir, child: None, starts: 0, udp: None, tcp: None, http: None, nats: String::new() };
+        let mut product = Product { setup, dir, child: None, starts: 0, sip: BTreeMap::new(), http: None, nats: String::new() };
         product.restart();
         product
     }
@@ -86,8 +86,8 @@ pub struct Product {
     dir: TempDir,
     child: Option<Child>,
     starts: u32,
-    udp: Option<SocketAddr>,
-    tcp: Option<SocketAddr>,
+    /// Where it takes SIP, by transport.
+    sip: BTreeMap<String, SocketAddr>,
     http: Option<SocketAddr>,
     nats: String,
 }
@@ -100,12 +100,17 @@ impl Product {
 
     /// Where it takes SIP over UDP.
     pub fn udp(&self) -> SocketAddr {
-        self.udp.expect("an edge")
+        self.at("udp")
     }
 
     /// Where it takes SIP over TCP.
     pub fn tcp(&self) -> SocketAddr {
-        self.tcp.expect("an edge")
+        self.at("tcp")
+    }
+
+    /// Where it takes SIP over this transport: `tls`.
+    pub fn at(&self, transport: &str) -> SocketAddr {
+        *self.sip.get(transport).unwrap_or_else(|| panic!("an edge with {transport}"))
     }
 
     /// The URL of its NATS.
@@ -116,8 +121,7 @@ impl Product {
     /// Starts it again after [`kill`](Self::kill) or [`stop`](Self::stop), on the ports that it had.
     pub fn restart(&mut self) {
         assert!(self.child.is_none(), "it runs");
-        let before = [("udp", self.udp), ("tcp", self.tcp)];
-        let listening: Vec<_> = before.into_iter().filter_map(|(name, addr)| addr.map(|addr| format!("{name}:{addr}"))).collect();
+        let listening: Vec<_> = self.sip.iter().map(|(name, addr)| format!("{name}:{addr}")).collect();
         if !listening.is_empty() {
             self.setup.config.insert("sip.listen".to_owned(), toml::Value::from(listening).to_string());
         }
@@ -138,12 +142,9 @@ impl Product {
             }
             self.log_lines().into_iter().find(|line| line["message"] == "running")
         });
-        for listener in running["sip"].as_str().unwrap().split(',') {
-            match listener.split_once(':') {
-                Some(("udp", addr)) => self.udp = Some(addr.parse().unwrap()),
-                Some(("tcp", addr)) => self.tcp = Some(addr.parse().unwrap()),
-                _ => assert_eq!(listener, "", "no edge, no listener"),
-            }
+        for listener in running["sip"].as_str().unwrap().split(',').filter(|listener| !listener.is_empty()) {
+            let (transport, addr) = listener.split_once(':').unwrap();
+            self.sip.insert(transport.to_owned(), addr.parse().unwrap());
         }
         running["nats"].as_str().unwrap().clone_into(&mut self.nats);
         self.http = Some(running["http"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap());
