@@ -10,9 +10,7 @@ use super::args::{ClientArgs, EventsArgs, GetArgs, SetArgs, Switch, WatchersArgs
 use super::exit::Failure;
 use super::output::{print, print_json, printable, state_line};
 use crate::bus::client::Bus;
-use crate::bus::message::{
-    CommandValues, GetRequest, GetResponse, Kind, SetRequest, SetResponse, Watcher,
-};
+use crate::bus::message::{CommandValues, GetRequest, GetResponse, Kind, SetRequest, SetResponse, Watcher};
 use crate::bus::poll::{self, Poll, PollLimits};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::Cause;

@@ -8,7 +8,7 @@
 //! - One bridge at a time takes commands, the others wait for its place: that keeps the order. It carries out many at the
 //!   same time, those of one presentity one after the other; one that is tried again holds up its own presentity alone.
 //! - A command is acknowledged when its NOTIFY jobs are stored. Where a bridge crashes before that, the next one gets all that
-//!   was in hand again, in order, before anything new: a place is free only after `ack_wait` has passed.
+//!   was in hand again, and carries out nothing before it has: what came first is done first.
 //! - A worker stores the command's id with the change, so that the second time it gives the first answer.
 
 use std::collections::HashSet;
@@ -30,6 +30,7 @@ use crate::mi::command::{self, SetCommand};
 use crate::mi::error::Failure;
 use crate::mi::lanes::Lanes;
 use crate::mi::metrics::Outcome;
+use crate::mi::muster::Muster;
 use crate::runtime::{Backoff, clock};
 
 /// Commands in hand at a time.
@@ -147,6 +148,11 @@ impl<F: Fanout> Carrier<F> {
     async fn serve(&self, pull: &mut Pull) -> Result<Vec<Delivery>, PullError> {
         let (mut lanes, mut in_hand, mut seqs) = (Lanes::default(), FuturesUnordered::new(), HashSet::new());
         let mut undone = Vec::new();
+        let Some(first) = self.muster(pull, &mut undone).await? else { return Ok(undone) };
+        for delivery in first {
+            seqs.insert(delivery.stream_seq);
+            in_hand.push(self.take(delivery, &mut lanes));
+        }
         let mut left = |ended: Ended, lanes: &mut Lanes<oneshot::Sender<()>>, seqs: &mut HashSet<u64>| {
             seqs.remove(&ended.stream_seq);
             if let Some(next) = ended.lane.and_then(|lane| lanes.leave(&lane)) {
@@ -181,6 +187,38 @@ impl<F: Fanout> Carrier<F> {
             left(ended, &mut lanes, &mut seqs)?;
         }
         Ok(undone)
+    }
+
+    /// Waits until commands come, which is when this bridge is the active one, and until all have come that another may have
+    /// had in hand. `None`: we stop before that, and what has come is `undone`.
+    async fn muster(&self, pull: &mut Pull, undone: &mut Vec<Delivery>) -> Result<Option<Vec<Delivery>>, PullError> {
+        let first = match self.stopping.run_until_cancelled(pull.next(MAX_IN_HAND)).await {
+            None => return Ok(None),
+            Some(first) => first?,
+        };
+        let mut muster = Muster::new(pull.pending().await.ok());
+        muster.add(first.stream_seq, first);
+        // by then the server has delivered again what nobody acknowledges
+        let patience = tokio::time::sleep(self.patience.ack_wait * 3 / 2);
+        tokio::pin!(patience);
+        let mut tell = tokio::time::interval(self.patience.ack_wait / 4);
+        while !muster.is_complete() {
+            tokio::select! {
+                () = self.stopping.cancelled() => {
+                    undone.extend(muster.in_order());
+                    return Ok(None);
+                }
+                () = &mut patience => break,
+                _ = tell.tick() => for delivery in muster.iter() {
+                    let _comes_again_anyway = delivery.working();
+                },
+                delivery = pull.next(MAX_IN_HAND) => {
+                    let delivery = delivery?;
+                    muster.add(delivery.stream_seq, delivery);
+                }
+            }
+        }
+        Ok(Some(muster.in_order()))
     }
 
     /// Reads a command and has it carried out when it is its turn.

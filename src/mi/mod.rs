@@ -16,6 +16,7 @@ mod lanes;
 mod listing;
 mod method;
 mod metrics;
+mod muster;
 pub mod plan;
 pub mod service;
 mod token;

@@ -1,12 +1,14 @@
 //! Taking messages out of a work queue: a durable pull consumer, and what becomes of each message.
 
+mod delivery;
+
 use std::time::Duration;
 
-use async_nats::header::{NATS_MESSAGE_ID, NATS_PIN_ID};
+use async_nats::header::NATS_PIN_ID;
 use async_nats::jetstream::consumer::{AckPolicy, IntoConsumerConfig, PriorityPolicy, pull};
-use async_nats::{HeaderMap, HeaderValue, Message, StatusCode, Subscriber};
-use bytes::Bytes;
+use async_nats::{Message, StatusCode, Subscriber};
 use futures_util::StreamExt;
+use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::sync::watch;
 
@@ -14,8 +16,7 @@ use crate::bus::answer;
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::link::LinkStatus;
-use crate::bus::subject::Pattern;
-use crate::bus::trace::TRACEPARENT;
+pub use crate::bus::pull::delivery::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_REASON, DEAD_SUBJECT, Delivery};
 
 /// How long the server keeps a request for messages.
 const EXPIRES: Duration = Duration::from_secs(30);
@@ -31,17 +32,6 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 const ASKS_WITHIN_PIN: u32 = 3;
 /// Name of the one priority group of a consumer with an exclusive client.
 const GROUP: &str = "one";
-/// A message that could not be put aside is delivered again after this.
-const BURY_AGAIN_AFTER: Duration = Duration::from_secs(5);
-
-/// Header of a dead letter: why it was given up, a word.
-pub const DEAD_REASON: &str = "Dfks-Dead-Reason";
-/// Header of a dead letter: what was wrong, for people.
-pub const DEAD_DETAIL: &str = "Dfks-Dead-Detail";
-/// Header of a dead letter: the subject it came on.
-pub const DEAD_SUBJECT: &str = "Dfks-Dead-Subject";
-/// Header of a dead letter: how often it was delivered.
-pub const DEAD_DELIVERIES: &str = "Dfks-Dead-Deliveries";
 
 /// A durable consumer of a work queue. Made when it is not there; an operator's settings of it stay.
 #[derive(Debug, Clone)]
@@ -83,6 +73,15 @@ pub struct Pull {
     pin_id: Option<String>,
 }
 
+/// Messages that wait for their acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// How many.
+    pub count: u64,
+    /// None of them comes after this one in the stream.
+    pub up_to_stream_seq: u64,
+}
+
 /// Why an open consumer is of no use any more. Opening it again heals each of these.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -105,20 +104,6 @@ pub enum PullError {
     /// The client is closed.
     #[error("the client is closed")]
     Closed,
-}
-
-/// One delivery of a message. Dropped without a word, it is delivered again after `ack_wait`.
-#[derive(Debug)]
-pub struct Delivery {
-    bus: Bus,
-    message: Message,
-    /// How often the message has been delivered, this time included.
-    pub deliveries: u64,
-    /// The message's sequence in its stream.
-    pub stream_seq: u64,
-    /// When the stream took it, in nanoseconds since 1970: with the sequence, the same for each delivery of a message and
-    /// for no other message, also when the stream is made anew.
-    pub stored_at_nanos: u64,
 }
 
 impl Pull {
@@ -180,6 +165,25 @@ impl Pull {
         }
     }
 
+    /// What has been delivered to any client and not been acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]
+    pub async fn pending(&self) -> Result<Pending, RequestError> {
+        #[derive(Deserialize)]
+        struct Info {
+            num_ack_pending: u64,
+            delivered: Sequence,
+        }
+        #[derive(Deserialize)]
+        struct Sequence {
+            stream_seq: u64,
+        }
+        let info: Info = self.bus.api(&format!("CONSUMER.INFO.{}", self.consumer), self.bus.timeout()).await?;
+        Ok(Pending { count: info.num_ack_pending, up_to_stream_seq: info.delivered.stream_seq })
+    }
+
     /// Asks for no more, and gives back what was sent but not handed out, and what was not carried out: it comes again at
     /// once, not after `ack_wait`, in the order of the stream. An exclusive client gives up its place after that.
     pub async fn give_back(mut self, mut undone: Vec<Delivery>) {
@@ -189,8 +193,13 @@ impl Pull {
             }
         }
         undone.sort_unstable_by_key(|delivery| delivery.stream_seq);
+        let last = undone.pop();
         for delivery in undone {
             let _comes_again_anyway = delivery.nak_after(Duration::ZERO);
+        }
+        if let Some(last) = last {
+            // the server confirms the last one when it has seen to all of them: not before that may another client go on
+            let _comes_again_anyway = last.nak_confirmed().await;
         }
         if self.pin_id.is_some() {
             let call = format!("CONSUMER.UNPIN.{}", self.consumer);
@@ -269,85 +278,6 @@ fn consumer(config: PullConfig) -> pull::Config {
 /// 409 ends a request for many reasons; these end the consumer.
 fn is_gone(description: Option<&str>) -> bool {
     description.is_some_and(|text| text.to_ascii_lowercase().contains("consumer deleted") || text.contains("push based"))
-}
-
-impl Delivery {
-    /// The payload.
-    #[must_use]
-    pub fn payload(&self) -> &Bytes {
-        &self.message.payload
-    }
-
-    /// The headers, if there are any.
-    #[must_use]
-    pub fn headers(&self) -> Option<&HeaderMap> {
-        self.message.headers.as_ref()
-    }
-
-    /// Done: the message leaves the work queue. Sent without waiting; where that is lost, the message comes again.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`]: the message comes again.
-    pub fn ack(self) -> Result<(), PublishError> {
-        self.reply("+ACK".into())
-    }
-
-    /// Not now: the message comes again after `delay`.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`]: it comes again after `ack_wait`.
-    pub fn nak_after(self, delay: Duration) -> Result<(), PublishError> {
-        self.reply(format!(r#"-NAK {{"delay": {}}}"#, delay.as_nanos()).into())
-    }
-
-    /// Still at it: `ack_wait` starts anew.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`]: it goes on as it was.
-    pub fn working(&self) -> Result<(), PublishError> {
-        self.reply("+WPI".into())
-    }
-
-    /// Gives the message up: stores it as `dfks.dead.<stage>` with the reason in its headers, and takes it out of the work
-    /// queue once that is acknowledged.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`] of the store: the message comes again in a few seconds.
-    pub async fn bury(self, stage: &str, reason: &'static str, detail: &str) -> Result<(), RequestError> {
-        let mut headers = HeaderMap::new();
-        let mut set = |name: &'static str, value: &str| {
-            // a header ends at a line break
-            if let Ok(value) = value.replace(['\r', '\n'], " ").parse::<HeaderValue>() {
-                headers.insert(name, value);
-            }
-        };
-        set(DEAD_REASON, reason);
-        set(DEAD_DETAIL, detail);
-        set(DEAD_SUBJECT, &self.message.subject);
-        set(DEAD_DELIVERIES, &self.deliveries.to_string());
-        set(NATS_MESSAGE_ID.as_ref(), &format!("{stage}-{}", self.stream_seq));
-        if let Some(traceparent) = self.headers().and_then(|headers| headers.get(TRACEPARENT)) {
-            set(TRACEPARENT, traceparent.as_str());
-        }
-        tracing::warn!(stage, reason, deliveries = self.deliveries, "message given up");
-        let subject = self.bus.subjects().dead(stage);
-        match self.bus.store(Pattern::Dead, subject, headers, self.message.payload.clone()).await {
-            Ok(_seq) => self.reply("+TERM".into()).map_err(RequestError::from),
-            Err(error) => {
-                let _comes_again_anyway = self.nak_after(BURY_AGAIN_AFTER);
-                Err(error)
-            }
-        }
-    }
-
-    fn reply(&self, payload: Bytes) -> Result<(), PublishError> {
-        let subject = self.message.reply.as_ref().map(ToString::to_string).ok_or(PublishError::Subject)?;
-        self.bus.try_publish(Pattern::JetStreamApi, subject, None, HeaderMap::new(), payload)
-    }
 }
 
 #[cfg(test)]
