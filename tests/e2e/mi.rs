@@ -52,13 +52,10 @@ fn call(mi: SocketAddr, request: &Value) -> Value {
     serde_json::from_str(&body).unwrap()
 }
 
-fn set(params: Value) -> Value {
+fn set(params: &Value) -> Value {
     json!({"jsonrpc": "2.0", "method": "dfks_set_feature", "params": params, "id": 1})
 }
 
-/// "MI FIFO Command Format: opensips-cli -x mi dfks_set_feature sip:alice@10.0.0.11 CallForwardingNoAnswer 1 1 ringCount/4
-/// forwardTo/sip:bob@10.0.0.11"
-///
 /// ```text
 /// opensips-cli ──POST /mi──▶ mi bridge ──▶ worker: dfks_set, param 1      phone ◀──NOTIFY
 /// ```
@@ -132,7 +129,7 @@ fn each_call_of_the_reference_gets_its_answer() {
     let product = Setup::on(&nats).with("mi.http", "127.0.0.1:0").script(script).start();
     let mi = product.mi();
     for status in [json!(1), json!("1"), json!(2), json!(-1), json!(true), json!(0), json!(false)] {
-        let answer = post(mi, "", &set(json!({"presentity": ALICE, "feature": CFNA, "status": status})).to_string());
+        let answer = post(mi, "", &set(&json!({"presentity": ALICE, "feature": CFNA, "status": status})).to_string());
         assert_eq!(answer, (200, r#"{"jsonrpc":"2.0","result":"OK","id":1}"#.to_owned()), "any Content-Type, and none");
     }
     let error = |request: &Value| {
@@ -146,19 +143,19 @@ fn each_call_of_the_reference_gets_its_answer() {
     let named = |name: &str, value: Value| {
         let mut params = json!({"presentity": ALICE, "feature": CFNA, "status": 1});
         params[name] = value;
-        set(params)
+        set(&params)
     };
     let too_many: Vec<_> = (0..9).map(|at| format!("ringCount/{at}")).collect();
     for (request, code, message, data) in [
         (named("feature", json!("callforwardingnoanswer")), 400, "Unknown feature", "unknown feature"),
         (named("status", json!("abc")), -32602, "Invalid params", "Bad type for parameter 'status'"),
-        (set(json!([ALICE, CFNA])), -32602, "Invalid params", "Too few or too many parameters"),
+        (set(&json!([ALICE, CFNA])), -32602, "Invalid params", "Too few or too many parameters"),
         (named("foo", json!(1)), -32602, "Invalid params", "Named parameters do not match"),
         (named("values", json!(["ringCount"])), 400, "invalid values 'ringCount': expected \"forwardTo/…\" or \"ringCount/…\"", ""),
         (named("values", json!([7])), 400, "invalid values '7'", ""),
         (named("values", json!(too_many)), 400, "values has 9 elements: expected at most 8", ""),
         (named("presentity", json!("garbage")), 400, "Invalid presentity", "'garbage'"),
-        (set(json!([ALICE, "CallForwardingAlways", 1])), 403, "not abroad", ""),
+        (set(&json!([ALICE, "CallForwardingAlways", 1])), 403, "not abroad", ""),
         (json!({"jsonrpc": "2.0", "method": "nothing", "id": 1}), -32601, "Method not found", ""),
         (json!({"method": "version", "id": 1}), -32600, "Invalid Request", ""),
     ] {
@@ -170,7 +167,7 @@ fn each_call_of_the_reference_gets_its_answer() {
     assert_eq!(post(mi, "", "{\"jsonrpc\""), (200, parse_error.to_owned()));
     let values = json!(["forwardTo/sip:bob@10.0.0.11"]);
     assert_eq!(call(mi, &named("values", json!("ringCount/4")))["result"], "OK", "a string is one value");
-    assert_eq!(call(mi, &set(json!(["sips:alice@10.0.0.11:5061", CFNA, 1, values])))["result"], "OK", "in any spelling");
+    assert_eq!(call(mi, &set(&json!(["sips:alice@10.0.0.11:5061", CFNA, 1, values])))["result"], "OK", "in any spelling");
     let state = Service::on(&nats).state(ALICE, CFNA);
     assert_eq!((&state["values"]["ringCount"], &state["values"]["forwardTo"]), (&json!("4"), &json!("sip:bob@10.0.0.11")));
     assert_eq!(state["version"], 9);
@@ -186,7 +183,7 @@ fn notifications_are_carried_out_and_batches_answered_in_order() {
     let notification = json!({"jsonrpc": "2.0", "method": "dfks_set_feature", "params": [ALICE, "DoNotDisturb", 1]});
     assert_eq!(post(mi, "", &notification.to_string()), (204, String::new()));
     wait_for("the notification is carried out", || (service.state(ALICE, "DoNotDisturb")["version"] == 1).then_some(()));
-    let batch = json!([set(json!([ALICE, "DoNotDisturb", 0])), notification, set(json!([ALICE, "Foo", 0])), {"jsonrpc": "2.0", "method": "version", "id": "v"}]);
+    let batch = json!([set(&json!([ALICE, "DoNotDisturb", 0])), notification, set(&json!([ALICE, "Foo", 0])), {"jsonrpc": "2.0", "method": "version", "id": "v"}]);
     let answers = call(mi, &batch);
     assert_eq!((&answers[0]["result"], &answers[1]["error"]["code"], &answers[2]["id"]), (&json!("OK"), &json!(400), &json!("v")));
     let state = service.state(ALICE, "DoNotDisturb");
@@ -226,7 +223,7 @@ fn who_has_no_token_is_not_let_in_and_neither_is_a_web_page() {
 fn without_a_worker_it_says_so_and_it_stops_in_good_time() {
     let nats = Nats::start();
     let mut product = Setup::on(&nats).role("mi").with("mi.http", "127.0.0.1:0").start();
-    let error = call(product.mi(), &set(json!([ALICE, "DoNotDisturb", 1])))["error"].clone();
+    let error = call(product.mi(), &set(&json!([ALICE, "DoNotDisturb", 1])))["error"].clone();
     assert_eq!(error, json!({"code": 503, "message": "no worker answers: the change was not made"}));
     let idle = TcpStream::connect(product.mi()).unwrap();
     product.stop();
