@@ -14,7 +14,9 @@ mod harness;
 
 mod away;
 mod command;
+mod durable;
 mod edges;
+mod mi;
 mod readme;
 mod responder;
 mod sipp;
