@@ -197,7 +197,8 @@ fn a_notify_that_was_lost_with_its_connection_holds_up_nothing_on_the_next() {
     again.refresh();
     assert_eq!(again.notify().shows(), ALL_OFF);
     again.press(set_dnd(true));
-    assert_eq!(again.notify().shows(), ["DoNotDisturb on"]);
+    // what was lost may have come by itself, before what the refresh asked for
+    again.until("DoNotDisturb on");
     again.unsubscribe();
     assert_eq!(again.notify().must("subscription-state"), "terminated;reason=timeout");
     assert!(refreshed_at.elapsed() < Duration::from_secs(2), "not after Timer F: {:?}", refreshed_at.elapsed());
