@@ -13,17 +13,10 @@ struct Later {
     also: Option<&'static str>,
 }
 
-const LATER: [Later; 19] = [
+const LATER: [Later; 11] = [
     row("sip.tls.certificate", "SIP over TLS"),
     row("sip.tls.key", "SIP over TLS"),
     row("sip.tls.client_ca", "SIP over TLS"),
-    row("sip.auth.mode", "authentication"),
-    row("sip.auth.realm", "authentication"),
-    row("sip.auth.users", "authentication"),
-    row("sip.auth.trusted", "authentication"),
-    row("sip.auth.allow_other_presentities", "authentication"),
-    row("sip.rate_limit_per_source", "the rate limit"),
-    row("sip.rate_limit_exempt", "the rate limit"),
     row("sip.takeover_seconds", "the take-over of a silent edge's subscriptions"),
     row("sip.trace_hep", "HEP"),
     Later { key: "mi.http", feature: "MI over HTTP", also: Some("") },
@@ -32,7 +25,6 @@ const LATER: [Later; 19] = [
     row("trace.otlp", "OTLP"),
     row("features.passthrough", "a feature by table"),
     row("features", "a feature by table"),
-    row("profile", "a profile by User-Agent"),
 ];
 
 const fn row(key: &'static str, feature: &'static str) -> Later {

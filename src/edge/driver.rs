@@ -21,6 +21,7 @@ use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Now, Output};
 use crate::edge::port::Port;
 use crate::edge::reach::Reach;
+use crate::edge::users::Users;
 use crate::edge::watchers::Watchers;
 use crate::notify::{JOB_LIFETIME, Jobs};
 use crate::runtime::clock;
@@ -40,6 +41,8 @@ pub struct Sources {
     pub jobs: Jobs,
     /// Changes of the subscription bucket.
     pub changes: mpsc::Receiver<Change>,
+    /// The users of the users file, each time that it is read; `None` where none is configured.
+    pub users: Option<mpsc::Receiver<Arc<Users>>>,
 }
 
 /// See the module.
@@ -204,6 +207,9 @@ impl Driver {
                 notifier.handle(Input::Change { key: &change.key, revision: change.revision, value: change.value.as_deref() }, now);
             },
         )?;
+        if let Some(users) = &mut sources.users {
+            had_any |= take("users file", |cx| users.poll_recv(cx), cx, |users| notifier.handle(Input::Users(users), now))?;
+        }
         had_any |= take(
             "unsent packets",
             |cx| reach.poll_unreachable(cx),

@@ -6,7 +6,10 @@ use ahash::AHashMap;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::bus::message::ErrorBody;
+use crate::edge::auth::AuthOutcome;
 use crate::edge::response;
+use crate::edge::users::Users;
+use crate::edge::users_file::UsersFileError;
 use crate::sip::flow::Transport;
 use crate::sip::method::Method;
 use crate::sip::transport::CloseReason;
@@ -39,10 +42,12 @@ pub enum DropReason {
     LateReply,
     /// Work for another stage whose queue was full, or which failed for good.
     FanOut,
+    /// More than its source may send.
+    RateLimited,
 }
 
 impl DropReason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Unparsable,
         Self::Malformed,
         Self::Ack,
@@ -51,6 +56,7 @@ impl DropReason {
         Self::UnknownFeature,
         Self::LateReply,
         Self::FanOut,
+        Self::RateLimited,
     ];
 
     /// The label `reason`.
@@ -65,6 +71,7 @@ impl DropReason {
             Self::UnknownFeature => "unknown_feature",
             Self::LateReply => "late_reply",
             Self::FanOut => "fan_out",
+            Self::RateLimited => "rate_limited",
         }
     }
 }
@@ -115,6 +122,7 @@ pub struct EdgeMetrics {
     retransmitted_in: Counter,
     retransmitted_out: Counter,
     dropped: AHashMap<DropReason, Counter>,
+    auth: AHashMap<AuthOutcome, Counter>,
     connections: AHashMap<Transport, Gauge>,
     store_failures: AHashMap<&'static str, Counter>,
     route_failures: Counter,
@@ -143,6 +151,7 @@ impl EdgeMetrics {
             retransmitted_in: counter!("dfks_edge_retransmissions_total", "direction" => "in"),
             retransmitted_out: counter!("dfks_edge_retransmissions_total", "direction" => "out"),
             dropped: DropReason::ALL.map(|reason| (reason, counter!("dfks_edge_dropped_total", "reason" => reason.as_str()))).into(),
+            auth: AuthOutcome::ALL.map(|outcome| (outcome, counter!("dfks_edge_auth_total", "outcome" => outcome.as_str()))).into(),
             connections: transports
                 .iter()
                 .filter(|transport| transport.is_reliable())
@@ -217,6 +226,28 @@ impl EdgeMetrics {
             counter.increment(1);
         }
         tracing::debug!(reason = reason.as_str(), "dropped");
+    }
+
+    /// A SUBSCRIBE was checked for who sent it.
+    pub fn authenticated(&self, outcome: AuthOutcome) {
+        if let Some(counter) = self.auth.get(&outcome) {
+            counter.increment(1);
+        }
+        tracing::debug!(outcome = outcome.as_str(), "subscriber checked");
+    }
+
+    /// The users file is in use, at the start or anew.
+    pub fn users_loaded(&self, users: &Users) {
+        tracing::info!(users = users.len(), "users file loaded");
+        let incomplete = users.incomplete();
+        if incomplete > 0 {
+            tracing::warn!(users = incomplete, "users without a line for every algorithm that is offered may be refused");
+        }
+    }
+
+    /// The users file has changed and cannot be used.
+    pub fn users_not_loaded(&self, error: &UsersFileError) {
+        tracing::error!(%error, "users file not loaded, the users of before stay");
     }
 
     /// A response to nothing that we sent.

@@ -6,6 +6,8 @@
 //!                  notifier ─▶ fan_out ─▶ jobs for the watchers on other edges
 //! ```
 
+pub mod accounts;
+pub mod auth;
 pub mod config;
 pub mod driver;
 pub mod exchange;
@@ -14,12 +16,16 @@ pub mod metrics;
 pub mod notifier;
 pub mod outbox;
 pub mod port;
+pub mod profile;
+pub mod rate_limit;
 pub mod reach;
 pub mod record;
 pub mod response;
 pub mod run;
 pub mod subscribe;
 pub mod subscription;
+pub mod users;
+pub mod users_file;
 pub mod watchers;
 pub mod write;
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use crate::edge::profile::Quirks;
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
 use crate::feature::Presentity;
 use crate::runtime::clock;
@@ -85,7 +86,7 @@ impl Record {
 
     /// The subscription again, live. `listener` is the one of its transport here; a connection of its past is gone.
     ///
-    /// `None` when the record is none that this version could have written.
+    /// Its quirks are to be looked up. `None` when the record is none that this version could have written.
     #[must_use]
     pub fn restore(self, id: SubscriptionId, revision: u64, listener: u16, now: Instant, utc: SystemTime) -> Option<Subscription> {
         let expires_utc = clock::parse_rfc3339(&self.expires_at)?;
@@ -110,6 +111,7 @@ impl Record {
             },
             flow: Flow { transport: Transport::parse(&self.transport)?, listener, peer: self.peer, connection: None },
             is_direct: self.is_direct,
+            quirks: Quirks::default(),
             user_agent: self.user_agent,
             accepts_multipart: self.accepts_multipart,
             expires_at,

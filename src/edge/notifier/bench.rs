@@ -6,9 +6,13 @@ use std::time::Duration;
 use super::*;
 use crate::bus::message::{ErrorBody, ErrorReply, GetResponse, Kind, Origin, RouteSetResponse};
 use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
+use crate::edge::auth::AuthPolicy;
 use crate::edge::config::Listener;
-use crate::feature::Status;
+use crate::edge::profile::Profiles;
+use crate::edge::rate_limit::RateLimitConfig;
+use crate::feature::{FeatureState, Status};
 use crate::runtime::clock;
+use crate::sip::flow::Transport;
 use crate::sip::message::{Message, Start, parse};
 use crate::sip::name::Name;
 
@@ -40,6 +44,9 @@ pub(super) fn config() -> EdgeConfig {
         max_subscriptions: 100,
         max_subscriptions_per_presentity: 3,
         subscription: SubscriptionConfig::default(),
+        auth: AuthPolicy::open(),
+        rate_limit: RateLimitConfig::off(),
+        profiles: Profiles::default(),
         store_timeout: Duration::from_secs(1),
         route_timeout: Duration::from_millis(1500),
     }

@@ -1,6 +1,6 @@
 //! From an admitted SUBSCRIBE to its 200: the store, and what follows from its acknowledgement.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{BusRequest, Notifier, Now, Unavailable, Wait};
 use crate::bus::message::{EndReason, SubscriptionChange};
@@ -8,7 +8,9 @@ use crate::edge::exchange::{Exchange, Task, Work};
 use crate::edge::outbox::Ending;
 use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
-use crate::edge::subscription::{Phase, SubscriptionId};
+use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
+use crate::feature::csta_write;
+use crate::feature::media::CONTENT_TYPE;
 use crate::sip::response;
 
 /// How the bucket answered a store.
@@ -28,12 +30,16 @@ impl Notifier {
         let grace = self.config.grace();
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let cause = exchange.cause.clone();
-        let granted = exchange.subscribe.granted_seconds;
         exchange.expires_before.get_or_insert(subscription.expires_at);
-        let request = if granted == 0 {
+        let mut expires_at = now.at + Duration::from_secs(exchange.subscribe.granted_seconds.into());
+        if let Some(remaining) = remaining(subscription, &exchange, now.at) {
+            exchange.subscribe.granted_seconds = remaining;
+            expires_at = subscription.expires_at;
+        }
+        let request = if exchange.subscribe.granted_seconds == 0 {
             BusRequest::Remove { id, expected_revision: subscription.revision }
         } else {
-            subscription.refresh(&exchange.subscribe, now.at + Duration::from_secs(granted.into()));
+            subscription.refresh(&exchange.subscribe, expires_at);
             let record = Box::new(Record::of(subscription, &self.config.edge_id, now.at, now.utc));
             BusRequest::Store { id, record, ttl: subscription.record_ttl(now.at, grace), expected_revision: subscription.revision }
         };
@@ -108,13 +114,24 @@ impl Notifier {
     /// Answers 200 with what RFC 6665 §4.2.1.1 asks for.
     pub(super) fn accept(&mut self, id: SubscriptionId, exchange: &Exchange, now: Now) {
         let flow = exchange.subscribe.flow;
+        let body = self.response_body(id, exchange);
         let mut writer = response::response(&exchange.request, 200, flow.peer);
         writer.to_tag(&id.to_string());
         writer.header("Expires", exchange.subscribe.granted_seconds);
         writer.header("Contact", self.contact_of(flow));
         writer.header("Allow-Events", crate::feature::media::EVENT_PACKAGE);
         writer.copy_record_route();
+        if let Some(body) = &body {
+            writer.body(CONTENT_TYPE, body);
+        }
         self.finish(&exchange.request, exchange.transaction, flow, 200, writer.finish(), exchange.arrived_at, now);
+    }
+
+    /// What the 200 to a change says to a phone that wants it said.
+    fn response_body(&self, id: SubscriptionId, exchange: &Exchange) -> Option<Vec<u8>> {
+        let quirks = self.subscriptions.get(&id)?.quirks;
+        let change = exchange.subscribe.change.as_ref().filter(|_| quirks.cisco_response_body)?;
+        csta_write::response(&self.table, &change.feature)
     }
 
     /// The SUBSCRIBE is refused and changes nothing: a new subscription is forgotten, an old one keeps its lifetime.
@@ -148,4 +165,12 @@ impl Notifier {
             self.refuse(&exchange.request, exchange.transaction, flow, &Refusal::no_subscription(), exchange.arrived_at, now);
         }
     }
+}
+
+/// Seconds that a change leaves its subscription, where a profile has the clock go on: not for the SUBSCRIBE that makes it,
+/// nor for one that ends it, nor in grace, where nothing remains.
+fn remaining(subscription: &Subscription, exchange: &Exchange, now: Instant) -> Option<u32> {
+    let is_change = exchange.subscribe.change.is_some() && exchange.subscribe.granted_seconds > 0;
+    let is_in_dialog = exchange.request.to().tag().is_some();
+    (subscription.quirks.remaining_expires && is_change && is_in_dialog).then(|| subscription.expires_in(now)).filter(|left| *left > 0)
 }

@@ -13,6 +13,7 @@ use crate::edge::response::{self, Verdict};
 use crate::edge::subscription::{InFlight, Phase, Subscription, SubscriptionId};
 use crate::edge::write;
 use crate::runtime::clock;
+use crate::sip::flow::Flow;
 use crate::sip::message::Message;
 use crate::sip::response::Response;
 use crate::sip::transaction::{ClientEvent, ClientOutput};
@@ -66,13 +67,13 @@ impl Notifier {
         self.ask(BusRequest::Store { id, record, ttl, expected_revision }, Wait::Reserve(id), Cause::new(), now);
     }
 
-    pub(super) fn on_response(&mut self, message: Message, now: Now) {
-        let Some(response) = Response::from_message(message) else { return self.metrics.stray_response() };
+    pub(super) fn on_response(&mut self, message: Message, flow: Flow, now: Now) {
+        let Some(response) = Response::from_message(message) else { return self.stray_response(flow, now) };
         let status = response.status();
         match self.client.handle_response(response.branch(), response.method(), status, now.at) {
             Some(ClientEvent::Completed(id)) => self.on_final_response(id, status, response.retry_after_seconds(), now),
             Some(_) => {}
-            None => self.metrics.stray_response(),
+            None => self.stray_response(flow, now),
         }
     }
 
@@ -97,6 +98,11 @@ impl Notifier {
                 self.end(id, EndReason::Rejected, &in_flight.parcel.cause(), now);
             }
         }
+    }
+
+    fn stray_response(&mut self, flow: Flow, now: Now) {
+        self.metrics.stray_response();
+        self.rate_limit.stray_response(flow.peer.ip(), now.at);
     }
 
     /// Timers E and F of the NOTIFYs.
@@ -349,7 +355,7 @@ impl Notifier {
 
 /// How documents may share a NOTIFY of this subscription.
 fn grouping(subscription: &Subscription, mode: InitialNotify, udp_limit_bytes: usize) -> Grouping {
-    match mode {
+    match subscription.quirks.initial_notify.unwrap_or(mode) {
         _ if !subscription.accepts_multipart => Grouping::OneByOne,
         InitialNotify::Sequential => Grouping::OneByOne,
         InitialNotify::Auto if !subscription.flow.transport.is_reliable() => Grouping::UpTo(udp_limit_bytes.saturating_sub(HEAD_BYTES)),

@@ -4,10 +4,12 @@ use super::exchange::StoreOutcome;
 use super::{BusRequest, Notifier, Now, Unavailable, Wait};
 use crate::bus::message::EndReason;
 use crate::bus::trace::Cause;
+use crate::edge::auth;
 use crate::edge::exchange::Exchange;
 use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
 use crate::edge::subscription::{Phase, SubscriptionId};
+use crate::feature::Presentity;
 use crate::sip::flow::Transport;
 
 impl Notifier {
@@ -30,6 +32,7 @@ impl Notifier {
         let listener = Transport::parse(&record.transport).and_then(|transport| self.config.listener_of(transport));
         let Some(mut subscription) = record.restore(id, revision, listener.unwrap_or_default(), now.at, now.utc) else { return false };
         subscription.phase = phase;
+        subscription.quirks = self.config.profiles.of(&subscription.user_agent);
         self.watchers.entry(subscription.presentity.clone()).or_default().push(id);
         self.subscriptions.insert(id, Box::new(subscription));
         true
@@ -78,8 +81,11 @@ impl Notifier {
         let is_same_dialog =
             exchange.request.call_id() == &*record.call_id && exchange.request.from().tag().unwrap_or_default() == &*record.remote_tag;
         let is_held = self.subscriptions.contains_key(&id);
+        let is_theirs =
+            Presentity::parse(&record.presentity).is_ok_and(|presentity| exchange.identity.may_use_dialog_of(&record.watcher, &presentity));
         let refusal = match (is_same_dialog, is_held) {
             (true, true) if exchange.retried => return self.store_again(id, exchange, revision, now),
+            (true, _) if !exchange.retried && !is_theirs => self.forbidden(auth::FOREIGN_DIALOG),
             (true, _) if !exchange.retried && exchange.request.cseq() <= record.remote_cseq => Refusal::cseq_too_low(),
             // Taken over from another edge, or from our own past: ours once it is stored in our name. Another SUBSCRIBE of
             // the dialog may have done so meanwhile.

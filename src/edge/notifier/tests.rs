@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::bench::{Bench, body, config, four, set_dnd, subscribe, to_tag};
 use super::*;
-use crate::bus::message::{EndReason, FeatureOutcome, NotifyOutcome, SubscriptionChange};
+use crate::bus::message::{EndReason, FeatureOutcome, NotifyJob, NotifyOutcome, SubscriptionChange};
 use crate::config::InitialNotify;
-use crate::feature::Status;
+use crate::feature::{FeatureState, Status};
 use crate::sip::name::Name;
 
 fn ended(bench: &Bench) -> Vec<EndReason> {

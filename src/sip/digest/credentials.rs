@@ -155,12 +155,17 @@ impl Credentials {
         if ha1.algorithm() != self.algorithm {
             return false;
         }
+        let want = self.right_response(method, ha1);
+        want.as_bytes().ct_eq(self.response.to_ascii_lowercase().as_bytes()).into()
+    }
+
+    /// What the response has to be. Source: RFC 7616 §3.4.1, RFC 2069 §2.1.2.
+    pub(crate) fn right_response(&self, method: &str, ha1: &Ha1) -> String {
         let ha2 = self.algorithm.hash(&[method, &self.uri]);
-        let want = match &self.usage {
+        match &self.usage {
             Some(Use { nc, cnonce, .. }) => self.algorithm.hash(&[ha1.as_hex(), &self.nonce, nc, cnonce, "auth", &ha2]),
             None => self.algorithm.hash(&[ha1.as_hex(), &self.nonce, &ha2]),
-        };
-        want.as_bytes().ct_eq(self.response.to_ascii_lowercase().as_bytes()).into()
+        }
     }
 }
 
@@ -169,11 +174,10 @@ impl Credentials {
     /// What a phone answers a challenge with, `count` uses into its nonce.
     pub(crate) fn answer(account: (&str, &str), nonce: &str, method: &str, uri: &str, ha1: &Ha1, (count, cnonce): (u32, &str)) -> Self {
         let usage = Use { count, nc: format!("{count:08x}").into(), cnonce: cnonce.into() };
-        let algorithm = ha1.algorithm();
-        let ha2 = algorithm.hash(&[method, uri]);
-        let response = algorithm.hash(&[ha1.as_hex(), nonce, &usage.nc, cnonce, "auth", &ha2]).into();
         let (username, realm) = (account.0.into(), account.1.into());
-        Self { username, realm, nonce: nonce.into(), uri: uri.into(), response, algorithm, usage: Some(usage) }
+        let (algorithm, nonce, uri) = (ha1.algorithm(), nonce.into(), uri.into());
+        let unproven = Self { username, realm, nonce, uri, response: Box::default(), algorithm, usage: Some(usage) };
+        Self { response: unproven.right_response(method, ha1).into(), ..unproven }
     }
 }
 

@@ -211,7 +211,9 @@ mod tests {
         let mut ours = nonces(now);
         let good = ours.issue(now);
         let mut others = Nonces::new([8; 64], now);
-        for nonce in [others.issue(now).as_str(), "", "abc", &good[1..], &format!("{good}0"), &good.replace(&good[..8], "00000001"), "é"] {
+        let (generation, rest) = good.split_at(8);
+        let tampered = [format!("{good}0"), good.replacen('0', "", 1), format!("00000001{rest}"), generation.to_owned()];
+        for nonce in tampered.iter().map(String::as_str).chain([&*others.issue(now), "", "abc", "é"]) {
             assert_eq!(ours.spend(nonce, None, now), Spent::Stale, "{nonce}");
         }
         let mut wrong = good.clone().into_bytes();
