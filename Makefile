@@ -5,16 +5,17 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint fmt deny tools doctor schemas clean
+.PHONY: help run build test lint bench fmt deny tools doctor schemas clean
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-run: $(NATS_SERVER) build ## Run all roles with an embedded NATS, ready for a phone (CONFIG=FILE)
+run: build ## Run all roles with an embedded NATS, ready for a phone (CONFIG=FILE)
 	@exec target/release/dfks run $(if $(CONFIG),--config $(CONFIG))
 
-build: ## Build the release binary
+build: $(NATS_SERVER) ## Build the release binary, with nats-server beside it
 	$(CARGO) build --release --locked
+	@ln -sf ../../$(NATS_SERVER) target/release/nats-server
 
 test: tools ## Run all tests, with a real NATS server
 	$(CARGO) test --locked
@@ -44,6 +45,9 @@ $(NATS_SERVER): tools/nats-server.txt
 
 doctor: ## Say what is missing on this machine
 	@tools/doctor
+
+bench: build ## Measure a release build: sipp at rising rates (SECONDS=10)
+	@bench/run $(SECONDS)
 
 clean: ## Remove what was built and fetched
 	$(CARGO) clean

@@ -569,10 +569,14 @@ pub fn read_reply<M: DeserializeOwned>(payload: &[u8]) -> Result<M, ErrorBody> {
     struct MaybeError {
         error: ErrorBody,
     }
-    serde_json::from_slice(payload).map_err(|unreadable| match serde_json::from_slice::<MaybeError>(payload) {
-        Ok(reply) => reply.error,
-        Err(_) => ErrorBody { code: 502, description: format!("unreadable reply: {unreadable}"), field: None },
-    })
+    // The error first: a message whose fields are all optional would read it as itself.
+    if memchr::memmem::find(payload, b"\"error\"").is_some()
+        && let Ok(reply) = serde_json::from_slice::<MaybeError>(payload)
+    {
+        return Err(reply.error);
+    }
+    let unreadable = |error| ErrorBody { code: 502, description: format!("unreadable reply: {error}"), field: None };
+    serde_json::from_slice(payload).map_err(unreadable)
 }
 
 impl<M> Default for Kind<M> {

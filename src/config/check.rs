@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::error::as_toml;
-use super::{AuthConfig, AuthMode, Cidr, Config, ConfigError, Listener, NatsConfig, ProfileConfig};
+use super::{AuthConfig, AuthMode, Cidr, Config, ConfigError, Listener, NatsConfig, ProfileConfig, SipConfig, SipTlsConfig};
 use crate::feature::Presentity;
+use crate::sip::Transport;
+use crate::sip::transport::Tls;
 
 /// Longest `nats.prefix`, so that names of streams and buckets stay short. In bytes.
 const MAX_PREFIX_BYTES: usize = 32;
@@ -106,7 +108,7 @@ fn nats(nats: &NatsConfig) -> Result<(), ConfigError> {
 
 fn sip(config: &mut Config) -> Result<(), ConfigError> {
     let sip = &mut config.sip;
-    ensure(!sip.listen.is_empty(), "sip.listen", &sip.listen, "at least one udp:ADDRESS:PORT or tcp:ADDRESS:PORT")?;
+    ensure(!sip.listen.is_empty(), "sip.listen", &sip.listen, "at least one udp:ADDRESS:PORT, or the same with tcp, tls, ws or wss")?;
     let mut seen: Vec<Listener> = Vec::new();
     for (at, text) in sip.listen.iter().enumerate() {
         let key = format!("sip.listen[{at}]");
@@ -134,6 +136,12 @@ fn sip(config: &mut Config) -> Result<(), ConfigError> {
     range("sip.max_subscriptions", sip.max_subscriptions, 1, 100_000_000)?;
     range("sip.max_subscriptions_per_presentity", sip.max_subscriptions_per_presentity, 1, 1_000_000)?;
     range("sip.rate_limit_per_source", sip.rate_limit_per_source, 0, 1_000_000)?;
+    ensure(
+        sip.trace_hep.is_empty() || is_advertise(&sip.trace_hep) && has_port(&sip.trace_hep),
+        "sip.trace_hep",
+        &sip.trace_hep,
+        "HOST:PORT of a HEPv3 collector, or \"\" for off",
+    )?;
     range("sip.takeover_seconds", sip.takeover_seconds, 1, 86_400)?;
     for (key, ranges) in [("sip.rate_limit_exempt", &sip.rate_limit_exempt), ("sip.auth.trusted", &sip.auth.trusted)] {
         for (at, text) in ranges.iter().enumerate() {
@@ -148,7 +156,25 @@ fn sip(config: &mut Config) -> Result<(), ConfigError> {
     ] {
         named_file(key, file)?;
     }
-    Ok(())
+    tls(sip, &seen)
+}
+
+/// The files of `sip.tls` are read here too: what `run` would refuse, `check` refuses.
+fn tls(sip: &SipConfig, listeners: &[Listener]) -> Result<(), ConfigError> {
+    let has = |file: &Path| !file.as_os_str().is_empty();
+    let SipTlsConfig { certificate, key, client_ca } = &sip.tls;
+    let wants_tls = listeners.iter().any(|listener| matches!(listener.transport, Transport::Tls | Transport::Wss));
+    let expected = "a PEM file with our certificate, as sip.listen names tls or wss";
+    ensure(has(certificate) || !wants_tls, "sip.tls.certificate", certificate, expected)?;
+    ensure(has(certificate) == has(key), "sip.tls.key", key, "a key exactly where sip.tls.certificate is given")?;
+    ensure(has(certificate) || !has(client_ca), "sip.tls.client_ca", client_ca, "\"\" where no sip.tls.certificate is given")?;
+    let Some(Err(error)) = sip.tls.files().map(Tls::load) else { return Ok(()) };
+    let (name, file) = match error.path() {
+        Some(path) if path == client_ca => ("sip.tls.client_ca", client_ca),
+        Some(path) if path == key => ("sip.tls.key", key),
+        _ => ("sip.tls.certificate", certificate),
+    };
+    Err(ConfigError::value(name, file, format!("PEM that can be used: {error}")))
 }
 
 fn auth(auth: &AuthConfig) -> Result<(), ConfigError> {
@@ -191,6 +217,11 @@ fn canonical_host(text: &str) -> Option<String> {
 fn is_advertise(text: &str) -> bool {
     let has_odd_bytes = text.bytes().any(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']' | b'_')));
     !has_odd_bytes && !text.ends_with(':') && Presentity::parse(&format!("sip:x@{text}")).is_ok()
+}
+
+/// Whether a host is followed by a port that can be sent to.
+fn has_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn subscription(config: &Config) -> Result<(), ConfigError> {
@@ -271,3 +302,7 @@ fn range<N: Copy + PartialOrd + std::fmt::Display + serde::Serialize>(key: &str,
 fn ensure(holds: bool, key: &str, value: &(impl serde::Serialize + ?Sized), expected: &str) -> Result<(), ConfigError> {
     if holds { Ok(()) } else { Err(ConfigError::value(key, value, expected)) }
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tls_tests;

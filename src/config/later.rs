@@ -3,8 +3,7 @@
 //! An issue that brings a feature deletes its row here.
 
 use super::error::as_toml;
-use super::{Config, ConfigError, Listener};
-use crate::sip::Transport;
+use super::{Config, ConfigError};
 
 struct Later {
     key: &'static str,
@@ -13,12 +12,8 @@ struct Later {
     also: Option<&'static str>,
 }
 
-const LATER: [Later; 11] = [
-    row("sip.tls.certificate", "SIP over TLS"),
-    row("sip.tls.key", "SIP over TLS"),
-    row("sip.tls.client_ca", "SIP over TLS"),
+const LATER: [Later; 7] = [
     row("sip.takeover_seconds", "the take-over of a silent edge's subscriptions"),
-    row("sip.trace_hep", "HEP"),
     Later { key: "mi.http", feature: "MI over HTTP", also: Some("") },
     row("mi.token_file", "MI over HTTP"),
     row("http.token_file", "the console"),
@@ -31,20 +26,8 @@ const fn row(key: &'static str, feature: &'static str) -> Later {
     Later { key, feature, also: None }
 }
 
-const LATER_TRANSPORTS: [Transport; 3] = [Transport::Tls, Transport::Ws, Transport::Wss];
-
 /// Refuses what is not there yet, never ignores it.
 pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
-    for (at, listener) in config.sip_listeners().iter().enumerate() {
-        if LATER_TRANSPORTS.contains(&listener.transport) {
-            return Err(refusal(
-                format!("sip.listen[{at}]"),
-                &Listener::to_string(listener),
-                "this transport",
-                "udp:ADDRESS:PORT or tcp:ADDRESS:PORT",
-            ));
-        }
-    }
     let (Ok(ours), Ok(defaults)) = (toml::Value::try_from(config), toml::Value::try_from(Config::default())) else {
         return Ok(());
     };

@@ -18,7 +18,7 @@ pub struct Listener {
 
 /// The text is no listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("udp:ADDRESS:PORT or tcp:ADDRESS:PORT, the address in numbers, one of IPv6 in brackets")]
+#[error("udp:ADDRESS:PORT, or the same with tcp, tls, ws or wss, the address in numbers, one of IPv6 in brackets")]
 pub struct ListenerError;
 
 impl FromStr for Listener {

@@ -213,10 +213,10 @@ const BAD: &[(&str, &str)] = &[
     ("[nats]\npassword_file = \"secret\"", "nats.user = \"\": expected the user whose password is in nats.password_file"),
     ("[nats]\ndata_dir = \"\"", "nats.data_dir = \"\": expected a folder"),
     // sip
-    ("[sip]\nlisten = []", "sip.listen = []: expected at least one udp:ADDRESS:PORT or tcp:ADDRESS:PORT"),
+    ("[sip]\nlisten = []", "sip.listen = []: expected at least one udp:ADDRESS:PORT, or the same with tcp, tls, ws or wss"),
     (
         "[sip]\nlisten = [\"udp:127.0.0.1:5060\", \"5060\"]",
-        "sip.listen[1] = \"5060\": expected udp:ADDRESS:PORT or tcp:ADDRESS:PORT, the address in numbers, one of IPv6 in brackets",
+        "sip.listen[1] = \"5060\": expected udp:ADDRESS:PORT, or the same with tcp, tls, ws or wss, the address in numbers, one of IPv6 in brackets",
     ),
     (
         "[sip]\nlisten = [\"udp:127.0.0.1:5060\", \"udp:127.0.0.1:5060\"]",
@@ -292,14 +292,12 @@ const BAD: &[(&str, &str)] = &[
     ),
     // not there yet
     (
-        "[sip]\nlisten = [\"tls:127.0.0.1:5061\"]",
-        "sip.listen[0] = \"tls:127.0.0.1:5061\": this transport is not there yet, expected udp:ADDRESS:PORT or tcp:ADDRESS:PORT",
-    ),
-    (
         "[sip]\ntakeover_seconds = 31",
         "sip.takeover_seconds = 31: the take-over of a silent edge's subscriptions is not there yet, expected 30",
     ),
-    ("[sip]\ntrace_hep = \"h:9060\"", "sip.trace_hep = \"h:9060\": HEP is not there yet, expected \"\""),
+    ("[sip]\ntrace_hep = \"h\"", "sip.trace_hep = \"h\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
+    ("[sip]\ntrace_hep = \"h:0\"", "sip.trace_hep = \"h:0\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
+    ("[sip]\ntrace_hep = \"udp:h:9060\"", "sip.trace_hep = \"udp:h:9060\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
     ("[mi]\nhttp = \"127.0.0.1:8889\"", "mi.http = \"127.0.0.1:8889\": MI over HTTP is not there yet, expected \"127.0.0.1:8888\" or \"\""),
     ("[trace]\notlp = \"http://h:4317\"", "trace.otlp = \"http://h:4317\": OTLP is not there yet, expected \"\""),
     ("[features]\npassthrough = true", "features.passthrough = true: a feature by table is not there yet, expected false"),

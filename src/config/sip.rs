@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sip::transport::TlsFiles;
+
 /// `[sip]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -94,8 +96,22 @@ pub struct SipTlsConfig {
     pub certificate: PathBuf,
     /// Its key, PEM.
     pub key: PathBuf,
-    /// Authority of client certificates, PEM; empty: none asked for.
+    /// Authorities of client certificates, PEM; empty: none asked for. With them every client must show a certificate that
+    /// one of them signed, over `tls:` and `wss:`.
     pub client_ca: PathBuf,
+}
+
+impl SipTlsConfig {
+    /// The files; none where no certificate is named.
+    #[must_use]
+    pub fn files(&self) -> Option<TlsFiles> {
+        let is_given = |path: &PathBuf| !path.as_os_str().is_empty();
+        is_given(&self.certificate).then(|| TlsFiles {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            client_ca: Some(self.client_ca.clone()).filter(is_given),
+        })
+    }
 }
 
 /// `[sip.auth]`

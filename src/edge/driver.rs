@@ -18,6 +18,7 @@ use crate::bus::message::NotifyJob;
 use crate::bus::pull::Delivery;
 use crate::bus::watchers::Change;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
+use crate::edge::mirror::Mirror;
 use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Now, Output};
 use crate::edge::port::Port;
 use crate::edge::reach::Reach;
@@ -54,6 +55,7 @@ pub struct Driver {
     watchers: Watchers,
     deliveries: Deliveries,
     fan_outs: mpsc::Sender<Box<FanOut>>,
+    mirror: Mirror,
     metrics: Arc<EdgeMetrics>,
     housekeeping_at: Instant,
 }
@@ -110,6 +112,7 @@ impl Driver {
         fan_outs: mpsc::Sender<Box<FanOut>>,
         metrics: Arc<EdgeMetrics>,
     ) -> Self {
+        let mirror = reach.mirror().clone();
         Self {
             notifier,
             port,
@@ -118,6 +121,7 @@ impl Driver {
             watchers,
             deliveries: Deliveries::default(),
             fan_outs,
+            mirror,
             metrics,
             housekeeping_at: clock::now(),
         }
@@ -135,7 +139,7 @@ impl Driver {
         loop {
             self.notifier.set_overloaded(self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2);
             self.carry_out();
-            if is_draining && self.notifier.is_idle() && self.reach.is_flushed() {
+            if is_draining && self.notifier.is_idle(moment()) && self.reach.is_flushed() {
                 self.port.flush().await;
                 return Ok(());
             }
@@ -176,15 +180,23 @@ impl Driver {
     }
 
     fn poll_sources(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, DriverError> {
-        let Self { notifier, port, reach, sources, watchers, deliveries, metrics, .. } = self;
+        let Self { notifier, port, reach, sources, watchers, deliveries, mirror, metrics, .. } = self;
         let mut connections = Vec::new();
-        let mut had_any = reach.poll_datagrams(cx, |flow, bytes| notifier.handle(Input::Packet { flow, bytes }, now));
+        let mut had_any = reach.poll_datagrams(cx, |flow, bytes| {
+            mirror.received(flow, bytes, now.utc);
+            notifier.handle(Input::Packet { flow, bytes }, now);
+        });
         had_any |= take("bus replies", |cx| port.poll_reply(cx), cx, |(token, reply)| notifier.handle(Input::Reply { token, reply }, now))?;
         had_any |= take(
             "stream messages",
             |cx| sources.streams.poll_recv(cx),
             cx,
-            |inbound| on_stream(notifier, metrics, &mut connections, inbound, now),
+            |inbound| {
+                if let Inbound::Message { flow, packet } = &inbound {
+                    mirror.received(*flow, packet, now.utc);
+                }
+                on_stream(notifier, metrics, &mut connections, inbound, now);
+            },
         )?;
         for (connection, is_open) in connections.drain(..) {
             if is_open { reach.on_opened(connection) } else { reach.on_closed(connection) }

@@ -12,100 +12,10 @@ use crate::edge::users::Users;
 use crate::edge::users_file::UsersFileError;
 use crate::sip::flow::Transport;
 use crate::sip::method::Method;
-use crate::sip::transport::CloseReason;
+use crate::sip::transport::{CloseReason, RefuseReason, TlsError};
+use crate::telemetry::hep_sender::HepOutcome;
 
-/// Which way a retransmission went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// A phone sent a request again.
-    In,
-    /// We sent a NOTIFY again.
-    Out,
-}
-
-/// Why something from the network was not handled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DropReason {
-    /// No SIP message.
-    Unparsable,
-    /// A request without what every request has.
-    Malformed,
-    /// An ACK: never answered.
-    Ack,
-    /// A response to nothing that we sent.
-    StrayResponse,
-    /// A connection's or socket's queue was full.
-    QueueFull,
-    /// A feature that this edge does not have in its table.
-    UnknownFeature,
-    /// An answer of the bus that came after its time.
-    LateReply,
-    /// Work for another stage whose queue was full, or which failed for good.
-    FanOut,
-    /// More than its source may send.
-    RateLimited,
-}
-
-impl DropReason {
-    const ALL: [Self; 9] = [
-        Self::Unparsable,
-        Self::Malformed,
-        Self::Ack,
-        Self::StrayResponse,
-        Self::QueueFull,
-        Self::UnknownFeature,
-        Self::LateReply,
-        Self::FanOut,
-        Self::RateLimited,
-    ];
-
-    /// The label `reason`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unparsable => "unparsable",
-            Self::Malformed => "malformed",
-            Self::Ack => "ack",
-            Self::StrayResponse => "stray_response",
-            Self::QueueFull => "queue_full",
-            Self::UnknownFeature => "unknown_feature",
-            Self::LateReply => "late_reply",
-            Self::FanOut => "fan_out",
-            Self::RateLimited => "rate_limited",
-        }
-    }
-}
-
-/// How a NOTIFY job ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum JobOutcome {
-    /// Every watcher was told.
-    Done,
-    /// At least one could not be.
-    Failed,
-    /// It was too old.
-    Expired,
-    /// Nobody here watches the presentity.
-    NoWatcher,
-    /// It could not be read.
-    Unreadable,
-}
-
-impl JobOutcome {
-    const ALL: [Self; 5] = [Self::Done, Self::Failed, Self::Expired, Self::NoWatcher, Self::Unreadable];
-
-    /// The label `outcome`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Expired => "expired",
-            Self::NoWatcher => "no_watcher",
-            Self::Unreadable => "unreadable",
-        }
-    }
-}
+pub use crate::edge::label::{Direction, DropReason, JobOutcome};
 
 /// Values of the label `method`.
 const METHODS: [&str; 4] = ["SUBSCRIBE", "NOTIFY", "OPTIONS", "other"];
@@ -124,6 +34,10 @@ pub struct EdgeMetrics {
     dropped: AHashMap<DropReason, Counter>,
     auth: AHashMap<AuthOutcome, Counter>,
     connections: AHashMap<Transport, Gauge>,
+    refused: AHashMap<(Transport, RefuseReason), Counter>,
+    tls_reloads: Counter,
+    tls_reloads_failed: Counter,
+    mirrored: AHashMap<HepOutcome, Counter>,
     store_failures: AHashMap<&'static str, Counter>,
     route_failures: Counter,
     jobs: AHashMap<JobOutcome, Counter>,
@@ -157,6 +71,16 @@ impl EdgeMetrics {
                 .filter(|transport| transport.is_reliable())
                 .map(|transport| (*transport, zero(gauge!("dfks_edge_connections", "transport" => transport.as_str()))))
                 .collect(),
+            refused: transports
+                .iter()
+                .filter(|transport| transport.is_reliable())
+                .flat_map(|transport| RefuseReason::ALL.map(|reason| ((*transport, reason), refused_counter(*transport, reason))))
+                .collect(),
+            tls_reloads: counter!("dfks_edge_tls_reloads_total", "outcome" => "ok"),
+            tls_reloads_failed: counter!("dfks_edge_tls_reloads_total", "outcome" => "failed"),
+            mirrored: HepOutcome::ALL
+                .map(|outcome| (outcome, counter!("dfks_edge_hep_packets_total", "outcome" => outcome.as_str())))
+                .into(),
             store_failures: FAILURES.map(|reason| (reason, counter!("dfks_edge_store_failures_total", "reason" => reason))).into(),
             route_failures: counter!("dfks_edge_route_failures_total"),
             jobs: JobOutcome::ALL.map(|outcome| (outcome, counter!("dfks_notify_jobs_total", "outcome" => outcome.as_str()))).into(),
@@ -275,8 +199,38 @@ impl EdgeMetrics {
     /// A connection is gone.
     pub fn connection_closed(&self, transport: Transport, reason: CloseReason) {
         tracing::debug!(transport = transport.as_str(), reason = reason.as_str(), "connection closed");
-        if let Some(gauge) = self.connections.get(&transport) {
+        // One that never stood was not counted.
+        if reason != CloseReason::ConnectFailed
+            && let Some(gauge) = self.connections.get(&transport)
+        {
             gauge.decrement(1.0);
+        }
+    }
+
+    /// A connection was not taken in.
+    pub fn connection_refused(&self, transport: Transport, reason: RefuseReason) {
+        if let Some(counter) = self.refused.get(&(transport, reason)) {
+            counter.increment(1);
+        }
+        tracing::debug!(transport = transport.as_str(), reason = reason.as_str(), "connection refused");
+    }
+
+    /// The files of `sip.tls` have changed, and are used from now on.
+    pub fn tls_reloaded(&self) {
+        self.tls_reloads.increment(1);
+        tracing::info!("tls files reloaded");
+    }
+
+    /// The files of `sip.tls` have changed and cannot be used: those of before stay in use.
+    pub fn tls_not_reloaded(&self, error: &TlsError) {
+        self.tls_reloads_failed.increment(1);
+        tracing::error!(%error, "tls files not reloaded, those of before stay in use");
+    }
+
+    /// A message was mirrored, or was not.
+    pub fn mirrored(&self, outcome: HepOutcome) {
+        if let Some(counter) = self.mirrored.get(&outcome) {
+            counter.increment(1);
         }
     }
 
@@ -344,7 +298,38 @@ fn request_counter(method: &'static str, transport: Transport, code: u16) -> Cou
     counter!("dfks_edge_requests_total", "method" => method, "transport" => transport.as_str(), "code" => code.to_string())
 }
 
+fn refused_counter(transport: Transport, reason: RefuseReason) -> Counter {
+    counter!("dfks_edge_connections_refused_total", "transport" => transport.as_str(), "reason" => reason.as_str())
+}
+
 fn zero(gauge: Gauge) -> Gauge {
     gauge.set(0.0);
     gauge
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_never_stood_are_not_counted_down() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            let metrics = EdgeMetrics::new(&Transport::ALL);
+            metrics.connection_closed(Transport::Tcp, CloseReason::ConnectFailed);
+            metrics.connection_opened(Transport::Tls);
+            metrics.connection_opened(Transport::Tls);
+            metrics.connection_closed(Transport::Tls, CloseReason::Peer);
+            metrics.connection_refused(Transport::Ws, RefuseReason::Subprotocol);
+        });
+        let text = recorder.handle().render();
+        for line in [
+            "dfks_edge_connections{transport=\"tcp\"} 0",
+            "dfks_edge_connections{transport=\"tls\"} 1",
+            "dfks_edge_connections_refused_total{transport=\"ws\",reason=\"subprotocol\"} 1",
+            "dfks_edge_connections_refused_total{transport=\"wss\",reason=\"tls\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+    }
 }

@@ -8,11 +8,14 @@
 
 pub mod accounts;
 pub mod auth;
+mod certificates;
 pub mod config;
 pub mod driver;
 pub mod exchange;
 pub mod fan_out;
+pub mod label;
 pub mod metrics;
+pub mod mirror;
 pub mod notifier;
 pub mod outbox;
 pub mod port;

@@ -62,6 +62,8 @@ pub struct Parcel {
     pub changes: SmallVec<[Arc<Change>; 4]>,
     /// What an empty one is owed for.
     pub owed: Option<Owed>,
+    /// The jobs of what is told no more, because the subscription is over: they are done with it.
+    pub untold: SmallVec<[JobKey; 1]>,
     /// Whether it ends the subscription.
     pub is_last: bool,
 }
@@ -71,7 +73,7 @@ impl Parcel {
     #[must_use]
     pub fn without_jobs(self) -> Self {
         let changes = self.changes.iter().map(|change| Arc::new(change.without_job())).collect();
-        Self { changes, owed: self.owed.map(|owed| Owed { job: None, ..owed }), is_last: self.is_last }
+        Self { changes, owed: self.owed.map(|owed| Owed { job: None, ..owed }), untold: SmallVec::new(), is_last: self.is_last }
     }
 
     /// What led to it: the cause of the newest thing it says.
@@ -88,7 +90,8 @@ impl Parcel {
 
     /// The jobs that wait for it.
     pub fn jobs(&self) -> impl Iterator<Item = JobKey> {
-        self.changes.iter().filter_map(|change| change.job).chain(self.owed.as_ref().and_then(|owed| owed.job))
+        let told = self.changes.iter().filter_map(|change| change.job).chain(self.owed.as_ref().and_then(|owed| owed.job));
+        told.chain(self.untold.iter().copied())
     }
 
     fn newest(&self) -> Option<&Arc<Change>> {
@@ -156,6 +159,7 @@ impl Outbox {
     }
 
     /// A NOTIFY is owed, with an empty body if nothing else is to be said; gives back what it was owed for before.
+    #[must_use]
     pub fn owe_empty(&mut self, owed: Owed) -> Option<Owed> {
         self.owed.replace(owed)
     }
@@ -207,22 +211,22 @@ impl Outbox {
             // What does not fit is not told: the subscription is over, and the next one starts with everything.
             let queued = std::mem::take(&mut self.queued);
             let owed = self.owed.take();
-            return Some(if takes_all {
-                Parcel { changes: queued, owed, is_last: true }
-            } else {
-                let untold = queued.first().map(|change| Owed { cause: change.cause.clone(), since: change.since, job: change.job });
-                Parcel { changes: SmallVec::new(), owed: owed.or(untold), is_last: true }
-            });
+            if takes_all {
+                return Some(Parcel { changes: queued, owed, untold: SmallVec::new(), is_last: true });
+            }
+            let newest = queued.first().map(|change| Owed { cause: change.cause.clone(), since: change.since, job: None });
+            let untold = queued.iter().filter_map(|change| change.job).collect();
+            return Some(Parcel { changes: SmallVec::new(), owed: owed.or(newest), untold, is_last: true });
         }
         if self.queued.is_empty() {
             let is_last = self.ending.is_some();
             let owed = self.owed.take();
-            return (owed.is_some() || is_last).then(|| Parcel { changes: SmallVec::new(), owed, is_last });
+            return (owed.is_some() || is_last).then(|| Parcel { changes: SmallVec::new(), owed, untold: SmallVec::new(), is_last });
         }
         let changes = if takes_all { std::mem::take(&mut self.queued) } else { SmallVec::from_iter([self.queued.remove(0)]) };
         let is_last = self.ending.is_some() && self.queued.is_empty();
         // Any NOTIFY settles what was owed.
-        Some(Parcel { changes, owed: self.owed.take(), is_last })
+        Some(Parcel { changes, owed: self.owed.take(), untold: SmallVec::new(), is_last })
     }
 
     /// The NOTIFY in flight is over, whatever came of it.
@@ -231,17 +235,20 @@ impl Outbox {
     }
 
     /// The NOTIFY in flight is to be tried again at `at`; what it said is queued again unless something newer is.
-    /// Gives back what needs no telling any more.
-    pub fn postpone(&mut self, parcel: Parcel, at: Instant) -> SmallVec<[Arc<Change>; 4]> {
+    /// Gives back the jobs of what needs no telling any more.
+    #[must_use]
+    pub fn postpone(&mut self, parcel: Parcel, at: Instant) -> SmallVec<[JobKey; 4]> {
         self.in_flight = false;
         self.retry_at = Some(at);
-        if self.owed.is_none() {
-            self.owed = parcel.owed;
+        let mut stale: SmallVec<[JobKey; 4]> = parcel.untold.iter().copied().collect();
+        match (&self.owed, parcel.owed) {
+            (Some(_), Some(before)) => stale.extend(before.job),
+            (None, before) => self.owed = before,
+            (Some(_), None) => {}
         }
-        let mut stale = SmallVec::new();
         for change in parcel.changes.into_iter().rev() {
             if self.queued.iter().any(|queued| queued.state.feature == change.state.feature) {
-                stale.push(change);
+                stale.extend(change.job);
             } else {
                 self.queued.insert(0, change);
             }
@@ -263,114 +270,5 @@ impl Outbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn change(feature: &str, version: u64) -> Arc<Change> {
-        let mut state = FeatureState::new(feature);
-        state.version = version;
-        Arc::new(Change {
-            state,
-            document: Bytes::from(vec![b'x'; 400]),
-            cause: Cause("c".into()),
-            since: crate::runtime::clock::now(),
-            job: Some(JobKey(version)),
-        })
-    }
-
-    fn says(parcel: &Parcel) -> Vec<(&str, u64)> {
-        parcel.changes.iter().map(|c| (c.state.feature.as_str(), c.state.version)).collect()
-    }
-
-    #[test]
-    fn one_notify_in_flight_and_the_newest_state_goes_next() {
-        let now = crate::runtime::clock::now();
-        let mut outbox = Outbox::default();
-        assert!(outbox.queue(change("DoNotDisturb", 1)).is_none());
-        let first = outbox.take(Grouping::Whole, now).unwrap();
-        assert_eq!(says(&first), [("DoNotDisturb", 1)]);
-        assert!(outbox.queue(change("DoNotDisturb", 2)).is_none());
-        assert!(outbox.take(Grouping::Whole, now).is_none(), "one in flight");
-        assert_eq!(outbox.queue(change("DoNotDisturb", 3)).unwrap().state.version, 2, "the older one is replaced");
-        assert_eq!(outbox.queue(change("DoNotDisturb", 2)).unwrap().state.version, 2, "an older one is not taken");
-        outbox.settle();
-        assert_eq!(says(&outbox.take(Grouping::Whole, now).unwrap()), [("DoNotDisturb", 3)]);
-        outbox.settle();
-        assert!(outbox.take(Grouping::Whole, now).is_none());
-    }
-
-    #[test]
-    fn several_features_share_a_notify_only_where_the_grouping_allows() {
-        let now = crate::runtime::clock::now();
-        for (grouping, want) in [
-            (Grouping::Whole, vec![2]),
-            (Grouping::OneByOne, vec![1, 1]),
-            (Grouping::UpTo(2000), vec![2]),
-            (Grouping::UpTo(600), vec![1, 1]),
-        ] {
-            let mut outbox = Outbox::default();
-            outbox.queue(change("DoNotDisturb", 1));
-            outbox.queue(change("CallForwardingBusy", 1));
-            let mut sizes = Vec::new();
-            while let Some(parcel) = outbox.take(grouping, now) {
-                sizes.push(parcel.changes.len());
-                outbox.settle();
-            }
-            assert_eq!(sizes, want, "{grouping:?}");
-        }
-    }
-
-    #[test]
-    fn the_end_tells_what_fits_at_once_and_all_of_it_for_a_fetch() {
-        let now = crate::runtime::clock::now();
-        for (ending, grouping, want) in [
-            (Ending::AtOnce, Grouping::Whole, vec![(2, true)]),
-            (Ending::AtOnce, Grouping::OneByOne, vec![(0, true)]),
-            (Ending::AfterAll, Grouping::OneByOne, vec![(1, false), (1, true)]),
-            (Ending::AfterAll, Grouping::Whole, vec![(2, true)]),
-        ] {
-            let mut outbox = Outbox::default();
-            outbox.queue(change("DoNotDisturb", 1));
-            outbox.queue(change("CallForwardingBusy", 1));
-            outbox.end(ending);
-            let mut sent = Vec::new();
-            while let Some(parcel) = outbox.take(grouping, now) {
-                sent.push((parcel.changes.len(), parcel.is_last));
-                if parcel.is_last {
-                    break;
-                }
-                outbox.settle();
-            }
-            assert_eq!(sent, want, "{ending:?} {grouping:?}");
-        }
-    }
-
-    #[test]
-    fn what_was_put_off_waits_and_gives_way_to_newer_states() {
-        let now = crate::runtime::clock::now();
-        let later = now + std::time::Duration::from_secs(5);
-        let mut outbox = Outbox::default();
-        outbox.queue(change("DoNotDisturb", 1));
-        outbox.queue(change("CallForwardingBusy", 1));
-        let parcel = outbox.take(Grouping::Whole, now).unwrap();
-        outbox.queue(change("DoNotDisturb", 2));
-        assert_eq!(outbox.postpone(parcel, later).len(), 1);
-        assert!(outbox.take(Grouping::Whole, now).is_none());
-        assert_eq!(says(&outbox.take(Grouping::Whole, later).unwrap()), [("CallForwardingBusy", 1), ("DoNotDisturb", 2)]);
-    }
-
-    #[test]
-    fn an_owed_notify_is_empty_only_when_nothing_else_is_said() {
-        let now = crate::runtime::clock::now();
-        let owed = || Owed { cause: Cause("c".into()), since: now, job: None };
-        let mut outbox = Outbox::default();
-        outbox.owe_empty(owed());
-        assert!(outbox.take(Grouping::Whole, now).unwrap().changes.is_empty());
-        outbox.settle();
-        outbox.owe_empty(owed());
-        outbox.queue(change("DoNotDisturb", 1));
-        assert_eq!(outbox.take(Grouping::Whole, now).unwrap().changes.len(), 1);
-        outbox.settle();
-        assert!(outbox.take(Grouping::Whole, now).is_none());
-    }
-}
+#[path = "outbox_tests.rs"]
+mod tests;

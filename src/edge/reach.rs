@@ -12,12 +12,14 @@ use ahash::AHashMap;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::edge::config::EdgeConfig;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
+use crate::edge::mirror::Mirror;
 use crate::edge::notifier::Destination;
 use crate::edge::subscription::SubscriptionId;
 use crate::runtime::{Tasks, clock};
 use crate::sip::flow::{ConnectionId, Flow, Transport};
-use crate::sip::transport::{Batch, SendQueue, TcpTransport, UdpListener};
+use crate::sip::transport::{Batch, Remote, SendError, SendQueue, StreamTransport, UdpListener};
 use crate::sip::uri::TargetHost;
 
 /// Datagrams that wait for one socket; over it they are dropped, and retransmissions make up for it.
@@ -34,8 +36,9 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// See the module.
 pub struct Reach {
     udp: Vec<Socket>,
-    tcp: Option<TcpTransport>,
-    tcp_listener: u16,
+    streams: StreamTransport,
+    config: Arc<EdgeConfig>,
+    mirror: Mirror,
     batch: Batch,
     metrics: Arc<EdgeMetrics>,
     tasks: Tasks,
@@ -63,14 +66,22 @@ struct Found {
 }
 
 impl Reach {
-    /// The sockets and connections of one edge. `tcp_listener` is the listener that connections made by it belong to.
+    /// The sockets and connections of one edge.
     #[must_use]
-    pub fn new(udp: Vec<UdpListener>, tcp: Option<TcpTransport>, tcp_listener: u16, metrics: Arc<EdgeMetrics>, tasks: Tasks) -> Self {
+    pub fn new(
+        udp: Vec<UdpListener>,
+        streams: StreamTransport,
+        config: Arc<EdgeConfig>,
+        mirror: Mirror,
+        metrics: Arc<EdgeMetrics>,
+        tasks: Tasks,
+    ) -> Self {
         let udp = udp.into_iter().map(|listener| Socket { listener, queue: SendQueue::new(UDP_QUEUE), is_blocked: false }).collect();
         Self {
             udp,
-            tcp,
-            tcp_listener,
+            streams,
+            config,
+            mirror,
             batch: Batch::new(),
             metrics,
             tasks,
@@ -126,54 +137,63 @@ impl Reach {
         match to {
             Destination::Flow(flow) => self.send_on(flow, packet),
             Destination::Host { host: TargetHost::Ip(address), port, transport, subscription } => {
-                self.send_to(SocketAddr::new(address, port), transport, subscription, packet);
+                self.send_to(Remote { transport, address: SocketAddr::new(address, port), name: None }, subscription, packet);
             }
             Destination::Host { host: TargetHost::Name(name), port, transport, subscription } => match self.names.get(&name) {
-                Some((address, _)) => self.send_to(SocketAddr::new(*address, port), transport, subscription, packet),
+                Some((address, _)) => {
+                    let remote = Remote { transport, address: SocketAddr::new(*address, port), name: Some(&*name) };
+                    self.send_to(remote, subscription, packet);
+                }
                 None => self.look_up(name, port, transport, subscription, packet),
             },
         }
     }
 
+    /// The mirror of what is sent.
+    #[must_use]
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
     fn send_on(&mut self, flow: Flow, packet: Bytes) {
         if flow.transport == Transport::Udp {
             let by_listener = self.udp.iter_mut().find(|socket| socket.listener.flow(flow.peer).listener == flow.listener);
+            self.mirror.sent(flow, &packet, clock::utc_now());
             return queue(by_listener, flow.peer, packet, &self.metrics);
         }
-        let sent = match (&self.tcp, flow.connection) {
-            (Some(tcp), Some(connection)) => tcp.send(connection, packet).is_ok(),
-            _ => false,
-        };
-        if !sent {
+        if flow.connection.is_some_and(|connection| self.streams.send(connection, packet.clone()).is_ok()) {
+            self.mirror.sent(flow, &packet, clock::utc_now());
+        } else {
             self.metrics.dropped(DropReason::QueueFull);
         }
     }
 
-    fn send_to(&mut self, peer: SocketAddr, transport: Transport, subscription: SubscriptionId, packet: Bytes) {
+    fn send_to(&mut self, remote: Remote<'_>, subscription: SubscriptionId, packet: Bytes) {
+        let Remote { transport, address, .. } = remote;
+        let listener = self.config.listener_of(transport).unwrap_or_default();
         if transport == Transport::Udp {
-            let by_family = self.udp.iter_mut().find(|socket| socket.listener.local_addr().is_ipv4() == peer.is_ipv4());
+            let by_family = self.udp.iter_mut().find(|socket| socket.listener.local_addr().is_ipv4() == address.is_ipv4());
             if by_family.is_none() {
                 return self.unreachable.push_back(subscription);
             }
-            return queue(by_family, peer, packet, &self.metrics);
+            self.mirror.sent(Flow { transport, listener, peer: address, connection: None }, &packet, clock::utc_now());
+            return queue(by_family, address, packet, &self.metrics);
         }
-        let Some(tcp) = self.tcp.as_ref().filter(|_| transport == Transport::Tcp) else {
-            return self.unreachable.push_back(subscription);
+
+        let sent = match self.streams.find(address, transport) {
+            Some(flow) => flow.connection.ok_or(SendError::Closed).and_then(|id| self.streams.send(id, packet.clone())).map(|()| flow),
+            None => self.streams.connect(remote, listener, packet.clone()).inspect(|flow| {
+                flow.connection.map(|connection| self.opening.insert(connection, Vec::new()));
+            }),
         };
-        if let Some(connection) = tcp.find(peer).and_then(|flow| flow.connection) {
-            match tcp.send(connection, packet) {
-                Ok(()) => {
-                    if let Some(waiting) = self.opening.get_mut(&connection) {
-                        waiting.push(subscription);
-                    }
+        match sent {
+            Ok(flow) => {
+                self.mirror.sent(flow, &packet, clock::utc_now());
+                if let Some(waiting) = flow.connection.and_then(|connection| self.opening.get_mut(&connection)) {
+                    waiting.push(subscription);
                 }
-                Err(_) => self.unreachable.push_back(subscription),
             }
-            return;
-        }
-        match tcp.connect(peer, self.tcp_listener, packet).map(|flow| flow.connection) {
-            Ok(Some(connection)) => self.opening.entry(connection).or_default().push(subscription),
-            Ok(None) | Err(_) => self.unreachable.push_back(subscription),
+            Err(_) => self.unreachable.push_back(subscription),
         }
     }
 
@@ -207,6 +227,10 @@ impl Reach {
     }
 
     fn look_up(&mut self, name: Box<str>, port: u16, transport: Transport, subscription: SubscriptionId, packet: Bytes) {
+        if matches!(transport, Transport::Ws | Transport::Wss) {
+            // A browser's Contact is a made-up name, and only the browser opens the connection (RFC 7118 §5.2.3, §3).
+            return self.unreachable.push_back(subscription);
+        }
         if self.lookups >= LOOKUPS {
             return self.metrics.dropped(DropReason::QueueFull);
         }
@@ -225,10 +249,11 @@ impl Reach {
     fn on_found(&mut self, found: Found) {
         self.lookups = self.lookups.saturating_sub(1);
         let Some(address) = found.address else { return self.unreachable.push_back(found.subscription) };
+        let remote = Remote { transport: found.transport, address: SocketAddr::new(address, found.port), name: Some(&*found.name) };
+        self.send_to(remote, found.subscription, found.packet);
         if self.names.len() < NAMES {
             self.names.insert(found.name, (address, clock::now()));
         }
-        self.send_to(SocketAddr::new(address, found.port), found.transport, found.subscription, found.packet);
     }
 }
 

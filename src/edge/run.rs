@@ -13,10 +13,12 @@ use crate::bus::watchers::{Change, IndexEvent, WatcherIndex};
 use crate::bus::{Bus, RequestError};
 use crate::config::{AuthMode, Cidr, Config};
 use crate::edge::auth::AuthPolicy;
+use crate::edge::certificates;
 use crate::edge::config::{EdgeConfig, Listener};
 use crate::edge::driver::{Driver, DriverError, Sources};
 use crate::edge::fan_out;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
+use crate::edge::mirror::Mirror;
 use crate::edge::notifier::{Input, Notifier, Now};
 use crate::edge::port::Port;
 use crate::edge::profile::Profiles;
@@ -29,7 +31,7 @@ use crate::feature::table::FeatureTable;
 use crate::notify::{Jobs, Queue};
 use crate::runtime::{FileStamp, Tasks, clock};
 use crate::sip::flow::Transport;
-use crate::sip::transport::{Inbound, TcpLimits, TcpTransport, UdpListener};
+use crate::sip::transport::{Inbound, StreamLimits, StreamTransport, Tls, TlsError, UdpListener};
 
 /// Messages of connections that wait for the driver; over it connections are not read.
 const STREAM_QUEUE: usize = 4096;
@@ -58,6 +60,9 @@ pub enum EdgeError {
     /// A profile's User-Agent is no regular expression; a checked configuration has none.
     #[error("profile: {0}")]
     Profile(#[from] regex::Error),
+    /// The files of `sip.tls` cannot be used.
+    #[error("sip.tls: {0}")]
+    Tls(#[from] TlsError),
     /// The bus client is closed.
     #[error("the bus client is closed")]
     Bus(#[from] async_nats::SubscribeError),
@@ -83,8 +88,7 @@ pub struct Edge {
 struct Sockets {
     listeners: Vec<Listener>,
     udp: Vec<UdpListener>,
-    tcp: Option<TcpTransport>,
-    tcp_listener: u16,
+    streams: StreamTransport,
 }
 
 impl Edge {
@@ -96,8 +100,10 @@ impl Edge {
     pub async fn start(config: &Config, bus: Bus, table: Arc<FeatureTable>) -> Result<Self, EdgeError> {
         let tasks = Tasks::new();
         let (inbound, streams) = mpsc::channel(STREAM_QUEUE);
-        let sockets = bind(config, inbound, &tasks)?;
-        let metrics = Arc::new(EdgeMetrics::new(&[Transport::Udp, Transport::Tcp]));
+        let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL));
+        let tls = certificates::load(config, &metrics, &tasks)?;
+        let sockets = bind(config, inbound, tls, &metrics, &tasks)?;
+        let trace_hep = config.sip.trace_hep.clone();
         let users_file = users_file(config).map(Path::to_path_buf);
         let config = Arc::new(edge_config(config, sockets.listeners)?);
         let now = Now { at: clock::now(), utc: clock::utc_now() };
@@ -113,7 +119,8 @@ impl Edge {
 
         let port = Port::open(bus.clone()).await?;
         let watchers = Watchers::open(bus, &config.edge_id, table).await?;
-        let reach = Reach::new(sockets.udp, sockets.tcp, sockets.tcp_listener, Arc::clone(&metrics), tasks.clone());
+        let mirror = Mirror::new(&trace_hep, &config, &metrics, &tasks);
+        let reach = Reach::new(sockets.udp, sockets.streams, Arc::clone(&config), mirror, Arc::clone(&metrics), tasks.clone());
         let driver = Driver::new(notifier, port, reach, Sources { streams, jobs, changes, users }, watchers, fan_outs, metrics);
         Ok(Self { config, driver, tasks })
     }
@@ -139,10 +146,18 @@ impl Edge {
     }
 }
 
-fn bind(config: &Config, inbound: mpsc::Sender<Inbound>, tasks: &Tasks) -> Result<Sockets, EdgeError> {
-    let mut sockets = Sockets { listeners: Vec::new(), udp: Vec::new(), tcp: None, tcp_listener: 0 };
-    let tcp = TcpTransport::new(TcpLimits::default(), inbound, tasks.clone());
-    let mut has_tcp = false;
+fn bind(
+    config: &Config,
+    inbound: mpsc::Sender<Inbound>,
+    tls: Option<Arc<Tls>>,
+    metrics: &Arc<EdgeMetrics>,
+    tasks: &Tasks,
+) -> Result<Sockets, EdgeError> {
+    let counted = Arc::clone(metrics);
+    let on_refused = Arc::new(move |transport, reason| counted.connection_refused(transport, reason));
+    // There also without a listener: a Contact may name TCP.
+    let streams = StreamTransport::new(StreamLimits::default(), inbound, tls, on_refused, tasks.clone());
+    let mut sockets = Sockets { listeners: Vec::new(), udp: Vec::new(), streams };
     for (at, listener) in config.sip_listeners().into_iter().enumerate() {
         let failed = |source| EdgeError::Listen { transport: listener.transport, address: listener.addr, source };
         let index = u16::try_from(at).unwrap_or(u16::MAX);
@@ -152,15 +167,10 @@ fn bind(config: &Config, inbound: mpsc::Sender<Inbound>, tasks: &Tasks) -> Resul
             sockets.udp.push(socket);
             address
         } else {
-            if !std::mem::replace(&mut has_tcp, true) {
-                sockets.tcp_listener = index;
-            }
-            tcp.listen(listener.addr, index).map_err(failed)?
+            sockets.streams.listen(listener.transport, listener.addr, index).map_err(failed)?
         };
         sockets.listeners.push(Listener { transport: listener.transport, advertised: advertised(&config.sip.advertise, address), address });
     }
-    // Kept also without a TCP listener: a Contact may name TCP.
-    sockets.tcp = Some(tcp);
     Ok(sockets)
 }
 

@@ -10,7 +10,8 @@ use crate::edge::outbox::{Outbox, Parcel};
 use crate::edge::profile::Quirks;
 use crate::edge::subscribe::Subscribe;
 use crate::feature::{FeatureState, Presentity};
-use crate::sip::flow::Flow;
+use crate::sip::flow::{ConnectionId, Flow};
+use crate::sip::uri;
 
 /// Names a subscription: our tag in its dialog, and its key in the bucket.
 ///
@@ -66,6 +67,15 @@ pub struct Dialog {
     pub remote_cseq: u32,
     /// `CSeq` of our last NOTIFY; 0 before the first.
     pub local_cseq: u32,
+}
+
+impl Dialog {
+    /// Whether it is one over TLS from end to end: `sips` in the phone's Contact or the first Route. Source: RFC 3261 §12.1.1.
+    #[must_use]
+    pub fn is_sips(&self) -> bool {
+        let hop = self.routes.first().map_or(&*self.target, |route| uri::of_name_addr(route));
+        uri::is_sips(&self.target) || uri::is_sips(hop)
+    }
 }
 
 /// Where a subscription stands.
@@ -134,6 +144,8 @@ pub struct InFlight {
     pub branch: Box<str>,
     /// When it was first sent.
     pub sent_at: Instant,
+    /// The connection that it went into, of a stream transport.
+    pub connection: Option<ConnectionId>,
 }
 
 impl Subscription {

@@ -26,7 +26,7 @@ pub fn notify(
 ) -> Bytes {
     let dialog = &subscription.dialog;
     let (transport, sent_by) = listener.map_or((Transport::Udp, "invalid"), |listener| (listener.transport, &*listener.advertised));
-    let contact = contact(transport, sent_by);
+    let contact = contact(transport, sent_by, dialog.is_sips());
     let state = if parcel.is_last {
         SubscriptionState::terminated("timeout")
     } else if subscription.phase == Phase::Ending {
@@ -67,17 +67,36 @@ pub fn notify(
     Bytes::copy_from_slice(scratch)
 }
 
-/// Our Contact: `sip:10.0.0.1:5060`, with the transport where it is not UDP.
+/// Our Contact: `sip:10.0.0.1:5060`, with the transport where it is not UDP, `sips:` where the dialog is.
+///
+/// Source: RFC 3261 §12.1.1, §26.2.2 (`sips` needs no `transport=tls`); RFC 7118 §5.2.2 (`ws` is the word for both kinds).
 #[must_use]
-pub fn contact(transport: Transport, sent_by: &str) -> String {
+pub fn contact(transport: Transport, sent_by: &str, is_sips: bool) -> String {
+    let scheme = if is_sips { "sips" } else { "sip" };
     match transport {
-        Transport::Udp => format!("sip:{sent_by}"),
-        other => format!("sip:{sent_by};transport={}", other.as_str()),
+        Transport::Udp => format!("{scheme}:{sent_by}"),
+        Transport::Tls if is_sips => format!("{scheme}:{sent_by}"),
+        Transport::Ws | Transport::Wss => format!("{scheme}:{sent_by};transport=ws"),
+        Transport::Tcp | Transport::Tls => format!("{scheme}:{sent_by};transport={}", transport.as_str()),
     }
 }
 
-/// The URI in `<sip:proxy;lr>`.
-#[must_use]
-pub fn uri_of_route(route: &str) -> &str {
-    route.trim_start_matches(|c| c != '<').trim_start_matches('<').split('>').next().unwrap_or(route)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contact_names_its_transport_as_the_grammar_has_it() {
+        for (transport, is_sips, want) in [
+            (Transport::Udp, false, "sip:h:1"),
+            (Transport::Tcp, false, "sip:h:1;transport=tcp"),
+            (Transport::Tls, false, "sip:h:1;transport=tls"),
+            (Transport::Tls, true, "sips:h:1"),
+            (Transport::Ws, false, "sip:h:1;transport=ws"),
+            (Transport::Wss, false, "sip:h:1;transport=ws"),
+            (Transport::Wss, true, "sips:h:1;transport=ws"),
+        ] {
+            assert_eq!(contact(transport, "h:1", is_sips), want);
+        }
+    }
 }

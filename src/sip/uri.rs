@@ -192,6 +192,18 @@ fn push_escaped(out: &mut String, text: &str, also: &str) {
     }
 }
 
+/// Whether the scheme is `sips`.
+#[must_use]
+pub fn is_sips(text: &str) -> bool {
+    text.as_bytes().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
+}
+
+/// The URI in `<sip:proxy;lr>`.
+#[must_use]
+pub fn of_name_addr(text: &str) -> &str {
+    text.trim_start_matches(|c| c != '<').trim_start_matches('<').split('>').next().unwrap_or(text)
+}
+
 /// Where a URI leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -205,6 +217,21 @@ pub struct Target {
     pub is_sips: bool,
     /// Whether there is an `lr` parameter (RFC 3261 §16.12).
     pub is_loose_routing: bool,
+}
+
+impl Target {
+    /// The transport that leads there, for one whose requests come over `known`: the same where the URI names none.
+    ///
+    /// `sips` is TLS whatever else is said (RFC 3261 §26.2.2); `transport=ws` stands for both kinds of WebSocket (RFC 7118
+    /// §5.2.2).
+    #[must_use]
+    pub fn transport_after(&self, known: Transport) -> Transport {
+        match (self.transport.unwrap_or(known), self.is_sips || known == Transport::Wss) {
+            (Transport::Ws | Transport::Wss, true) => Transport::Wss,
+            (_, _) if self.is_sips => Transport::Tls,
+            (transport, _) => transport,
+        }
+    }
 }
 
 /// The host of a [`Target`].
@@ -312,6 +339,27 @@ mod tests {
             assert_eq!(target(&parse(text).unwrap()), Some(Target { host, port, transport, is_sips, is_loose_routing }), "{text}");
         }
         assert_eq!(target(&parse("tel:+1").unwrap()), None);
+    }
+
+    #[test]
+    fn sips_is_always_secure_and_ws_stands_for_both() {
+        use Transport::{Tcp, Tls, Udp, Ws, Wss};
+        for (text, known, want) in [
+            ("sip:h", Udp, Udp),
+            ("sip:h", Wss, Wss),
+            ("sip:h;transport=tcp", Udp, Tcp),
+            ("sip:h;transport=tls", Udp, Tls),
+            ("sip:h;transport=tcp", Wss, Tcp),
+            ("sip:h;transport=ws", Ws, Ws),
+            ("sip:h;transport=ws", Wss, Wss),
+            ("sips:h", Udp, Tls),
+            ("sips:h", Tls, Tls),
+            ("sips:h", Wss, Wss),
+            ("sips:h;transport=tcp", Tcp, Tls),
+            ("sips:h;transport=ws", Tls, Wss),
+        ] {
+            assert_eq!(target(&parse(text).unwrap()).unwrap().transport_after(known), want, "{text} after {known}");
+        }
     }
 
     proptest! {

@@ -1,6 +1,8 @@
-//! What operators see: the log, the metrics exporter, health and readiness over HTTP.
+//! What operators see: the log, the metrics exporter, health and readiness over HTTP, and SIP messages as HEP.
 
 pub mod exporter;
+pub mod hep;
+pub mod hep_sender;
 pub mod http;
 pub mod log;
 pub mod pii;

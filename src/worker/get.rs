@@ -38,6 +38,11 @@ pub(crate) fn known(spec: &FeatureSpec, record: &Record, answer: &Answer) -> (Fe
 ///
 /// [`FeatureError`] when the script's values do not fit: the state before the script is served.
 pub(crate) fn scripted(spec: &FeatureSpec, before: &FeatureState, change: &Change) -> Result<FeatureState, FeatureError> {
+    // A route that says of each feature it does not know that it is off does not give agents to phones that have none.
+    let is_no_news = change.values.is_empty() && change.status.is_none_or(|status| status == before.status);
+    if !before.assigned && change.assigned.is_none() && is_no_news {
+        return Ok(FeatureState { notify: before.notify && change.notify != Some(false), ..before.clone() });
+    }
     let mut state = change.apply(spec, before)?;
     if !state.shows_same_as(before) {
         state.source = Source::Script;
@@ -136,6 +141,9 @@ mod tests {
         assert!(!nothing.assigned);
         assert!(known(spec, &record(&[]), &Answer::Change(status(true))).0.assigned);
         assert!(scripted(spec, &nothing, &status(true)).unwrap().assigned);
+        assert!(!scripted(spec, &nothing, &status(false)).unwrap().assigned, "off is what it is already");
+        let told = Change { assigned: Some(true), ..status(false) };
+        assert!(scripted(spec, &nothing, &told).unwrap().assigned);
     }
 
     #[test]

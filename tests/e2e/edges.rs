@@ -117,4 +117,13 @@ fn an_in_dialog_subscribe_at_another_edge_moves_the_subscription() {
     assert_eq!(at_a.notify_count(), 4, "nothing more from edge-a");
     assert_eq!(scene.edge_a.metric("dfks_edge_subscriptions{state=\"active\"}"), Some(0.0));
     assert_eq!(scene.edge_b.metric("dfks_edge_subscriptions{state=\"active\"}"), Some(1.0));
+
+    let mut back = at_b.at(&phone_a);
+    back.press(set_dnd(false));
+    let notify = back.notify();
+    assert_eq!(notify.shows(), ["DoNotDisturb off"], "and back");
+    assert!(notify.cseq() > at_b.last_cseq(), "{} after {}", notify.cseq(), at_b.last_cseq());
+    events.find("edge-b lets go", |event| event.json["reason"] == "moved" && event.json["edge_id"] == "edge-b");
+    assert_eq!(scene.service.set(ALICE, "DoNotDisturb", 1)["watchers"], 1);
+    back.until("DoNotDisturb on");
 }

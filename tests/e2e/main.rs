@@ -1,5 +1,11 @@
 //! The whole product on its real parts, from the phone's key to every other phone and back.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and looks at the clock itself"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -11,6 +17,7 @@ mod command;
 mod edges;
 mod readme;
 mod responder;
+mod sipp;
 mod stop;
 mod subscribe;
 mod telemetry;

@@ -85,7 +85,8 @@ fn a_change_that_a_responder_denies_is_refused_and_nobody_else_is_told() {
     let events = service.wiretap(&["dfks.event.feature.>"]);
     let phone = Phone::tcp(product.tcp());
     let (mut dialog, mut other) = (phone.subscribe(ALICE), phone.subscribe(ALICE));
-    (dialog.notify(), other.notify());
+    dialog.notify();
+    other.notify();
     dialog.press(set_forwarding("forwardImmediate", true, "<forwardDN>sip:bob@10.0.0.11</forwardDN>"));
     assert_eq!(dialog.notify().shows(), ["CallForwardingAlways off"]);
     let event = events.find("the refusal", |event| event.json["origin"] == "phone");

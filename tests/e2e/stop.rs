@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::common::Nats;
 use crate::harness::{Answer, Phone, Product, Subscribe, dfks_with};
 
-const PHONES: usize = 100;
+const PHONES: usize = 60;
 
 /// ```text
-/// 100 phones ──SUBSCRIBE──▶ dfks ◀── SIGTERM      each is answered; what was granted is stored; exit 0
+/// 60 phones ──SUBSCRIBE──▶ dfks ◀── SIGTERM      each is answered; what was granted is stored; exit 0
 /// ```
 #[test]
 fn a_busy_process_finishes_what_is_in_hand_and_keeps_the_subscriptions() {

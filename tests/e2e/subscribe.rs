@@ -148,3 +148,57 @@ fn a_subscription_that_is_not_refreshed_ends_after_its_grace() {
     assert_eq!((last.must("subscription-state"), last.body.as_str()), ("terminated;reason=timeout", ""));
     assert_eq!(service.set(ALICE, "DoNotDisturb", 0)["watchers"], json!(0));
 }
+
+/// ```text
+/// phone ──TCP──▶ edge ✗ connection gone     dfks.set: waits     phone ──TCP, refresh in the dialog──▶ edge: told
+/// ```
+#[test]
+fn what_a_phone_without_a_connection_missed_it_is_told_when_it_is_back() {
+    let nats = Nats::start();
+    let product = Product::start(&nats);
+    let service = Service::on(&nats);
+    let sent = |outcome: &str| product.metric(&format!("dfks_notify_sent_total{{transport=\"tcp\",outcome=\"{outcome}\"}}"));
+    let gone = Phone::tcp(product.tcp());
+    let mut dialog = gone.subscribe(ALICE);
+    dialog.notify();
+    wait_for("the 200 of the phone", || (sent("delivered") == Some(1.0)).then_some(()));
+    let back = Phone::tcp(product.tcp());
+    let (mut again, last_cseq) = (dialog.at(&back), dialog.last_cseq());
+    drop(gone);
+    let connections = || product.metric("dfks_edge_connections{transport=\"tcp\"}");
+    wait_for("the connection to be gone", || (connections() == Some(1.0)).then_some(()));
+    assert_eq!(service.set(ALICE, "DoNotDisturb", 1)["watchers"], 1, "the subscription lives on");
+    wait_for("nobody listens at the Contact either", || (sent("no_connection") == Some(1.0)).then_some(()));
+    assert_eq!(connections(), Some(1.0), "one that never stood is none that is gone");
+
+    again.refresh();
+    let notify = again.until("DoNotDisturb on");
+    assert!(notify.cseq() > last_cseq, "{} after {last_cseq}", notify.cseq());
+    again.press(set_dnd(false));
+    again.until("DoNotDisturb off");
+    assert_eq!(product.metric("dfks_edge_subscriptions{state=\"active\"}"), Some(1.0));
+}
+
+/// ```text
+/// phone ◀──NOTIFY── edge ✗ connection gone before the 200     phone ──TCP, refresh in the dialog──▶ edge: told at once
+/// ```
+#[test]
+fn a_notify_that_was_lost_with_its_connection_holds_up_nothing_on_the_next() {
+    let nats = Nats::start();
+    let product = Product::start(&nats);
+    let gone = Phone::tcp(product.tcp());
+    gone.answers(|_| Answer::Silence);
+    let mut dialog = gone.subscribe(ALICE);
+    dialog.notify();
+    let back = Phone::tcp(product.tcp());
+    let mut again = dialog.at(&back);
+    drop(gone);
+    let refreshed_at = Instant::now();
+    again.refresh();
+    assert_eq!(again.notify().shows(), ALL_OFF);
+    again.press(set_dnd(true));
+    assert_eq!(again.notify().shows(), ["DoNotDisturb on"]);
+    again.unsubscribe();
+    assert_eq!(again.notify().must("subscription-state"), "terminated;reason=timeout");
+    assert!(refreshed_at.elapsed() < Duration::from_secs(2), "not after Timer F: {:?}", refreshed_at.elapsed());
+}

@@ -39,8 +39,12 @@ pub fn dfks(args: &[&str]) -> Done {
 
 /// Runs a command on this NATS.
 pub fn dfks_with(nats: &Nats, args: &[&str]) -> Done {
-    let url = nats.url();
-    dfks(&[args, &["--nats", &url]].concat())
+    dfks_at(&nats.url(), args)
+}
+
+/// Runs a command on the NATS with this URL.
+pub fn dfks_at(url: &str, args: &[&str]) -> Done {
+    dfks(&[args, &["--nats", url]].concat())
 }
 
 /// A command that goes on until it is told to stop. Killed when dropped.

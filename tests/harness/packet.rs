@@ -24,9 +24,8 @@ impl Packet {
         let start = lines.next().unwrap().to_owned();
         let headers: Vec<_> = lines
             .map(|line| {
-                line.split_once(": ")
-                    .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-                    .unwrap_or_else(|| panic!("header line '{line}'"))
+                let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("header line '{line}'"));
+                (name.to_ascii_lowercase(), value.to_owned())
             })
             .collect();
         let packet = Self { raw: raw.to_vec(), start, headers, body: body.to_owned() };
@@ -49,7 +48,7 @@ impl Packet {
         self.start.strip_prefix("SIP/2.0 ").map(|rest| rest[..3].parse().unwrap())
     }
 
-    /// The number of the CSeq header.
+    /// The number of the `CSeq` header.
     pub fn cseq(&self) -> u32 {
         self.must("cseq").split(' ').next().unwrap().parse().unwrap()
     }

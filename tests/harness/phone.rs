@@ -8,10 +8,13 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
+use super::dialog::{Dialog, Subscribe};
 use super::packet::Packet;
 
 /// How long anything may take that is to happen at once.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a read blocks before the thread looks whether it is to end.
 const TURN: Duration = Duration::from_millis(20);
 
@@ -29,26 +32,26 @@ type Policy = Box<dyn FnMut(&Packet) -> Answer + Send>;
 /// See the module.
 pub struct Phone {
     wire: Wire,
-    local: SocketAddr,
-    shared: Arc<Shared>,
+    pub(super) local: SocketAddr,
+    pub(super) shared: Arc<Shared>,
 }
 
 enum Wire {
     Udp { socket: UdpSocket, server: SocketAddr },
-    Tcp(Mutex<TcpStream>),
+    Tcp { stream: Mutex<TcpStream>, transport: &'static str },
 }
 
-struct Shared {
+pub(super) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     is_over: AtomicBool,
 }
 
-struct State {
+pub(super) struct State {
     /// By branch.
     responses: HashMap<String, Vec<Packet>>,
     /// By Call-ID; each once, however often it came.
-    notifies: HashMap<String, Vec<Packet>>,
+    pub(super) notifies: HashMap<String, Vec<Packet>>,
     /// How often each NOTIFY came, by branch.
     copies: HashMap<String, u32>,
     policy: Policy,
@@ -58,6 +61,8 @@ impl Phone {
     /// A phone that speaks UDP with `server`.
     pub fn udp(server: SocketAddr) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // a phone that has to wait for the processor loses no datagram: it sends nothing again
+        SockRef::from(&socket).set_recv_buffer_size(4 << 20).unwrap();
         socket.set_read_timeout(Some(TURN)).unwrap();
         let reading = socket.try_clone().unwrap();
         let phone = Self::new(socket.local_addr().unwrap(), Wire::Udp { socket, server });
@@ -76,11 +81,16 @@ impl Phone {
 
     /// A phone that speaks TCP with `server`, over one connection.
     pub fn tcp(server: SocketAddr) -> Self {
-        let stream = TcpStream::connect(server).unwrap();
+        Self::over("TCP", server)
+    }
+
+    /// A phone whose messages name another transport, and go there by a relay that speaks TCP with the phone.
+    pub fn over(transport: &'static str, relay: SocketAddr) -> Self {
+        let stream = TcpStream::connect(relay).unwrap();
         stream.set_read_timeout(Some(TURN)).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut reading = stream.try_clone().unwrap();
-        let phone = Self::new(stream.local_addr().unwrap(), Wire::Tcp(Mutex::new(stream)));
+        let phone = Self::new(stream.local_addr().unwrap(), Wire::Tcp { stream: Mutex::new(stream), transport });
         let shared = Arc::clone(&phone.shared);
         thread::spawn(move || {
             let mut buffer = Vec::new();
@@ -94,7 +104,8 @@ impl Phone {
                 while let Some(length) = message_bytes(&buffer) {
                     let message: Vec<u8> = buffer.drain(..length).collect();
                     if let Some(answer) = shared.take(Packet::read(&message)) {
-                        reading.write_all(answer.as_bytes()).unwrap();
+                        // the test may have let go of the connection
+                        drop(reading.write_all(answer.as_bytes()));
                     }
                 }
             }
@@ -120,9 +131,7 @@ impl Phone {
 
     /// A dialog that nothing was sent in yet, for a presentity's features.
     pub fn dialog(&self, presentity: &str) -> Dialog<'_> {
-        let call_id = format!("{:032x}@127.0.0.1", rand::random::<u128>());
-        let local_tag = format!("{:08x}", rand::random::<u32>());
-        Dialog { phone: self, presentity: presentity.to_owned(), call_id, local_tag, remote_tag: None, target: None, cseq: 0, seen: 0 }
+        Dialog::new(self, presentity)
     }
 
     /// Subscribes, which has to succeed.
@@ -137,7 +146,7 @@ impl Phone {
     pub fn send(&self, bytes: &[u8]) {
         match &self.wire {
             Wire::Udp { socket, server } => assert_eq!(socket.send_to(bytes, server).unwrap(), bytes.len()),
-            Wire::Tcp(stream) => stream.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes).unwrap(),
+            Wire::Tcp { stream, .. } => stream.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes).unwrap(),
         }
     }
 
@@ -153,10 +162,10 @@ impl Phone {
         self.shared.lock().copies.get(&branch_of(notify)).copied().unwrap_or(0)
     }
 
-    fn transport(&self) -> &'static str {
+    pub(super) fn transport(&self) -> &'static str {
         match self.wire {
             Wire::Udp { .. } => "UDP",
-            Wire::Tcp(_) => "TCP",
+            Wire::Tcp { transport, .. } => transport,
         }
     }
 }
@@ -164,14 +173,14 @@ impl Phone {
 impl Drop for Phone {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
-        if let Wire::Tcp(stream) = &self.wire {
+        if let Wire::Tcp { stream, .. } = &self.wire {
             drop(stream.lock().unwrap_or_else(PoisonError::into_inner).shutdown(std::net::Shutdown::Both));
         }
     }
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -200,7 +209,7 @@ impl Shared {
     }
 
     /// Waits until there is a value.
-    fn wait<T>(&self, what: &str, patience: Duration, mut value: impl FnMut(&State) -> Option<T>) -> T {
+    pub(super) fn wait<T>(&self, what: &str, patience: Duration, mut value: impl FnMut(&State) -> Option<T>) -> T {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
         loop {
@@ -212,174 +221,6 @@ impl Shared {
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
-}
-
-/// What a SUBSCRIBE asks for.
-#[derive(Debug, Clone)]
-pub struct Subscribe {
-    /// The Expires header; `None`: none.
-    pub expires: Option<u32>,
-    /// The body; empty: none.
-    pub body: String,
-    /// More header lines, each with its line end.
-    pub more: &'static str,
-}
-
-impl Default for Subscribe {
-    fn default() -> Self {
-        Self { expires: Some(3600), body: String::new(), more: "" }
-    }
-}
-
-/// One dialog of a phone.
-pub struct Dialog<'p> {
-    phone: &'p Phone,
-    presentity: String,
-    /// Its Call-ID.
-    pub call_id: String,
-    local_tag: String,
-    remote_tag: Option<String>,
-    target: Option<String>,
-    cseq: u32,
-    seen: usize,
-}
-
-impl<'p> Dialog<'p> {
-    /// The next SUBSCRIBE of the dialog, and its branch. Nothing is sent.
-    pub fn request(&mut self, what: &Subscribe) -> (String, String) {
-        self.cseq += 1;
-        let branch = format!("z9hG4bK{:016x}", rand::random::<u64>());
-        let (local, transport) = (self.phone.local, self.phone.transport());
-        let uri = self.target.as_deref().unwrap_or(&self.presentity);
-        let to_tag = self.remote_tag.as_ref().map(|tag| format!(";tag={tag}")).unwrap_or_default();
-        let expires = what.expires.map(|seconds| format!("Expires: {seconds}\r\n")).unwrap_or_default();
-        let content_type = if what.body.is_empty() { "" } else { "Content-Type: application/x-as-feature-event+xml\r\n" };
-        let text = format!(
-            "SUBSCRIBE {uri} SIP/2.0\r\nVia: SIP/2.0/{transport} {local};branch={branch};rport\r\nMax-Forwards: 70\r\n\
-             From: <{presentity}>;tag={tag}\r\nTo: <{presentity}>{to_tag}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} SUBSCRIBE\r\n\
-             Contact: <sip:phone@{local};transport={scheme}>\r\nEvent: as-feature-event\r\n\
-             Accept: application/x-as-feature-event+xml, multipart/mixed\r\nUser-Agent: test-phone/1\r\n{expires}{more}{content_type}\
-             Content-Length: {length}\r\n\r\n{body}",
-            presentity = self.presentity,
-            tag = self.local_tag,
-            call_id = self.call_id,
-            cseq = self.cseq,
-            scheme = transport.to_ascii_lowercase(),
-            more = what.more,
-            length = what.body.len(),
-            body = what.body,
-        );
-        (text, branch)
-    }
-
-    /// Sends a SUBSCRIBE and waits for its response.
-    pub fn send(&mut self, what: &Subscribe) -> Packet {
-        let (text, branch) = self.request(what);
-        self.phone.send(text.as_bytes());
-        self.response(&branch)
-    }
-
-    /// The response to the request with this branch; a 2xx makes the dialog what it is.
-    pub fn response(&mut self, branch: &str) -> Packet {
-        let response = self.phone.responses(branch, 1).remove(0);
-        if response.status() == Some(200) {
-            self.remote_tag = response.param("to", "tag");
-            let contact = response.must("contact");
-            self.target = Some(contact.trim_start_matches('<').split('>').next().unwrap().to_owned());
-        }
-        response
-    }
-
-    /// Presses a key: a SUBSCRIBE with a body, which has to succeed.
-    pub fn press(&mut self, body: impl Into<String>) {
-        let response = self.send(&Subscribe { body: body.into(), ..Subscribe::default() });
-        assert_eq!(response.status(), Some(200), "{}", response.start);
-    }
-
-    /// Refreshes, which has to succeed.
-    pub fn refresh(&mut self) {
-        self.press("");
-    }
-
-    /// Unsubscribes, which has to succeed.
-    pub fn unsubscribe(&mut self) {
-        let response = self.send(&Subscribe { expires: Some(0), ..Subscribe::default() });
-        assert_eq!(response.status(), Some(200), "{}", response.start);
-    }
-
-    /// The next NOTIFY of the dialog.
-    pub fn notify(&mut self) -> Packet {
-        self.notify_within(PATIENCE)
-    }
-
-    /// The next NOTIFY of the dialog, for which the test has more or less patience.
-    pub fn notify_within(&mut self, patience: Duration) -> Packet {
-        let (call_id, at) = (self.call_id.clone(), self.seen);
-        self.seen += 1;
-        let what = format!("NOTIFY {} for {}", at + 1, self.presentity);
-        self.phone.shared.wait(&what, patience, |state| state.notifies.get(&call_id).and_then(|all| all.get(at)).cloned())
-    }
-
-    /// What the next NOTIFYs show, once they have shown `count` features: a phone over UDP gets the full state one by one.
-    pub fn shows(&mut self, count: usize) -> Vec<String> {
-        let mut shown = Vec::new();
-        while shown.len() < count {
-            shown.extend(self.notify().shows());
-        }
-        assert_eq!(shown.len(), count, "{shown:?}");
-        shown
-    }
-
-    /// NOTIFYs up to the one that shows this.
-    pub fn until(&mut self, wanted: &str) -> Packet {
-        loop {
-            let notify = self.notify();
-            if notify.shows().iter().any(|line| line == wanted) {
-                return notify;
-            }
-        }
-    }
-
-    /// How many NOTIFYs of the dialog have come. Ask only after something that would have come later than one too many.
-    pub fn notify_count(&self) -> usize {
-        self.phone.shared.lock().notifies.get(&self.call_id).map_or(0, Vec::len)
-    }
-
-    /// Goes to another server of the same system, as behind a load balancer; the dialog stays.
-    pub fn at<'q>(&self, phone: &'q Phone) -> Dialog<'q> {
-        Dialog {
-            phone,
-            presentity: self.presentity.clone(),
-            call_id: self.call_id.clone(),
-            local_tag: self.local_tag.clone(),
-            remote_tag: self.remote_tag.clone(),
-            target: self.target.clone(),
-            cseq: self.cseq,
-            seen: 0,
-        }
-    }
-
-    /// Our tag in its dialog: the subscription's id.
-    pub fn subscription(&self) -> String {
-        self.remote_tag.clone().unwrap()
-    }
-}
-
-/// The body by which a phone switches Do Not Disturb.
-pub fn set_dnd(on: bool) -> String {
-    set("SetDoNotDisturb", &format!("<doNotDisturbOn>{on}</doNotDisturbOn>"))
-}
-
-/// The body by which a phone changes a forward; `more` holds its other elements.
-pub fn set_forwarding(kind: &str, on: bool, more: &str) -> String {
-    set("SetForwarding", &format!("<forwardingType>{kind}</forwardingType><activateForward>{on}</activateForward>{more}"))
-}
-
-fn set(root: &str, inner: &str) -> String {
-    format!(
-        "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\r\n<{root} xmlns=\"http://www.ecma-international.org/standards/ecma-323/csta/ed3\">\
-         <device>alice</device>{inner}</{root}>"
-    )
 }
 
 fn branch_of(packet: &Packet) -> String {

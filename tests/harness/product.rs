@@ -26,9 +26,17 @@ pub struct Setup {
 impl Setup {
     /// All roles on this NATS.
     pub fn on(nats: &Nats) -> Self {
-        let setup = Self { config: BTreeMap::new(), roles: Vec::new(), script: None };
-        setup
-            .with("nats.url", nats.url())
+        Self::anywhere().with("nats.url", nats.url())
+    }
+
+    /// All roles, with the NATS server that they bring along.
+    pub fn embedded() -> Self {
+        // beside the configuration file
+        Self::anywhere().with("nats.embedded_listen", "127.0.0.1:0").with("nats.data_dir", "data")
+    }
+
+    fn anywhere() -> Self {
+        Self { config: BTreeMap::new(), roles: Vec::new(), script: None }
             .with("sip.listen", vec!["udp:127.0.0.1:0", "tcp:127.0.0.1:0"])
             .with("sip.edge_id", "edge-a")
             .with("http.listen", "127.0.0.1:0")
@@ -65,7 +73,7 @@ impl Setup {
             }
             None => self,
         };
-        let mut product = Product { setup, dir, child: None, starts: 0, udp: None, tcp: None, http: None };
+        let mut product = Product { setup, dir, child: None, starts: 0, sip: BTreeMap::new(), http: None, nats: String::new() };
         product.restart();
         product
     }
@@ -78,9 +86,10 @@ pub struct Product {
     dir: TempDir,
     child: Option<Child>,
     starts: u32,
-    udp: Option<SocketAddr>,
-    tcp: Option<SocketAddr>,
+    /// Where it takes SIP, by transport.
+    sip: BTreeMap<String, SocketAddr>,
     http: Option<SocketAddr>,
+    nats: String,
 }
 
 impl Product {
@@ -91,30 +100,34 @@ impl Product {
 
     /// Where it takes SIP over UDP.
     pub fn udp(&self) -> SocketAddr {
-        self.udp.expect("an edge")
+        self.at("udp")
     }
 
     /// Where it takes SIP over TCP.
     pub fn tcp(&self) -> SocketAddr {
-        self.tcp.expect("an edge")
+        self.at("tcp")
     }
 
-    /// Its route script.
-    pub fn script_file(&self) -> PathBuf {
-        self.dir.path().join("routes.rhai")
+    /// Where it takes SIP over this transport: `tls`.
+    pub fn at(&self, transport: &str) -> SocketAddr {
+        *self.sip.get(transport).unwrap_or_else(|| panic!("an edge with {transport}"))
+    }
+
+    /// The URL of its NATS.
+    pub fn nats(&self) -> &str {
+        &self.nats
     }
 
     /// Starts it again after [`kill`](Self::kill) or [`stop`](Self::stop), on the ports that it had.
     pub fn restart(&mut self) {
         assert!(self.child.is_none(), "it runs");
-        let before = [("udp", self.udp), ("tcp", self.tcp)];
-        let listening: Vec<_> = before.into_iter().filter_map(|(name, addr)| addr.map(|addr| format!("{name}:{addr}"))).collect();
+        let listening: Vec<_> = self.sip.iter().map(|(name, addr)| format!("{name}:{addr}")).collect();
         if !listening.is_empty() {
             self.setup.config.insert("sip.listen".to_owned(), toml::Value::from(listening).to_string());
         }
-        let text: String = self.setup.config.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let lines: Vec<_> = self.setup.config.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         let config = self.dir.path().join("dfks.toml");
-        fs::write(&config, text).unwrap();
+        fs::write(&config, lines.join("\n")).unwrap();
         self.starts += 1;
         let mut command = Command::new(env!("CARGO_BIN_EXE_dfks"));
         command.arg("run").arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
@@ -129,13 +142,11 @@ impl Product {
             }
             self.log_lines().into_iter().find(|line| line["message"] == "running")
         });
-        for listener in running["sip"].as_str().unwrap().split(',') {
-            match listener.split_once(':') {
-                Some(("udp", addr)) => self.udp = Some(addr.parse().unwrap()),
-                Some(("tcp", addr)) => self.tcp = Some(addr.parse().unwrap()),
-                _ => assert_eq!(listener, "", "no edge, no listener"),
-            }
+        for listener in running["sip"].as_str().unwrap().split(',').filter(|listener| !listener.is_empty()) {
+            let (transport, addr) = listener.split_once(':').unwrap();
+            self.sip.insert(transport.to_owned(), addr.parse().unwrap());
         }
+        running["nats"].as_str().unwrap().clone_into(&mut self.nats);
         self.http = Some(running["http"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap());
         wait_for("dfks to be ready", || (self.get("/readyz").0 == 200).then_some(()));
     }

@@ -10,7 +10,7 @@ const LOGS: &str = r#"fn dfks_set(dfks) {
     log(`${dfks.presentity} ${dfks.feature} ${dfks.status} ${if dfks.param == () { "no param" } else { "param " + dfks.param }}`);
 }"#;
 
-fn command(more: Value) -> Value {
+fn command(more: &Value) -> Value {
     let mut command = json!({"presentity": ALICE, "feature": "CallForwardingNoAnswer", "status": 1});
     command.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     command
@@ -46,7 +46,7 @@ fn triggers_the_set_route_which_can_tell_a_command_by_the_existence_of_param() {
     dialog.notify();
     dialog.press(set_dnd(true));
     dialog.notify();
-    scene.service.ask("dfks.set", &command(json!({"route_param": "night"})));
+    scene.service.ask("dfks.set", &command(&json!({"route_param": "night"})));
     let told = [format!("{ALICE} DoNotDisturb 1 no param"), format!("{ALICE} CallForwardingNoAnswer 1 param night")];
     assert_eq!(scene.logged(), told);
 }
@@ -55,11 +55,11 @@ fn triggers_the_set_route_which_can_tell_a_command_by_the_existence_of_param() {
 #[test]
 fn presentity_is_the_uri_of_the_user_whose_feature_status_is_updated() {
     let scene = Scene::with(LOGS);
-    let reply = scene.service.ask("dfks.set", &command(json!({"presentity": "sips:alice@10.0.0.11:5061;x=y"})));
+    let reply = scene.service.ask("dfks.set", &command(&json!({"presentity": "sips:alice@10.0.0.11:5061;x=y"})));
     assert_eq!(reply["presentity"], ALICE, "in any spelling");
     assert_eq!(scene.service.state(ALICE, "CallForwardingNoAnswer")["status"], 1);
     assert_eq!(scene.service.state("sip:bob@10.0.0.11", "CallForwardingNoAnswer")["status"], 0);
-    let error = scene.service.ask("dfks.set", &command(json!({"presentity": "alice"})))["error"].clone();
+    let error = scene.service.ask("dfks.set", &command(&json!({"presentity": "alice"})))["error"].clone();
     assert_eq!((&error["code"], &error["field"]), (&json!(400), &json!("presentity")));
     assert_eq!(scene.logged().len(), 1);
 }
@@ -101,9 +101,9 @@ fn status_is_0_for_disabled_and_1_for_enabled() {
 #[test]
 fn route_param_is_an_optional_string_passed_to_param_in_the_set_route() {
     let scene = Scene::with(LOGS);
-    scene.service.ask("dfks.set", &command(json!({})));
-    scene.service.ask("dfks.set", &command(json!({"route_param": ""})));
-    scene.service.ask("dfks.set", &command(json!({"route_param": "a b"})));
+    scene.service.ask("dfks.set", &command(&json!({})));
+    scene.service.ask("dfks.set", &command(&json!({"route_param": ""})));
+    scene.service.ask("dfks.set", &command(&json!({"route_param": "a b"})));
     let told: Vec<_> = scene.logged().into_iter().map(|line| line.rsplit_once(" 1 ").unwrap().1.to_owned()).collect();
     assert_eq!(told, ["no param", "param ", "param a b"], "an empty one was given too");
 }
@@ -142,7 +142,7 @@ fn the_command_of_the_manual_does_what_it_says() {
     let mut dialog = phone.subscribe(ALICE);
     dialog.notify();
     let values = json!(["ringCount/4", "forwardTo/sip:bob@10.0.0.11"]);
-    let reply = scene.service.ask("dfks.set", &command(json!({"route_param": "1", "values": values})));
+    let reply = scene.service.ask("dfks.set", &command(&json!({"route_param": "1", "values": values})));
     let state = json!({"feature": "CallForwardingNoAnswer", "assigned": true, "status": 1, "version": 1, "source": "store",
                        "values": {"forwardTo": "sip:bob@10.0.0.11", "ringCount": "4"}});
     let mut said = reply["state"].clone();

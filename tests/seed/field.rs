@@ -47,7 +47,8 @@ fn assigned_0_in_the_set_route_empties_the_notify_of_a_phones_change() {
     let scene = Scene::with("fn dfks_set(dfks) { dfks.assigned = 0; }");
     let phone = scene.phone();
     let (mut dialog, mut other) = (phone.subscribe(ALICE), phone.subscribe(ALICE));
-    (dialog.notify(), other.notify());
+    dialog.notify();
+    other.notify();
     dialog.press(set_dnd(true));
     for notify in [dialog.notify(), other.notify()] {
         assert_eq!((notify.header("content-type"), notify.body.as_str()), (None, ""), "every watcher");

@@ -1,6 +1,7 @@
 //! What the manual of the OpenSIPS module `presence_dfks` says, sentence by sentence, over the real binary: real SIP, a real
 //! nats-server, a route script in a file. Each test is named after the sentences that it quotes.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::float_cmp, reason = "a test may panic")]
+#![expect(clippy::doc_markdown, reason = "the manual is quoted as it is")]
 
 #[path = "../common/mod.rs"]
 mod common;

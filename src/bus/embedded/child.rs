@@ -19,6 +19,8 @@ use crate::runtime::tasks;
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// For a graceful stop, before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the port of a server that has just ended.
+const PORT_PATIENCE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(10);
 
 /// What the child is started with.
@@ -126,9 +128,20 @@ impl Launch {
         self.data_dir.join("nats-server.pid")
     }
 
+    /// Whether the port is free, or becomes so shortly: a server that was killed has no arguments any more in `/proc` a while
+    /// before the system has closed its sockets.
     async fn check_port(&self) -> Result<(), EmbeddedError> {
-        let tried = tokio::net::TcpListener::bind(self.listen).await;
-        tried.map(drop).map_err(|source| EmbeddedError::Listen { listen: self.listen, source })
+        let bound = async {
+            loop {
+                match tokio::net::TcpListener::bind(self.listen).await {
+                    Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => tokio::time::sleep(POLL).await,
+                    other => return other.map(drop),
+                }
+            }
+        };
+        let taken = || std::io::ErrorKind::AddrInUse.into();
+        let tried = tokio::time::timeout(PORT_PATIENCE, bound).await.unwrap_or_else(|_| Err(taken()));
+        tried.map_err(|source| EmbeddedError::Listen { listen: self.listen, source })
     }
 
     async fn ready(&self, child: &mut Child, pid: u32, complaint: &Complaint) -> Result<u16, EmbeddedError> {

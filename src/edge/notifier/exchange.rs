@@ -11,7 +11,7 @@ use crate::edge::subscribe::Refusal;
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::csta_write;
 use crate::feature::media::CONTENT_TYPE;
-use crate::sip::response;
+use crate::sip::{response, uri};
 
 /// How the bucket answered a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,8 @@ impl Notifier {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let was = subscription.phase;
         if exchange.subscribe.granted_seconds == 0 {
+            // Its last NOTIFY goes where this SUBSCRIBE came from.
+            subscription.refresh(&exchange.subscribe, subscription.expires_at);
             subscription.phase = Phase::Ending;
             self.uncount(id);
             self.emit_subscription(id, SubscriptionChange::Terminated, Some(EndReason::Unsubscribed), &exchange.cause, now);
@@ -96,6 +98,7 @@ impl Notifier {
 
     /// What an accepted SUBSCRIBE asks of the workers: its change, then everything when it is the first or has none.
     pub(super) fn queue_works(&mut self, id: SubscriptionId, exchange: &Exchange, ends: Option<Ending>, is_initial: bool, now: Now) {
+        self.recall(id, now);
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         // A parked NOTIFY goes out again now that the phone has shown where it is.
         subscription.outbox.unpark();
@@ -118,7 +121,8 @@ impl Notifier {
         let mut writer = response::response(&exchange.request, 200, flow.peer);
         writer.to_tag(&id.to_string());
         writer.header("Expires", exchange.subscribe.granted_seconds);
-        writer.header("Contact", self.contact_of(flow));
+        let is_sips = self.subscriptions.get(&id).is_some_and(|subscription| subscription.dialog.is_sips());
+        writer.header("Contact", self.contact_of(flow, is_sips || uri::is_sips(exchange.request.uri())));
         writer.header("Allow-Events", crate::feature::media::EVENT_PACKAGE);
         writer.copy_record_route();
         if let Some(body) = &body {

@@ -34,7 +34,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ahash::{AHashMap, AHashSet};
 use smallvec::SmallVec;
@@ -116,7 +116,7 @@ pub struct Notifier {
     /// Of the waits, those for a responder's HA1.
     auth_waits: usize,
     is_bus_up: bool,
-    is_draining: bool,
+    drains_since: Option<Instant>,
     is_overloaded: bool,
 }
 
@@ -124,6 +124,8 @@ pub struct Notifier {
 const MAX_SERVER_TRANSACTIONS: usize = 1_000_000;
 /// NOTIFYs in flight at once, those that only absorb copies of their response included; over it they wait.
 const MAX_CLIENT_TRANSACTIONS: usize = 2_000_000;
+/// How long draining waits for phones: four transmissions of a NOTIFY.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(6);
 /// Bus requests waited for at once; over it 503.
 const MAX_WAITS: usize = 20_000;
 
@@ -155,7 +157,7 @@ impl Notifier {
             scratch: Vec::with_capacity(4096),
             in_flight: 0,
             is_bus_up: false,
-            is_draining: false,
+            drains_since: None,
             is_overloaded: false,
         }
     }
@@ -177,7 +179,7 @@ impl Notifier {
             Input::Users(users) => self.accounts.use_file(users),
             Input::Bus { is_up } => self.is_bus_up = is_up,
             Input::Timeout => self.on_timeout(now),
-            Input::Drain => self.is_draining = true,
+            Input::Drain => self.drains_since = Some(now.at),
         }
     }
 
@@ -192,10 +194,12 @@ impl Notifier {
         [self.timers.next_at(), self.client.poll_timeout(), self.server.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Whether everything in hand is finished: nothing asked of the bus, no NOTIFY in flight, no job open.
+    /// Whether everything in hand is finished: nothing asked of the bus, and no NOTIFY in flight, or only such as have been
+    /// sent again and again since draining began: their phones are gone, and their jobs come again.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.waits.is_empty() && self.in_flight == 0 && self.output.is_empty()
+    pub fn is_idle(&self, now: Now) -> bool {
+        let waited = self.drains_since.map_or(Duration::ZERO, |since| now.at.saturating_duration_since(since));
+        self.waits.is_empty() && self.output.is_empty() && (self.in_flight == 0 || waited >= DRAIN_PATIENCE)
     }
 
     /// Tells the notifier whether the stages after it have room for more changes.
@@ -253,11 +257,11 @@ impl Notifier {
 
     /// Whether nothing new may be started: draining, the bus away, or queues full.
     fn refuses_new(&self) -> bool {
-        self.is_draining || !self.is_bus_up || self.is_overloaded || self.waits.len() >= MAX_WAITS
+        self.drains_since.is_some() || !self.is_bus_up || self.is_overloaded || self.waits.len() >= MAX_WAITS
     }
 
-    fn contact_of(&self, flow: Flow) -> String {
-        format!("<{}>", write::contact(flow.transport, self.advertised(flow)))
+    fn contact_of(&self, flow: Flow, is_sips: bool) -> String {
+        format!("<{}>", write::contact(flow.transport, self.advertised(flow), is_sips))
     }
 
     fn advertised(&self, flow: Flow) -> &str {

@@ -45,7 +45,8 @@ impl Notifier {
         let packet = write::notify(subscription, &parcel, cseq, branch.as_str(), listener, now.at, &mut self.scratch);
         let to = destination(subscription, &self.connections);
         let is_reliable = flow.transport.is_reliable();
-        subscription.in_flight = Some(InFlight { parcel, branch: branch.as_str().into(), sent_at: now.at });
+        let connection = if let Destination::Flow(flow) = &to { flow.connection } else { None };
+        subscription.in_flight = Some(InFlight { parcel, branch: branch.as_str().into(), sent_at: now.at, connection });
         self.in_flight += 1;
         self.metrics.notify_started();
         self.client.start(branch, "NOTIFY", packet.clone(), is_reliable, id, now.at);
@@ -143,6 +144,20 @@ impl Notifier {
         }
     }
 
+    /// Takes back a NOTIFY that went into another connection than the phone uses now: it may never have arrived, and what
+    /// it said goes out again.
+    pub(super) fn recall(&mut self, id: SubscriptionId, now: Now) {
+        let Some(subscription) = self.subscriptions.get(&id) else { return };
+        let left = |in_flight: &&InFlight| in_flight.connection.is_some() && in_flight.connection != subscription.flow.connection;
+        let branch = subscription.in_flight.as_ref().filter(left).map(|in_flight| in_flight.branch.clone());
+        if branch.is_some_and(|branch| self.client.cancel(&branch).is_some())
+            && let Some((in_flight, transport)) = self.landed(id)
+        {
+            self.metrics.notify_ended(transport, response::NO_CONNECTION, now.at.saturating_duration_since(in_flight.sent_at));
+            self.put_off(id, in_flight, now.at, now);
+        }
+    }
+
     /// No room for another NOTIFY: this one is looked at again shortly.
     fn wait_for_room(&mut self, id: SubscriptionId, now: Now) {
         self.timers.schedule(now.at + ROOM_AFTER, Timer::Subscription(id));
@@ -200,7 +215,7 @@ impl Notifier {
         }
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let stale = subscription.outbox.postpone(parcel, at);
-        self.settle_jobs(stale.iter().filter_map(|change| change.job), true);
+        self.settle_jobs(stale, true);
         self.arm(id, now);
     }
 
@@ -372,11 +387,11 @@ fn destination(subscription: &Subscription, connections: &ahash::AHashSet<crate:
     let hop = match subscription.dialog.routes.first() {
         // The connection that the proxy keeps to us is the one to its own Route.
         Some(_) if flow.transport.is_reliable() && is_flow_usable => return Destination::Flow(flow),
-        Some(route) => write::uri_of_route(route),
+        Some(route) => uri::of_name_addr(route),
         None if subscription.is_direct && is_flow_usable => return Destination::Flow(flow),
         None => &subscription.dialog.target,
     };
     let Some(target) = uri::parse(hop).ok().and_then(|hop| uri::target(&hop)) else { return Destination::Flow(flow) };
-    let transport = target.transport.unwrap_or(flow.transport);
+    let transport = target.transport_after(flow.transport);
     Destination::Host { host: target.host, port: target.port.unwrap_or(transport.default_port()), transport, subscription: subscription.id }
 }

@@ -240,7 +240,7 @@ impl Notifier {
     /// Asks for the full state again that no worker gave.
     pub(super) fn retry_full_state(&mut self, id: SubscriptionId, retry: Retry, now: Now) {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        if !self.is_bus_up || self.is_draining {
+        if !self.is_bus_up || self.drains_since.is_some() {
             subscription.lane.retry = Some(Retry { at: now.at + retry.after, ..retry });
             return;
         }
@@ -253,8 +253,9 @@ impl Notifier {
     /// Ends a subscription with an empty NOTIFY, without asking anybody.
     pub(super) fn end_with_empty_notify(&mut self, id: SubscriptionId, cause: Cause, now: Now) {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        subscription.outbox.owe_empty(Owed { cause, since: now.at, job: None });
+        let replaced = subscription.outbox.owe_empty(Owed { cause, since: now.at, job: None });
         subscription.outbox.end(Ending::AtOnce);
+        self.settle_jobs(replaced.and_then(|owed| owed.job), true);
         self.pump(id, now);
     }
 }

@@ -1,15 +1,27 @@
-//! The transports: UDP and TCP sockets.
+//! The transports: UDP sockets, and the connections of TCP, TLS and WebSocket.
 //!
 //! They carry bytes and know nothing of transactions. Everything is bounded; nothing here waits for a slow peer.
+//! ```text
+//!  accept ──▶ (tls) ──▶ (websocket) ──▶ Opened ─▶ Message … ─▶ Closed
+//!    └──────────┴────────────┴─▶ refused: counted, and nothing else is heard of it
+//! ```
 
-mod tcp;
-mod tcp_connection;
-mod tcp_table;
+mod accept;
+#[cfg(test)]
+pub(crate) mod authority;
+mod connection;
+mod limits;
+mod stream;
+mod table;
+mod tls;
 mod udp;
 mod udp_send;
+mod websocket;
 
-pub use tcp::{TcpLimits, TcpTransport};
-pub use tcp_connection::CloseReason;
+pub use connection::CloseReason;
+pub use limits::{OnRefused, RefuseReason, StreamLimits};
+pub use stream::{Remote, StreamTransport};
+pub use tls::{Tls, TlsError, TlsFiles};
 pub use udp::{Batch, UdpListener};
 pub use udp_send::{Flushed, SendQueue};
 
@@ -54,6 +66,9 @@ pub enum SendError {
     /// No more connections are made.
     #[error("too many connections")]
     TooManyConnections,
+    /// Connections of this transport are made by the other end only, or TLS is not configured.
+    #[error("no connection can be made over this transport")]
+    NoWayOut,
 }
 
 impl SendError {
@@ -64,6 +79,12 @@ impl SendError {
             Self::Closed => "connection_closed",
             Self::Full => "connection_full",
             Self::TooManyConnections => "too_many_connections",
+            Self::NoWayOut => "no_way_out",
         }
     }
 }
+
+#[cfg(test)]
+mod secure_tests;
+#[cfg(test)]
+mod websocket_tests;

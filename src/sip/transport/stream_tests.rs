@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -10,18 +10,22 @@ const MESSAGE: &[u8] = b"OPTIONS sip:h SIP/2.0\r\nContent-Length: 2\r\n\r\nab";
 const SOON: Duration = Duration::from_secs(10);
 
 struct Edge {
-    transport: TcpTransport,
+    transport: StreamTransport,
     inbound: mpsc::Receiver<Inbound>,
     tasks: Tasks,
     address: SocketAddr,
+    refused: Arc<Mutex<Vec<(Transport, RefuseReason)>>>,
 }
 
-fn edge(limits: TcpLimits, inbound_capacity: usize) -> Edge {
+fn edge(limits: StreamLimits, inbound_capacity: usize) -> Edge {
     let tasks = Tasks::new();
     let (sender, inbound) = mpsc::channel(inbound_capacity);
-    let transport = TcpTransport::new(limits, sender, tasks.clone());
-    let address = transport.listen("127.0.0.1:0".parse().unwrap(), 4).unwrap();
-    Edge { transport, inbound, tasks, address }
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&refused);
+    let on_refused = Arc::new(move |transport, reason| noted.lock().unwrap().push((transport, reason)));
+    let transport = StreamTransport::new(limits, sender, None, on_refused, tasks.clone());
+    let address = transport.listen(Transport::Tcp, "127.0.0.1:0".parse().unwrap(), 4).unwrap();
+    Edge { transport, inbound, tasks, address, refused }
 }
 
 impl Edge {
@@ -56,6 +60,10 @@ impl Edge {
     }
 }
 
+fn tcp(address: SocketAddr) -> Remote<'static> {
+    Remote { transport: Transport::Tcp, address, name: None }
+}
+
 async fn read_exactly(stream: &mut TcpStream, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     tokio::time::timeout(SOON, stream.read_exact(&mut bytes)).await.expect("bytes").unwrap();
@@ -71,7 +79,7 @@ async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
 
 #[tokio::test]
 async fn messages_come_whole_and_answers_go_back() {
-    let mut edge = edge(TcpLimits::default(), 16);
+    let mut edge = edge(StreamLimits::default(), 16);
     let (mut phone, flow) = edge.phone().await;
     let two = [MESSAGE, MESSAGE].concat();
     for part in two.chunks(7) {
@@ -86,17 +94,17 @@ async fn messages_come_whole_and_answers_go_back() {
         edge.transport.send(id, answer.into()).unwrap();
     }
     assert_eq!(read_exactly(&mut phone, 6).await, b"onetwo");
-    assert_eq!((edge.transport.find(flow.peer), edge.transport.flow(id)), (Some(flow), Some(flow)));
+    assert_eq!((edge.transport.find(flow.peer, Transport::Tcp), edge.transport.flow(id)), (Some(flow), Some(flow)));
     drop(phone);
     assert_eq!(edge.closed().await, CloseReason::Peer);
     assert_eq!(edge.transport.send(id, Bytes::new()), Err(SendError::Closed));
-    assert_eq!((edge.transport.find(flow.peer), edge.transport.connections()), (None, 0));
+    assert_eq!((edge.transport.find(flow.peer, Transport::Tcp), edge.transport.connections()), (None, 0));
     edge.stop().await;
 }
 
 #[tokio::test]
 async fn a_keep_alive_is_answered_and_nobody_hears_of_it() {
-    let mut edge = edge(TcpLimits::default(), 16);
+    let mut edge = edge(StreamLimits::default(), 16);
     let (mut phone, flow) = edge.phone().await;
     phone.write_all(b"\r\n\r\n").await.unwrap();
     assert_eq!(read_exactly(&mut phone, 2).await, b"\r\n");
@@ -112,7 +120,7 @@ async fn what_is_no_sip_closes_the_connection() {
         (b"OPTIONS sip:h SIP/2.0\r\nContent-Length: x\r\n\r\n".to_vec(), FramingError::ContentLength),
         (vec![b'x'; 20_000], FramingError::HeadTooLong),
     ] {
-        let mut edge = edge(TcpLimits::default(), 16);
+        let mut edge = edge(StreamLimits::default(), 16);
         let (mut phone, _) = edge.phone().await;
         phone.write_all(&bytes).await.unwrap();
         assert_eq!(edge.closed().await, CloseReason::Framing(want));
@@ -125,8 +133,8 @@ async fn what_is_no_sip_closes_the_connection() {
 async fn silence_and_unfinished_messages_end_a_connection() {
     let short = Duration::from_millis(80);
     for (name, limits, bytes, want) in [
-        ("idle", TcpLimits { idle_timeout: short, ..TcpLimits::default() }, MESSAGE, CloseReason::Idle),
-        ("half a message", TcpLimits { message_timeout: short, ..TcpLimits::default() }, &MESSAGE[..20], CloseReason::SlowMessage),
+        ("idle", StreamLimits { idle_timeout: short, ..StreamLimits::default() }, MESSAGE, CloseReason::Idle),
+        ("half a message", StreamLimits { message_timeout: short, ..StreamLimits::default() }, &MESSAGE[..20], CloseReason::SlowMessage),
     ] {
         let mut edge = edge(limits, 16);
         let (mut phone, _) = edge.phone().await;
@@ -143,7 +151,7 @@ async fn silence_and_unfinished_messages_end_a_connection() {
 
 #[tokio::test]
 async fn a_trickle_does_not_keep_an_unfinished_message_alive() {
-    let limits = TcpLimits { message_timeout: Duration::from_millis(200), ..TcpLimits::default() };
+    let limits = StreamLimits { message_timeout: Duration::from_millis(200), ..StreamLimits::default() };
     let mut edge = edge(limits, 16);
     let (mut phone, _) = edge.phone().await;
     let trickle = async {
@@ -161,15 +169,17 @@ async fn a_trickle_does_not_keep_an_unfinished_message_alive() {
 
 #[tokio::test]
 async fn connections_over_either_limit_are_closed_at_once() {
-    for limits in
-        [TcpLimits { max_connections: 1, ..TcpLimits::default() }, TcpLimits { max_connections_per_source: 1, ..TcpLimits::default() }]
-    {
+    for (limits, want) in [
+        (StreamLimits { max_connections: 1, ..StreamLimits::default() }, RefuseReason::TooManyConnections),
+        (StreamLimits { max_connections_per_source: 1, ..StreamLimits::default() }, RefuseReason::TooManyFromSource),
+    ] {
         let mut edge = edge(limits, 16);
         let (first, _) = edge.phone().await;
         let mut second = TcpStream::connect(edge.address).await.unwrap();
         assert_eq!(read_to_end(&mut second).await, b"");
-        assert_eq!((edge.transport.refused(), edge.transport.connections()), (1, 1));
-        assert_eq!(edge.transport.connect(edge.address, 0, Bytes::new()), Err(SendError::TooManyConnections));
+        assert_eq!(*edge.refused.lock().unwrap(), [(Transport::Tcp, want)]);
+        assert_eq!(edge.transport.connections(), 1);
+        assert_eq!(edge.transport.connect(tcp(edge.address), 0, Bytes::new()), Err(SendError::TooManyConnections));
         drop(first);
         assert_eq!(edge.closed().await, CloseReason::Peer);
         edge.phone().await;
@@ -179,7 +189,7 @@ async fn connections_over_either_limit_are_closed_at_once() {
 
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_given_up() {
-    let limits = TcpLimits { queue_messages: 4, write_timeout: Duration::from_millis(100), ..TcpLimits::default() };
+    let limits = StreamLimits { queue_messages: 4, write_timeout: Duration::from_millis(100), ..StreamLimits::default() };
     let mut edge = edge(limits, 16);
     let (_phone, flow) = edge.phone().await;
     let id = flow.connection.unwrap();
@@ -200,7 +210,7 @@ async fn a_peer_that_does_not_read_is_given_up() {
 
 #[tokio::test]
 async fn a_driver_that_lags_behind_stops_the_reading() {
-    let mut edge = edge(TcpLimits::default(), 1);
+    let mut edge = edge(StreamLimits::default(), 1);
     let (mut phone, flow) = edge.phone().await;
     let flood = async {
         // 8 MiB is more than the sockets' buffers and one queue hold.
@@ -215,11 +225,11 @@ async fn a_driver_that_lags_behind_stops_the_reading() {
 
 #[tokio::test]
 async fn a_connection_of_ours_carries_what_was_sent_before_it_stood() {
-    let mut edge = edge(TcpLimits::default(), 16);
+    let mut edge = edge(StreamLimits::default(), 16);
     let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let flow = edge.transport.connect(proxy.local_addr().unwrap(), 2, Bytes::from_static(b"first ")).unwrap();
+    let flow = edge.transport.connect(tcp(proxy.local_addr().unwrap()), 2, Bytes::from_static(b"first ")).unwrap();
     edge.transport.send(flow.connection.unwrap(), Bytes::from_static(b"second")).unwrap();
-    assert_eq!(edge.transport.find(flow.peer), Some(flow));
+    assert_eq!(edge.transport.find(flow.peer, Transport::Tcp), Some(flow));
     let (mut accepted, _) = proxy.accept().await.unwrap();
     assert_eq!(read_exactly(&mut accepted, 12).await, b"first second");
     assert_eq!(edge.opened().await, flow);
@@ -230,17 +240,17 @@ async fn a_connection_of_ours_carries_what_was_sent_before_it_stood() {
 
 #[tokio::test]
 async fn a_connection_that_never_stands_is_reported() {
-    let mut edge = edge(TcpLimits::default(), 16);
+    let mut edge = edge(StreamLimits::default(), 16);
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    edge.transport.connect(nobody, 0, Bytes::from_static(b"x")).unwrap();
+    edge.transport.connect(tcp(nobody), 0, Bytes::from_static(b"x")).unwrap();
     assert_eq!(edge.closed().await, CloseReason::ConnectFailed);
-    assert_eq!(edge.transport.find(nobody), None);
+    assert_eq!(edge.transport.find(nobody, Transport::Tcp), None);
     edge.stop().await;
 }
 
 #[tokio::test]
 async fn closing_writes_what_waits_and_takes_no_more() {
-    let mut edge = edge(TcpLimits::default(), 16);
+    let mut edge = edge(StreamLimits::default(), 16);
     let (mut phone, flow) = edge.phone().await;
     let id = flow.connection.unwrap();
     edge.transport.send(id, Bytes::from_static(b"last words")).unwrap();
@@ -252,4 +262,17 @@ async fn closing_writes_what_waits_and_takes_no_more() {
     tasks.stop(SOON).await.unwrap();
     assert!(TcpStream::connect(address).await.is_err());
     assert_eq!(tasks.failure(), None);
+}
+
+#[tokio::test]
+async fn closing_does_not_wait_for_a_peer_that_does_not_read() {
+    let mut edge = edge(StreamLimits::default(), 16);
+    let (_phone, flow) = edge.phone().await;
+    for _ in 0..16 {
+        edge.transport.send(flow.connection.unwrap(), Bytes::from(vec![b'x'; 1 << 20])).unwrap();
+    }
+    edge.transport.close();
+    let start = clock::now();
+    edge.tasks.stop(SOON).await.unwrap();
+    assert!(clock::now() - start < Duration::from_secs(2));
 }

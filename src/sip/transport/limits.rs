@@ -1,0 +1,103 @@
+//! What stream connections may take up, and why one is not taken in. Pure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::sip::flow::Transport;
+
+/// What the connections of TCP, TLS and WebSocket may take up, all of them together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Connections at a time; one more is closed as soon as it is accepted.
+    pub max_connections: usize,
+    /// Connections at a time from one address. Large, because a whole site may share one.
+    pub max_connections_per_source: usize,
+    /// TLS and WebSocket handshakes at a time. Over it nothing is accepted on their listeners: the rest wait in the kernel.
+    pub max_handshakes: usize,
+    /// Handshakes at a time from one address: one that stalls its own does not hold up the others'.
+    pub max_handshakes_per_source: usize,
+    /// A TLS and a WebSocket handshake must be done within this time, together.
+    pub handshake_timeout: Duration,
+    /// Messages that may wait to be written to one connection.
+    pub queue_messages: usize,
+    /// A connection that brings nothing for so long is closed; a keep-alive counts.
+    pub idle_timeout: Duration,
+    /// A message must be whole within this time after its first byte.
+    pub message_timeout: Duration,
+    /// A peer must take a message within this time.
+    pub write_timeout: Duration,
+    /// A connection of ours must stand within this time, its TLS handshake not counted.
+    pub connect_timeout: Duration,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 120_000,
+            max_connections_per_source: 20_000,
+            max_handshakes: 2048,
+            max_handshakes_per_source: 1024,
+            handshake_timeout: Duration::from_secs(5),
+            queue_messages: 64,
+            // Longer than the default expiry of a subscription: a phone that sends no keep-alives refreshes in time.
+            idle_timeout: Duration::from_mins(62),
+            message_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why a connection was accepted by the kernel and went no further. Nothing is heard of it but this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefuseReason {
+    /// Over [`StreamLimits::max_connections`].
+    TooManyConnections,
+    /// Over [`StreamLimits::max_connections_per_source`].
+    TooManyFromSource,
+    /// Over [`StreamLimits::max_handshakes_per_source`].
+    TooManyHandshakes,
+    /// Its handshake was not done within [`StreamLimits::handshake_timeout`].
+    HandshakeTimeout,
+    /// No TLS, or none that both ends can speak.
+    Tls,
+    /// A client certificate is asked for, and it had none that our authority has signed.
+    ClientCertificate,
+    /// No WebSocket.
+    WebSocket,
+    /// A WebSocket that does not offer the subprotocol `sip` (RFC 7118 §4.1).
+    Subprotocol,
+}
+
+impl RefuseReason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::TooManyConnections,
+        Self::TooManyFromSource,
+        Self::TooManyHandshakes,
+        Self::HandshakeTimeout,
+        Self::Tls,
+        Self::ClientCertificate,
+        Self::WebSocket,
+        Self::Subprotocol,
+    ];
+
+    /// Word for the log field and metric label `reason`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TooManyConnections => "too_many_connections",
+            Self::TooManyFromSource => "too_many_from_source",
+            Self::TooManyHandshakes => "too_many_handshakes",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::Tls => "tls",
+            Self::ClientCertificate => "client_certificate",
+            Self::WebSocket => "websocket",
+            Self::Subprotocol => "subprotocol",
+        }
+    }
+}
+
+/// Told of each connection that is refused, on the task that refuses it.
+pub type OnRefused = Arc<dyn Fn(Transport, RefuseReason) + Send + Sync>;

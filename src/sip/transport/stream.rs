@@ -1,0 +1,266 @@
+//! Connections of TCP, TLS and WebSocket: taken in and made, each with a task that reads and writes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::accept;
+use super::connection::{self, CloseReason};
+use super::limits::{OnRefused, RefuseReason, StreamLimits};
+use super::table::{Newcomer, Table};
+use super::tls::Tls;
+use super::{Inbound, SendError};
+use crate::runtime::Tasks;
+use crate::sip::flow::{ConnectionId, Flow, Transport};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Every stream connection of an edge.
+///
+/// When the tasks are told to stop, it accepts no more, but what is in hand can still be answered: the connections end with
+/// [`Self::close`] or when this is dropped, and only then is [`Tasks::stop`] done.
+pub struct StreamTransport {
+    shared: Arc<Shared>,
+    tasks: Tasks,
+}
+
+/// Where a connection of ours goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remote<'a> {
+    /// TCP or TLS. A WebSocket is opened by the phone only (RFC 7118 §3).
+    pub transport: Transport,
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its name, which its certificate must show; without one its address (RFC 5922 §7.2).
+    pub name: Option<&'a str>,
+}
+
+/// What the tasks of all connections share.
+pub(super) struct Shared {
+    pub(super) limits: StreamLimits,
+    pub(super) inbound: mpsc::Sender<Inbound>,
+    /// Cancelled when nobody wants to hear of connections any more.
+    pub(super) closing: CancellationToken,
+    pub(super) tls: Option<Arc<Tls>>,
+    /// Places for handshakes.
+    pub(super) handshakes: Arc<Semaphore>,
+    on_refused: OnRefused,
+    table: Mutex<Table>,
+}
+
+/// The task's end of a connection. It gives its place back when it is dropped.
+pub(super) struct Connection {
+    pub(super) flow: Flow,
+    pub(super) queue: mpsc::Receiver<Bytes>,
+    shared: Arc<Shared>,
+}
+
+impl StreamTransport {
+    /// No connection yet. What they bring goes into `inbound`; while that is full, nothing is read. Without `tls` there is
+    /// no TLS and no secure WebSocket.
+    #[must_use]
+    pub fn new(limits: StreamLimits, inbound: mpsc::Sender<Inbound>, tls: Option<Arc<Tls>>, on_refused: OnRefused, tasks: Tasks) -> Self {
+        let handshakes = Arc::new(Semaphore::new(limits.max_handshakes.clamp(1, Semaphore::MAX_PERMITS)));
+        let (closing, table) = (CancellationToken::new(), Mutex::new(Table::default()));
+        Self { shared: Arc::new(Shared { limits, inbound, closing, tls, handshakes, on_refused, table }), tasks }
+    }
+
+    /// Binds a socket and accepts on it until the tasks stop; `listener` is its index in `sip.listen`. An IPv6 one takes no
+    /// IPv4. Returns the address that it is bound to.
+    ///
+    /// # Errors
+    ///
+    /// That of the operating system: the address is not ours, or is taken. `InvalidInput`: a secure transport without
+    /// [`Tls`], or UDP.
+    pub fn listen(&self, transport: Transport, address: SocketAddr, listener: u16) -> io::Result<SocketAddr> {
+        let is_possible = match transport {
+            Transport::Udp => false,
+            Transport::Tcp | Transport::Ws => true,
+            Transport::Tls | Transport::Wss => self.shared.tls.is_some(),
+        };
+        if !is_possible {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no certificate for this transport"));
+        }
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        // Connections of a process that has just ended must not keep its port.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let socket = TcpListener::from_std(socket.into())?;
+        let local_addr = socket.local_addr()?;
+        let accepting = accept::run(socket, transport, listener, Arc::clone(&self.shared), self.tasks.clone());
+        self.tasks.spawn("accept", accepting);
+        Ok(local_addr)
+    }
+
+    /// Hands a message to a connection, which writes it when it can.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] or [`SendError::Full`]: the message is not sent.
+    pub fn send(&self, connection: ConnectionId, packet: Bytes) -> Result<(), SendError> {
+        self.shared.send(connection, packet)
+    }
+
+    /// Opens a connection in the background and writes `first` as soon as it stands. Its [`Inbound::Opened`] or
+    /// [`Inbound::Closed`] follows; until then it can be sent to as if it stood.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TooManyConnections`]; [`SendError::NoWayOut`] for a WebSocket, and for TLS without a certificate of ours.
+    pub fn connect(&self, remote: Remote<'_>, listener: u16, first: Bytes) -> Result<Flow, SendError> {
+        let Remote { transport, address, name } = remote;
+        let tls = match transport {
+            Transport::Tcp => None,
+            Transport::Tls => {
+                let tls = self.shared.tls.as_ref().ok_or(SendError::NoWayOut)?;
+                Some(tls.towards(address.ip(), name).ok_or(SendError::NoWayOut)?)
+            }
+            Transport::Udp | Transport::Ws | Transport::Wss => return Err(SendError::NoWayOut),
+        };
+        let connection = self.shared.enter(transport, address, listener, false).map_err(|_| SendError::TooManyConnections)?;
+        let flow = connection.flow;
+        let id = flow.connection.ok_or(SendError::Closed)?;
+        self.shared.table().open(id);
+        self.shared.send(id, first)?;
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn_brief("connection", async move {
+            let limits = &shared.limits;
+            let dialled = async {
+                let stream = tokio::time::timeout(limits.connect_timeout, TcpStream::connect(address)).await.ok()?.ok()?;
+                connection::set_options(&stream);
+                let Some((connector, name)) = tls else { return Some(Dialled::Plain(stream)) };
+                let secured = tokio::time::timeout(limits.handshake_timeout, connector.connect(name, stream)).await.ok()?;
+                let secured = secured.inspect_err(|error| tracing::debug!(%error, "tls handshake of ours failed"));
+                Some(Dialled::Secured(Box::new(secured.ok()?)))
+            };
+            let dialled = tokio::select! {
+                dialled = dialled => dialled,
+                () = shared.closing.cancelled() => None,
+            };
+            match dialled {
+                Some(Dialled::Plain(stream)) => connection::run(&shared, connection, stream).await,
+                Some(Dialled::Secured(stream)) => connection::run(&shared, connection, stream).await,
+                None => shared.leave(connection, CloseReason::ConnectFailed).await,
+            }
+        });
+        Ok(flow)
+    }
+
+    /// The newest open connection to a peer.
+    #[must_use]
+    pub fn find(&self, peer: SocketAddr, transport: Transport) -> Option<Flow> {
+        self.shared.table().find(peer, transport)
+    }
+
+    /// The flow of a connection, while it is there.
+    #[must_use]
+    pub fn flow(&self, connection: ConnectionId) -> Option<Flow> {
+        self.shared.table().flow(connection)
+    }
+
+    /// How many connections there are, those in their handshake counted.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.table().len()
+    }
+
+    /// Accepts and reads no more; each connection writes what waits in its queue, then ends. Nothing is heard of them again.
+    pub fn close(&self) {
+        self.shared.closing.cancel();
+        self.shared.table().close();
+    }
+}
+
+impl Drop for StreamTransport {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A connection of ours that stands.
+enum Dialled {
+    Plain(TcpStream),
+    Secured(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+impl Shared {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn send(&self, connection: ConnectionId, packet: Bytes) -> Result<(), SendError> {
+        let table = self.table();
+        table.queue(connection).ok_or(SendError::Closed)?.try_send(packet).map_err(|error| match error {
+            TrySendError::Full(_) => SendError::Full,
+            TrySendError::Closed(_) => SendError::Closed,
+        })
+    }
+
+    /// Gives a connection its place.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        transport: Transport,
+        peer: SocketAddr,
+        listener: u16,
+        is_in_handshake: bool,
+    ) -> Result<Connection, RefuseReason> {
+        let (sender, queue) = mpsc::channel(self.limits.queue_messages.max(1));
+        let newcomer = Newcomer { transport, listener, peer, queue: sender, is_in_handshake };
+        let flow = self.table().insert(newcomer, &self.limits)?;
+        Ok(Connection { flow, queue, shared: Arc::clone(self) })
+    }
+
+    /// A connection stands: says so. `false` when nobody wants to hear of it.
+    pub(super) async fn open(&self, flow: Flow) -> bool {
+        if let Some(id) = flow.connection {
+            self.table().open(id);
+        }
+        tokio::select! {
+            sent = self.inbound.send(Inbound::Opened { flow }) => sent.is_ok(),
+            () = self.closing.cancelled() => true,
+        }
+    }
+
+    /// Takes a connection out of the table and says so.
+    pub(super) async fn leave(&self, connection: Connection, reason: CloseReason) {
+        let flow = connection.flow;
+        drop(connection);
+        tokio::select! {
+            _ = self.inbound.send(Inbound::Closed { flow, reason }) => {}
+            () = self.closing.cancelled() => {}
+        }
+    }
+
+    /// A connection goes no further.
+    pub(super) fn refuse(&self, transport: Transport, reason: RefuseReason) {
+        // One that comes while we close is not refused for what it is.
+        if !self.table().is_closed() {
+            (self.on_refused)(transport, reason);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(id) = self.flow.connection {
+            self.shared.table().remove(id);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;
