@@ -29,8 +29,8 @@ async fn watch(tls: Arc<Tls>, metrics: Arc<EdgeMetrics>, stop: CancellationToken
         let looked_at = Arc::clone(&tls);
         // Not on the edge's own thread: a file may be on a disk that is slow.
         match tokio::task::spawn_blocking(move || looked_at.reload()).await {
-            Ok(Some(Ok(()))) => metrics.tls_reloaded(),
-            Ok(Some(Err(error))) => metrics.tls_not_reloaded(&error),
+            Ok(Some(Ok(()))) => metrics.transports.tls_reloaded(),
+            Ok(Some(Err(error))) => metrics.transports.tls_not_reloaded(&error),
             Ok(None) | Err(_) => {}
         }
     }

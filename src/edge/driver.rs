@@ -287,14 +287,14 @@ fn on_stream(notifier: &mut Notifier, metrics: &EdgeMetrics, connections: &mut V
     match inbound {
         Inbound::Message { flow, packet } => notifier.handle(Input::Packet { flow, bytes: &packet }, now),
         Inbound::Opened { flow } => {
-            metrics.connection_opened(flow.transport);
+            metrics.transports.opened(flow.transport);
             if let Some(connection) = flow.connection {
                 connections.push((connection, true));
                 notifier.handle(Input::Opened(connection), now);
             }
         }
         Inbound::Closed { flow, reason } => {
-            metrics.connection_closed(flow.transport, reason);
+            metrics.transports.closed(flow.transport, reason);
             if let Some(connection) = flow.connection {
                 connections.push((connection, false));
                 notifier.handle(Input::Closed(connection), now);

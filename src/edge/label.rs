@@ -72,6 +72,8 @@ pub enum JobOutcome {
     Failed,
     /// It was too old.
     Expired,
+    /// It was never acknowledged, however often it came.
+    MaxDeliver,
     /// Nobody here watches the presentity.
     NoWatcher,
     /// It could not be read.
@@ -80,7 +82,7 @@ pub enum JobOutcome {
 
 impl JobOutcome {
     /// All of them, to have every series from the start.
-    pub const ALL: [Self; 5] = [Self::Done, Self::Failed, Self::Expired, Self::NoWatcher, Self::Unreadable];
+    pub const ALL: [Self; 6] = [Self::Done, Self::Failed, Self::Expired, Self::MaxDeliver, Self::NoWatcher, Self::Unreadable];
 
     /// The label `outcome`.
     #[must_use]
@@ -89,6 +91,7 @@ impl JobOutcome {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Expired => "expired",
+            Self::MaxDeliver => "max_deliver",
             Self::NoWatcher => "no_watcher",
             Self::Unreadable => "unreadable",
         }

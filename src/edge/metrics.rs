@@ -8,12 +8,12 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use crate::bus::message::ErrorBody;
 use crate::edge::auth::AuthOutcome;
 use crate::edge::response;
+use crate::edge::transport_metrics::TransportMetrics;
 use crate::edge::users::Users;
 use crate::edge::users_file::UsersFileError;
+use crate::notify::GivenUp;
 use crate::sip::flow::Transport;
 use crate::sip::method::Method;
-use crate::sip::transport::{CloseReason, RefuseReason, TlsError};
-use crate::telemetry::hep_sender::HepOutcome;
 
 pub use crate::edge::label::{Direction, DropReason, JobOutcome};
 
@@ -33,11 +33,8 @@ pub struct EdgeMetrics {
     retransmitted_out: Counter,
     dropped: AHashMap<DropReason, Counter>,
     auth: AHashMap<AuthOutcome, Counter>,
-    connections: AHashMap<Transport, Gauge>,
-    refused: AHashMap<(Transport, RefuseReason), Counter>,
-    tls_reloads: Counter,
-    tls_reloads_failed: Counter,
-    mirrored: AHashMap<HepOutcome, Counter>,
+    /// Of connections, TLS and the mirror.
+    pub transports: TransportMetrics,
     store_failures: AHashMap<&'static str, Counter>,
     route_failures: Counter,
     jobs: AHashMap<JobOutcome, Counter>,
@@ -66,21 +63,7 @@ impl EdgeMetrics {
             retransmitted_out: counter!("dfks_edge_retransmissions_total", "direction" => "out"),
             dropped: DropReason::ALL.map(|reason| (reason, counter!("dfks_edge_dropped_total", "reason" => reason.as_str()))).into(),
             auth: AuthOutcome::ALL.map(|outcome| (outcome, counter!("dfks_edge_auth_total", "outcome" => outcome.as_str()))).into(),
-            connections: transports
-                .iter()
-                .filter(|transport| transport.is_reliable())
-                .map(|transport| (*transport, zero(gauge!("dfks_edge_connections", "transport" => transport.as_str()))))
-                .collect(),
-            refused: transports
-                .iter()
-                .filter(|transport| transport.is_reliable())
-                .flat_map(|transport| RefuseReason::ALL.map(|reason| ((*transport, reason), refused_counter(*transport, reason))))
-                .collect(),
-            tls_reloads: counter!("dfks_edge_tls_reloads_total", "outcome" => "ok"),
-            tls_reloads_failed: counter!("dfks_edge_tls_reloads_total", "outcome" => "failed"),
-            mirrored: HepOutcome::ALL
-                .map(|outcome| (outcome, counter!("dfks_edge_hep_packets_total", "outcome" => outcome.as_str())))
-                .into(),
+            transports: TransportMetrics::new(transports),
             store_failures: FAILURES.map(|reason| (reason, counter!("dfks_edge_store_failures_total", "reason" => reason))).into(),
             route_failures: counter!("dfks_edge_route_failures_total"),
             jobs: JobOutcome::ALL.map(|outcome| (outcome, counter!("dfks_notify_jobs_total", "outcome" => outcome.as_str()))).into(),
@@ -189,51 +172,6 @@ impl EdgeMetrics {
         self.dropped(DropReason::UnknownFeature);
     }
 
-    /// A connection was opened.
-    pub fn connection_opened(&self, transport: Transport) {
-        if let Some(gauge) = self.connections.get(&transport) {
-            gauge.increment(1.0);
-        }
-    }
-
-    /// A connection is gone.
-    pub fn connection_closed(&self, transport: Transport, reason: CloseReason) {
-        tracing::debug!(transport = transport.as_str(), reason = reason.as_str(), "connection closed");
-        // One that never stood was not counted.
-        if reason != CloseReason::ConnectFailed
-            && let Some(gauge) = self.connections.get(&transport)
-        {
-            gauge.decrement(1.0);
-        }
-    }
-
-    /// A connection was not taken in.
-    pub fn connection_refused(&self, transport: Transport, reason: RefuseReason) {
-        if let Some(counter) = self.refused.get(&(transport, reason)) {
-            counter.increment(1);
-        }
-        tracing::debug!(transport = transport.as_str(), reason = reason.as_str(), "connection refused");
-    }
-
-    /// The files of `sip.tls` have changed, and are used from now on.
-    pub fn tls_reloaded(&self) {
-        self.tls_reloads.increment(1);
-        tracing::info!("tls files reloaded");
-    }
-
-    /// The files of `sip.tls` have changed and cannot be used: those of before stay in use.
-    pub fn tls_not_reloaded(&self, error: &TlsError) {
-        self.tls_reloads_failed.increment(1);
-        tracing::error!(%error, "tls files not reloaded, those of before stay in use");
-    }
-
-    /// A message was mirrored, or was not.
-    pub fn mirrored(&self, outcome: HepOutcome) {
-        if let Some(counter) = self.mirrored.get(&outcome) {
-            counter.increment(1);
-        }
-    }
-
     /// A subscription could not be stored or looked up.
     pub fn store_failed(&self, reason: &'static str) {
         if let Some(counter) = self.store_failures.get(reason) {
@@ -254,6 +192,15 @@ impl EdgeMetrics {
             counter.increment(1);
         }
         tracing::debug!(outcome = outcome.as_str(), "notify job ended");
+    }
+
+    /// A NOTIFY job went to the dead letters.
+    pub fn job_given_up(&self, why: GivenUp) {
+        self.job_ended(match why {
+            GivenUp::Unreadable => JobOutcome::Unreadable,
+            GivenUp::Expired => JobOutcome::Expired,
+            GivenUp::MaxDeliver => JobOutcome::MaxDeliver,
+        });
     }
 
     /// A NOTIFY went out for the first time.
@@ -298,38 +245,7 @@ fn request_counter(method: &'static str, transport: Transport, code: u16) -> Cou
     counter!("dfks_edge_requests_total", "method" => method, "transport" => transport.as_str(), "code" => code.to_string())
 }
 
-fn refused_counter(transport: Transport, reason: RefuseReason) -> Counter {
-    counter!("dfks_edge_connections_refused_total", "transport" => transport.as_str(), "reason" => reason.as_str())
-}
-
-fn zero(gauge: Gauge) -> Gauge {
+pub(super) fn zero(gauge: Gauge) -> Gauge {
     gauge.set(0.0);
     gauge
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connections_that_never_stood_are_not_counted_down() {
-        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-        metrics::with_local_recorder(&recorder, || {
-            let metrics = EdgeMetrics::new(&Transport::ALL);
-            metrics.connection_closed(Transport::Tcp, CloseReason::ConnectFailed);
-            metrics.connection_opened(Transport::Tls);
-            metrics.connection_opened(Transport::Tls);
-            metrics.connection_closed(Transport::Tls, CloseReason::Peer);
-            metrics.connection_refused(Transport::Ws, RefuseReason::Subprotocol);
-        });
-        let text = recorder.handle().render();
-        for line in [
-            "dfks_edge_connections{transport=\"tcp\"} 0",
-            "dfks_edge_connections{transport=\"tls\"} 1",
-            "dfks_edge_connections_refused_total{transport=\"ws\",reason=\"subprotocol\"} 1",
-            "dfks_edge_connections_refused_total{transport=\"wss\",reason=\"tls\"} 0",
-        ] {
-            assert!(text.contains(line), "{line} in\n{text}");
-        }
-    }
 }

@@ -32,7 +32,7 @@ impl Mirror {
             return Self::default();
         }
         let counted = Arc::clone(metrics);
-        let (sender, task) = hep_sender(collector, Arc::new(move |outcome| counted.mirrored(outcome)));
+        let (sender, task) = hep_sender(collector, Arc::new(move |outcome| counted.transports.mirrored(outcome)));
         tasks.spawn("hep", task.run(tasks.stopping().clone()));
         let listeners = config.listeners.iter().map(address).collect();
         Self { on: Some(Arc::new(On { sender, agent: Agent::new(&config.edge_id), listeners })) }

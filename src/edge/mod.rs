@@ -27,6 +27,7 @@ pub mod response;
 pub mod run;
 pub mod subscribe;
 pub mod subscription;
+pub mod transport_metrics;
 pub mod users;
 pub mod users_file;
 pub mod watchers;

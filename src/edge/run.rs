@@ -112,7 +112,8 @@ impl Edge {
 
         let (index, changes) = follow_bucket(&bus, &config.edge_id, &tasks, &metrics, &mut notifier).await;
         let queue = Queue::new(bus.clone(), index);
-        let jobs = Jobs::open(&bus, &tasks, &config.edge_id);
+        let counted = Arc::clone(&metrics);
+        let jobs = Jobs::open(&bus, &tasks, &config.edge_id, Box::new(move |why| counted.job_given_up(why)));
         let (fan_outs, to_fan_out) = mpsc::channel(fan_out::QUEUE_LENGTH);
         // Ends when the driver lets go of its sender, so that what it asked for last is still done.
         tasks.spawn_brief("fan-out", fan_out::run(bus.clone(), queue, config.edge_id.clone(), Arc::clone(&metrics), to_fan_out));
@@ -154,7 +155,7 @@ fn bind(
     tasks: &Tasks,
 ) -> Result<Sockets, EdgeError> {
     let counted = Arc::clone(metrics);
-    let on_refused = Arc::new(move |transport, reason| counted.connection_refused(transport, reason));
+    let on_refused = Arc::new(move |transport, reason| counted.transports.refused(transport, reason));
     // There also without a listener: a Contact may name TCP.
     let streams = StreamTransport::new(StreamLimits::default(), inbound, tls, on_refused, tasks.clone());
     let mut sockets = Sockets { listeners: Vec::new(), udp: Vec::new(), streams };

@@ -10,7 +10,8 @@ use crate::bus::Bus;
 use crate::bus::message::NotifyJob;
 use crate::bus::pull::{Delivery, Pull, PullConfig, PullError};
 use crate::bus::subject::edge_token;
-use crate::runtime::{Backoff, Tasks};
+use crate::notify::job::is_too_late;
+use crate::runtime::{Backoff, Tasks, clock};
 
 /// Jobs that wait for the edge to take them.
 const CAPACITY: usize = 1024;
@@ -29,6 +30,32 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_se
 /// `dfks.dead.<stage>`
 const STAGE: &str = "notify";
 
+/// Why a job went to the dead letters in place of its edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// It is no job.
+    Unreadable,
+    /// Its `not_after` has passed.
+    Expired,
+    /// It was never acknowledged, however often it came.
+    MaxDeliver,
+}
+
+impl GivenUp {
+    /// Word for the header of the dead letter, the log field and the metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Expired => "expired",
+            Self::MaxDeliver => "max_deliver",
+        }
+    }
+}
+
+/// Told of each job that is given up.
+pub type GivenUpHook = Box<dyn Fn(GivenUp) + Send + Sync>;
+
 /// The jobs of one edge, as they come.
 #[derive(Debug)]
 pub struct Jobs {
@@ -39,7 +66,7 @@ impl Jobs {
     /// Starts to take the jobs of an edge out of the work queue, until `tasks` stop. Those that were stored while the edge
     /// was away come first.
     #[must_use]
-    pub fn open(bus: &Bus, tasks: &Tasks, edge_id: &str) -> Self {
+    pub fn open(bus: &Bus, tasks: &Tasks, edge_id: &str, given_up: GivenUpHook) -> Self {
         let (sender, jobs) = mpsc::channel(CAPACITY);
         let config = PullConfig {
             stream: bus.subjects().stream("NOTIFY"),
@@ -50,7 +77,7 @@ impl Jobs {
             max_deliver: SERVER_MAX_DELIVER,
             inactive_threshold: INACTIVE,
         };
-        let taker = Taker { bus: bus.clone(), config, jobs: sender };
+        let taker = Taker { bus: bus.clone(), config, jobs: sender, given_up };
         tasks.spawn("notify jobs", taker.run(tasks.stopping().clone()));
         Self { jobs }
     }
@@ -79,6 +106,7 @@ struct Taker {
     bus: Bus,
     config: PullConfig,
     jobs: mpsc::Sender<(NotifyJob, Delivery)>,
+    given_up: GivenUpHook,
 }
 
 impl Taker {
@@ -120,19 +148,21 @@ impl Taker {
                 Err(error) => return Some(error),
             };
             if delivery.deliveries > MAX_DELIVERIES {
-                bury(delivery, "max_deliver", "delivered too often without being acknowledged").await;
+                self.bury(delivery, GivenUp::MaxDeliver, "delivered too often without being acknowledged").await;
                 continue;
             }
-            match serde_json::from_slice(delivery.payload()) {
+            match serde_json::from_slice::<NotifyJob>(delivery.payload()) {
+                Ok(job) if is_too_late(&job, clock::utc_now()) => self.bury(delivery, GivenUp::Expired, &job.not_after).await,
                 Ok(job) => permit.send((job, delivery)),
-                Err(error) => bury(delivery, "unreadable", &error.to_string()).await,
+                Err(error) => self.bury(delivery, GivenUp::Unreadable, &error.to_string()).await,
             }
         }
     }
-}
 
-async fn bury(delivery: Delivery, reason: &'static str, detail: &str) {
-    if let Err(error) = delivery.bury(STAGE, reason, detail).await {
-        tracing::warn!(%error, "a notify job cannot be put aside, it comes again");
+    async fn bury(&self, delivery: Delivery, reason: GivenUp, detail: &str) {
+        match delivery.bury(STAGE, reason.as_str(), detail).await {
+            Ok(()) => (self.given_up)(reason),
+            Err(error) => tracing::warn!(%error, "a notify job cannot be put aside, it comes again"),
+        }
     }
 }

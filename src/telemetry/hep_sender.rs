@@ -76,12 +76,14 @@ impl HepSender {
 }
 
 impl HepTask {
-    /// Sends what is queued until told to stop.
+    /// Sends what is queued until told to stop, and then the rest.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut socket = None;
         let mut look_up_at = Instant::now();
         loop {
             let packet = tokio::select! {
+                // What waits when it is told to stop is still sent.
+                biased;
                 packet = self.queue.recv() => packet,
                 () = stop.cancelled() => None,
             };
@@ -166,7 +168,8 @@ mod tests {
     #[tokio::test]
     async fn a_collector_that_is_not_found_costs_only_its_packets() {
         let (outcomes, on_outcome) = noted();
-        let (sender, task) = hep_sender("no-such-host.invalid:9060", on_outcome);
+        // Longer than a label may be: no server is asked for it.
+        let (sender, task) = hep_sender(&format!("{}:9060", "x".repeat(64)), on_outcome);
         sender.send(vec![0]);
         let tasks = Tasks::new();
         tasks.spawn("hep", task.run(tasks.stopping().clone()));

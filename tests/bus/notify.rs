@@ -76,7 +76,7 @@ async fn every_edge_with_a_watcher_gets_one_job_once() {
     assert_eq!(queue.fan_out(&Notice { presentity: &bob, ..notice }).await.unwrap(), FanOut::default());
 
     for edge in ["edge-0", "edge-1.lab"] {
-        let mut jobs = Jobs::open(&bus, &tasks, edge);
+        let mut jobs = Jobs::open(&bus, &tasks, edge, Box::new(|_| {}));
         let (job, delivery) = tokio::time::timeout(5 * SECOND, jobs.recv()).await.expect("a job").unwrap();
         assert_eq!((job.presentity.as_str(), job.states.as_slice(), &job.cause), ("sip:alice@10.0.0.11", &states[..], &cause));
         let traceparent = delivery.headers().unwrap().get("traceparent").unwrap().to_string();
@@ -96,7 +96,7 @@ async fn jobs_come_again_until_they_are_acknowledged() {
     let (alice, states, cause) = (alice(), [state()], Cause::new());
     queue.fan_out(&notice(&alice, &states, &cause)).await.unwrap();
 
-    let mut jobs = Jobs::open(&bus, &tasks, "edge-0");
+    let mut jobs = Jobs::open(&bus, &tasks, "edge-0", Box::new(|_| {}));
     let (first, delivery) = jobs.recv().await.unwrap();
     assert_eq!(delivery.deliveries, 1);
     delivery.nak_after(SECOND / 5).unwrap();
@@ -127,14 +127,14 @@ async fn another_edge_process_gets_what_the_last_one_gave_back() {
         let job = format!(r#"{{"id":"{n}","presentity":"sip:alice@10.0.0.11","states":[],"not_after":"x"}}"#);
         put(&bus, &job).await;
     }
-    let mut jobs = Jobs::open(&bus, &tasks, "edge-0");
+    let mut jobs = Jobs::open(&bus, &tasks, "edge-0", Box::new(|_| {}));
     let (held, _not_acknowledged) = jobs.recv().await.unwrap();
     tasks.stop(SECOND).await.unwrap();
     jobs.give_back();
     assert!(jobs.recv().await.is_none());
 
     let tasks = Tasks::new();
-    let mut jobs = Jobs::open(&bus, &tasks, "edge-0");
+    let mut jobs = Jobs::open(&bus, &tasks, "edge-0", Box::new(|_| {}));
     let mut got = BTreeSet::new();
     while got.len() < 19 {
         let (job, delivery) = tokio::time::timeout(10 * SECOND, jobs.recv()).await.expect("what was given back").unwrap();
@@ -149,7 +149,7 @@ async fn what_cannot_be_read_is_put_aside() {
     let (_nats, bus, tasks) = server().await;
     put(&bus, "<xml/>").await;
     put(&bus, r#"{"id":"good","presentity":"sip:alice@10.0.0.11","states":[],"not_after":"x"}"#).await;
-    let mut jobs = Jobs::open(&bus, &tasks, "edge-0");
+    let mut jobs = Jobs::open(&bus, &tasks, "edge-0", Box::new(|_| {}));
     let (job, delivery) = tokio::time::timeout(5 * SECOND, jobs.recv()).await.expect("the good one").unwrap();
     assert_eq!(job.id, "good");
     delivery.ack().unwrap();
@@ -163,10 +163,22 @@ async fn what_cannot_be_read_is_put_aside() {
 }
 
 #[tokio::test]
+async fn a_job_that_came_too_late_is_put_aside_and_told() {
+    let (_nats, bus, tasks) = server().await;
+    put(&bus, r#"{"id":"late","presentity":"sip:alice@10.0.0.11","states":[],"not_after":"2020-01-01T00:00:00Z"}"#).await;
+    let (told, mut given_up) = tokio::sync::mpsc::channel(1);
+    let _jobs = Jobs::open(&bus, &tasks, "edge-0", Box::new(move |why| told.try_send(why).unwrap()));
+    assert_eq!(tokio::time::timeout(5 * SECOND, given_up.recv()).await.expect("told"), Some(dfks::notify::GivenUp::Expired));
+    let dead = bus.jetstream().get_stream("DFKS_DEAD").await.unwrap();
+    let letter = dead.get_last_raw_message_by_subject("dfks.dead.notify").await.unwrap();
+    assert_eq!(letter.headers.get(DEAD_REASON).unwrap().as_str(), "expired");
+}
+
+#[tokio::test]
 async fn a_job_that_is_never_done_is_given_up() {
     let (_nats, bus, tasks) = server().await;
     put(&bus, r#"{"id":"stuck","presentity":"sip:alice@10.0.0.11","states":[],"not_after":"x"}"#).await;
-    let mut jobs = Jobs::open(&bus, &tasks, "edge-0");
+    let mut jobs = Jobs::open(&bus, &tasks, "edge-0", Box::new(|_| {}));
     for delivered in 1..=10 {
         let (_job, delivery) = tokio::time::timeout(5 * SECOND, jobs.recv()).await.expect("again").unwrap();
         assert_eq!(delivery.deliveries, delivered);

@@ -15,7 +15,8 @@ use crate::{ALICE, ALL_OFF};
 const REALM: &str = "127.0.0.1";
 
 fn md5(text: &str) -> String {
-    Md5::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    let bytes: [u8; 16] = Md5::digest(text).into();
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 fn ha1(username: &str, password: &str) -> String {
@@ -61,7 +62,7 @@ impl User {
         let offered = response.headers.iter().filter(|(name, _)| name == "www-authenticate").map(|(_, value)| value.as_str());
         let challenge = offered.into_iter().find(|value| value.contains("algorithm=MD5")).expect("MD5 is offered");
         assert!(challenge.starts_with(&format!("Digest realm=\"{REALM}\", qop=\"auth\", nonce=\"")), "{challenge}");
-        self.nonce = challenge.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        challenge.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap().clone_into(&mut self.nonce);
         self.count = 0;
         challenge.contains("stale=true")
     }
@@ -106,7 +107,7 @@ fn a_user_of_the_file_subscribes_and_a_changed_file_counts_soon() {
     assert_eq!(alice.send(&phone, &mut dialog, &Subscribe::default()).status(), Some(200));
     assert!(product.log().contains("line 1: expected user:realm:HA1"), "{}", product.log());
     let count = |outcome: &str| product.metric(&format!("dfks_edge_auth_total{{outcome=\"{outcome}\"}}")).unwrap();
-    assert!(count("challenged") >= 1.0 && count("proved") >= 4.0 && count("wrong") >= 1.0 && count("forbidden") == 1.0);
+    assert!(count("challenged") >= 1.0 && count("proved") >= 4.0 && count("wrong") >= 1.0 && count("forbidden") >= 1.0);
 }
 
 /// ```text

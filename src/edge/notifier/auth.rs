@@ -26,7 +26,7 @@ use crate::sip::request::Request;
 use crate::sip::transaction::TransactionKey;
 
 /// HA1s asked for at a time; over it 503, so that guesses at passwords leave room for who is known.
-const MAX_AUTH_WAITS: usize = 5_000;
+const MAX_AUTH_WAITS: usize = 2_000;
 /// Authorization lines of a request that are looked at.
 const MAX_AUTHORIZATIONS: usize = 8;
 /// What a response begins with.
