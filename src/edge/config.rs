@@ -60,9 +60,13 @@ impl EdgeConfig {
         Duration::from_secs(self.subscription.grace_seconds.into())
     }
 
-    /// The first listener of a transport.
+    /// The listener that a phone is reached from: the one at `address` where it is still there, else the first of the
+    /// transport and of the phone's address family.
     #[must_use]
-    pub fn listener_of(&self, transport: Transport) -> Option<u16> {
-        self.listeners.iter().position(|listener| listener.transport == transport).and_then(|at| u16::try_from(at).ok())
+    pub fn listener_of(&self, transport: Transport, address: Option<SocketAddr>, peer: SocketAddr) -> Option<u16> {
+        let fits = |listener: &&(u16, &Listener)| listener.1.transport == transport && listener.1.address.is_ipv4() == peer.is_ipv4();
+        let all: Vec<(u16, &Listener)> = (0..).zip(&self.listeners).collect();
+        let same = all.iter().filter(fits).find(|(_, listener)| Some(listener.address) == address);
+        same.or_else(|| all.iter().find(fits)).map(|(at, _)| *at)
     }
 }

@@ -58,6 +58,7 @@ pub struct Driver {
     mirror: Mirror,
     metrics: Arc<EdgeMetrics>,
     housekeeping_at: Instant,
+    is_draining: bool,
 }
 
 /// Jobs that the notifier has, by what it calls them.
@@ -124,6 +125,7 @@ impl Driver {
             mirror,
             metrics,
             housekeeping_at: clock::now(),
+            is_draining: false,
         }
     }
 
@@ -135,19 +137,17 @@ impl Driver {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), DriverError> {
         let mut sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
         let mut stopped = Box::pin(stop.cancelled_owned());
-        let mut is_draining = false;
         loop {
             self.notifier.set_overloaded(self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2);
             self.carry_out();
-            if is_draining && self.notifier.is_idle(moment()) && self.reach.is_flushed() {
+            if self.is_draining && self.notifier.is_idle(moment()) && self.reach.is_flushed() {
                 self.port.flush().await;
                 return Ok(());
             }
             self.set_alarm(&mut sleep);
-            let is_stopped = poll_fn(|cx| self.poll_round(cx, sleep.as_mut(), (!is_draining).then_some(stopped.as_mut()))).await?;
+            let is_stopped = poll_fn(|cx| self.poll_round(cx, sleep.as_mut(), stopped.as_mut())).await?;
             if is_stopped {
-                is_draining = true;
-                self.sources.jobs.give_back();
+                self.is_draining = true;
                 self.notifier.handle(Input::Drain, moment());
             }
         }
@@ -163,9 +163,9 @@ impl Driver {
         &mut self,
         cx: &mut Context<'_>,
         sleep: Pin<&mut Sleep>,
-        stopped: Option<Pin<&mut impl Future<Output = ()>>>,
+        stopped: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<Result<bool, DriverError>> {
-        if stopped.is_some_and(|stopped| stopped.poll(cx).is_ready()) {
+        if !self.is_draining && stopped.poll(cx).is_ready() {
             return Poll::Ready(Ok(true));
         }
         let now = moment();
@@ -180,7 +180,7 @@ impl Driver {
     }
 
     fn poll_sources(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, DriverError> {
-        let Self { notifier, port, reach, sources, watchers, deliveries, mirror, metrics, .. } = self;
+        let Self { notifier, port, reach, sources, watchers, deliveries, mirror, metrics, is_draining, .. } = self;
         let mut connections = Vec::new();
         let mut had_any = reach.poll_datagrams(cx, |flow, bytes| {
             mirror.received(flow, bytes, now.utc);
@@ -201,16 +201,20 @@ impl Driver {
         for (connection, is_open) in connections.drain(..) {
             if is_open { reach.on_opened(connection) } else { reach.on_closed(connection) }
         }
-        had_any |= take(
-            "notify jobs",
-            |cx| sources.jobs.poll_recv(cx),
-            cx,
-            |received| {
-                let (job, delivery) = received;
-                let (handle, age) = (deliveries.open(delivery), age(&job, now));
-                notifier.handle(Input::Job { job: Box::new(job), handle, age }, now);
-            },
-        )?;
+        if *is_draining {
+            // No more are taken, and what comes after all is for the next edge of this name.
+            sources.jobs.give_back();
+        } else {
+            had_any |= take(
+                "notify jobs",
+                |cx| sources.jobs.poll_recv(cx),
+                cx,
+                |(job, delivery)| {
+                    let (handle, age) = (deliveries.open(delivery), age(&job, now));
+                    notifier.handle(Input::Job { job: Box::new(job), handle, age }, now);
+                },
+            )?;
+        }
         had_any |= take(
             "bucket changes",
             |cx| sources.changes.poll_recv(cx),
@@ -224,10 +228,10 @@ impl Driver {
         }
         had_any |= take(
             "unsent packets",
-            |cx| reach.poll_unreachable(cx),
+            |cx| reach.poll_unsent(cx),
             cx,
-            |subscription| {
-                notifier.handle(Input::Undeliverable { subscription }, now);
+            |(notify, why)| {
+                notifier.handle(Input::Undeliverable { notify, why }, now);
             },
         )?;
         had_any |= watchers.poll(cx, notifier, now);
@@ -246,14 +250,14 @@ impl Driver {
     fn carry_out(&mut self) {
         while let Some(output) = self.notifier.poll_output() {
             match output {
-                Output::Send { to, packet } => self.reach.send(to, packet),
+                Output::Send { to, packet, notify } => self.reach.send(to, packet, notify),
                 Output::Request { token, request, cause } => {
                     if let Err(error) = self.port.ask(token, request, &cause) {
                         self.notifier.handle(Input::Reply { token, reply: BusReply::Unavailable(error.into()) }, moment());
                     }
                 }
                 Output::FanOut(fan_out) => {
-                    // The notifier takes no change while the queue is half full, so that this is no everyday loss.
+                    // The notifier takes no change while the queue is half full, so that it always fits.
                     if self.fan_outs.try_send(fan_out).is_err() {
                         self.metrics.dropped(DropReason::FanOut);
                     }

@@ -50,6 +50,8 @@ pub struct Work {
     pub since: Instant,
     /// How the subscription ends with the answer, if it does.
     pub ends: Option<Ending>,
+    /// Whether a NOTIFY is owed for it, whatever comes of it. Source: RFC 6665 §4.2.1.2.
+    pub is_owed: bool,
 }
 
 /// What to ask the workers.
@@ -68,17 +70,31 @@ pub enum Task {
     Change(FeatureChange),
 }
 
+/// The SUBSCRIBE of a lane that the bucket is asked about.
+#[derive(Debug, Default)]
+pub enum Storing {
+    /// There is none.
+    #[default]
+    Nothing,
+    /// Its record is being stored or removed.
+    Asked(Box<Exchange>),
+    /// Its record met another revision: the key is read, and the SUBSCRIBE waits beside the request for it.
+    LookedUp,
+}
+
 /// The work of one subscription, in order. Idle, it is a few words.
 #[derive(Debug, Default)]
 pub struct Lane {
     /// The SUBSCRIBE being stored.
-    pub storing: Option<Box<Exchange>>,
+    pub storing: Storing,
     /// SUBSCRIBEs that wait for it.
     pub waiting: VecDeque<Box<Exchange>>,
     /// What is to be asked next.
     pub works: VecDeque<Work>,
     /// Whether the workers have been asked and not answered.
     pub is_running: bool,
+    /// Versions that the phone was told of meanwhile, by place in the table: the answer may be older than they are.
+    pub overtaken: Vec<(u8, u64)>,
     /// When the full state is asked for again, because no worker answered.
     pub retry: Option<Retry>,
 }
@@ -104,6 +120,25 @@ impl Lane {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.waiting.len() < MAX_WAITING && self.works.len() < MAX_WORKS
+    }
+
+    /// Whether a SUBSCRIBE is being stored: another waits for it, and nothing else decides over the subscription.
+    #[must_use]
+    pub fn is_storing(&self) -> bool {
+        !matches!(self.storing, Storing::Nothing)
+    }
+
+    /// The phone is told this version while the workers are asked.
+    pub fn overtake(&mut self, feature: u8, version: u64) {
+        if self.is_running {
+            self.overtaken.push((feature, version));
+        }
+    }
+
+    /// Whether the phone was told a newer version since the workers were asked.
+    #[must_use]
+    pub fn has_overtaken(&self, feature: u8, version: u64) -> bool {
+        self.overtaken.iter().any(|(at, told)| *at == feature && *told > version)
     }
 
     /// No worker answered: when to ask again, with growing pauses.

@@ -22,6 +22,8 @@ pub enum DropReason {
     StrayResponse,
     /// A connection's or socket's queue was full.
     QueueFull,
+    /// The connection that it was for is gone.
+    ConnectionClosed,
     /// A feature that this edge does not have in its table.
     UnknownFeature,
     /// An answer of the bus that came after its time.
@@ -34,12 +36,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, to have every series from the start.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unparsable,
         Self::Malformed,
         Self::Ack,
         Self::StrayResponse,
         Self::QueueFull,
+        Self::ConnectionClosed,
         Self::UnknownFeature,
         Self::LateReply,
         Self::FanOut,
@@ -55,6 +58,7 @@ impl DropReason {
             Self::Ack => "ack",
             Self::StrayResponse => "stray_response",
             Self::QueueFull => "queue_full",
+            Self::ConnectionClosed => "connection_closed",
             Self::UnknownFeature => "unknown_feature",
             Self::LateReply => "late_reply",
             Self::FanOut => "fan_out",

@@ -16,6 +16,7 @@ pub mod fan_out;
 pub mod label;
 pub mod metrics;
 pub mod mirror;
+pub mod next_hop;
 pub mod notifier;
 pub mod outbox;
 pub mod port;

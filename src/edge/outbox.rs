@@ -39,7 +39,8 @@ pub struct Change {
 
 impl Change {
     /// The same, with no job that waits for it.
-    fn without_job(&self) -> Self {
+    #[must_use]
+    pub fn without_job(&self) -> Self {
         Self { state: self.state.clone(), document: self.document.clone(), cause: self.cause.clone(), since: self.since, job: None }
     }
 }
@@ -141,6 +142,9 @@ pub struct Outbox {
     ending: Option<Ending>,
     in_flight: bool,
     retry_at: Option<Instant>,
+    put_offs: u8,
+    /// What is queued did not fit one NOTIFY: until it is told, each says one thing.
+    is_split: bool,
 }
 
 impl Outbox {
@@ -206,7 +210,8 @@ impl Outbox {
     }
 
     fn parcel(&mut self, grouping: Grouping) -> Option<Parcel> {
-        let takes_all = grouping.takes_all(&self.queued);
+        self.is_split = self.queued.len() > 1 && (self.is_split || !grouping.takes_all(&self.queued));
+        let takes_all = !self.is_split;
         if self.ending == Some(Ending::AtOnce) {
             // What does not fit is not told: the subscription is over, and the next one starts with everything.
             let queued = std::mem::take(&mut self.queued);
@@ -232,6 +237,7 @@ impl Outbox {
     /// The NOTIFY in flight is over, whatever came of it.
     pub fn settle(&mut self) {
         self.in_flight = false;
+        self.put_offs = 0;
     }
 
     /// The NOTIFY in flight is to be tried again at `at`; what it said is queued again unless something newer is.
@@ -240,6 +246,7 @@ impl Outbox {
     pub fn postpone(&mut self, parcel: Parcel, at: Instant) -> SmallVec<[JobKey; 4]> {
         self.in_flight = false;
         self.retry_at = Some(at);
+        self.put_offs = self.put_offs.saturating_add(1);
         let mut stale: SmallVec<[JobKey; 4]> = parcel.untold.iter().copied().collect();
         match (&self.owed, parcel.owed) {
             (Some(_), Some(before)) => stale.extend(before.job),
@@ -254,6 +261,17 @@ impl Outbox {
             }
         }
         stale
+    }
+
+    /// No NOTIFY goes before `at`.
+    pub fn hold(&mut self, at: Instant) {
+        self.retry_at = Some(at);
+    }
+
+    /// How often the present NOTIFY was put off.
+    #[must_use]
+    pub fn put_offs(&self) -> u8 {
+        self.put_offs
     }
 
     /// A NOTIFY that was put off may go now.

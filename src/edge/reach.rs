@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use crate::edge::config::EdgeConfig;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::mirror::Mirror;
-use crate::edge::notifier::Destination;
-use crate::edge::subscription::SubscriptionId;
+use crate::edge::next_hop::Destination;
+use crate::edge::notifier::{NotifyId, Unsent};
 use crate::runtime::{Tasks, clock};
 use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::transport::{Batch, Remote, SendError, SendQueue, StreamTransport, UdpListener};
@@ -42,8 +42,8 @@ pub struct Reach {
     batch: Batch,
     metrics: Arc<EdgeMetrics>,
     tasks: Tasks,
-    opening: AHashMap<ConnectionId, Vec<SubscriptionId>>,
-    unreachable: VecDeque<SubscriptionId>,
+    opening: AHashMap<ConnectionId, Vec<NotifyId>>,
+    unsent: VecDeque<(NotifyId, Unsent)>,
     names: AHashMap<Box<str>, (IpAddr, Instant)>,
     lookups: usize,
     found: (mpsc::Sender<Found>, mpsc::Receiver<Found>),
@@ -55,14 +55,20 @@ struct Socket {
     is_blocked: bool,
 }
 
-/// A name that was looked up for a NOTIFY.
+/// A packet for a host.
+struct Parcel {
+    port: u16,
+    transport: Transport,
+    listener: u16,
+    notify: Option<NotifyId>,
+    packet: Bytes,
+}
+
+/// A name that was looked up for a packet.
 struct Found {
     name: Box<str>,
     address: Option<IpAddr>,
-    port: u16,
-    transport: Transport,
-    subscription: SubscriptionId,
-    packet: Bytes,
+    parcel: Parcel,
 }
 
 impl Reach {
@@ -86,7 +92,7 @@ impl Reach {
             metrics,
             tasks,
             opening: AHashMap::new(),
-            unreachable: VecDeque::new(),
+            unsent: VecDeque::new(),
             names: AHashMap::new(),
             lookups: 0,
             found: mpsc::channel(LOOKUPS),
@@ -124,29 +130,36 @@ impl Reach {
         had_any
     }
 
-    /// The next subscription whose NOTIFY could not be sent, once names and connections have said so.
-    pub fn poll_unreachable(&mut self, cx: &mut Context<'_>) -> Poll<Option<SubscriptionId>> {
+    /// The next NOTIFY that did not leave, once names and connections have said so.
+    pub fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<Option<(NotifyId, Unsent)>> {
         while let Poll::Ready(Some(found)) = self.found.1.poll_recv(cx) {
             self.on_found(found);
         }
-        self.unreachable.pop_front().map_or(Poll::Pending, |subscription| Poll::Ready(Some(subscription)))
+        self.unsent.pop_front().map_or(Poll::Pending, |unsent| Poll::Ready(Some(unsent)))
     }
 
-    /// Sends a packet, now or with the next [`Reach::flush`].
-    pub fn send(&mut self, to: Destination, packet: Bytes) {
+    /// Sends a packet, now or with the next [`Reach::flush`]. Of a NOTIFY that does not leave, [`Reach::poll_unsent`] says so.
+    pub fn send(&mut self, to: Destination, packet: Bytes, notify: Option<NotifyId>) {
         match to {
-            Destination::Flow(flow) => self.send_on(flow, packet),
-            Destination::Host { host: TargetHost::Ip(address), port, transport, subscription } => {
-                self.send_to(Remote { transport, address: SocketAddr::new(address, port), name: None }, subscription, packet);
-            }
-            Destination::Host { host: TargetHost::Name(name), port, transport, subscription } => match self.names.get(&name) {
-                Some((address, _)) => {
-                    let remote = Remote { transport, address: SocketAddr::new(*address, port), name: Some(&*name) };
-                    self.send_to(remote, subscription, packet);
+            Destination::Flow(flow) => self.send_on(flow, packet, notify),
+            Destination::Host { host, port, transport, listener } => {
+                let parcel = Parcel { port, transport, listener, notify, packet };
+                match host {
+                    TargetHost::Ip(address) => self.send_to(address, None, parcel),
+                    TargetHost::Name(name) => match self.names.get(&name) {
+                        Some((address, _)) => self.send_to(*address, Some(&name), parcel),
+                        None => self.look_up(name, parcel),
+                    },
                 }
-                None => self.look_up(name, port, transport, subscription, packet),
-            },
+            }
         }
+    }
+
+    fn give_up(&mut self, notify: Option<NotifyId>, why: Unsent) {
+        if why == Unsent::NoRoom {
+            self.metrics.dropped(DropReason::QueueFull);
+        }
+        self.unsent.extend(notify.map(|notify| (notify, why)));
     }
 
     /// The mirror of what is sent.
@@ -155,34 +168,40 @@ impl Reach {
         &self.mirror
     }
 
-    fn send_on(&mut self, flow: Flow, packet: Bytes) {
+    fn send_on(&mut self, flow: Flow, packet: Bytes, notify: Option<NotifyId>) {
         if flow.transport == Transport::Udp {
-            let by_listener = self.udp.iter_mut().find(|socket| socket.listener.flow(flow.peer).listener == flow.listener);
-            self.mirror.sent(flow, &packet, clock::utc_now());
-            return queue(by_listener, flow.peer, packet, &self.metrics);
+            return self.send_datagram(flow, packet);
         }
-        if flow.connection.is_some_and(|connection| self.streams.send(connection, packet.clone()).is_ok()) {
-            self.mirror.sent(flow, &packet, clock::utc_now());
-        } else {
+        let sent = flow.connection.ok_or(SendError::Closed).and_then(|connection| self.streams.send(connection, packet.clone()));
+        match sent {
+            Ok(()) => self.mirror.sent(flow, &packet, clock::utc_now()),
+            // The notifier hears of the end of a connection by itself.
+            Err(SendError::Closed) => self.metrics.dropped(DropReason::ConnectionClosed),
+            Err(_) => self.give_up(notify, Unsent::NoRoom),
+        }
+    }
+
+    /// A datagram that finds its queue full is lost: it is sent again in time.
+    fn send_datagram(&mut self, flow: Flow, packet: Bytes) {
+        let socket = self.udp.iter_mut().find(|socket| socket.listener.flow(flow.peer).listener == flow.listener);
+        self.mirror.sent(flow, &packet, clock::utc_now());
+        if !socket.is_some_and(|socket| socket.queue.push(flow.peer, packet)) {
             self.metrics.dropped(DropReason::QueueFull);
         }
     }
 
-    fn send_to(&mut self, remote: Remote<'_>, subscription: SubscriptionId, packet: Bytes) {
-        let Remote { transport, address, .. } = remote;
-        let listener = self.config.listener_of(transport).unwrap_or_default();
+    fn send_to(&mut self, address: IpAddr, name: Option<&str>, parcel: Parcel) {
+        let Parcel { port, transport, listener, notify, packet } = parcel;
+        let peer = SocketAddr::new(address, port);
         if transport == Transport::Udp {
-            let by_family = self.udp.iter_mut().find(|socket| socket.listener.local_addr().is_ipv4() == address.is_ipv4());
-            if by_family.is_none() {
-                return self.unreachable.push_back(subscription);
-            }
-            self.mirror.sent(Flow { transport, listener, peer: address, connection: None }, &packet, clock::utc_now());
-            return queue(by_family, address, packet, &self.metrics);
+            let Some(listener) = self.config.listener_of(transport, self.address_of(listener), peer) else {
+                return self.give_up(notify, Unsent::NoWay);
+            };
+            return self.send_datagram(Flow { transport, listener, peer, connection: None }, packet);
         }
-
-        let sent = match self.streams.find(address, transport) {
+        let sent = match self.streams.find(peer, transport) {
             Some(flow) => flow.connection.ok_or(SendError::Closed).and_then(|id| self.streams.send(id, packet.clone())).map(|()| flow),
-            None => self.streams.connect(remote, listener, packet.clone()).inspect(|flow| {
+            None => self.streams.connect(Remote { transport, address: peer, name }, listener, packet.clone()).inspect(|flow| {
                 flow.connection.map(|connection| self.opening.insert(connection, Vec::new()));
             }),
         };
@@ -190,11 +209,16 @@ impl Reach {
             Ok(flow) => {
                 self.mirror.sent(flow, &packet, clock::utc_now());
                 if let Some(waiting) = flow.connection.and_then(|connection| self.opening.get_mut(&connection)) {
-                    waiting.push(subscription);
+                    waiting.extend(notify);
                 }
             }
-            Err(_) => self.unreachable.push_back(subscription),
+            Err(SendError::Full) => self.give_up(notify, Unsent::NoRoom),
+            Err(_) => self.give_up(notify, Unsent::NoWay),
         }
+    }
+
+    fn address_of(&self, listener: u16) -> Option<SocketAddr> {
+        self.config.listeners.get(usize::from(listener)).map(|listener| listener.address)
     }
 
     /// A connection that was made stands.
@@ -204,7 +228,9 @@ impl Reach {
 
     /// A connection is gone; what waited for it to stand is not sent.
     pub fn on_closed(&mut self, connection: ConnectionId) {
-        self.unreachable.extend(self.opening.remove(&connection).unwrap_or_default());
+        for notify in self.opening.remove(&connection).unwrap_or_default() {
+            self.give_up(Some(notify), Unsent::NoWay);
+        }
     }
 
     /// Hands everything queued to the kernel, as far as it takes it.
@@ -226,21 +252,22 @@ impl Reach {
         self.names.retain(|_, (_, found_at)| now.saturating_duration_since(*found_at) < NAME_KEPT_FOR);
     }
 
-    fn look_up(&mut self, name: Box<str>, port: u16, transport: Transport, subscription: SubscriptionId, packet: Bytes) {
-        if matches!(transport, Transport::Ws | Transport::Wss) {
+    fn look_up(&mut self, name: Box<str>, parcel: Parcel) {
+        if matches!(parcel.transport, Transport::Ws | Transport::Wss) {
             // A browser's Contact is a made-up name, and only the browser opens the connection (RFC 7118 §5.2.3, §3).
-            return self.unreachable.push_back(subscription);
+            return self.give_up(parcel.notify, Unsent::NoWay);
         }
         if self.lookups >= LOOKUPS {
-            return self.metrics.dropped(DropReason::QueueFull);
+            return self.give_up(parcel.notify, Unsent::NoRoom);
         }
         self.lookups += 1;
         let found = self.found.0.clone();
-        let wants_ipv4 = self.udp.first().is_none_or(|socket| socket.listener.local_addr().is_ipv4());
+        let is_ipv4 = self.address_of(parcel.listener).is_none_or(|address| address.is_ipv4());
         self.tasks.spawn_brief("name lookup", async move {
-            let looked_up = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((&*name, port))).await;
-            let address = looked_up.ok().and_then(Result::ok).and_then(|mut all| all.find(|address| address.is_ipv4() == wants_ipv4));
-            let answer = Found { name, address: address.map(|address| address.ip()), port, transport, subscription, packet };
+            let looked_up = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((&*name, parcel.port))).await;
+            // One of the listener's family, where there is any.
+            let address = looked_up.ok().and_then(Result::ok).and_then(|all| all.min_by_key(|address| address.is_ipv4() != is_ipv4));
+            let answer = Found { name, address: address.map(|address| address.ip()), parcel };
             // There is room for every lookup; nobody listens when the edge has ended.
             let _ended = found.try_send(answer);
         });
@@ -248,17 +275,10 @@ impl Reach {
 
     fn on_found(&mut self, found: Found) {
         self.lookups = self.lookups.saturating_sub(1);
-        let Some(address) = found.address else { return self.unreachable.push_back(found.subscription) };
-        let remote = Remote { transport: found.transport, address: SocketAddr::new(address, found.port), name: Some(&*found.name) };
-        self.send_to(remote, found.subscription, found.packet);
+        let Some(address) = found.address else { return self.give_up(found.parcel.notify, Unsent::NoWay) };
+        self.send_to(address, Some(&found.name), found.parcel);
         if self.names.len() < NAMES {
             self.names.insert(found.name, (address, clock::now()));
         }
-    }
-}
-
-fn queue(socket: Option<&mut Socket>, peer: SocketAddr, packet: Bytes, metrics: &EdgeMetrics) {
-    if !socket.is_some_and(|socket| socket.queue.push(peer, packet)) {
-        metrics.dropped(DropReason::QueueFull);
     }
 }

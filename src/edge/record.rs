@@ -1,12 +1,13 @@
 //! A subscription as it is stored in the bucket, so that it survives its edge. Pure.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::edge::profile::Quirks;
-use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
+use crate::edge::config::EdgeConfig;
+use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId, Timers};
 use crate::feature::Presentity;
 use crate::runtime::clock;
 use crate::sip::flow::{Flow, Transport};
@@ -45,7 +46,10 @@ pub struct Record {
     /// `udp`, `tcp`, …
     pub transport: Box<str>,
     /// Where the last SUBSCRIBE came from, `ip:port`.
-    pub peer: std::net::SocketAddr,
+    pub peer: SocketAddr,
+    /// Which listener it came to, `ip:port`: what the phone's NAT lets through comes from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<SocketAddr>,
     /// Whether that was the phone itself.
     pub is_direct: bool,
     /// Whether the phone takes `multipart/mixed`.
@@ -58,12 +62,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record to store for a subscription, with its reserved `CSeq` numbers.
-    pub fn of(subscription: &mut Subscription, edge_id: &str, now: Instant, utc: SystemTime) -> Self {
-        let local_cseq = subscription.reserve_cseq();
+    /// The record to store for a subscription; stored, it reserves the `CSeq` numbers up to its `local_cseq`.
+    #[must_use]
+    pub fn of(subscription: &Subscription, config: &EdgeConfig, now: Instant, utc: SystemTime) -> Self {
         let dialog = &subscription.dialog;
         Self {
-            edge_id: edge_id.into(),
+            edge_id: config.edge_id.clone(),
             presentity: subscription.presentity.as_str().into(),
             watcher: subscription.watcher.clone(),
             call_id: dialog.call_id.clone(),
@@ -74,9 +78,10 @@ impl Record {
             routes: dialog.routes.clone(),
             event_id: dialog.event_id.clone(),
             remote_cseq: dialog.remote_cseq,
-            local_cseq,
+            local_cseq: subscription.cseq_to_reserve(),
             transport: subscription.flow.transport.as_str().into(),
             peer: subscription.flow.peer,
+            listener: config.listeners.get(usize::from(subscription.flow.listener)).map(|listener| listener.address),
             is_direct: subscription.is_direct,
             accepts_multipart: subscription.accepts_multipart,
             user_agent: subscription.user_agent.clone(),
@@ -84,11 +89,13 @@ impl Record {
         }
     }
 
-    /// The subscription again, live. `listener` is the one of its transport here; a connection of its past is gone.
+    /// The subscription again, live, at the listener of its transport here; a connection of its past is gone.
     ///
-    /// Its quirks are to be looked up. `None` when the record is none that this version could have written.
+    /// `None` when the record is none that this version could have written.
     #[must_use]
-    pub fn restore(self, id: SubscriptionId, revision: u64, listener: u16, now: Instant, utc: SystemTime) -> Option<Subscription> {
+    pub fn restore(self, id: SubscriptionId, revision: u64, config: &EdgeConfig, now: Instant, utc: SystemTime) -> Option<Subscription> {
+        let transport = Transport::parse(&self.transport)?;
+        let listener = config.listener_of(transport, self.listener, self.peer).unwrap_or_default();
         let expires_utc = clock::parse_rfc3339(&self.expires_at)?;
         let expires_at = match expires_utc.duration_since(utc) {
             Ok(left) => now + left,
@@ -109,20 +116,21 @@ impl Record {
                 remote_cseq: self.remote_cseq,
                 local_cseq: self.local_cseq,
             },
-            flow: Flow { transport: Transport::parse(&self.transport)?, listener, peer: self.peer, connection: None },
+            flow: Flow { transport, listener, peer: self.peer, connection: None },
             is_direct: self.is_direct,
-            quirks: Quirks::default(),
+            quirks: config.profiles.of(&self.user_agent),
             user_agent: self.user_agent,
             accepts_multipart: self.accepts_multipart,
             expires_at,
             phase: Phase::Live,
             cseq_reserved: self.local_cseq,
             revision,
+            foreign_revision: 0,
             versions: SmallVec::new(),
             outbox: crate::edge::outbox::Outbox::default(),
             in_flight: None,
             lane: crate::edge::exchange::Lane::default(),
-            timer_at: None,
+            timers: Timers::default(),
             counted_in_grace: false,
         })
     }

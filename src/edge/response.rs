@@ -18,12 +18,14 @@ pub enum Verdict {
 /// Longest pause that a phone may ask for, in seconds.
 const MAX_RETRY_AFTER_SECONDS: u32 = 3600;
 
+/// Label `outcome` of a NOTIFY that is sent again later.
+pub const RETRIED: &str = "retried";
 /// Label `outcome` of a NOTIFY that Timer F ended.
 pub const TIMEOUT: &str = "timeout";
 /// Label `outcome` of a NOTIFY that had no connection to go out on.
 pub const NO_CONNECTION: &str = "no_connection";
 /// All values of the label `outcome`.
-pub const OUTCOMES: [&str; 6] = ["delivered", "rejected", "retried", "failed", TIMEOUT, NO_CONNECTION];
+pub const OUTCOMES: [&str; 6] = ["delivered", "rejected", RETRIED, "failed", TIMEOUT, NO_CONNECTION];
 
 /// What a final response means.
 ///
@@ -44,7 +46,7 @@ pub const fn outcome(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Delivered => "delivered",
         Verdict::Ends => "rejected",
-        Verdict::RetryAfter(_) => "retried",
+        Verdict::RetryAfter(_) => RETRIED,
         Verdict::Ignored => "failed",
     }
 }

@@ -1,5 +1,6 @@
 //! Starts an edge: binds its listeners, takes up the subscriptions that it held before, and serves.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -265,26 +266,31 @@ async fn follow_bucket(
     notifier: &mut Notifier,
 ) -> (WatcherIndex, mpsc::Receiver<Change>) {
     let (later, changes) = mpsc::channel(CHANGE_QUEUE);
-    let held = Arc::new(Mutex::new(Some(Vec::new())));
+    let held = Arc::new(Mutex::new(Some(HashMap::new())));
     let (loading, own, counted) = (Arc::clone(&held), edge_id.to_owned(), Arc::clone(metrics));
     let hook = move |event| {
         let IndexEvent::Changed(change) = event else { return };
         let mut loading = loading.lock().unwrap_or_else(PoisonError::into_inner);
         match loading.as_mut() {
-            // As long as the bucket is loaded only our own records matter.
-            Some(held) if change.edge_id.as_deref() == Some(&own) => held.push(change),
+            // As long as the bucket is loaded only the records that are ours at its end matter.
+            Some(held) => {
+                let is_ours = change.edge_id.as_deref() == Some(&own);
+                match change.value {
+                    Some(value) if is_ours => held.insert(change.key, (change.revision, value)),
+                    _ => held.remove(&change.key),
+                };
+            }
             // A change that is lost here is found by the next store's compare-and-set.
             None if later.try_send(change).is_err() => counted.dropped(DropReason::QueueFull),
-            Some(_) | None => {}
+            None => {}
         }
     };
     let index = WatcherIndex::start(bus, tasks, Some(Box::new(hook)));
     index.loaded().await;
     let now = Now { at: clock::now(), utc: clock::utc_now() };
     let mut restored = 0_u64;
-    for change in held.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default() {
-        let Some(value) = &change.value else { continue };
-        restored += u64::from(notifier.restore(&change.key, change.revision, value, now));
+    for (key, (revision, value)) in held.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default() {
+        restored += u64::from(notifier.restore(&key, revision, &value, now));
     }
     tracing::info!(subscriptions = restored, "subscriptions of before taken up");
     (index, changes)

@@ -26,8 +26,8 @@ pub struct Subscribe {
     pub user_agent: Box<str>,
     /// What its phone wants otherwise.
     pub quirks: Quirks,
-    /// Whether its Accept allows `multipart/mixed`.
-    pub accepts_multipart: bool,
+    /// Whether its Accept allows `multipart/mixed`; `None`: it has none, and excludes nothing.
+    pub accepts_multipart: Option<bool>,
     /// URI of its Contact.
     pub contact: Option<Box<str>>,
     /// `id` of its Event.
@@ -146,13 +146,21 @@ pub fn presentity(request: &Request, config: &EdgeConfig) -> Result<Presentity, 
         PresentityFrom::RequestUri if has_user(request.uri()) => request.uri(),
         _ => to,
     };
+    // The Request-URI decides, whatever names the presentity. Source: RFC 3261 §8.2.2.1.
+    if Presentity::parse(request.uri()) == Err(PresentityError::Scheme) {
+        return Err(unknown_scheme());
+    }
     let presentity = Presentity::parse(uri).map_err(|error| match error {
-        PresentityError::Scheme => Refusal::new(416).because("the presentity is a sip:, sips: or tel: URI"),
+        PresentityError::Scheme => unknown_scheme(),
         PresentityError::User => Refusal::new(404).for_long().because("the presentity needs a user part"),
         other => Refusal::new(400).because(other.to_string()),
     })?;
     let is_served = config.domains.is_empty() || config.domains.iter().any(|domain| **domain == *presentity.host());
     if is_served { Ok(presentity) } else { Err(Refusal::new(404).for_long().because("this domain is not served here")) }
+}
+
+fn unknown_scheme() -> Refusal {
+    Refusal::new(416).because("the presentity is a sip:, sips: or tel: URI")
 }
 
 fn has_user(uri: &str) -> bool {
@@ -175,8 +183,8 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
     let (main, sub) = split_type(CONTENT_TYPE);
     // Some phones send none: that excludes nothing.
     let accepts = |main, sub| !accept.is_sent() || accept.allows(main, sub);
-    let accepts_multipart = accepts("multipart", "mixed");
-    if !accepts(main, sub) && !accepts_multipart {
+    let accepts_multipart = accept.is_sent().then(|| accept.allows("multipart", "mixed"));
+    if !accepts(main, sub) && accepts_multipart != Some(true) {
         return Err(Refusal::new(406).with("Accept", ACCEPT).because("Accept excludes every type that we send"));
     }
     let contact = contact(request, is_in_dialog)?;

@@ -10,7 +10,7 @@ use crate::edge::outbox::{Outbox, Parcel};
 use crate::edge::profile::Quirks;
 use crate::edge::subscribe::Subscribe;
 use crate::feature::{FeatureState, Presentity};
-use crate::sip::flow::{ConnectionId, Flow};
+use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::uri;
 
 /// Names a subscription: our tag in its dialog, and its key in the bucket.
@@ -87,10 +87,15 @@ pub enum Phase {
     Live,
     /// Its last NOTIFY is asked for or in flight; nothing else is taken.
     Ending,
+    /// Nothing more is sent; it is here until what its phone asked for, and has a 200 for, is carried out.
+    Over,
 }
 
 /// How many `CSeq` numbers one store reserves, so that they grow across a crash without a store for each NOTIFY.
 const CSEQ_BLOCK: u32 = 1000;
+/// With so many left, more are reserved; and again after each so many, until a store has come through.
+const CSEQ_LOW: u32 = 250;
+const CSEQ_AGAIN_EVERY: u32 = 25;
 
 /// One subscription.
 #[derive(Debug)]
@@ -121,6 +126,8 @@ pub struct Subscription {
     pub cseq_reserved: u32,
     /// Revision of its key in the bucket; 0 before the first store.
     pub revision: u64,
+    /// Revision of the newest record of it that another edge has stored; 0 where none is known.
+    pub foreign_revision: u64,
     /// Version of each feature that the phone has confirmed.
     pub versions: SmallVec<[(u8, u64); 5]>,
     /// What the phone is still to be told.
@@ -129,8 +136,8 @@ pub struct Subscription {
     pub in_flight: Option<InFlight>,
     /// Stores and route runs under way or waiting, see [`crate::edge::exchange`].
     pub lane: crate::edge::exchange::Lane,
-    /// When its earliest timer in the wheel fires.
-    pub timer_at: Option<Instant>,
+    /// When its timers in the wheel fire.
+    pub timers: Timers,
     /// Whether it counts as in grace in the metrics.
     pub counted_in_grace: bool,
 }
@@ -140,12 +147,44 @@ pub struct Subscription {
 pub struct InFlight {
     /// What it says.
     pub parcel: Parcel,
+    /// Its `CSeq`.
+    pub cseq: u32,
     /// Branch of its transaction.
     pub branch: Box<str>,
     /// When it was first sent.
     pub sent_at: Instant,
+    /// The transport that it went over.
+    pub transport: Transport,
     /// The connection that it went into, of a stream transport.
     pub connection: Option<ConnectionId>,
+}
+
+/// When the timers of a subscription fire that are in the wheel: the next one, and the one that it was put before. With
+/// these known, none is set twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timers {
+    next_at: Option<Instant>,
+    later_at: Option<Instant>,
+}
+
+impl Timers {
+    /// Whether a timer is to be set for `at`; it then counts as set.
+    pub fn set(&mut self, at: Instant) -> bool {
+        let is_new = self.next_at.is_none_or(|next_at| at < next_at);
+        if is_new {
+            self.later_at = self.next_at.replace(at).or(self.later_at);
+        }
+        is_new
+    }
+
+    /// Whether one is due now that a timer fired: one that nobody knows of any more says nothing.
+    pub fn fire(&mut self, now: Instant) -> bool {
+        let is_due = self.next_at.is_some_and(|at| at <= now);
+        if is_due {
+            self.next_at = self.later_at.take().filter(|at| *at > now);
+        }
+        is_due
+    }
 }
 
 impl Subscription {
@@ -161,16 +200,17 @@ impl Subscription {
             is_direct: subscribe.is_direct,
             user_agent: subscribe.user_agent.clone(),
             quirks: subscribe.quirks,
-            accepts_multipart: subscribe.accepts_multipart,
+            accepts_multipart: subscribe.accepts_multipart.unwrap_or(true),
             expires_at,
             phase: Phase::Storing,
-            cseq_reserved: CSEQ_BLOCK,
+            cseq_reserved: 0,
             revision: 0,
+            foreign_revision: 0,
             versions: SmallVec::new(),
             outbox: Outbox::default(),
             in_flight: None,
             lane: crate::edge::exchange::Lane::default(),
-            timer_at: None,
+            timers: Timers::default(),
             counted_in_grace: false,
         }
     }
@@ -204,7 +244,11 @@ impl Subscription {
         }
         self.flow = subscribe.flow;
         self.is_direct = subscribe.is_direct;
-        self.accepts_multipart = subscribe.accepts_multipart;
+        // What a refresh does not say stays as it was.
+        self.accepts_multipart = subscribe.accepts_multipart.unwrap_or(self.accepts_multipart);
+        if subscribe.event_id.is_some() {
+            self.dialog.event_id.clone_from(&subscribe.event_id);
+        }
         self.expires_at = expires_at;
         if !subscribe.user_agent.is_empty() {
             self.user_agent.clone_from(&subscribe.user_agent);
@@ -212,16 +256,29 @@ impl Subscription {
         }
     }
 
-    /// The `CSeq` of the next NOTIFY, and whether a store must reserve more of them soon.
+    /// The `CSeq` of the next NOTIFY, and whether a store should reserve more of them now.
     pub fn next_cseq(&mut self) -> (u32, bool) {
         self.dialog.local_cseq = self.dialog.local_cseq.saturating_add(1);
-        (self.dialog.local_cseq, self.cseq_reserved.saturating_sub(self.dialog.local_cseq) == CSEQ_BLOCK / 4)
+        let left = self.cseq_reserved.saturating_sub(self.dialog.local_cseq);
+        (self.dialog.local_cseq, left <= CSEQ_LOW && left.is_multiple_of(CSEQ_AGAIN_EVERY))
     }
 
-    /// Reserves `CSeq` numbers for the record that is about to be stored, and gives the last of them.
-    pub fn reserve_cseq(&mut self) -> u32 {
-        self.cseq_reserved = self.cseq_reserved.max(self.dialog.local_cseq.saturating_add(CSEQ_BLOCK));
-        self.cseq_reserved
+    /// Last `CSeq` that the record which is about to be stored covers. They are reserved once it is stored.
+    #[must_use]
+    pub fn cseq_to_reserve(&self) -> u32 {
+        self.cseq_reserved.max(self.dialog.local_cseq.saturating_add(CSEQ_BLOCK))
+    }
+
+    /// A record of it is stored, and covers `CSeq` numbers up to this one.
+    pub fn is_stored(&mut self, revision: u64, cseq_reserved: u32) {
+        self.revision = self.revision.max(revision);
+        self.cseq_reserved = self.cseq_reserved.max(cseq_reserved);
+    }
+
+    /// Takes up the dialog where another edge has left it: no NOTIFY of its has a `CSeq` above this one.
+    pub fn continue_after(&mut self, local_cseq: u32) {
+        self.dialog.local_cseq = self.dialog.local_cseq.max(local_cseq);
+        self.cseq_reserved = self.cseq_reserved.max(local_cseq);
     }
 
     /// The phone has confirmed this version of the feature at this place of the table.

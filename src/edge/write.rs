@@ -1,32 +1,39 @@
 //! A NOTIFY from what it says to its bytes. Pure.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::edge::config::Listener;
+use crate::edge::config::EdgeConfig;
+use crate::edge::next_hop::Destination;
 use crate::edge::outbox::Parcel;
-use crate::edge::subscription::{Phase, Subscription};
+use crate::edge::subscription::{Dialog, Phase, Subscription};
 use crate::feature::media::{CONTENT_TYPE, EVENT_PACKAGE};
 use crate::feature::multipart;
-use crate::sip::flow::Transport;
+use crate::sip::flow::{Flow, Transport};
 use crate::sip::header::{Event, SubscriptionState};
 use crate::sip::notify::Notify;
 use crate::sip::request_writer::{Party, RequestHead};
+use crate::sip::uri;
+
+/// How a NOTIFY goes out.
+#[derive(Debug, Clone, Copy)]
+pub struct Sending<'a> {
+    /// Its `CSeq`.
+    pub cseq: u32,
+    /// Branch of its transaction.
+    pub branch: &'a str,
+    /// Where it goes.
+    pub to: &'a Destination,
+    /// Whose listeners stand in Via and Contact.
+    pub config: &'a EdgeConfig,
+}
 
 /// Writes a NOTIFY. `scratch` is reused from one to the next.
-pub fn notify(
-    subscription: &Subscription,
-    parcel: &Parcel,
-    cseq: u32,
-    branch: &str,
-    listener: Option<&Listener>,
-    now: Instant,
-    scratch: &mut Vec<u8>,
-) -> Bytes {
+pub fn notify(subscription: &Subscription, parcel: &Parcel, sending: &Sending<'_>, now: Instant, scratch: &mut Vec<u8>) -> Bytes {
     let dialog = &subscription.dialog;
-    let (transport, sent_by) = listener.map_or((Transport::Udp, "invalid"), |listener| (listener.transport, &*listener.advertised));
-    let contact = contact(transport, sent_by, dialog.is_sips());
+    let contact = own_contact(subscription, sending.config);
     let state = if parcel.is_last {
         SubscriptionState::terminated("timeout")
     } else if subscription.phase == Phase::Ending {
@@ -41,30 +48,66 @@ pub fn notify(
         [] => None,
         [document] => Some((CONTENT_TYPE, *document)),
         several => {
-            let boundary = multipart::boundary(u64::from(cseq), several);
+            let boundary = multipart::boundary(u64::from(sending.cseq), several);
             multipart::write(&boundary, several, &mut multipart_body);
             multipart_type = multipart::content_type(&boundary);
             Some((&*multipart_type, &*multipart_body))
         }
     };
     let id = subscription.id.to_string();
+    let (uri, routes) = request_uri_and_routes(dialog);
     let head = RequestHead {
         method: "NOTIFY",
-        uri: &dialog.target,
-        routes: &dialog.routes,
-        transport,
-        sent_by,
-        branch,
+        uri,
+        routes: &routes,
+        transport: sending.to.transport(),
+        sent_by: advertised(sending.config, sending.to.listener()),
+        branch: sending.branch,
         from: Party { uri: &dialog.local, tag: Some(&id) },
-        to: Party { uri: &dialog.remote, tag: Some(&dialog.remote_tag) },
+        to: Party { uri: &dialog.remote, tag: Some(&*dialog.remote_tag).filter(|tag| !tag.is_empty()) },
         call_id: &dialog.call_id,
-        cseq,
+        cseq: sending.cseq,
         contact: &contact,
     };
     let event = Event { package: EVENT_PACKAGE, id: dialog.event_id.as_deref() };
     scratch.clear();
     Notify { head, event, subscription_state: state, extra: &[], body }.write(scratch);
     Bytes::copy_from_slice(scratch)
+}
+
+/// The Request-URI and the Route headers. Where the first Route is a strict router (no `lr`), it gets the Request-URI, and
+/// the phone's Contact goes last. Source: RFC 3261 §12.2.1.1.
+fn request_uri_and_routes(dialog: &Dialog) -> (&str, Cow<'_, [Box<str>]>) {
+    let is_strict = |route: &str| uri::parse(route).ok().and_then(|route| uri::target(&route)).is_some_and(|to| !to.is_loose_routing);
+    match dialog.routes.split_first() {
+        Some((first, rest)) if is_strict(uri::of_name_addr(first)) => {
+            let target: Box<str> = format!("<{}>", dialog.target).into();
+            (uri::of_name_addr(first), rest.iter().cloned().chain([target]).collect())
+        }
+        _ => (&dialog.target, Cow::Borrowed(&dialog.routes)),
+    }
+}
+
+/// Bytes of a NOTIFY's head, at most: what its body must leave of the UDP limit.
+#[must_use]
+pub fn head_bytes(subscription: &Subscription, to: &Destination, config: &EdgeConfig) -> usize {
+    /// All that is the same in each, the longest numbers, a multipart Content-Type, and `Route: ` with its line end.
+    const FIXED: usize = 490;
+    const ROUTE: usize = 11;
+    let dialog = &subscription.dialog;
+    let texts = [&dialog.target, &dialog.local, &dialog.remote, &dialog.remote_tag, &dialog.call_id];
+    let routes: usize = dialog.routes.iter().map(|route| route.len() + ROUTE).sum();
+    let ours = own_contact(subscription, config).len() + advertised(config, to.listener()).len();
+    FIXED + texts.iter().map(|text| text.len()).sum::<usize>() + routes + ours + dialog.event_id.as_deref().map_or(0, str::len)
+}
+
+fn own_contact(subscription: &Subscription, config: &EdgeConfig) -> String {
+    let Flow { transport, listener, .. } = subscription.flow;
+    contact(transport, advertised(config, listener), subscription.dialog.is_sips())
+}
+
+fn advertised(config: &EdgeConfig, listener: u16) -> &str {
+    config.listeners.get(usize::from(listener)).map_or("invalid", |listener| &listener.advertised)
 }
 
 /// Our Contact: `sip:10.0.0.1:5060`, with the transport where it is not UDP, `sips:` where the dialog is.

@@ -8,7 +8,7 @@
 //! A refusal here goes back to where its request came from, keeps no transaction, and is not much longer than its request.
 
 use super::request::{Arrival, reply_destination};
-use super::{BusRequest, Notifier, Now, Output, Wait};
+use super::{BusRequest, Notifier, Now, Wait};
 use crate::bus::message::{AuthRequest, AuthResponse, ErrorBody, Kind};
 use crate::bus::trace::Cause;
 use crate::config::AuthMode;
@@ -78,7 +78,7 @@ impl Notifier {
         let Ok(request) = Request::from_message(message) else { return };
         let packet = self.written(&request, flow, &Refusal::unavailable());
         self.count(&request, flow, 503, now.at, now);
-        self.output.push_back(Output::Send { to: reply_destination(&request, flow), packet });
+        self.reply(reply_destination(&request, flow), packet);
     }
 
     /// A SUBSCRIBE that is no retransmission: its transaction begins once it is known who sent it.

@@ -3,15 +3,21 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::*;
-use crate::bus::message::{ErrorBody, ErrorReply, GetResponse, Kind, Origin, RouteSetResponse};
+use crate::bus::message::NotifyJob;
+use crate::bus::message::{EndReason, ErrorBody, ErrorReply, GetResponse, Kind, Origin, RouteSetResponse, SubscriptionChange};
 use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
 use crate::edge::auth::AuthPolicy;
 use crate::edge::config::Listener;
+use crate::edge::next_hop::Destination;
 use crate::edge::profile::Profiles;
 use crate::edge::rate_limit::RateLimitConfig;
+use crate::edge::record::Record;
 use crate::feature::{FeatureState, Status};
 use crate::runtime::clock;
+use crate::sip::flow::Flow;
 use crate::sip::flow::Transport;
 use crate::sip::message::{Message, Start, parse};
 use crate::sip::name::Name;
@@ -26,17 +32,20 @@ pub(super) struct Bench {
     pub events: Vec<Event>,
     pub fan_outs: Vec<FanOut>,
     pub done: Vec<JobHandle>,
+    /// Bytes of the largest packet sent.
+    pub largest: usize,
     revision: u64,
 }
 
 pub(super) fn config() -> EdgeConfig {
     EdgeConfig {
         edge_id: "edge-0".into(),
-        listeners: vec![Listener {
-            transport: Transport::Udp,
-            advertised: "192.0.2.1:5060".into(),
-            address: "192.0.2.1:5060".parse().unwrap(),
-        }],
+        listeners: vec![
+            listener(Transport::Udp, "192.0.2.1:5060"),
+            listener(Transport::Tcp, "192.0.2.1:5060"),
+            listener(Transport::Udp, "[2001:db8::1]:5060"),
+            listener(Transport::Udp, "192.0.2.1:5070"),
+        ],
         domains: Vec::new(),
         presentity_from: PresentityFrom::RequestUri,
         initial_notify: InitialNotify::Auto,
@@ -50,6 +59,10 @@ pub(super) fn config() -> EdgeConfig {
         store_timeout: Duration::from_secs(1),
         route_timeout: Duration::from_millis(1500),
     }
+}
+
+fn listener(transport: Transport, address: &str) -> Listener {
+    Listener { transport, advertised: address.into(), address: address.parse().unwrap() }
 }
 
 impl Bench {
@@ -68,6 +81,7 @@ impl Bench {
             events: Vec::new(),
             fan_outs: Vec::new(),
             done: Vec::new(),
+            largest: 0,
             revision: 0,
         };
         bench.input(Input::Bus { is_up: true });
@@ -78,7 +92,10 @@ impl Bench {
         self.notifier.handle(input, self.now);
         while let Some(output) = self.notifier.poll_output() {
             match output {
-                Output::Send { to, packet } => self.sent.push_back((to, parse(&packet).unwrap())),
+                Output::Send { to, packet, .. } => {
+                    self.largest = self.largest.max(packet.len());
+                    self.sent.push_back((to, parse(&packet).unwrap()));
+                }
                 Output::Request { token, request, .. } => self.asked.push_back((token, request)),
                 Output::FanOut(fan_out) => self.fan_outs.push(*fan_out),
                 Output::Event(event) => self.events.push(*event),
@@ -202,6 +219,83 @@ impl Bench {
         let notify = self.expect_notify();
         self.respond(&notify, 200, "");
         tag
+    }
+
+    /// The next bus request, which must be a store or removal; it stays unanswered.
+    pub(super) fn take_store(&mut self) -> (Token, BusRequest) {
+        let (token, request) = self.asked.pop_front().expect("a store");
+        assert!(matches!(request, BusRequest::Store { .. } | BusRequest::Remove { .. }), "{request:?}");
+        (token, request)
+    }
+
+    pub(super) fn stored(&mut self, token: Token, revision: u64) {
+        self.message(token, &serde_json::json!({ "stream": "KV_dfks-subscriptions", "seq": revision }));
+    }
+
+    pub(super) fn conflict(&mut self, token: Token) {
+        let error = serde_json::json!({ "code": 400, "err_code": 10071, "description": "wrong last sequence" });
+        self.message(token, &serde_json::json!({ "error": error, "stream": "s", "seq": 0 }));
+    }
+
+    /// The next bus request, which must be a lookup, answered with this record.
+    pub(super) fn found(&mut self, record: &Record, revision: u64) {
+        let token = self.take_lookup();
+        let payload = serde_json::to_vec(record).unwrap().into();
+        self.raw(token, ReplyMessage { status: None, sequence: Some(revision), is_deleted: false, payload });
+    }
+
+    /// The next bus request, which must be a lookup, answered with the marker of a removal.
+    pub(super) fn found_removed(&mut self, revision: u64) {
+        let token = self.take_lookup();
+        self.raw(token, ReplyMessage { status: None, sequence: Some(revision), is_deleted: true, payload: Bytes::new() });
+    }
+
+    pub(super) fn take_lookup(&mut self) -> Token {
+        let (token, request) = self.asked.pop_front().expect("a lookup");
+        assert!(matches!(request, BusRequest::Lookup { .. }), "{request:?}");
+        token
+    }
+
+    /// Somebody wrote the key of a subscription.
+    pub(super) fn changed(&mut self, tag: &str, revision: u64, record: &Record) {
+        self.input(Input::Change { key: tag, revision, value: Some(&serde_json::to_vec(record).unwrap()) });
+    }
+
+    /// A command has alice's `DoNotDisturb` told in this version.
+    pub(super) fn job(&mut self, version: u64, handle: u64) {
+        let job = NotifyJob {
+            kind: Kind::default(),
+            id: handle.to_string(),
+            presentity: "sip:alice@10.0.0.11".into(),
+            states: vec![FeatureState { status: Status::ON, version, ..FeatureState::new("DoNotDisturb") }],
+            assigned: true,
+            skip: None,
+            not_after: "2999-01-01T00:00:00Z".into(),
+            cause: Cause::new(),
+        };
+        self.input(Input::Job { job: Box::new(job), handle: JobHandle(handle), age: Duration::ZERO });
+    }
+
+    /// From now on packets come on this connection.
+    pub(super) fn connect(&mut self, connection: u64) {
+        let peer: SocketAddr = format!("192.0.2.9:{}", 40_000 + connection).parse().unwrap();
+        self.flow = Flow { transport: Transport::Tcp, listener: 1, peer, connection: Some(ConnectionId(connection)) };
+        self.input(Input::Opened(ConnectionId(connection)));
+    }
+
+    pub(super) fn reasons(&self) -> Vec<EndReason> {
+        let reason = |event: &Event| match event {
+            Event::Subscription(_, event) if event.what == SubscriptionChange::Terminated => event.reason,
+            _ => None,
+        };
+        self.events.iter().filter_map(reason).collect()
+    }
+
+    /// Nothing is left of anything.
+    pub(super) fn is_empty(&self) -> bool {
+        let Notifier { subscriptions, watchers, waits, jobs, lookups, in_flight, connections, .. } = &self.notifier;
+        let users: usize = connections.values().map(|users| users.len()).sum();
+        subscriptions.is_empty() && watchers.is_empty() && waits.is_empty() && jobs.is_empty() && lookups + in_flight + users == 0
     }
 
     pub(super) fn is_quiet(&self) -> bool {

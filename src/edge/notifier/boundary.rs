@@ -8,12 +8,12 @@ use bytes::Bytes;
 use super::BusReply;
 use crate::bus::message::{AuthRequest, FeatureEvent, GetRequest, NotifyEvent, NotifyJob, RouteSetRequest, SubscriptionEvent};
 use crate::bus::trace::Cause;
+use crate::edge::next_hop::Destination;
 use crate::edge::record::Record;
 use crate::edge::subscription::SubscriptionId;
 use crate::edge::users::Users;
 use crate::feature::{FeatureState, Presentity};
-use crate::sip::flow::{ConnectionId, Flow, Transport};
-use crate::sip::uri::TargetHost;
+use crate::sip::flow::{ConnectionId, Flow};
 
 /// The time of one step: monotonic, and of day.
 #[derive(Debug, Clone, Copy)]
@@ -42,10 +42,12 @@ pub enum Input<'a> {
     Opened(ConnectionId),
     /// A connection is gone.
     Closed(ConnectionId),
-    /// A packet could not be sent: no connection, and none could be made.
+    /// A NOTIFY did not leave.
     Undeliverable {
-        /// The subscription whose NOTIFY it is.
-        subscription: SubscriptionId,
+        /// Which one.
+        notify: NotifyId,
+        /// Why.
+        why: Unsent,
     },
     /// The answer to an [`Output::Request`].
     Reply {
@@ -85,6 +87,24 @@ pub enum Input<'a> {
     Drain,
 }
 
+/// Names a NOTIFY, to say that it did not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NotifyId {
+    /// Whose.
+    pub subscription: SubscriptionId,
+    /// Its `CSeq`.
+    pub cseq: u32,
+}
+
+/// Why a NOTIFY did not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsent {
+    /// No connection, and none could be made.
+    NoWay,
+    /// Too much waits to be sent there already.
+    NoRoom,
+}
+
 /// Names the delivery of a job, for its acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JobHandle(pub u64);
@@ -98,6 +118,8 @@ pub enum Output {
         to: Destination,
         /// What.
         packet: Bytes,
+        /// The NOTIFY that it is, sent for the first time.
+        notify: Option<NotifyId>,
     },
     /// Ask the bus; the answer comes back as [`Input::Reply`].
     Request {
@@ -114,24 +136,6 @@ pub enum Output {
     Event(Box<Event>),
     /// A job is done with.
     JobDone(JobHandle),
-}
-
-/// Where a packet goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
-    /// Back on a flow.
-    Flow(Flow),
-    /// To a URI's host, over its transport.
-    Host {
-        /// Name or address.
-        host: TargetHost,
-        /// Port.
-        port: u16,
-        /// Transport.
-        transport: Transport,
-        /// Whose NOTIFY it is, to say that it could not be sent.
-        subscription: SubscriptionId,
-    },
 }
 
 /// What is asked of the bus.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{BusRequest, Notifier, Now, Unavailable, Wait};
 use crate::bus::message::{EndReason, SubscriptionChange};
-use crate::edge::exchange::{Exchange, Task, Work};
+use crate::edge::exchange::{Exchange, Storing, Task, Work};
 use crate::edge::outbox::Ending;
 use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
@@ -30,34 +30,49 @@ impl Notifier {
         let grace = self.config.grace();
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let cause = exchange.cause.clone();
-        exchange.expires_before.get_or_insert(subscription.expires_at);
-        let mut expires_at = now.at + Duration::from_secs(exchange.subscribe.granted_seconds.into());
-        if let Some(remaining) = remaining(subscription, &exchange, now.at) {
-            exchange.subscribe.granted_seconds = remaining;
-            expires_at = subscription.expires_at;
-        }
-        let request = if exchange.subscribe.granted_seconds == 0 {
-            BusRequest::Remove { id, expected_revision: subscription.revision }
+        let before = *exchange.expires_before.get_or_insert(subscription.expires_at);
+        let remaining = remaining(subscription, &exchange, now.at);
+        exchange.subscribe.granted_seconds = remaining.unwrap_or(exchange.subscribe.granted_seconds);
+        let granted = exchange.subscribe.granted_seconds;
+        let expected_revision = subscription.revision;
+        // One that comes here only to end is made ours first, so that the edge which held it lets go.
+        let (request, cseq_reserved) = if granted == 0 && subscription.phase == Phase::Live {
+            (BusRequest::Remove { id, expected_revision }, 0)
         } else {
+            let keeps_clock = granted == 0 || remaining.is_some();
+            let expires_at = if keeps_clock { before } else { now.at + Duration::from_secs(granted.into()) };
             subscription.refresh(&exchange.subscribe, expires_at);
-            let record = Box::new(Record::of(subscription, &self.config.edge_id, now.at, now.utc));
-            BusRequest::Store { id, record, ttl: subscription.record_ttl(now.at, grace), expected_revision: subscription.revision }
+            let record = Box::new(Record::of(subscription, &self.config, now.at, now.utc));
+            let cseq_reserved = record.local_cseq;
+            (BusRequest::Store { id, record, ttl: subscription.record_ttl(now.at, grace), expected_revision }, cseq_reserved)
         };
-        subscription.lane.storing = Some(exchange);
-        self.ask(request, Wait::Store(id), cause, now);
+        subscription.lane.storing = Storing::Asked(exchange);
+        self.ask(request, Wait::Store(id, cseq_reserved), cause, now);
     }
 
-    pub(super) fn on_stored(&mut self, id: SubscriptionId, outcome: StoreOutcome, now: Now) {
+    pub(super) fn on_stored(&mut self, id: SubscriptionId, cseq_reserved: u32, outcome: StoreOutcome, now: Now) {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        let Some(mut exchange) = subscription.lane.storing.take() else { return };
+        let mut exchange = match std::mem::take(&mut subscription.lane.storing) {
+            Storing::Asked(exchange) => exchange,
+            other => {
+                subscription.lane.storing = other;
+                return;
+            }
+        };
         match outcome {
+            // Another edge has stored a later SUBSCRIBE meanwhile: the subscription is its own.
+            StoreOutcome::Stored(revision) if subscription.foreign_revision > revision => {
+                self.refuse_exchange(&exchange, &Refusal::unavailable(), now);
+                return self.end(id, EndReason::Moved, &exchange.cause, now);
+            }
             StoreOutcome::Stored(revision) => {
-                subscription.revision = subscription.revision.max(revision);
+                subscription.is_stored(revision, cseq_reserved);
                 self.stored(id, &exchange, now);
             }
             // Somebody else wrote the key: a late write of ours, or another edge. Read it, then try once more.
             StoreOutcome::Conflict if !exchange.retried => {
                 exchange.retried = true;
+                subscription.lane.storing = Storing::LookedUp;
                 let cause = exchange.cause.clone();
                 return self.ask(BusRequest::Lookup { id }, Wait::Lookup(id, exchange), cause, now);
             }
@@ -73,18 +88,11 @@ impl Notifier {
     /// The record is safe: now the phone may have its 200.
     fn stored(&mut self, id: SubscriptionId, exchange: &Exchange, now: Now) {
         self.accept(id, exchange, now);
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        let was = subscription.phase;
         if exchange.subscribe.granted_seconds == 0 {
-            // Its last NOTIFY goes where this SUBSCRIBE came from.
-            subscription.refresh(&exchange.subscribe, subscription.expires_at);
-            subscription.phase = Phase::Ending;
-            self.uncount(id);
-            self.emit_subscription(id, SubscriptionChange::Terminated, Some(EndReason::Unsubscribed), &exchange.cause, now);
-            return self.queue_works(id, exchange, Some(Ending::AtOnce), false, now);
+            return self.unsubscribed(id, exchange, now);
         }
-        subscription.phase = Phase::Live;
-        subscription.lane.retry = None;
+        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        let was = std::mem::replace(&mut subscription.phase, Phase::Live);
         if was == Phase::Storing {
             self.metrics.subscription_began();
         } else if std::mem::take(&mut subscription.counted_in_grace) {
@@ -92,8 +100,23 @@ impl Notifier {
         }
         let what = if was == Phase::Storing { SubscriptionChange::Active } else { SubscriptionChange::Refreshed };
         self.emit_subscription(id, what, None, &exchange.cause, now);
-        self.arm(id, now);
         self.queue_works(id, exchange, None, was == Phase::Storing, now);
+    }
+
+    /// The phone wants no more: what it asked for is done, then its last NOTIFY is sent.
+    fn unsubscribed(&mut self, id: SubscriptionId, exchange: &Exchange, now: Now) {
+        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        // Its last NOTIFY goes where this SUBSCRIBE came from.
+        subscription.refresh(&exchange.subscribe, subscription.expires_at);
+        subscription.lane.retry = None;
+        if std::mem::replace(&mut subscription.phase, Phase::Ending) == Phase::Live {
+            self.uncount(id);
+        } else {
+            self.unwatch(id);
+            self.remove_record(id, &exchange.cause, now);
+        }
+        self.emit_subscription(id, SubscriptionChange::Terminated, Some(EndReason::Unsubscribed), &exchange.cause, now);
+        self.queue_works(id, exchange, Some(Ending::AtOnce), false, now);
     }
 
     /// What an accepted SUBSCRIBE asks of the workers: its change, then everything when it is the first or has none.
@@ -102,7 +125,7 @@ impl Notifier {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         // A parked NOTIFY goes out again now that the phone has shown where it is.
         subscription.outbox.unpark();
-        let work = |task, ends| Work { task, cause: exchange.cause.clone(), since: exchange.arrived_at, ends };
+        let work = |task, ends| Work { task, cause: exchange.cause.clone(), since: exchange.arrived_at, ends, is_owed: true };
         let change = exchange.subscribe.change.clone();
         let has_change = change.is_some();
         if let Some(change) = change {
@@ -110,6 +133,7 @@ impl Notifier {
         }
         if !has_change || is_initial || ends.is_some() {
             subscription.lane.works.push_back(work(Task::Everything, ends));
+            subscription.lane.retry = None;
         }
         self.run_works(id, now);
     }
@@ -139,34 +163,53 @@ impl Notifier {
     }
 
     /// The SUBSCRIBE is refused and changes nothing: a new subscription is forgotten, an old one keeps its lifetime.
-    fn not_stored(&mut self, id: SubscriptionId, exchange: &Exchange, refusal: &Refusal, now: Now) {
-        self.refuse(&exchange.request, exchange.transaction, exchange.subscribe.flow, refusal, exchange.arrived_at, now);
+    pub(super) fn not_stored(&mut self, id: SubscriptionId, exchange: &Exchange, refusal: &Refusal, now: Now) {
+        self.refuse_exchange(exchange, refusal, now);
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         match subscription.phase {
-            Phase::Storing => self.forget(id),
+            Phase::Storing => {
+                self.refuse_waiting(id, refusal, now);
+                self.forget(id);
+            }
             Phase::Live => {
                 if let Some(before) = exchange.expires_before {
                     subscription.expires_at = before;
                 }
-                self.arm(id, now);
             }
-            Phase::Ending => {}
+            Phase::Ending | Phase::Over => {}
+        }
+    }
+
+    pub(super) fn refuse_exchange(&mut self, exchange: &Exchange, refusal: &Refusal, now: Now) {
+        self.refuse(&exchange.request, exchange.transaction, exchange.subscribe.flow, refusal, exchange.arrived_at, now);
+    }
+
+    /// Refuses the SUBSCRIBEs that wait for a subscription's store, and the one that is being stored.
+    pub(super) fn refuse_waiting(&mut self, id: SubscriptionId, refusal: &Refusal, now: Now) {
+        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        let storing = match std::mem::take(&mut subscription.lane.storing) {
+            Storing::Asked(exchange) => Some(exchange),
+            // It is refused when the key has been read.
+            Storing::Nothing | Storing::LookedUp => None,
+        };
+        let waiting = std::mem::take(&mut subscription.lane.waiting);
+        for exchange in storing.into_iter().chain(waiting) {
+            self.refuse_exchange(&exchange, refusal, now);
         }
     }
 
     /// The next SUBSCRIBE of the lane, once the one before is answered.
     pub(super) fn next_exchange(&mut self, id: SubscriptionId, now: Now) {
-        loop {
-            let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-            if subscription.lane.storing.is_some() {
-                return;
-            }
-            let Some(exchange) = subscription.lane.waiting.pop_front() else { return };
-            if subscription.phase == Phase::Live {
-                return self.store(id, exchange, now);
-            }
-            let flow = exchange.subscribe.flow;
-            self.refuse(&exchange.request, exchange.transaction, flow, &Refusal::no_subscription(), exchange.arrived_at, now);
+        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        if subscription.phase != Phase::Live {
+            return self.refuse_waiting(id, &Refusal::no_subscription(), now);
+        }
+        if subscription.lane.is_storing() {
+            return;
+        }
+        match subscription.lane.waiting.pop_front() {
+            Some(exchange) => self.store(id, exchange, now),
+            None => self.arm(id, now),
         }
     }
 }

@@ -23,12 +23,11 @@ impl Notifier {
         self.jobs.insert(key, JobProgress { handle, outstanding: 1, failed: 0 });
         let skip = job.skip.as_deref().and_then(|id| id.parse::<SubscriptionId>().ok());
         let since = now.at.checked_sub(age).unwrap_or(now.at);
-        if job.assigned {
-            let states = job.states.into_iter().filter(|state| state.assigned);
-            let changes: Vec<_> = states.filter_map(|state| self.change(&presentity, state, &job.cause, since, Some(key))).collect();
-            self.tell_watchers(&presentity, &changes, skip, now);
-        } else {
+        let changes = self.shown(&presentity, &job.states, &job.cause, since, Some(key));
+        if changes.is_empty() && !job.assigned {
             self.tell_watchers_empty(&presentity, &Owed { cause: job.cause, since, job: Some(key) }, skip, now);
+        } else {
+            self.tell_watchers(&presentity, &changes, skip, now);
         }
         self.settle_jobs([key], true);
     }

@@ -9,28 +9,37 @@
 
 mod auth;
 mod boundary;
+mod ending;
 mod exchange;
 mod jobs;
 mod notify;
 mod reply;
 mod request;
 mod restore;
+mod tell;
+mod view;
 mod work;
 
 #[cfg(test)]
 mod auth_bench;
 #[cfg(test)]
-mod auth_tests;
-#[cfg(test)]
 mod bench;
 #[cfg(test)]
-mod limit_tests;
-#[cfg(test)]
-mod quirk_tests;
-#[cfg(test)]
-mod responder_tests;
-#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_auth;
+#[cfg(test)]
+mod tests_limit;
+#[cfg(test)]
+mod tests_move;
+#[cfg(test)]
+mod tests_order;
+#[cfg(test)]
+mod tests_quirk;
+#[cfg(test)]
+mod tests_responder;
+#[cfg(test)]
+mod tests_way;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,16 +55,15 @@ use crate::edge::exchange::{Exchange, Work};
 use crate::edge::metrics::EdgeMetrics;
 use crate::edge::outbox::JobKey;
 use crate::edge::rate_limit::RateLimit;
-use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
-use crate::edge::write;
+use crate::edge::subscription::{Subscription, SubscriptionId};
 use crate::feature::Presentity;
 use crate::feature::table::FeatureTable;
 use crate::runtime::wheel::Wheel;
 use crate::sip::digest::Nonces;
-use crate::sip::flow::{ConnectionId, Flow};
+use crate::sip::flow::ConnectionId;
 use crate::sip::transaction::{ClientTransactions, ServerTransactions, Timers};
 
-pub use boundary::{BusRequest, Destination, Event, FanOut, Input, JobHandle, Now, Output, Token};
+pub use boundary::{BusRequest, Event, FanOut, Input, JobHandle, NotifyId, Now, Output, Token, Unsent};
 pub use reply::{BusReply, ReplyMessage, Unavailable};
 
 /// Something in the timer wheel.
@@ -68,10 +76,10 @@ enum Timer {
 /// Why a bus reply is waited for.
 #[derive(Debug)]
 enum Wait {
-    /// The exchange in the subscription's lane is being stored.
-    Store(SubscriptionId),
-    /// More `CSeq` numbers are being reserved.
-    Reserve(SubscriptionId),
+    /// The exchange in the subscription's lane is being stored, and with it `CSeq` numbers up to this one are reserved.
+    Store(SubscriptionId, u32),
+    /// More `CSeq` numbers are being reserved, up to this one.
+    Reserve(SubscriptionId, u32),
     /// A subscription of another edge, or of our past, is looked up for this SUBSCRIBE.
     Lookup(SubscriptionId, Box<Exchange>),
     /// A responder is asked for the HA1 that this SUBSCRIBE is checked against.
@@ -102,11 +110,13 @@ pub struct Notifier {
     subscriptions: AHashMap<SubscriptionId, Box<Subscription>>,
     watchers: AHashMap<Presentity, SmallVec<[SubscriptionId; 2]>>,
     waits: AHashMap<u64, Wait>,
+    lookups: usize,
     next_token: u64,
     timers: Wheel<Timer>,
     jobs: AHashMap<JobKey, JobProgress>,
     next_job: u64,
-    connections: AHashSet<ConnectionId>,
+    /// The open connections, each with the subscriptions that have a NOTIFY in flight on it.
+    connections: AHashMap<ConnectionId, AHashSet<SubscriptionId>>,
     output: VecDeque<Output>,
     scratch: Vec<u8>,
     in_flight: usize,
@@ -127,7 +137,9 @@ const MAX_CLIENT_TRANSACTIONS: usize = 2_000_000;
 /// How long draining waits for phones: four transmissions of a NOTIFY.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(6);
 /// Bus requests waited for at once; over it 503.
-const MAX_WAITS: usize = 20_000;
+pub const MAX_WAITS: usize = 20_000;
+/// Dialogs looked up at once, of those; over it 503. Whoever makes up dialogs takes no room from those who have one.
+const MAX_LOOKUPS: usize = 2_000;
 
 impl Notifier {
     /// A notifier without subscriptions.
@@ -148,11 +160,12 @@ impl Notifier {
             subscriptions: AHashMap::new(),
             watchers: AHashMap::new(),
             waits: AHashMap::new(),
+            lookups: 0,
             next_token: 0,
             timers: Wheel::new(now.at),
             jobs: AHashMap::new(),
             next_job: 0,
-            connections: AHashSet::new(),
+            connections: AHashMap::new(),
             output: VecDeque::new(),
             scratch: Vec::with_capacity(4096),
             in_flight: 0,
@@ -167,12 +180,10 @@ impl Notifier {
         match input {
             Input::Packet { flow, bytes } => self.on_packet(flow, bytes, now),
             Input::Opened(connection) => {
-                self.connections.insert(connection);
+                self.connections.entry(connection).or_default();
             }
-            Input::Closed(connection) => {
-                self.connections.remove(&connection);
-            }
-            Input::Undeliverable { subscription } => self.on_undeliverable(subscription, now),
+            Input::Closed(connection) => self.on_closed(connection, now),
+            Input::Undeliverable { notify, why } => self.on_undeliverable(notify, why, now),
             Input::Reply { token, reply } => self.on_reply(token, reply, now),
             Input::Job { job, handle, age } => self.on_job(*job, handle, age, now),
             Input::Change { key, revision, value } => self.on_change(key, revision, value, now),
@@ -207,22 +218,6 @@ impl Notifier {
         self.is_overloaded = is_overloaded;
     }
 
-    /// Live subscriptions, for `dfks.watchers`.
-    pub fn live(&self) -> impl Iterator<Item = &Subscription> {
-        self.subscriptions.values().map(AsRef::as_ref).filter(|subscription| subscription.phase == Phase::Live)
-    }
-
-    /// A live subscription by its id.
-    pub fn live_by_id(&self, id: SubscriptionId) -> Option<&Subscription> {
-        self.subscriptions.get(&id).map(AsRef::as_ref).filter(|subscription| subscription.phase == Phase::Live)
-    }
-
-    /// The live subscriptions of one presentity.
-    pub fn live_of(&self, presentity: &Presentity) -> impl Iterator<Item = &Subscription> {
-        let ids = self.watchers.get(presentity).map(SmallVec::as_slice).unwrap_or_default();
-        ids.iter().filter_map(|id| self.subscriptions.get(id)).map(AsRef::as_ref).filter(|subscription| subscription.phase == Phase::Live)
-    }
-
     fn on_timeout(&mut self, now: Now) {
         self.server.handle_timeout(now.at);
         self.client_timeout(now);
@@ -250,21 +245,9 @@ impl Notifier {
                 self.config.store_timeout
             }
         };
+        self.lookups += usize::from(matches!(wait, Wait::Lookup(..)));
         self.waits.insert(token, wait);
         self.timers.schedule(now.at + timeout, Timer::Wait(token));
         self.output.push_back(Output::Request { token: Token(token), request, cause });
-    }
-
-    /// Whether nothing new may be started: draining, the bus away, or queues full.
-    fn refuses_new(&self) -> bool {
-        self.drains_since.is_some() || !self.is_bus_up || self.is_overloaded || self.waits.len() >= MAX_WAITS
-    }
-
-    fn contact_of(&self, flow: Flow, is_sips: bool) -> String {
-        format!("<{}>", write::contact(flow.transport, self.advertised(flow), is_sips))
-    }
-
-    fn advertised(&self, flow: Flow) -> &str {
-        self.config.listeners.get(usize::from(flow.listener)).map_or("invalid", |listener| &listener.advertised)
     }
 }

@@ -1,71 +1,75 @@
-//! NOTIFYs: what goes next to a subscription, what its response means, and how a subscription ends.
+//! NOTIFYs: what goes next to a subscription, and what becomes of it.
 
 use std::time::{Duration, Instant};
 
-use super::{BusRequest, Destination, Event, Notifier, Now, Output, Timer, Wait};
-use crate::bus::message::{EndReason, Kind, NotifyEvent, NotifyOutcome, SubscriptionChange, SubscriptionEvent};
+use super::{BusRequest, Event, Notifier, NotifyId, Now, Output, Timer, Unsent, Wait};
+use crate::bus::message::{EndReason, Kind, NotifyEvent, NotifyOutcome};
 use crate::bus::trace::{Cause, new_id};
 use crate::config::InitialNotify;
 use crate::edge::metrics::Direction;
-use crate::edge::notifier::work::feature_index;
+use crate::edge::next_hop::{Destination, next_hop};
+use crate::edge::notifier::tell::feature_index;
 use crate::edge::outbox::{Grouping, Parcel};
+use crate::edge::record::Record;
 use crate::edge::response::{self, Verdict};
 use crate::edge::subscription::{InFlight, Phase, Subscription, SubscriptionId};
 use crate::edge::write;
 use crate::runtime::clock;
-use crate::sip::flow::Flow;
+use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::message::Message;
 use crate::sip::response::Response;
 use crate::sip::transaction::{ClientEvent, ClientOutput};
-use crate::sip::uri;
 
 /// How long a job may be kept unacknowledged by a phone that asked for a pause: well below its redelivery.
-const LONGEST_JOB_WAIT: Duration = Duration::from_secs(20);
-/// How long a NOTIFY waits when too many are in flight.
+pub(super) const LONGEST_JOB_WAIT: Duration = Duration::from_secs(20);
+/// How long a NOTIFY waits when too many are in flight, or wait for the same connection.
 const ROOM_AFTER: Duration = Duration::from_secs(1);
-/// Bytes of a NOTIFY's head, about: what a body must leave of the UDP limit.
-const HEAD_BYTES: usize = 700;
+/// How often the last NOTIFY is put off at the phone's wish: then the subscription is over without it.
+const LAST_PUT_OFFS: u8 = 3;
 
 impl Notifier {
     /// Sends the next NOTIFY of a subscription, if one is due and none is in flight.
     pub(super) fn pump(&mut self, id: SubscriptionId, now: Now) {
+        let Some(to) = self.next_hop_of(id) else { return };
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        if subscription.phase == Phase::Storing {
-            return;
-        }
-        let grouping = grouping(subscription, self.config.initial_notify, self.config.udp_notify_limit_bytes);
-        if !subscription.outbox.is_due(now.at) {
+        if matches!(subscription.phase, Phase::Storing | Phase::Over) || !subscription.outbox.is_due(now.at) {
             return;
         }
         let Some(branch) = self.client.next_branch(rand::random()) else { return self.wait_for_room(id, now) };
+        let grouping = grouping(subscription, &to, &self.config);
         let Some(parcel) = subscription.outbox.take(grouping, now.at) else { return };
         let (cseq, reserves) = subscription.next_cseq();
-        let flow = subscription.flow;
-        let listener = self.config.listeners.get(usize::from(flow.listener));
-        let packet = write::notify(subscription, &parcel, cseq, branch.as_str(), listener, now.at, &mut self.scratch);
-        let to = destination(subscription, &self.connections);
-        let is_reliable = flow.transport.is_reliable();
-        let connection = if let Destination::Flow(flow) = &to { flow.connection } else { None };
-        subscription.in_flight = Some(InFlight { parcel, branch: branch.as_str().into(), sent_at: now.at, connection });
+        let head = write::Sending { cseq, branch: branch.as_str(), to: &to, config: &self.config };
+        let packet = write::notify(subscription, &parcel, &head, now.at, &mut self.scratch);
+        let (transport, connection) = (to.transport(), to.connection());
+        subscription.in_flight = Some(InFlight { parcel, cseq, branch: branch.as_str().into(), sent_at: now.at, transport, connection });
+        if let Some(users) = connection.and_then(|connection| self.connections.get_mut(&connection)) {
+            users.insert(id);
+        }
         self.in_flight += 1;
         self.metrics.notify_started();
-        self.client.start(branch, "NOTIFY", packet.clone(), is_reliable, id, now.at);
-        self.output.push_back(Output::Send { to, packet });
+        self.client.start(branch, "NOTIFY", packet.clone(), transport.is_reliable(), id, now.at);
+        self.output.push_back(Output::Send { to, packet, notify: Some(NotifyId { subscription: id, cseq }) });
         if reserves {
             self.reserve(id, now);
         }
     }
 
+    fn next_hop_of(&self, id: SubscriptionId) -> Option<Destination> {
+        let subscription = self.subscriptions.get(&id)?;
+        Some(next_hop(subscription, &self.config, |connection| self.connections.contains_key(&connection)))
+    }
+
     /// Stores the record again with more `CSeq` numbers, beside everything else.
     fn reserve(&mut self, id: SubscriptionId, now: Now) {
         let grace = self.config.grace();
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        if subscription.lane.storing.is_some() || subscription.phase != Phase::Live {
+        let Some(subscription) = self.subscriptions.get(&id) else { return };
+        if subscription.lane.is_storing() || subscription.phase != Phase::Live {
             return;
         }
-        let record = Box::new(crate::edge::record::Record::of(subscription, &self.config.edge_id, now.at, now.utc));
-        let (ttl, expected_revision) = (subscription.record_ttl(now.at, grace), subscription.revision);
-        self.ask(BusRequest::Store { id, record, ttl, expected_revision }, Wait::Reserve(id), Cause::new(), now);
+        let record = Box::new(Record::of(subscription, &self.config, now.at, now.utc));
+        let (ttl, expected_revision, cseq_reserved) = (subscription.record_ttl(now.at, grace), subscription.revision, record.local_cseq);
+        self.ask(BusRequest::Store { id, record, ttl, expected_revision }, Wait::Reserve(id, cseq_reserved), Cause::new(), now);
     }
 
     pub(super) fn on_response(&mut self, message: Message, flow: Flow, now: Now) {
@@ -79,10 +83,10 @@ impl Notifier {
     }
 
     fn on_final_response(&mut self, id: SubscriptionId, status: u16, retry_after: Option<u32>, now: Now) {
-        let Some((in_flight, transport)) = self.landed(id) else { return };
+        let Some(in_flight) = self.landed(id) else { return };
         let verdict = response::verdict(status, retry_after);
         let outcome = if verdict == Verdict::Delivered { NotifyOutcome::Delivered } else { NotifyOutcome::Failed };
-        self.metrics.notify_ended(transport, response::outcome(verdict), now.at.saturating_duration_since(in_flight.sent_at));
+        self.count_end(&in_flight, response::outcome(verdict), now);
         self.emit_notify(id, &in_flight, outcome, Some(status), now);
         match verdict {
             Verdict::Delivered => {
@@ -114,8 +118,8 @@ impl Notifier {
                 ClientOutput::Retransmit(id, packet) => {
                     let Some(subscription) = self.subscriptions.get(id) else { continue };
                     self.metrics.retransmitted(Direction::Out);
-                    let to = destination(subscription, &self.connections);
-                    self.output.push_back(Output::Send { to, packet: packet.clone() });
+                    let to = next_hop(subscription, &self.config, |connection| self.connections.contains_key(&connection));
+                    self.output.push_back(Output::Send { to, packet, notify: None });
                 }
                 ClientOutput::TimedOut(id) => self.on_notify_timeout(id, now),
             }
@@ -125,65 +129,94 @@ impl Notifier {
     /// Timer F: nobody answered. The subscription ends, unless only its connection is gone: then it waits for the phone.
     fn on_notify_timeout(&mut self, id: SubscriptionId, now: Now) {
         let Some(subscription) = self.subscriptions.get(&id) else { return };
-        let is_connection_lost = subscription.flow.connection.is_some_and(|connection| !self.connections.contains(&connection));
+        let is_connection_lost = subscription.flow.connection.is_some_and(|connection| !self.connections.contains_key(&connection));
+        let Some(in_flight) = self.landed(id) else { return };
         if is_connection_lost {
-            return self.park(id, now);
+            return self.park(id, in_flight, now);
         }
-        let Some((in_flight, transport)) = self.landed(id) else { return };
-        self.metrics.notify_ended(transport, response::TIMEOUT, now.at.saturating_duration_since(in_flight.sent_at));
+        self.count_end(&in_flight, response::TIMEOUT, now);
         self.emit_notify(id, &in_flight, NotifyOutcome::Expired, None, now);
         self.settle_jobs(in_flight.parcel.jobs(), false);
         self.end(id, EndReason::Unreachable, &in_flight.parcel.cause(), now);
     }
 
-    pub(super) fn on_undeliverable(&mut self, id: SubscriptionId, now: Now) {
-        let branch =
-            self.subscriptions.get(&id).and_then(|subscription| subscription.in_flight.as_ref()).map(|in_flight| in_flight.branch.clone());
-        if branch.is_some_and(|branch| self.client.cancel(&branch).is_some()) {
-            self.park(id, now);
+    /// A NOTIFY did not leave.
+    pub(super) fn on_undeliverable(&mut self, notify: NotifyId, why: Unsent, now: Now) {
+        let NotifyId { subscription: id, cseq } = notify;
+        let Some(in_flight) = self.take_back(id, |in_flight| in_flight.cseq == cseq) else { return };
+        match why {
+            Unsent::NoWay => self.park(id, in_flight, now),
+            Unsent::NoRoom => {
+                self.count_end(&in_flight, response::RETRIED, now);
+                self.put_off(id, in_flight, now.at + ROOM_AFTER, now);
+            }
         }
     }
 
-    /// Takes back a NOTIFY that went into another connection than the phone uses now: it may never have arrived, and what
-    /// it said goes out again.
+    /// A connection is gone: what went into it may not have arrived, and is sent again, where there is another way.
+    pub(super) fn on_closed(&mut self, connection: ConnectionId, now: Now) {
+        for id in self.connections.remove(&connection).unwrap_or_default() {
+            if let Some(in_flight) = self.take_back(id, |in_flight| in_flight.connection == Some(connection)) {
+                self.count_end(&in_flight, response::NO_CONNECTION, now);
+                self.put_off(id, in_flight, now.at, now);
+                self.pump(id, now);
+            }
+        }
+    }
+
+    /// Takes back a NOTIFY that went another way than the phone uses now: it may never have arrived, and what it said goes
+    /// out again.
     pub(super) fn recall(&mut self, id: SubscriptionId, now: Now) {
-        let Some(subscription) = self.subscriptions.get(&id) else { return };
-        let left = |in_flight: &&InFlight| in_flight.connection.is_some() && in_flight.connection != subscription.flow.connection;
-        let branch = subscription.in_flight.as_ref().filter(left).map(|in_flight| in_flight.branch.clone());
-        if branch.is_some_and(|branch| self.client.cancel(&branch).is_some())
-            && let Some((in_flight, transport)) = self.landed(id)
-        {
-            self.metrics.notify_ended(transport, response::NO_CONNECTION, now.at.saturating_duration_since(in_flight.sent_at));
+        let Some(to) = self.next_hop_of(id) else { return };
+        let has_left = |in_flight: &InFlight| (in_flight.transport, in_flight.connection) != (to.transport(), to.connection());
+        if let Some(in_flight) = self.take_back(id, has_left) {
+            self.count_end(&in_flight, response::NO_CONNECTION, now);
             self.put_off(id, in_flight, now.at, now);
         }
     }
 
+    /// Ends the transaction of the NOTIFY in flight, if it is such a one and has no final response.
+    fn take_back(&mut self, id: SubscriptionId, is_meant: impl FnOnce(&InFlight) -> bool) -> Option<InFlight> {
+        let in_flight = self.subscriptions.get(&id)?.in_flight.as_ref().filter(|in_flight| is_meant(in_flight))?;
+        self.client.cancel(&in_flight.branch)?;
+        self.landed(id)
+    }
+
     /// No room for another NOTIFY: this one is looked at again shortly.
     fn wait_for_room(&mut self, id: SubscriptionId, now: Now) {
-        self.timers.schedule(now.at + ROOM_AFTER, Timer::Subscription(id));
+        if let Some(subscription) = self.subscriptions.get_mut(&id) {
+            subscription.outbox.hold(now.at + ROOM_AFTER);
+        }
+        self.arm(id, now);
     }
 
     /// The phone cannot be reached now: what it was to be told waits for its next SUBSCRIBE. A last NOTIFY is not waited for.
-    fn park(&mut self, id: SubscriptionId, now: Now) {
-        let Some((in_flight, transport)) = self.landed(id) else { return };
-        self.metrics.notify_ended(transport, response::NO_CONNECTION, now.at.saturating_duration_since(in_flight.sent_at));
+    fn park(&mut self, id: SubscriptionId, in_flight: InFlight, now: Now) {
+        self.count_end(&in_flight, response::NO_CONNECTION, now);
         let Some(subscription) = self.subscriptions.get(&id) else { return };
-        let (phase, until) = (subscription.phase, subscription.expires_at + self.config.grace());
-        if phase == Phase::Ending {
+        if subscription.phase == Phase::Ending {
+            self.emit_notify(id, &in_flight, NotifyOutcome::Failed, None, now);
             self.settle_jobs(in_flight.parcel.jobs(), false);
             self.forget(id);
         } else {
+            let until = (subscription.expires_at + self.config.grace()).max(now.at + ROOM_AFTER);
             self.put_off(id, in_flight, until, now);
         }
     }
 
     /// Takes the NOTIFY in flight of a subscription whose transaction is over.
-    fn landed(&mut self, id: SubscriptionId) -> Option<(InFlight, crate::sip::flow::Transport)> {
-        let subscription = self.subscriptions.get_mut(&id)?;
-        let in_flight = subscription.in_flight.take()?;
+    pub(super) fn landed(&mut self, id: SubscriptionId) -> Option<InFlight> {
+        let in_flight = self.subscriptions.get_mut(&id)?.in_flight.take()?;
+        if let Some(users) = in_flight.connection.and_then(|connection| self.connections.get_mut(&connection)) {
+            users.remove(&id);
+        }
         self.in_flight = self.in_flight.saturating_sub(1);
         self.metrics.notify_landed();
-        Some((in_flight, subscription.flow.transport))
+        Some(in_flight)
+    }
+
+    fn count_end(&self, in_flight: &InFlight, outcome: &'static str, now: Now) {
+        self.metrics.notify_ended(in_flight.transport, outcome, now.at.saturating_duration_since(in_flight.sent_at));
     }
 
     fn confirm_versions(&mut self, id: SubscriptionId, parcel: &Parcel) {
@@ -208,6 +241,11 @@ impl Notifier {
     /// What a NOTIFY said waits until `at`, unless something newer takes its place.
     fn put_off(&mut self, id: SubscriptionId, in_flight: InFlight, at: Instant, now: Now) {
         let mut parcel = in_flight.parcel;
+        let Some(subscription) = self.subscriptions.get(&id) else { return };
+        if subscription.phase == Phase::Ending && subscription.outbox.put_offs() >= LAST_PUT_OFFS {
+            self.settle_jobs(parcel.jobs(), false);
+            return self.forget(id);
+        }
         if at.saturating_duration_since(now.at) > LONGEST_JOB_WAIT {
             // The job would come again and again meanwhile. The phone has not got it, but its next SUBSCRIBE brings all.
             self.settle_jobs(parcel.jobs().collect::<Vec<_>>(), false);
@@ -223,15 +261,16 @@ impl Notifier {
     pub(super) fn subscription_timeout(&mut self, id: SubscriptionId, now: Now) {
         let grace = self.config.grace();
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        subscription.timer_at = None;
-        if subscription.phase == Phase::Live && now.at >= subscription.expires_at + grace && subscription.lane.storing.is_none() {
-            return self.expire(id, now);
+        if !subscription.timers.fire(now.at) {
+            return;
         }
-        if subscription.phase == Phase::Live
-            && now.at >= subscription.expires_at
-            && !std::mem::replace(&mut subscription.counted_in_grace, true)
-        {
-            self.metrics.grace_entered();
+        if subscription.phase == Phase::Live && !subscription.lane.is_storing() {
+            if now.at >= subscription.expires_at && !std::mem::replace(&mut subscription.counted_in_grace, true) {
+                self.metrics.grace_entered();
+            }
+            if now.at >= subscription.expires_at + grace {
+                return self.expire(id, now);
+            }
         }
         let retry = subscription.lane.retry.filter(|retry| retry.at <= now.at);
         if let Some(retry) = retry {
@@ -241,111 +280,21 @@ impl Notifier {
         self.arm(id, now);
     }
 
-    fn expire(&mut self, id: SubscriptionId, now: Now) {
-        let cause = Cause::new();
-        self.remove_record(id, &cause, now);
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        subscription.phase = Phase::Ending;
-        subscription.outbox.unpark();
-        self.uncount(id);
-        self.emit_subscription(id, SubscriptionChange::Terminated, Some(EndReason::Timeout), &cause, now);
-        self.end_with_empty_notify(id, cause, now);
-    }
-
-    /// Schedules the subscription's next deadline in the wheel, if none is scheduled before it.
+    /// Schedules the subscription's next deadline in the wheel, if none is scheduled before it. What is overdue is due at once.
     pub(super) fn arm(&mut self, id: SubscriptionId, now: Now) {
         let grace = self.config.grace();
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        let expiry = if now.at < subscription.expires_at { subscription.expires_at } else { subscription.expires_at + grace };
+        let expiry = if subscription.counted_in_grace { subscription.expires_at + grace } else { subscription.expires_at };
         let deadlines = [
-            (subscription.phase == Phase::Live).then_some(expiry),
+            // While a SUBSCRIBE is stored, it decides; then this is looked at again.
+            (subscription.phase == Phase::Live && !subscription.lane.is_storing()).then_some(expiry),
             subscription.outbox.retry_at(),
             subscription.lane.retry.map(|retry| retry.at),
         ];
-        let Some(at) = deadlines.into_iter().flatten().filter(|at| *at > now.at).min() else { return };
-        if subscription.timer_at.is_none_or(|scheduled| at < scheduled) {
-            subscription.timer_at = Some(at);
+        let Some(at) = deadlines.into_iter().flatten().min().map(|at| at.max(now.at)) else { return };
+        if subscription.timers.set(at) {
             self.timers.schedule(at, Timer::Subscription(id));
         }
-    }
-
-    /// Ends a subscription without another NOTIFY.
-    pub(super) fn end(&mut self, id: SubscriptionId, reason: EndReason, cause: &Cause, now: Now) {
-        let Some(subscription) = self.subscriptions.get(&id) else { return };
-        if subscription.phase == Phase::Live {
-            if reason != EndReason::Moved {
-                self.remove_record(id, cause, now);
-            }
-            self.uncount(id);
-            self.emit_subscription(id, SubscriptionChange::Terminated, Some(reason), cause, now);
-        }
-        self.forget(id);
-    }
-
-    fn remove_record(&mut self, id: SubscriptionId, cause: &Cause, now: Now) {
-        let Some(subscription) = self.subscriptions.get(&id) else { return };
-        let expected_revision = subscription.revision;
-        self.ask(BusRequest::Remove { id, expected_revision }, Wait::Remove, cause.clone(), now);
-    }
-
-    /// A live subscription stops being a watcher, here and in the metrics.
-    pub(super) fn uncount(&mut self, id: SubscriptionId) {
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        self.metrics.subscription_ended(std::mem::take(&mut subscription.counted_in_grace));
-        let presentity = subscription.presentity.clone();
-        self.unwatch(id, &presentity);
-    }
-
-    fn unwatch(&mut self, id: SubscriptionId, presentity: &crate::feature::Presentity) {
-        if let Some(ids) = self.watchers.get_mut(presentity) {
-            ids.retain(|watcher| *watcher != id);
-            if ids.is_empty() {
-                self.watchers.remove(presentity);
-            }
-        }
-    }
-
-    /// Lets go of everything about a subscription.
-    pub(super) fn forget(&mut self, id: SubscriptionId) {
-        let Some(mut subscription) = self.subscriptions.remove(&id) else { return };
-        let presentity = subscription.presentity.clone();
-        self.unwatch(id, &presentity);
-        if let Some(in_flight) = subscription.in_flight.take() {
-            self.in_flight = self.in_flight.saturating_sub(1);
-            self.metrics.notify_landed();
-            let _user = self.client.cancel(&in_flight.branch);
-            self.settle_jobs(in_flight.parcel.jobs(), false);
-        }
-        let jobs: Vec<_> = subscription.outbox.drain().collect();
-        self.settle_jobs(jobs, false);
-    }
-
-    pub(super) fn emit_subscription(
-        &mut self,
-        id: SubscriptionId,
-        what: SubscriptionChange,
-        reason: Option<EndReason>,
-        cause: &Cause,
-        now: Now,
-    ) {
-        let Some(subscription) = self.subscriptions.get(&id) else { return };
-        let event = SubscriptionEvent {
-            kind: Kind::default(),
-            id: new_id(),
-            time: clock::rfc3339(now.utc),
-            cause: cause.clone(),
-            edge_id: self.config.edge_id.to_string(),
-            subscription: id.to_string(),
-            presentity: subscription.presentity.as_str().to_owned(),
-            watcher: subscription.watcher.to_string(),
-            what,
-            reason,
-            expires_at: clock::rfc3339(subscription.expires_at_utc(now.at, now.utc)),
-            user_agent: subscription.user_agent.to_string(),
-            transport: subscription.flow.transport.as_str().to_owned(),
-            call_id: subscription.dialog.call_id.to_string(),
-        };
-        self.output.push_back(Output::Event(Box::new(Event::Subscription(subscription.presentity.clone(), event))));
     }
 
     fn emit_notify(&mut self, id: SubscriptionId, in_flight: &InFlight, outcome: NotifyOutcome, status: Option<u16>, now: Now) {
@@ -369,29 +318,13 @@ impl Notifier {
 }
 
 /// How documents may share a NOTIFY of this subscription.
-fn grouping(subscription: &Subscription, mode: InitialNotify, udp_limit_bytes: usize) -> Grouping {
-    match subscription.quirks.initial_notify.unwrap_or(mode) {
+fn grouping(subscription: &Subscription, to: &Destination, config: &crate::edge::config::EdgeConfig) -> Grouping {
+    match subscription.quirks.initial_notify.unwrap_or(config.initial_notify) {
         _ if !subscription.accepts_multipart => Grouping::OneByOne,
         InitialNotify::Sequential => Grouping::OneByOne,
-        InitialNotify::Auto if !subscription.flow.transport.is_reliable() => Grouping::UpTo(udp_limit_bytes.saturating_sub(HEAD_BYTES)),
+        InitialNotify::Auto if to.transport() == Transport::Udp => {
+            Grouping::UpTo(config.udp_notify_limit_bytes.saturating_sub(write::head_bytes(subscription, to, config)))
+        }
         InitialNotify::Auto | InitialNotify::Multipart => Grouping::Whole,
     }
-}
-
-/// Where a NOTIFY goes: the first Route; else the flow when the SUBSCRIBE came straight from the phone; else the Contact.
-/// A connection that is gone: the Contact, which may be reachable anew.
-fn destination(subscription: &Subscription, connections: &ahash::AHashSet<crate::sip::flow::ConnectionId>) -> Destination {
-    let flow = subscription.flow;
-    let is_open = flow.connection.is_none_or(|connection| connections.contains(&connection));
-    let is_flow_usable = is_open && (flow.connection.is_some() || !flow.transport.is_reliable());
-    let hop = match subscription.dialog.routes.first() {
-        // The connection that the proxy keeps to us is the one to its own Route.
-        Some(_) if flow.transport.is_reliable() && is_flow_usable => return Destination::Flow(flow),
-        Some(route) => uri::of_name_addr(route),
-        None if subscription.is_direct && is_flow_usable => return Destination::Flow(flow),
-        None => &subscription.dialog.target,
-    };
-    let Some(target) = uri::parse(hop).ok().and_then(|hop| uri::target(&hop)) else { return Destination::Flow(flow) };
-    let transport = target.transport_after(flow.transport);
-    Destination::Host { host: target.host, port: target.port.unwrap_or(transport.default_port()), transport, subscription: subscription.id }
 }

@@ -84,11 +84,12 @@ impl Notifier {
             BusReply::Unavailable(why) => Err(why),
         };
         match wait {
-            Wait::Store(id) => self.on_stored(id, store_outcome(message), now),
-            Wait::Reserve(id) => self.on_reserved(id, store_outcome(message)),
+            Wait::Store(id, cseq_reserved) => self.on_stored(id, cseq_reserved, store_outcome(message), now),
+            Wait::Reserve(id, cseq_reserved) => self.on_reserved(id, cseq_reserved, store_outcome(message)),
             Wait::Lookup(id, exchange) => {
-                let record = message.map(|message| read_record(&message));
-                self.on_looked_up(id, exchange, record, now);
+                self.lookups = self.lookups.saturating_sub(1);
+                let found = message.and_then(|message| read_record(&message));
+                self.on_looked_up(id, exchange, found, now);
             }
             Wait::Auth(unproven) => self.on_account(*unproven, read_from("responder", message), now),
             Wait::Remove => {}
@@ -110,12 +111,24 @@ fn store_outcome(message: Result<ReplyMessage, Unavailable>) -> StoreOutcome {
     }
 }
 
-/// The record under a key and its revision; `None`: no such key.
-fn read_record(message: &ReplyMessage) -> Option<(Record, u64)> {
-    if message.status == Some(NO_MESSAGE) || message.is_deleted {
-        return None;
+/// What is under a key of the bucket.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A record and its revision.
+    Record(Box<Record>, u64),
+    /// None that we could read; the revision is that of what is there in its place, 0: nothing.
+    Gone(u64),
+}
+
+fn read_record(message: &ReplyMessage) -> Result<Found, Unavailable> {
+    let revision = message.sequence.unwrap_or_default();
+    match message.status {
+        Some(NO_MESSAGE) => Ok(Found::Gone(0)),
+        // Any other status says that the server could not look.
+        Some(_) => Err(Unavailable::NotSent),
+        None if message.is_deleted => Ok(Found::Gone(revision)),
+        None => Ok(serde_json::from_slice(&message.payload).map_or(Found::Gone(revision), |record| Found::Record(record, revision))),
     }
-    Some((serde_json::from_slice(&message.payload).ok()?, message.sequence?))
 }
 
 /// The answer of a worker or responder, or why there is none: the code and text of its error, 503 where nobody answered.

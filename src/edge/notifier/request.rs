@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{BusRequest, Destination, Notifier, Now, Output, Wait};
+use super::{BusRequest, MAX_LOOKUPS, Notifier, Now, Output, Wait};
 use crate::bus::trace::Cause;
 use crate::edge::auth::{self, Identity};
 use crate::edge::exchange::{Exchange, Task, Work};
 use crate::edge::metrics::method_label;
 use crate::edge::metrics::{Direction, DropReason};
+use crate::edge::next_hop::Destination;
 use crate::edge::outbox::Ending;
 use crate::edge::subscribe::{self, ALLOW, Confirm, Refusal, Subscribe};
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
@@ -17,7 +18,7 @@ use crate::feature::Presentity;
 use crate::feature::media::EVENT_PACKAGE;
 use crate::sip::flow::Flow;
 use crate::sip::header::Via;
-use crate::sip::message::{self, Message, Start};
+use crate::sip::message::{self, Fault, Message, Start};
 use crate::sip::name::Name;
 use crate::sip::request::Request;
 use crate::sip::response::{self, ResponseWriter};
@@ -40,6 +41,8 @@ impl Notifier {
         }
         let message = match message::parse(bytes) {
             Ok(message) => message,
+            // A keep-alive.
+            Err(error) if error.fault() == Fault::Empty => return,
             Err(error) => {
                 self.metrics.dropped(DropReason::Unparsable);
                 if let Some(message) = error.answerable() {
@@ -76,8 +79,7 @@ impl Notifier {
                 let answer = answer.cloned();
                 self.metrics.retransmitted(Direction::In);
                 if let Some(packet) = answer {
-                    let to = reply_destination(&request, flow);
-                    self.output.push_back(Output::Send { to, packet });
+                    self.reply(reply_destination(&request, flow), packet);
                 }
                 return;
             }
@@ -94,7 +96,8 @@ impl Notifier {
             Some(Err(_)) => return Err(Refusal::new(400).because("Max-Forwards is no number up to 255")),
             _ => {}
         }
-        if request.message().values(Name::Via).filter_map(Via::parse).any(|via| self.is_own_via(&via)) {
+        let mut vias = request.message().values(Name::Via).filter_map(Via::parse).enumerate();
+        if vias.any(|(at, via)| self.is_own_branch(&via) || at > 0 && self.is_own_address(&via)) {
             return Err(Refusal::new(482).because("loop: this request has been here"));
         }
         match request.method().as_str() {
@@ -103,12 +106,25 @@ impl Notifier {
         }
     }
 
-    /// Whether we put this Via on a request: it has come back to us.
-    fn is_own_via(&self, via: &Via) -> bool {
+    /// Whether this Via is on a NOTIFY of ours that has no answer yet: it has come back to us.
+    fn is_own_branch(&self, via: &Via) -> bool {
         via.branch().is_some_and(|branch| self.client.has(branch))
     }
 
+    /// Whether a hop before the last one was us. One that a later hop has seen at another address is behind a NAT, and only
+    /// looks like us.
+    fn is_own_address(&self, via: &Via) -> bool {
+        let Some(port) = via.port else { return false };
+        let is_seen_elsewhere = via.received().is_some_and(|received| via.host_ip() != Some(received));
+        let sent_by = format!("{}:{port}", via.host);
+        !is_seen_elsewhere && self.config.listeners.iter().any(|listener| listener.advertised.eq_ignore_ascii_case(&sent_by))
+    }
+
     fn answer_options(&mut self, request: &Request, key: TransactionKey, flow: Flow, now: Now) {
+        // Whoever asks before it sends us more is told that we take no more.
+        if self.drains_since.is_some() {
+            return self.refuse(request, key, flow, &Refusal::unavailable(), now.at, now);
+        }
         let mut writer = response::response(request, 200, flow.peer);
         writer.to_tag(&key.tag());
         writer.header("Allow", ALLOW);
@@ -167,10 +183,12 @@ impl Notifier {
     /// A SUBSCRIBE in a dialog.
     pub(super) fn on_in_dialog(&mut self, arrival: Arrival, identity: Identity, now: Now) {
         let Arrival { request, key, flow, at, .. } = &arrival;
-        let id = match self.place_in_dialog(request, &identity) {
-            Ok(id) => id,
-            Err(refusal) => return self.refuse(request, *key, *flow, &refusal, *at, now),
+        let Some(id) = request.to().tag().and_then(|tag| tag.parse::<SubscriptionId>().ok()) else {
+            return self.refuse(request, *key, *flow, &Refusal::no_subscription(), *at, now);
         };
+        if let Err(refusal) = self.enter_dialog(id, request, &identity) {
+            return self.refuse(request, *key, *flow, &refusal, *at, now);
+        }
         match subscribe::admit(request, *flow, true, &self.config, &self.table) {
             Ok(subscribe) => self.take_in_dialog(id, exchange(arrival, subscribe, identity), now),
             Err(refusal) => {
@@ -180,25 +198,28 @@ impl Notifier {
         }
     }
 
-    /// The subscription in whose dialog a request is, its `CSeq` taken; one that is not held here may be in the bucket.
-    fn place_in_dialog(&mut self, request: &Request, identity: &Identity) -> Result<SubscriptionId, Refusal> {
-        let tag = request.to().tag().and_then(|tag| tag.parse::<SubscriptionId>().ok());
-        let id = tag.ok_or_else(Refusal::no_subscription)?;
-        let refuses_new = self.refuses_new();
+    /// Whether a request may be in the dialog of a subscription, as far as this edge knows; its `CSeq` is used up then.
+    fn enter_dialog(&mut self, id: SubscriptionId, request: &Request, identity: &Identity) -> Result<(), Refusal> {
+        let is_full = self.refuses_new() || self.lookups >= MAX_LOOKUPS;
         let Some(subscription) = self.subscriptions.get_mut(&id) else {
-            return if refuses_new { Err(Refusal::unavailable()) } else { Ok(id) };
+            return if is_full { Err(Refusal::unavailable()) } else { Ok(()) };
         };
-        if !is_dialog_of(request, &subscription.dialog) || subscription.phase != Phase::Live {
+        if !is_dialog_of(request, &subscription.dialog) {
             return Err(Refusal::no_subscription());
         }
         if !identity.may_use_dialog_of(&subscription.watcher, &subscription.presentity) {
             return Err(self.forbidden(auth::FOREIGN_DIALOG));
         }
-        if request.cseq() <= subscription.dialog.remote_cseq {
-            return Err(Refusal::cseq_too_low());
+        match subscription.phase {
+            Phase::Ending => Err(Refusal::no_subscription()),
+            // Ended here, perhaps moved: whoever has it will know.
+            Phase::Over => Err(Refusal::unavailable()),
+            _ if request.cseq() <= subscription.dialog.remote_cseq => Err(Refusal::cseq_too_low()),
+            Phase::Live | Phase::Storing => {
+                subscription.dialog.remote_cseq = request.cseq();
+                Ok(())
+            }
         }
-        subscription.dialog.remote_cseq = request.cseq();
-        Ok(id)
     }
 
     pub(super) fn take_in_dialog(&mut self, id: SubscriptionId, exchange: Exchange, now: Now) {
@@ -208,10 +229,9 @@ impl Notifier {
             return self.ask(BusRequest::Lookup { id }, Wait::Lookup(id, Box::new(exchange)), cause, now);
         };
         if refuses_new || !subscription.lane.has_room() {
-            let (request, flow) = (&exchange.request, exchange.subscribe.flow);
-            return self.refuse(request, exchange.transaction, flow, &Refusal::unavailable(), exchange.arrived_at, now);
+            return self.refuse_exchange(&exchange, &Refusal::unavailable(), now);
         }
-        if subscription.lane.storing.is_some() {
+        if subscription.lane.is_storing() {
             subscription.lane.waiting.push_back(Box::new(exchange));
         } else {
             self.store(id, Box::new(exchange), now);
@@ -228,7 +248,7 @@ impl Notifier {
         if let Some(subscription) = self.subscriptions.get_mut(&id)
             && subscription.lane.has_room()
         {
-            subscription.lane.works.push_back(Work { task, cause: Cause::new(), since: now.at, ends: None });
+            subscription.lane.works.push_back(Work { task, cause: Cause::new(), since: now.at, ends: None, is_owed: true });
             self.run_works(id, now);
         }
     }
@@ -247,8 +267,11 @@ impl Notifier {
     ) {
         self.count(request, flow, status, arrived_at, now);
         self.server.complete(key, packet.clone(), flow.transport.is_reliable(), now.at);
-        let to = reply_destination(request, flow);
-        self.output.push_back(Output::Send { to, packet });
+        self.reply(reply_destination(request, flow), packet);
+    }
+
+    pub(super) fn reply(&mut self, to: Destination, packet: Bytes) {
+        self.output.push_back(Output::Send { to, packet, notify: None });
     }
 
     pub(super) fn refuse(&mut self, request: &Request, key: TransactionKey, flow: Flow, refusal: &Refusal, arrived_at: Instant, now: Now) {
@@ -280,8 +303,7 @@ impl Notifier {
         let packet = writer.finish();
         self.metrics.request(method_label(method), flow.transport, refusal.status);
         let via = message.values(Name::Via).next().and_then(Via::parse);
-        let to = via.map_or(Destination::Flow(flow), |via| via_destination(&via, flow));
-        self.output.push_back(Output::Send { to, packet });
+        self.reply(via.map_or(Destination::Flow(flow), |via| via_destination(&via, flow)), packet);
     }
 
     pub(super) fn count(&self, request: &Request, flow: Flow, status: u16, arrived_at: Instant, now: Now) {

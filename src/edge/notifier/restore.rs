@@ -1,16 +1,26 @@
 //! What the bucket says of our subscriptions: those of before a restart, those that come here, those that went elsewhere.
 
 use super::exchange::StoreOutcome;
+use super::reply::Found;
 use super::{BusRequest, Notifier, Now, Unavailable, Wait};
 use crate::bus::message::EndReason;
 use crate::bus::trace::Cause;
 use crate::edge::auth;
-use crate::edge::exchange::Exchange;
+use crate::edge::exchange::{Exchange, Storing};
 use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
-use crate::edge::subscription::{Phase, SubscriptionId};
+use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::Presentity;
-use crate::sip::flow::Transport;
+
+/// What a SUBSCRIBE is to its subscription, once the bucket has said what it knows.
+enum Decision {
+    /// It is stored, in our name.
+    Store,
+    /// It is refused.
+    Refuse(Refusal),
+    /// It is refused, and the subscription is another edge's.
+    LetGo(Refusal),
+}
 
 impl Notifier {
     /// Takes up a subscription that this edge held before it was restarted. `true` when it was one.
@@ -29,10 +39,8 @@ impl Notifier {
 
     /// Makes a record a subscription here.
     fn adopt(&mut self, id: SubscriptionId, record: Record, revision: u64, phase: Phase, now: Now) -> bool {
-        let listener = Transport::parse(&record.transport).and_then(|transport| self.config.listener_of(transport));
-        let Some(mut subscription) = record.restore(id, revision, listener.unwrap_or_default(), now.at, now.utc) else { return false };
+        let Some(mut subscription) = record.restore(id, revision, &self.config, now.at, now.utc) else { return false };
         subscription.phase = phase;
-        subscription.quirks = self.config.profiles.of(&subscription.user_agent);
         self.watchers.entry(subscription.presentity.clone()).or_default().push(id);
         self.subscriptions.insert(id, Box::new(subscription));
         true
@@ -42,80 +50,132 @@ impl Notifier {
     /// may have come through after all.
     pub(super) fn on_change(&mut self, key: &str, revision: u64, value: Option<&[u8]>, now: Now) {
         let Ok(id) = key.parse::<SubscriptionId>() else { return };
-        let owner = value.map(|value| serde_json::from_slice::<Owner<'_>>(value).map(|owner| owner.edge_id == &*self.config.edge_id));
-        match (self.subscriptions.get_mut(&id), owner) {
-            (Some(subscription), Some(Ok(true))) => subscription.revision = subscription.revision.max(revision),
-            (Some(subscription), Some(Ok(false))) if subscription.phase == Phase::Live && revision > subscription.revision => {
-                self.end(id, EndReason::Moved, &Cause::new(), now);
+        // A key that is gone says nothing: it was us, its time was over, or all of the bucket is lost and is stored anew.
+        let Some(value) = value else { return };
+        let Ok(owner) = serde_json::from_slice::<Owner<'_>>(value) else { return };
+        let is_ours = owner.edge_id == &*self.config.edge_id;
+        let Some(subscription) = self.subscriptions.get_mut(&id) else {
+            // A record in our name of a subscription that is not here: nobody would ever serve it.
+            if is_ours {
+                self.remove_key(id, revision, now);
             }
-            // A record in our name that we do not hold: nobody would ever serve it.
-            (None, Some(Ok(true))) => self.ask(BusRequest::Remove { id, expected_revision: revision }, Wait::Remove, Cause::new(), now),
-            _ => {}
+            return;
+        };
+        if revision <= subscription.revision {
+            return;
+        }
+        match subscription.phase {
+            Phase::Live | Phase::Storing if is_ours => subscription.revision = revision,
+            Phase::Ending | Phase::Over if is_ours => self.remove_key(id, revision, now),
+            // The store that is under way will say whose it is.
+            Phase::Live | Phase::Storing if subscription.lane.is_storing() => subscription.foreign_revision = revision,
+            Phase::Live => self.end(id, EndReason::Moved, &Cause::new(), now),
+            Phase::Storing | Phase::Ending | Phase::Over => {}
         }
     }
 
-    /// The record of a dialog that is not held here, or whose key had another revision than expected.
-    pub(super) fn on_looked_up(
-        &mut self,
-        id: SubscriptionId,
-        exchange: Box<Exchange>,
-        record: Result<Option<(Record, u64)>, Unavailable>,
-        now: Now,
-    ) {
-        let refusal = match record {
-            Ok(Some((record, revision))) => return self.on_found(id, exchange, record, revision, now),
-            // A refresh of a subscription that we hold, but whose record is gone: it is stored anew.
-            Ok(None) if exchange.retried && self.subscriptions.contains_key(&id) => return self.store_again(id, exchange, 0, now),
-            Ok(None) => Refusal::no_subscription(),
-            Err(why) => {
-                self.metrics.store_failed(why.as_str());
-                Refusal::unavailable()
-            }
-        };
-        let flow = exchange.subscribe.flow;
-        self.refuse(&exchange.request, exchange.transaction, flow, &refusal, exchange.arrived_at, now);
-        self.next_exchange(id, now);
+    fn remove_key(&mut self, id: SubscriptionId, expected_revision: u64, now: Now) {
+        self.ask(BusRequest::Remove { id, expected_revision }, Wait::Remove, Cause::new(), now);
     }
 
-    fn on_found(&mut self, id: SubscriptionId, exchange: Box<Exchange>, record: Record, revision: u64, now: Now) {
-        let is_same_dialog =
-            exchange.request.call_id() == &*record.call_id && exchange.request.from().tag().unwrap_or_default() == &*record.remote_tag;
-        let is_held = self.subscriptions.contains_key(&id);
-        let is_theirs =
-            Presentity::parse(&record.presentity).is_ok_and(|presentity| exchange.identity.may_use_dialog_of(&record.watcher, &presentity));
-        let refusal = match (is_same_dialog, is_held) {
-            (true, true) if exchange.retried => return self.store_again(id, exchange, revision, now),
-            (true, _) if !exchange.retried && !is_theirs => self.forbidden(auth::FOREIGN_DIALOG),
-            (true, _) if !exchange.retried && exchange.request.cseq() <= record.remote_cseq => Refusal::cseq_too_low(),
-            // Taken over from another edge, or from our own past: ours once it is stored in our name. Another SUBSCRIBE of
-            // the dialog may have done so meanwhile.
-            (true, _) if !exchange.retried && (is_held || self.adopt(id, record, revision, Phase::Storing, now)) => {
-                if let Some(subscription) = self.subscriptions.get_mut(&id) {
-                    subscription.dialog.remote_cseq = subscription.dialog.remote_cseq.max(exchange.request.cseq());
-                }
-                return self.take_in_dialog(id, *exchange, now);
-            }
-            // Another dialog; or its subscription ended while it was looked up.
-            _ => Refusal::no_subscription(),
+    /// The key was read for this SUBSCRIBE: its dialog is not held here, or its store met another revision.
+    pub(super) fn on_looked_up(&mut self, id: SubscriptionId, exchange: Box<Exchange>, found: Result<Found, Unavailable>, now: Now) {
+        if let Err(why) = &found {
+            self.metrics.store_failed(why.as_str());
+        }
+        if exchange.retried {
+            return self.on_conflict_read(id, exchange, found, now);
+        }
+        let refusal = match found {
+            Ok(Found::Record(record, revision)) => match self.take_over(id, &exchange, *record, revision, now) {
+                Ok(()) => return self.take_in_dialog(id, *exchange, now),
+                Err(refusal) => refusal,
+            },
+            Ok(Found::Gone(_)) => Refusal::no_subscription(),
+            Err(_) => Refusal::unavailable(),
         };
-        let flow = exchange.subscribe.flow;
-        self.refuse(&exchange.request, exchange.transaction, flow, &refusal, exchange.arrived_at, now);
+        self.refuse_exchange(&exchange, &refusal, now);
     }
 
-    fn store_again(&mut self, id: SubscriptionId, exchange: Box<Exchange>, revision: u64, now: Now) {
+    /// Has the subscription of a record here, so that a SUBSCRIBE in its dialog can be stored in our name.
+    fn take_over(&mut self, id: SubscriptionId, exchange: &Exchange, record: Record, revision: u64, now: Now) -> Result<(), Refusal> {
+        if !is_dialog_of(exchange, &record) {
+            return Err(Refusal::no_subscription());
+        }
+        let presentity = Presentity::parse(&record.presentity).map_err(|_| Refusal::no_subscription())?;
+        if !exchange.identity.may_use_dialog_of(&record.watcher, &presentity) {
+            return Err(self.forbidden(auth::FOREIGN_DIALOG));
+        }
+        let cseq = exchange.request.cseq();
+        // Another SUBSCRIBE of the dialog may have brought it here meanwhile.
+        let held = self.subscriptions.get(&id).map(|subscription| (subscription.phase, subscription.dialog.remote_cseq));
+        match held {
+            Some((Phase::Ending, _)) => return Err(Refusal::no_subscription()),
+            Some((Phase::Over, _)) => return Err(Refusal::unavailable()),
+            Some((_, remote_cseq)) if cseq <= remote_cseq => return Err(Refusal::cseq_too_low()),
+            Some(_) => {}
+            None if cseq <= record.remote_cseq => return Err(Refusal::cseq_too_low()),
+            None if self.refuses_new() || self.subscriptions.len() >= self.config.max_subscriptions => return Err(Refusal::unavailable()),
+            None if self.adopt(id, record, revision, Phase::Storing, now) => {}
+            None => return Err(Refusal::no_subscription()),
+        }
         if let Some(subscription) = self.subscriptions.get_mut(&id) {
-            subscription.revision = revision;
+            subscription.dialog.remote_cseq = cseq;
         }
-        self.store(id, exchange, now);
+        Ok(())
     }
 
-    pub(super) fn on_reserved(&mut self, id: SubscriptionId, outcome: StoreOutcome) {
+    /// The key had another revision than expected: a late write of ours, another edge, or it is gone.
+    fn on_conflict_read(&mut self, id: SubscriptionId, exchange: Box<Exchange>, found: Result<Found, Unavailable>, now: Now) {
+        let edge_id = &*self.config.edge_id;
+        let held = self.subscriptions.get_mut(&id).filter(|subscription| matches!(subscription.lane.storing, Storing::LookedUp));
+        let Some(subscription) = held else { return self.refuse_exchange(&exchange, &Refusal::no_subscription(), now) };
+        subscription.lane.storing = Storing::Nothing;
+        match found.map_or_else(|_| Decision::Refuse(Refusal::unavailable()), |found| decide(subscription, &exchange, found, edge_id)) {
+            Decision::Store => self.store(id, exchange, now),
+            Decision::Refuse(refusal) => {
+                self.not_stored(id, &exchange, &refusal, now);
+                self.next_exchange(id, now);
+            }
+            Decision::LetGo(refusal) => {
+                self.refuse_exchange(&exchange, &refusal, now);
+                self.end(id, EndReason::Moved, &exchange.cause, now);
+            }
+        }
+    }
+
+    pub(super) fn on_reserved(&mut self, id: SubscriptionId, cseq_reserved: u32, outcome: StoreOutcome) {
         match (self.subscriptions.get_mut(&id), outcome) {
-            (Some(subscription), StoreOutcome::Stored(revision)) => subscription.revision = subscription.revision.max(revision),
+            (Some(subscription), StoreOutcome::Stored(revision)) => subscription.is_stored(revision, cseq_reserved),
             (_, StoreOutcome::Unavailable(why)) => self.metrics.store_failed(why.as_str()),
             _ => {}
         }
     }
+}
+
+/// Who has the subscription now that its key had another revision, and what becomes of the SUBSCRIBE.
+fn decide(subscription: &mut Subscription, exchange: &Exchange, found: Found, edge_id: &str) -> Decision {
+    match found {
+        // The bucket has lost it, but the phone and we have not: it is stored anew.
+        Found::Gone(revision) if subscription.phase == Phase::Live => subscription.revision = revision,
+        // It ended elsewhere while it was taken over.
+        Found::Gone(_) => return Decision::Refuse(Refusal::no_subscription()),
+        Found::Record(record, _) if !is_dialog_of(exchange, &record) => return Decision::LetGo(Refusal::no_subscription()),
+        Found::Record(record, _) if *record.edge_id != *edge_id && record.remote_cseq > exchange.request.cseq() => {
+            return Decision::LetGo(Refusal::cseq_too_low());
+        }
+        Found::Record(record, revision) => {
+            if *record.edge_id != *edge_id {
+                subscription.continue_after(record.local_cseq);
+            }
+            subscription.revision = revision;
+        }
+    }
+    Decision::Store
+}
+
+fn is_dialog_of(exchange: &Exchange, record: &Record) -> bool {
+    exchange.request.call_id() == &*record.call_id && exchange.request.from().tag().unwrap_or_default() == &*record.remote_tag
 }
 
 /// What a change is checked for: whose record it is.

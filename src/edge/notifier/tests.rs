@@ -6,18 +6,12 @@ use bytes::Bytes;
 
 use super::bench::{Bench, body, config, four, set_dnd, subscribe, to_tag};
 use super::*;
-use crate::bus::message::{EndReason, FeatureOutcome, NotifyJob, NotifyOutcome, SubscriptionChange};
+use crate::bus::message::NotifyJob;
+use crate::bus::message::{EndReason, FeatureOutcome, NotifyOutcome};
 use crate::config::InitialNotify;
-use crate::feature::{FeatureState, Status};
+use crate::feature::FeatureState;
+use crate::feature::Status;
 use crate::sip::name::Name;
-
-fn ended(bench: &Bench) -> Vec<EndReason> {
-    let reason = |event: &Event| match event {
-        Event::Subscription(_, event) if event.what == SubscriptionChange::Terminated => event.reason,
-        _ => None,
-    };
-    bench.events.iter().filter_map(reason).collect()
-}
 
 /// ```text
 /// phone ── SUBSCRIBE ──▶ edge ── store ──▶ bus
@@ -187,7 +181,7 @@ fn unsubscribe_and_fetch_end_with_a_last_notify() {
     assert_eq!(last.header(Name::SubscriptionState), Some("terminated;reason=timeout"));
     assert!(last.body().is_empty(), "2 kB do not fit the UDP limit");
     bench.respond(&last, 200, "");
-    assert_eq!(ended(&bench), [EndReason::Unsubscribed]);
+    assert_eq!(bench.reasons(), [EndReason::Unsubscribed]);
     bench.packet(&subscribe("a", 3, Some(&tag), "", ""));
     let (token, request) = bench.asked.pop_front().unwrap();
     assert!(matches!(request, BusRequest::Lookup { .. }));
@@ -216,12 +210,12 @@ fn a_subscription_lives_on_in_grace_and_ends_with_a_notify() {
     let first = bench.expect_notify();
     bench.respond(&first, 200, "");
     bench.pass(Duration::from_secs(119));
-    assert!(bench.is_quiet() && ended(&bench).is_empty());
+    assert!(bench.is_quiet() && bench.reasons().is_empty());
     bench.pass(Duration::from_secs(2));
     assert!(matches!(bench.asked.pop_front(), Some((_, BusRequest::Remove { .. }))));
     let last = bench.expect_notify();
     assert_eq!(last.header(Name::SubscriptionState), Some("terminated;reason=timeout"));
-    assert_eq!(ended(&bench), [EndReason::Timeout]);
+    assert_eq!(bench.reasons(), [EndReason::Timeout]);
 }
 
 #[test]
@@ -235,7 +229,7 @@ fn the_response_to_a_notify_decides_over_the_subscription() {
         bench.answer_get(vec![FeatureState::new("DoNotDisturb")]);
         let notify = bench.expect_notify();
         bench.respond(&notify, status, more);
-        assert_eq!(!ended(&bench).is_empty(), ends, "{status}");
+        assert_eq!(!bench.reasons().is_empty(), ends, "{status}");
         assert!(bench.sent.is_empty(), "nothing more is sent at once after {status}");
         bench.pass(Duration::from_millis(5300));
         assert_eq!(bench.sent.len(), usize::from(!more.is_empty()), "{status}: tried again when it was told to");
@@ -252,7 +246,7 @@ fn a_notify_is_sent_again_until_timer_f_ends_the_subscription() {
     bench.answer_get(Vec::new());
     bench.pass(Duration::from_secs(33));
     assert_eq!(bench.sent.len(), 11, "the first and ten more");
-    assert_eq!(ended(&bench), [EndReason::Unreachable]);
+    assert_eq!(bench.reasons(), [EndReason::Unreachable]);
 }
 
 #[test]
@@ -388,79 +382,6 @@ fn a_job_is_done_when_its_watchers_were_told_and_not_before() {
     give(&mut bench, 5, 4);
     assert_eq!(bench.done.last(), Some(&JobHandle(4)), "a job that comes twice is not told twice");
     assert!(bench.is_quiet());
-}
-
-/// What is stored is taken up again: by the same edge after a restart, by another for the phone's next SUBSCRIBE.
-#[test]
-fn a_stored_subscription_outlives_its_edge_with_growing_cseq() {
-    let mut first = Bench::new(config());
-    first.packet(&subscribe("a", 1, None, "Expires: 3600\n", ""));
-    let Some((_, BusRequest::Store { id, record, .. })) = first.asked.pop_front() else { panic!("a store") };
-    let value = serde_json::to_vec(&record).unwrap();
-
-    let mut restarted = Bench::new(config());
-    assert!(restarted.notifier.restore(&id.to_string(), 7, &value, restarted.now));
-    restarted.packet(&subscribe("a", 2, Some(&id.to_string()), "Expires: 3600\n", ""));
-    let Some((_, BusRequest::Store { expected_revision: 7, .. })) = restarted.asked.front() else { panic!("{:?}", restarted.asked) };
-    restarted.ack_store();
-    restarted.expect_response(200);
-    restarted.answer_get(Vec::new());
-    assert_eq!(restarted.expect_notify().header(Name::CSeq), Some("1001 NOTIFY"), "above all that may have been used");
-
-    let mut other = Bench::new(EdgeConfig { edge_id: "edge-1".into(), ..config() });
-    assert!(!other.notifier.restore(&id.to_string(), 7, &value, other.now), "not its own");
-    other.packet(&subscribe("a", 2, Some(&id.to_string()), "Expires: 3600\n", ""));
-    let (token, request) = other.asked.pop_front().unwrap();
-    assert!(matches!(request, BusRequest::Lookup { .. }));
-    other.raw(token, ReplyMessage { status: None, sequence: Some(7), is_deleted: false, payload: value.clone().into() });
-    let Some((_, BusRequest::Store { expected_revision: 7, record, .. })) = other.asked.front() else { panic!("{:?}", other.asked) };
-    let moved = serde_json::to_vec(record).unwrap();
-    other.ack_store();
-    other.expect_response(200);
-
-    restarted.asked.clear();
-    restarted.input(Input::Change { key: &id.to_string(), revision: 99, value: Some(&moved) });
-    assert_eq!(ended(&restarted), [EndReason::Moved]);
-    assert!(restarted.notifier.subscriptions.is_empty() && restarted.asked.is_empty(), "and it leaves the record alone");
-}
-
-#[test]
-fn a_dialog_that_is_not_the_records_is_not_taken_over() {
-    let mut first = Bench::new(config());
-    first.packet(&subscribe("a", 1, None, "", ""));
-    let Some((_, BusRequest::Store { id, record, .. })) = first.asked.pop_front() else { panic!("a store") };
-    let mut other = Bench::new(EdgeConfig { edge_id: "edge-1".into(), ..config() });
-    other.packet(&subscribe("guess", 2, Some(&id.to_string()), "", ""));
-    let (token, _) = other.asked.pop_front().unwrap();
-    other.raw(
-        token,
-        ReplyMessage { status: None, sequence: Some(7), is_deleted: false, payload: serde_json::to_vec(&record).unwrap().into() },
-    );
-    other.expect_response(481);
-    assert!(other.notifier.subscriptions.is_empty() && other.is_quiet());
-}
-
-#[test]
-fn two_presses_of_a_key_are_carried_out_in_their_order() {
-    let mut bench = Bench::new(config());
-    let tag = bench.subscribe("a");
-    bench.packet(&subscribe("a", 2, Some(&tag), "", &set_dnd(true)));
-    bench.packet(&subscribe("a", 3, Some(&tag), "", &set_dnd(false)));
-    assert_eq!(bench.asked.len(), 1, "one store at a time");
-    bench.ack_store();
-    bench.expect_response(200);
-    let stores = bench.asked.iter().filter(|(_, request)| matches!(request, BusRequest::Store { .. })).count();
-    let changes = bench.asked.iter().filter(|(_, request)| matches!(request, BusRequest::RouteSet(_))).count();
-    assert_eq!((stores, changes), (1, 1), "the second is stored while the first one's route runs");
-    let at = bench.asked.iter().position(|(_, request)| matches!(request, BusRequest::Store { .. })).unwrap();
-    let store = bench.asked.remove(at).unwrap();
-    bench.asked.push_front(store);
-    bench.ack_store();
-    bench.expect_response(200);
-    assert_eq!(bench.asked.len(), 1, "its change waits for the first one's");
-    bench.apply_change(|_| {});
-    bench.apply_change(|response| response.state.version = 2);
-    assert!(bench.asked.is_empty());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::auth_bench::is_kept;
 use super::bench::{Bench, config, subscribe};
 use super::*;
+use crate::edge::next_hop::Destination;
 use crate::edge::rate_limit::RateLimitConfig;
 use crate::sip::message::{Message, Start};
 use crate::sip::name::Name;

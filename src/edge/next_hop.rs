@@ -1,0 +1,96 @@
+//! Where a NOTIFY goes, over what, and from which listener. Pure.
+//!
+//! | the SUBSCRIBE came | the NOTIFY goes |
+//! |---|---|
+//! | with Record-Route | to the first Route; over the connection it came on, while that is open |
+//! | with one Via: straight from the phone | back on the flow it came on |
+//! | by a proxy that did not record-route | to the Contact |
+//! | on a connection that is gone | to the first Route or the Contact, which may be reachable anew |
+
+use crate::edge::config::EdgeConfig;
+use crate::edge::subscription::Subscription;
+use crate::sip::flow::{ConnectionId, Flow, Transport};
+use crate::sip::uri::{self, TargetHost};
+
+/// Where a packet goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Back on a flow.
+    Flow(Flow),
+    /// To a URI's host, over its transport.
+    Host {
+        /// Name or address.
+        host: TargetHost,
+        /// Port.
+        port: u16,
+        /// Transport.
+        transport: Transport,
+        /// The listener that it is sent from, or as whose connection.
+        listener: u16,
+    },
+}
+
+impl Destination {
+    /// The transport.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        match self {
+            Self::Flow(flow) => flow.transport,
+            Self::Host { transport, .. } => *transport,
+        }
+    }
+
+    /// The listener that our side is: it stands in the Via.
+    #[must_use]
+    pub const fn listener(&self) -> u16 {
+        match self {
+            Self::Flow(flow) => flow.listener,
+            Self::Host { listener, .. } => *listener,
+        }
+    }
+
+    /// The open connection that it uses.
+    #[must_use]
+    pub const fn connection(&self) -> Option<ConnectionId> {
+        match self {
+            Self::Flow(flow) => flow.connection,
+            Self::Host { .. } => None,
+        }
+    }
+}
+
+/// Where the next NOTIFY of a subscription goes.
+#[must_use]
+pub fn next_hop(subscription: &Subscription, config: &EdgeConfig, is_open: impl FnOnce(ConnectionId) -> bool) -> Destination {
+    let flow = subscription.flow;
+    let is_flow_usable = match flow.connection {
+        Some(connection) => is_open(connection),
+        None => !flow.transport.is_reliable(),
+    };
+    let hop = match subscription.dialog.routes.first() {
+        // The connection that the proxy keeps to us is the one to its own Route.
+        Some(_) if flow.transport.is_reliable() && is_flow_usable => return Destination::Flow(flow),
+        Some(route) => uri::of_name_addr(route),
+        None if subscription.is_direct && is_flow_usable => return Destination::Flow(flow),
+        None => &subscription.dialog.target,
+    };
+    let Some(target) = uri::parse(hop).ok().and_then(|hop| uri::target(&hop)) else { return Destination::Flow(flow) };
+    let transport = target.transport_after(flow.transport);
+    let listener = listener_towards(config, flow.listener, transport, &target.host);
+    Destination::Host { host: target.host, port: target.port.unwrap_or(transport.default_port()), transport, listener }
+}
+
+/// The listener to send from: that of the SUBSCRIBE where it can reach the host, else the first that can.
+fn listener_towards(config: &EdgeConfig, known: u16, transport: Transport, host: &TargetHost) -> u16 {
+    let fits = |at: u16| {
+        config.listeners.get(usize::from(at)).is_some_and(|listener| {
+            let is_same_family = match host {
+                TargetHost::Ip(address) => address.is_ipv4() == listener.address.is_ipv4(),
+                TargetHost::Name(_) => true,
+            };
+            listener.transport == transport && is_same_family
+        })
+    };
+    let mut all = std::iter::once(known).chain((0..).take(config.listeners.len()));
+    all.find(|at| fits(*at)).unwrap_or(known)
+}
