@@ -35,7 +35,7 @@ deny: ## Check licences, sources and duplicates of the dependencies
 schemas: ## Write schemas/ anew from the code
 	$(CARGO) run --locked --quiet -- schemas --out schemas
 
-tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, sipp
+tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, sipp
 	@tools/python-packages
 	@tools/sipp
 

@@ -75,23 +75,24 @@ pub(crate) fn unwritable(error: serde_json::Error) -> RequestError {
 
 /// Stream and consumer sequence in the reply subject of a delivered message.
 pub(crate) fn sequences(reply: &str) -> Option<(u64, u64)> {
-    let [_deliveries, stream_seq, consumer_seq] = delivery_numbers(reply)?;
+    let [_deliveries, stream_seq, consumer_seq, _stored_at] = delivery_numbers(reply)?;
     Some((stream_seq, consumer_seq))
 }
 
-/// How often a message was delivered, and its stream sequence, in the reply subject of its delivery.
-pub(crate) fn delivery(reply: &str) -> Option<(u64, u64)> {
-    let [deliveries, stream_seq, _consumer_seq] = delivery_numbers(reply)?;
-    Some((deliveries, stream_seq))
+/// How often a message was delivered, its stream sequence and when the stream took it (nanoseconds since 1970), in the reply
+/// subject of its delivery.
+pub(crate) fn delivery(reply: &str) -> Option<(u64, u64, u64)> {
+    let [deliveries, stream_seq, _consumer_seq, stored_at] = delivery_numbers(reply)?;
+    Some((deliveries, stream_seq, stored_at))
 }
 
 /// Both forms of ADR-15: `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>`, and with
 /// domain and account before the stream.
-fn delivery_numbers(reply: &str) -> Option<[u64; 3]> {
+fn delivery_numbers(reply: &str) -> Option<[u64; 4]> {
     let tokens = reply.strip_prefix("$JS.ACK.")?.split('.');
     let at = if tokens.clone().count() > 7 { 4 } else { 2 };
     let mut numbers = tokens.skip(at).map(|token| token.parse().ok());
-    Some([numbers.next()??, numbers.next()??, numbers.next()??])
+    Some([numbers.next()??, numbers.next()??, numbers.next()??, numbers.next()??])
 }
 
 /// The error in a reply: told by the headers of ADR-32, by an `error` in the payload, or by both.
@@ -171,9 +172,9 @@ mod tests {
     #[test]
     fn reads_both_forms_of_the_reply_subject() {
         for (reply, want) in [
-            ("$JS.ACK.KV_b.cons.2.42.7.1700000000000000000.3", Some([2, 42, 7])),
-            ("$JS.ACK.hub.acct.KV_b.cons.2.42.7.1700000000000000000.3.rnd", Some([2, 42, 7])),
-            ("$JS.ACK._.acct.KV_b.cons.2.42.7.1700000000000000000.3", Some([2, 42, 7])),
+            ("$JS.ACK.KV_b.cons.2.42.7.1700000000000000000.3", Some([2, 42, 7, 1_700_000_000_000_000_000])),
+            ("$JS.ACK.hub.acct.KV_b.cons.2.42.7.1700000000000000000.3.rnd", Some([2, 42, 7, 1_700_000_000_000_000_000])),
+            ("$JS.ACK._.acct.KV_b.cons.2.42.7.1700000000000000000.3", Some([2, 42, 7, 1_700_000_000_000_000_000])),
             ("$JS.ACK.KV_b.cons.2.x.7.1.3", None),
             ("$JS.FC.KV_b.cons.1", None),
         ] {

@@ -169,6 +169,9 @@ pub struct RouteSetRequest {
     /// URI of the phone's user; null from MI.
     #[serde(default)]
     pub watcher: Option<String>,
+    /// Id of a durable command. The one that was carried out last is not carried out again: it gets the same answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// Id of what led to this.
     #[serde(default)]
     pub cause: Cause,

@@ -8,6 +8,7 @@ pub mod error;
 mod link;
 pub mod message;
 mod metrics;
+pub(crate) mod poll;
 pub mod pull;
 mod replies;
 pub mod schema;

@@ -1,6 +1,5 @@
 //! The commands that ask over NATS: `set`, `get`, `watchers`, `events`.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -10,10 +9,9 @@ use serde_json::Value;
 use super::args::{ClientArgs, EventsArgs, GetArgs, SetArgs, Switch, WatchersArgs};
 use super::exit::Failure;
 use super::output::{print, print_json, printable, state_line};
-use crate::bus::client::{Bus, headers};
-use crate::bus::message::{
-    CommandValues, GetRequest, GetResponse, Kind, SetRequest, SetResponse, Watcher, WatchersRequest, WatchersResponse, read_reply,
-};
+use crate::bus::client::Bus;
+use crate::bus::message::{CommandValues, GetRequest, GetResponse, Kind, SetRequest, SetResponse, Watcher};
+use crate::bus::poll::{self, Poll, PollLimits};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::Cause;
 use crate::config::{Config, NatsConfig};
@@ -21,8 +19,6 @@ use crate::feature::{Status, Values};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Edges that have answered nothing for so long have nothing more to say.
-const WATCHERS_SILENCE: Duration = Duration::from_millis(300);
 
 /// Runs one command on a runtime of its own.
 pub(crate) fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
@@ -76,9 +72,12 @@ pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
 /// `dfks watchers`: asks every edge for its live subscriptions.
 pub(crate) async fn watchers(args: WatchersArgs) -> Result<(), Failure> {
     let bus = connect(&args.client).await?;
-    let (edges, refused) = ask_edges(&bus, args.presentity, args.client.timeout()).await?;
-    if let Some(refused) = refused {
-        return Err(refused);
+    // whoever asks here reads all of it, however long it takes
+    let limits = PollLimits { timeout: args.client.timeout(), total: Duration::MAX, watchers: usize::MAX };
+    let asked = poll::watchers(&bus, args.presentity, limits).await;
+    let Poll { edges, refused, is_cut: _ } = asked.map_err(|error| Failure::NobodyAnswered(format!("NATS: {error}")))?;
+    if let Some(error) = refused {
+        return Err(Failure::Refused(error.description));
     }
     if edges.is_empty() {
         return Err(Failure::NobodyAnswered("no edge answered".to_owned()));
@@ -102,41 +101,6 @@ fn watcher_line(watcher: &Watcher) -> String {
     let line =
         format!("{} watched by {} over {}, until {}{agent}", watcher.presentity, watcher.watcher, watcher.transport, watcher.expires_at);
     printable(&line)
-}
-
-type Edges = BTreeMap<String, Vec<Watcher>>;
-
-/// Every edge answers, in one message or more; the end is when each has said so and no other speaks up for a while.
-async fn ask_edges(bus: &Bus, presentity: Option<String>, timeout: Duration) -> Result<(Edges, Option<Failure>), Failure> {
-    let lost = |error: &dyn std::fmt::Display| Failure::NobodyAnswered(format!("NATS: {error}"));
-    let client = bus.client();
-    let inbox = client.new_inbox();
-    let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| lost(&error))?;
-    let request =
-        serde_json::to_vec(&WatchersRequest { kind: Kind::default(), presentity }).map_err(|error| Failure::Refused(error.to_string()))?;
-    let sent = bus.try_publish(Pattern::Watchers, bus.subjects().watchers(), Some(inbox), headers(&Cause::new()), request.into());
-    sent.map_err(|error| lost(&error))?;
-    let mut edges = Edges::new();
-    let mut unfinished: Vec<String> = Vec::new();
-    let mut refused = None;
-    loop {
-        let patience = if edges.is_empty() || !unfinished.is_empty() { timeout } else { WATCHERS_SILENCE };
-        let Ok(Some(answer)) = tokio::time::timeout(patience, answers.next()).await else { break };
-        if answer.status == Some(async_nats::StatusCode::NO_RESPONDERS) {
-            break;
-        }
-        match read_reply::<WatchersResponse>(&answer.payload) {
-            Ok(part) => {
-                unfinished.retain(|edge| *edge != part.edge_id);
-                if part.more {
-                    unfinished.push(part.edge_id.clone());
-                }
-                edges.entry(part.edge_id).or_default().extend(part.watchers);
-            }
-            Err(error) => refused = Some(Failure::Refused(error.description)),
-        }
-    }
-    Ok((edges, refused))
 }
 
 /// `dfks events`: follows the event stream from now on, until Ctrl-C.

@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod exit;
+mod mi;
 mod output;
 pub mod phone;
 mod roles;

@@ -1,6 +1,5 @@
 //! `dfks run`: the composition root. Everything is made here, in order, and stopped here, in the reverse.
 
-use std::error::Error;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,17 +12,15 @@ use super::args::{Role, RunArgs};
 use super::exit::{Failure, chain};
 use super::output;
 use super::roles::{Roles, Shared, Start};
-use crate::bus::{Bus, Embedded, EmbeddedError, WatcherIndex};
+use crate::bus::{Bus, Embedded, EmbeddedError};
 use crate::config::{Config, Listener, LogFormat, NatsConfig};
 use crate::edge::{Edge, EdgeError};
 use crate::feature::FeatureTable;
-use crate::mi::Bridge;
-use crate::notify::Queue;
 use crate::runtime::{Backoff, StopSignals, Tasks};
 use crate::sip::Transport;
 use crate::telemetry::http::Http;
 use crate::telemetry::{Readiness, exporter, log};
-use crate::{bus, mi, worker};
+use crate::{bus, worker};
 
 /// Tries to create streams and buckets before a role gives up.
 const SETUP_TRIES: usize = 10;
@@ -119,7 +116,7 @@ fn start(running: &mut Roles, roles: &[Role]) -> Result<(), Failure> {
         match role {
             Role::Edge => running.spawn_on_thread(Role::Edge, edge).map_err(|error| Failure::Refused(format!("no thread: {error}")))?,
             Role::Worker => running.spawn(Role::Worker, worker),
-            Role::Mi => running.spawn(Role::Mi, mi),
+            Role::Mi => running.spawn(Role::Mi, super::mi::run),
         }
     }
     Ok(())
@@ -168,24 +165,8 @@ async fn edge(start: Start) -> Result<(), Failure> {
     served.map_err(failed)
 }
 
-async fn mi(start: Start) -> Result<(), Failure> {
-    let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
-    let failed = |error: &dyn Error| Failure::Refused(format!("role mi: {}", chain(error)));
-    prepare(&bus, &config).await?;
-    let tasks = Tasks::new();
-    let index = WatcherIndex::start(&bus, &tasks, None);
-    index.loaded().await;
-    let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus.clone(), index)));
-    let stop = start.stop.clone();
-    let on_serving = || drop(start.serving(Vec::new()));
-    let served = mi::run(bridge, table, on_serving, stop).await.map_err(|error| failed(&error));
-    let stopped = tasks.stop(Duration::from_secs(2)).await.map_err(|error| failed(&error));
-    bus.drain().await;
-    served.and(stopped)
-}
-
 /// Waits for the bus, and creates what is missing on it.
-async fn prepare(bus: &Bus, config: &Config) -> Result<(), Failure> {
+pub(super) async fn prepare(bus: &Bus, config: &Config) -> Result<(), Failure> {
     bus.connected().await;
     let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     for _ in 0..SETUP_TRIES {
@@ -199,7 +180,7 @@ async fn prepare(bus: &Bus, config: &Config) -> Result<(), Failure> {
 }
 
 /// The features by name, with those of `[features]`.
-fn table(config: &Config) -> Result<Arc<FeatureTable>, Failure> {
+pub(super) fn table(config: &Config) -> Result<Arc<FeatureTable>, Failure> {
     let table = FeatureTable::with_config(&config.features.tables);
     table.map(Arc::new).map_err(|error| Failure::Config(format!("features: {error}")))
 }
@@ -208,18 +189,20 @@ fn announce(config: &Config, roles: &[Role], listening: &[String], base: &Base) 
     let names: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
     let nats = crate::config::hide_user(&config.nats.url);
     let http = base.http.map(|addr| format!("http://{addr}")).unwrap_or_default();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), roles = names.join(","), sip = listening.join(","), nats, http, "running");
+    let (mi, sip): (Vec<_>, Vec<_>) = listening.iter().map(String::as_str).partition(|listener| listener.starts_with("http"));
+    let (mi, sip_list) = (mi.join(","), sip.join(","));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), roles = names.join(","), sip = sip_list, nats, http, mi, "running");
     if config.log.format == LogFormat::Text {
         let nats = match &base.embedded {
             Some(_) => format!("{nats} (embedded, data in {})", config.nats.data_dir.display()),
             None => nats,
         };
-        output::complain(&banner(&names, listening, &nats, &http));
+        output::complain(&banner(&names, &sip, &nats, &http, &mi));
     }
 }
 
 /// What people read when it runs: where it is, and what to try.
-fn banner(roles: &[&str], listening: &[String], nats: &str, http: &str) -> String {
+fn banner(roles: &[&str], listening: &[&str], nats: &str, http: &str, mi: &str) -> String {
     let mut text = format!("\ndfks {} runs {}\n", env!("CARGO_PKG_VERSION"), roles.join(", "));
     let mut line = |name: &str, what: &str| {
         let _infallible = writeln!(text, "  {name:5} {what}");
@@ -230,6 +213,9 @@ fn banner(roles: &[&str], listening: &[String], nats: &str, http: &str) -> Strin
     line("NATS", nats);
     if !http.is_empty() {
         line("HTTP", &format!("{http}/metrics, /healthz, /readyz"));
+    }
+    if !mi.is_empty() {
+        line("MI", mi);
     }
     let listeners = || listening.iter().filter_map(|text| text.parse::<Listener>().ok());
     if let Some(udp) = listeners().find(|listener| listener.transport == Transport::Udp) {
@@ -246,19 +232,21 @@ mod tests {
 
     #[test]
     fn says_where_it_is_and_what_to_try() {
-        let listening = ["udp:127.0.0.1:5060".to_owned(), "tcp:127.0.0.1:5060".to_owned()];
-        let text = banner(&["edge", "worker", "mi"], &listening, "nats://127.0.0.1:4222 (embedded)", "http://127.0.0.1:9464");
+        let listening = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"];
+        let (nats, http, mi) = ("nats://127.0.0.1:4222 (embedded)", "http://127.0.0.1:9464", "http://127.0.0.1:8888/mi");
+        let text = banner(&["edge", "worker", "mi"], &listening, nats, http, mi);
         let want = [
             concat!("dfks ", env!("CARGO_PKG_VERSION"), " runs edge, worker, mi"),
             "  SIP   udp:127.0.0.1:5060, tcp:127.0.0.1:5060",
             "  NATS  nats://127.0.0.1:4222 (embedded)",
             "  HTTP  http://127.0.0.1:9464/metrics, /healthz, /readyz",
+            "  MI    http://127.0.0.1:8888/mi",
             "  try   dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060",
         ];
         assert_eq!(text.trim().lines().collect::<Vec<_>>(), want);
-        let text = banner(&["worker"], &[], "nats://10.0.0.5:4222", "");
+        let text = banner(&["worker"], &[], "nats://10.0.0.5:4222", "", "");
         assert_eq!(text.trim().lines().skip(1).collect::<Vec<_>>(), ["  NATS  nats://10.0.0.5:4222"]);
-        let text = banner(&["edge"], &["tcp:[::1]:5060".to_owned()], "nats://10.0.0.5:4222", "");
+        let text = banner(&["edge"], &["tcp:[::1]:5060"], "nats://10.0.0.5:4222", "", "");
         assert!(text.ends_with("--server [::1]:5060 --transport tcp\n"), "{text}");
     }
 }

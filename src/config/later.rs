@@ -8,14 +8,10 @@ use super::{Config, ConfigError};
 struct Later {
     key: &'static str,
     feature: &'static str,
-    /// Taken beside the default, where a value means "off".
-    also: Option<&'static str>,
 }
 
-const LATER: [Later; 7] = [
+const LATER: [Later; 5] = [
     row("sip.takeover_seconds", "the take-over of a silent edge's subscriptions"),
-    Later { key: "mi.http", feature: "MI over HTTP", also: Some("") },
-    row("mi.token_file", "MI over HTTP"),
     row("http.token_file", "the console"),
     row("trace.otlp", "OTLP"),
     row("features.passthrough", "a feature by table"),
@@ -23,7 +19,7 @@ const LATER: [Later; 7] = [
 ];
 
 const fn row(key: &'static str, feature: &'static str) -> Later {
-    Later { key, feature, also: None }
+    Later { key, feature }
 }
 
 /// Refuses what is not there yet, never ignores it.
@@ -33,9 +29,8 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     };
     for later in &LATER {
         let (Some(value), Some(default)) = (at(&ours, later.key), at(&defaults, later.key)) else { continue };
-        if value != default && later.also.is_none_or(|also| value.as_str() != Some(also)) {
-            let or = later.also.map(|text| format!(" or {}", as_toml(text))).unwrap_or_default();
-            return Err(refusal(later.key.to_owned(), value, later.feature, &format!("{}{or}", as_toml(default))));
+        if value != default {
+            return Err(refusal(later.key.to_owned(), value, later.feature, &as_toml(default)));
         }
     }
     Ok(())

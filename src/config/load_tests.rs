@@ -298,7 +298,6 @@ const BAD: &[(&str, &str)] = &[
     ("[sip]\ntrace_hep = \"h\"", "sip.trace_hep = \"h\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
     ("[sip]\ntrace_hep = \"h:0\"", "sip.trace_hep = \"h:0\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
     ("[sip]\ntrace_hep = \"udp:h:9060\"", "sip.trace_hep = \"udp:h:9060\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
-    ("[mi]\nhttp = \"127.0.0.1:8889\"", "mi.http = \"127.0.0.1:8889\": MI over HTTP is not there yet, expected \"127.0.0.1:8888\" or \"\""),
     ("[trace]\notlp = \"http://h:4317\"", "trace.otlp = \"http://h:4317\": OTLP is not there yet, expected \"\""),
     ("[features]\npassthrough = true", "features.passthrough = true: a feature by table is not there yet, expected false"),
 ];

@@ -9,7 +9,7 @@ use crate::bus::trace::{self, Cause};
 use crate::bus::{Bus, EdgeWatchers, RequestError};
 use crate::feature::Presentity;
 use crate::mi::command::SetCommand;
-use crate::mi::error::{Step, error_body};
+use crate::mi::error::{Failure, Step};
 use crate::mi::metrics::MiMetrics;
 use crate::mi::plan::{self, Occasion};
 use crate::notify::{EdgeJob, Queue};
@@ -58,6 +58,12 @@ impl<F: Fanout> Bridge<F> {
     /// An [`ErrorBody`] for the sender of the command: 403 with the reason where the route denied it, 503 where a worker or
     /// the bus is away or late, else what the worker refused it with.
     pub async fn set(&self, command: SetCommand, cause: &Cause) -> Result<SetResponse, ErrorBody> {
+        self.carry_out(command, None, cause).await.map_err(|failure| failure.body)
+    }
+
+    /// As [`set`](Self::set), for a command that may come again: with an `id` the change is made once however often it is
+    /// carried out, with the same NOTIFY jobs and the same ids of events each time.
+    pub(crate) async fn carry_out(&self, command: SetCommand, id: Option<&str>, cause: &Cause) -> Result<SetResponse, Failure> {
         let SetCommand { presentity, feature, status, values, param } = command;
         let request = RouteSetRequest {
             kind: Kind::default(),
@@ -68,6 +74,7 @@ impl<F: Fanout> Bridge<F> {
             origin: Origin::Mi,
             param,
             watcher: None,
+            command: id.map(str::to_owned),
             cause: cause.clone(),
         };
         let subject = self.bus.subjects().route_set();
@@ -77,10 +84,18 @@ impl<F: Fanout> Bridge<F> {
             .await
             .map_err(|error| self.failed(Step::Route, &error))?;
 
-        let mut occasion = Occasion { now: clock::utc_now(), cause, new_id: trace::new_id };
+        let mut events = 0_u32;
+        let new_id = || match id {
+            Some(id) => {
+                events += 1;
+                format!("{id}-{events}")
+            }
+            None => trace::new_id(),
+        };
+        let mut occasion = Occasion { now: clock::utc_now(), cause, new_id };
         if let Some(denied) = occasion.denied(&answer) {
             self.publish(&presentity, &[denied.event], cause);
-            return Err(denied.reply);
+            return Err(denied.reply.into());
         }
         let notified = self.notify(&presentity, &answer, &mut occasion).await;
         let watchers = notified.as_ref().copied().unwrap_or(0);
@@ -103,7 +118,7 @@ impl<F: Fanout> Bridge<F> {
         presentity: &Presentity,
         answer: &RouteSetResponse,
         occasion: &mut Occasion<'_, I>,
-    ) -> Result<u64, ErrorBody> {
+    ) -> Result<u64, Failure> {
         if !answer.notify {
             return Ok(0);
         }
@@ -124,8 +139,8 @@ impl<F: Fanout> Bridge<F> {
         }
     }
 
-    fn failed(&self, step: Step, error: &RequestError) -> ErrorBody {
+    fn failed(&self, step: Step, error: &RequestError) -> Failure {
         self.metrics.step_failed(step, error);
-        error_body(step, error)
+        Failure::new(step, error)
     }
 }

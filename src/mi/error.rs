@@ -26,8 +26,31 @@ pub(crate) enum Step {
     Jobs,
 }
 
+/// A command that was not carried out, or not in full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What its sender is told. 503: another attempt may succeed.
+    pub(crate) body: ErrorBody,
+    /// Whether bus or workers are away, which is nothing that the command or its responder could have done.
+    pub(crate) is_away: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(step: Step, error: &RequestError) -> Self {
+        let is_answer = step == Step::Route && matches!(error, RequestError::Refused(_));
+        let body = error_body(step, error);
+        Self { is_away: body.code == 503 && !is_answer, body }
+    }
+}
+
+impl From<ErrorBody> for Failure {
+    fn from(body: ErrorBody) -> Self {
+        Self { body, is_away: false }
+    }
+}
+
 /// The error reply for a step that failed: the worker's own refusal as it is, 503 where another attempt may succeed, else 500.
-pub(crate) fn error_body(step: Step, error: &RequestError) -> ErrorBody {
+fn error_body(step: Step, error: &RequestError) -> ErrorBody {
     let what = match step {
         Step::Route => "the change may not have been made",
         Step::Watchers | Step::Jobs => "the change is made, but its phones may not have been notified",
@@ -52,6 +75,18 @@ mod tests {
 
     use super::*;
     use crate::bus::PublishError;
+
+    #[test]
+    fn a_responder_that_fails_is_not_the_bus_that_is_away() {
+        let busy = ErrorBody { code: 503, description: "the responder gave no usable answer".into(), field: None };
+        for (step, error, is_away) in [
+            (Step::Route, RequestError::NoResponders, true),
+            (Step::Route, RequestError::Refused(busy), false),
+            (Step::Jobs, RequestError::Timeout(Duration::from_secs(1)), true),
+        ] {
+            assert_eq!(Failure::new(step, &error).is_away, is_away, "{error}");
+        }
+    }
 
     #[test]
     fn what_may_succeed_later_is_503() {

@@ -6,6 +6,7 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 
 use crate::bus::RequestError;
 use crate::bus::message::{ErrorBody, Origin};
+use crate::bus::pull::PullError;
 use crate::mi::error::Step;
 
 /// What became of a command.
@@ -36,8 +37,8 @@ impl Outcome {
         }
     }
 
-    /// The metric label `outcome`.
-    const fn as_str(self) -> &'static str {
+    /// The metric label `outcome`, and the reason of a dead letter.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
             Self::Denied => "denied",
@@ -77,6 +78,7 @@ pub(crate) struct MiMetrics {
     commands: [Counter; Outcome::ALL.len()],
     seconds: Histogram,
     jobs: Counter,
+    retries: Counter,
     in_flight: Gauge,
     dropped: [Counter; DropReason::ALL.len()],
 }
@@ -90,10 +92,11 @@ impl MiMetrics {
                 .map(|outcome| metrics::counter!("dfks_mi_commands_total", "origin" => origin, "outcome" => outcome.as_str())),
             seconds: metrics::histogram!("dfks_mi_command_duration_seconds", "origin" => origin),
             jobs: metrics::counter!("dfks_mi_jobs_total"),
+            retries: metrics::counter!("dfks_mi_retries_total"),
             in_flight: metrics::gauge!("dfks_mi_in_flight"),
             dropped: DropReason::ALL.map(|reason| metrics::counter!("dfks_mi_dropped_total", "reason" => reason.as_str())),
         };
-        for counter in metrics.commands.iter().chain(&metrics.dropped).chain([&metrics.jobs]) {
+        for counter in metrics.commands.iter().chain(&metrics.dropped).chain([&metrics.jobs, &metrics.retries]) {
             counter.increment(0);
         }
         metrics.in_flight.set(0.0);
@@ -124,6 +127,25 @@ impl MiMetrics {
         tracing::debug!(?step, reason = error.reason(), "mi command failed");
     }
 
+    /// A durable command will be tried again after `delay`.
+    pub(crate) fn command_retried(&self, error: &ErrorBody, delay: Duration) {
+        self.retries.increment(1);
+        tracing::debug!(code = error.code, ?delay, "mi command not carried out yet");
+    }
+
+    /// Durable commands cannot be taken for a moment.
+    #[expect(clippy::unused_self, reason = "a method for each thing that happens, whether or not it has a counter of its own")]
+    pub(crate) fn commands_interrupted(&self, error: &PullError) {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        tracing::warn!(%error, cause, "durable commands interrupted");
+    }
+
+    /// A durable command that is to be given up could not be stored as a dead letter.
+    #[expect(clippy::unused_self, reason = "a method for each thing that happens, whether or not it has a counter of its own")]
+    pub(crate) fn not_buried(&self, error: &RequestError) {
+        tracing::warn!(%error, "a durable command cannot be put aside, it comes again");
+    }
+
     /// NOTIFY jobs are stored.
     pub(crate) fn jobs_stored(&self, count: usize) {
         self.jobs.increment(u64::try_from(count).unwrap_or(u64::MAX));
@@ -152,6 +174,7 @@ fn describe() {
     metrics::describe_counter!("dfks_mi_commands_total", "Commands answered, by outcome");
     metrics::describe_histogram!("dfks_mi_command_duration_seconds", Unit::Seconds, "From a command to its reply");
     metrics::describe_counter!("dfks_mi_jobs_total", "NOTIFY jobs stored, one for each edge that holds a watcher");
+    metrics::describe_counter!("dfks_mi_retries_total", "Durable commands that were tried again");
     metrics::describe_gauge!("dfks_mi_in_flight", "Commands being carried out");
     metrics::describe_counter!("dfks_mi_dropped_total", "Commands turned away, and replies that could not be sent, by reason");
 }
@@ -196,6 +219,7 @@ mod tests {
             "dfks_mi_commands_total{origin=\"mi\",outcome=\"unavailable\"} 0",
             "dfks_mi_commands_total{origin=\"mi\",outcome=\"failed\"} 0",
             "dfks_mi_jobs_total 2",
+            "dfks_mi_retries_total 0",
             "dfks_mi_in_flight 1",
             "dfks_mi_dropped_total{reason=\"overloaded\"} 0",
             "dfks_mi_dropped_total{reason=\"reply_not_sent\"} 0",

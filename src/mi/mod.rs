@@ -1,17 +1,28 @@
 //! The mi bridge: commands in, a worker's set route asked, NOTIFY jobs and events out.
 //!
 //! ```text
-//! dfks.set ─▶ command ─▶ dfks.route.set (worker) ─▶ plan ─▶ NOTIFY jobs, dfks.event.feature, the reply
+//! POST /mi ─▶ jsonrpc ─▶ method ─┐
+//! dfks.set ─▶ service ───────────┤
+//! dfks.command.set ─▶ durable ───┴▶ command ─▶ dfks.route.set (worker) ─▶ plan ─▶ NOTIFY jobs, dfks.event.feature, the reply
 //! ```
 
 pub mod bridge;
 pub mod command;
+pub mod durable;
 pub mod error;
+pub mod http;
+mod jsonrpc;
+mod lanes;
+mod listing;
+mod method;
 mod metrics;
+mod muster;
 pub mod plan;
 pub mod service;
+mod token;
 
 pub use bridge::{Bridge, Fanout};
 pub use command::SetCommand;
+pub use durable::Patience;
 pub use error::MiError;
 pub use service::run;

@@ -9,7 +9,7 @@ use crate::feature::{FeatureState, Presentity};
 use crate::notify::job::{self, EdgeJob, Notice};
 use crate::runtime::clock;
 
-/// When and for what a plan is made, and where its ids come from: 32 hexadecimal digits each, never twice the same.
+/// When and for what a plan is made, and where the ids of its events come from: each another one.
 #[derive(Debug)]
 pub struct Occasion<'a, I> {
     /// The time of day.

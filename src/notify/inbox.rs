@@ -76,6 +76,7 @@ impl Jobs {
             max_ack_pending: MAX_ACK_PENDING,
             max_deliver: SERVER_MAX_DELIVER,
             inactive_threshold: INACTIVE,
+            exclusive: None,
         };
         let taker = Taker { bus: bus.clone(), config, jobs: sender, given_up };
         tasks.spawn("notify jobs", taker.run(tasks.stopping().clone()));
@@ -125,7 +126,7 @@ impl Taker {
                     let ended = stopping.run_until_cancelled(self.take_from(&mut pull)).await;
                     let Some(error) = ended.flatten() else {
                         // we stop, or the edge takes no more
-                        pull.give_back().await;
+                        pull.give_back(Vec::new()).await;
                         return stopping.cancelled().await;
                     };
                     error

@@ -8,7 +8,7 @@ pub mod log;
 pub mod pii;
 pub mod readiness;
 
-mod accept;
+pub(crate) mod accept;
 
 pub use pii::Pii;
 pub use readiness::{Condition, Readiness};

@@ -19,7 +19,7 @@ use crate::worker::record::Record;
 use crate::worker::responder::Responders;
 use crate::worker::routes::Routes;
 use crate::worker::script::{Route, Script};
-use crate::worker::set::Set;
+use crate::worker::set::{Outcome, Set};
 use crate::worker::store::{MAX_ATTEMPTS, Store, Versioned};
 
 /// Storing what responders said may hold up a get for so long: the next get has it again.
@@ -136,6 +136,9 @@ impl Handler {
             responder: None,
         };
         let stored = self.store.read(&presentity).await?;
+        if let Some(answer) = request.command.as_deref().and_then(|command| stored.record.answer_to(command)) {
+            return Ok(answer.clone());
+        }
         let requested = set.requested(&stored.record)?;
         if let Some(script) = self.routes.script_with(Route::Set) {
             let call = Call::new(Route::Set, Arc::clone(&self.table), presentity.as_str(), param.as_deref(), requested);
@@ -154,7 +157,7 @@ impl Handler {
                 return Err(Refusal::Responder { feature: spec.name().to_owned(), outcome: failed.as_str() });
             }
         }
-        self.commit(&presentity, &set, stored, cause).await
+        self.commit(&presentity, &set, stored, request.command, cause).await
     }
 
     /// Stores what the set comes to; put over the latest record again for as long as other workers are faster.
@@ -163,36 +166,43 @@ impl Handler {
         presentity: &Presentity,
         set: &Set<'_>,
         mut stored: Versioned,
+        command: Option<String>,
         cause: &Cause,
     ) -> Result<RouteSetResponse, Refusal> {
         let started_at = clock::now();
         for attempt in 0..MAX_ATTEMPTS {
-            let outcome = set.outcome(&stored.record).map_err(Refusal::Route)?;
-            let is_stored = match &outcome.record {
+            let (record, answer) = applied(presentity, set.outcome(&stored.record).map_err(Refusal::Route)?, command.as_deref());
+            let is_stored = match &record {
                 Some(record) => self.store.write(presentity, record, stored.revision, cause).await?,
                 None => true,
             };
             if is_stored {
-                return Ok(RouteSetResponse {
-                    kind: Kind::default(),
-                    presentity: presentity.as_str().to_owned(),
-                    state: outcome.state,
-                    previous: outcome.previous,
-                    also: outcome.also,
-                    also_previous: outcome.also_previous,
-                    notify: outcome.notify,
-                    changed: outcome.changed,
-                    denied: None,
-                });
+                return Ok(answer);
             }
             if clock::now().saturating_duration_since(started_at) >= self.store.timeout() {
                 return Err(StoreError::Conflict(attempt + 1).into());
             }
             self.store.pause(attempt).await;
             stored = self.store.read_latest(presentity).await?;
+            // the first read may have been from a replica that is behind
+            if let Some(answer) = command.as_deref().and_then(|command| stored.record.answer_to(command)) {
+                return Ok(answer.clone());
+            }
         }
         Err(StoreError::Conflict(MAX_ATTEMPTS).into())
     }
+}
+
+/// What is to be stored, with the durable command that led to it, and the answer.
+fn applied(presentity: &Presentity, outcome: Outcome, command: Option<&str>) -> (Option<Record>, RouteSetResponse) {
+    let Outcome { previous, state, also, also_previous, notify, changed, mut record } = outcome;
+    let presentity = presentity.as_str().to_owned();
+    let answer =
+        RouteSetResponse { kind: Kind::default(), presentity, state, previous, also, also_previous, notify, changed, denied: None };
+    if let (Some(record), Some(command)) = (&mut record, command) {
+        record.put_done(command.to_owned(), answer.clone());
+    }
+    (record, answer)
 }
 
 /// The answer to a change that was denied: the state as it is.

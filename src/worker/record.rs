@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bus::message::RouteSetResponse;
 use crate::feature::{FeatureSpec, FeatureState, Presentity, Source, Status, Values};
 
 /// The stored states of one presentity's features.
@@ -15,6 +16,17 @@ pub(crate) struct Record {
     presentity: String,
     #[serde(default)]
     features: BTreeMap<String, Stored>,
+    /// The durable command that was carried out last. It is stored with the change that it made, in one write: when it comes
+    /// again because its carrier crashed, that shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    done: Option<Box<Done>>,
+}
+
+/// A durable command that was carried out, and its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Done {
+    command: String,
+    answer: RouteSetResponse,
 }
 
 /// The stored state of one feature.
@@ -35,7 +47,7 @@ const fn yes() -> bool {
 impl Record {
     /// The record of a presentity of which nothing is stored.
     pub(crate) fn new(presentity: &Presentity) -> Self {
-        Self { presentity: presentity.as_str().to_owned(), features: BTreeMap::new() }
+        Self { presentity: presentity.as_str().to_owned(), features: BTreeMap::new(), done: None }
     }
 
     /// The stored state of a feature, else its default.
@@ -52,6 +64,16 @@ impl Record {
             },
             None => spec.default_state(),
         }
+    }
+
+    /// What a durable command was answered, if it was the last that was carried out.
+    pub(crate) fn answer_to(&self, command: &str) -> Option<&RouteSetResponse> {
+        self.done.as_ref().filter(|done| done.command == command).map(|done| &done.answer)
+    }
+
+    /// A durable command is carried out with this record.
+    pub(crate) fn put_done(&mut self, command: String, answer: RouteSetResponse) {
+        self.done = Some(Box::new(Done { command, answer }));
     }
 
     /// Puts in the state of a feature, with its version.

@@ -203,6 +203,7 @@ async fn what_is_not_acknowledged_in_time_comes_again() {
         max_ack_pending: 10,
         max_deliver: -1,
         inactive_threshold: Duration::ZERO,
+        exclusive: None,
     };
     let next = async |pull: &mut Pull| -> Delivery { tokio::time::timeout(5 * SECOND, pull.next(1)).await.expect("a message").unwrap() };
     let mut pull = Pull::open(&bus, config.clone()).await.unwrap();

@@ -55,6 +55,15 @@ impl Service {
         self.runtime.block_on(self.client.flush()).unwrap();
     }
 
+    /// Stores a message in its stream, once for each id.
+    pub fn store(&self, subject: &str, message: &Value, id: &str) {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", id);
+        let asked = self.client.request_with_headers(subject.to_owned(), headers, message.to_string().into());
+        let stored: Value = serde_json::from_slice(&self.runtime.block_on(asked).unwrap().payload).unwrap();
+        assert!(stored["seq"].is_u64(), "{stored}");
+    }
+
     /// Answers requests; `None` leaves one without an answer.
     pub fn respond(&self, subject: &str, mut answer: impl FnMut(Value) -> Option<Value> + Send + 'static) {
         let mut requests = self.runtime.block_on(self.client.subscribe(subject.to_owned())).unwrap();

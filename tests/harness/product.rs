@@ -73,7 +73,7 @@ impl Setup {
             }
             None => self,
         };
-        let mut product = Product { setup, dir, child: None, starts: 0, sip: BTreeMap::new(), http: None, nats: String::new() };
+        let mut product = Product { setup, dir, child: None, starts: 0, sip: BTreeMap::new(), http: None, mi: None, nats: String::new() };
         product.restart();
         product
     }
@@ -89,6 +89,7 @@ pub struct Product {
     /// Where it takes SIP, by transport.
     sip: BTreeMap<String, SocketAddr>,
     http: Option<SocketAddr>,
+    mi: Option<SocketAddr>,
     nats: String,
 }
 
@@ -111,6 +112,11 @@ impl Product {
     /// Where it takes SIP over this transport: `tls`.
     pub fn at(&self, transport: &str) -> SocketAddr {
         *self.sip.get(transport).unwrap_or_else(|| panic!("an edge with {transport}"))
+    }
+
+    /// Where it takes MI over HTTP.
+    pub fn mi(&self) -> SocketAddr {
+        self.mi.expect("mi.http")
     }
 
     /// The URL of its NATS.
@@ -147,6 +153,8 @@ impl Product {
             self.sip.insert(transport.to_owned(), addr.parse().unwrap());
         }
         running["nats"].as_str().unwrap().clone_into(&mut self.nats);
+        let mi = running["mi"].as_str().unwrap().strip_prefix("http://");
+        self.mi = mi.map(|url| url.strip_suffix("/mi").unwrap().parse().unwrap());
         self.http = Some(running["http"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap());
         wait_for("dfks to be ready", || (self.get("/readyz").0 == 200).then_some(()));
     }

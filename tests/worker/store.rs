@@ -1,5 +1,6 @@
 //! Gets and sets over the store: defaults, versions, compare-and-set, foreign records.
 
+use dfks::bus::subject::Pattern;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -51,6 +52,26 @@ async fn concurrent_sets_at_two_workers_lose_no_version() {
         assert_eq!(versions, (1..=count).collect::<Vec<_>>(), "{feature}");
         assert_eq!(bench.state(ALICE, feature).await["version"], count, "{feature}");
     }
+}
+
+/// A bridge that crashes after the store and before its acknowledgement has the command carried out again.
+#[tokio::test]
+async fn a_durable_command_that_comes_again_makes_no_second_change_and_gets_the_same_answer() {
+    let bench = Bench::with(routes()).await;
+    let set = async |command: Option<&str>, status: u8| {
+        let request = json!({"presentity": ALICE, "feature": "DoNotDisturb", "status": status, "origin": "mi", "command": command});
+        bench.ask(Pattern::RouteSet, "dfks.route.set", request).await.unwrap()
+    };
+    let first = set(Some("a"), 1).await;
+    assert_eq!((&first["state"]["version"], &first["previous"]["version"]), (&json!(1), &json!(0)));
+    assert_eq!(set(Some("a"), 1).await, first);
+    bench.set(ALICE, "DoNotDisturb", 0, "phone").await.unwrap();
+    assert_eq!(set(Some("a"), 1).await, first, "nor does it undo what a phone did meanwhile");
+    let state = bench.state(ALICE, "DoNotDisturb").await;
+    assert_eq!((&state["status"], &state["version"]), (&json!(0), &json!(2)));
+    assert_eq!(set(Some("b"), 1).await["state"]["version"], 3);
+    assert_eq!(set(None, 1).await["state"]["version"], 4);
+    assert_eq!(set(None, 1).await["state"]["version"], 5, "one that is not durable is a new one each time");
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ impl Notifier {
                     origin: Origin::Phone,
                     param: None,
                     watcher: Some(subscription.watcher.to_string()),
+                    command: None,
                     cause: cause.clone(),
                 };
                 (BusRequest::RouteSet(Box::new(request)), Wait::Set(id, work))

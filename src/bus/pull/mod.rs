@@ -1,12 +1,14 @@
 //! Taking messages out of a work queue: a durable pull consumer, and what becomes of each message.
 
+mod delivery;
+
 use std::time::Duration;
 
-use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::jetstream::consumer::{AckPolicy, IntoConsumerConfig, pull};
-use async_nats::{HeaderMap, HeaderValue, Message, StatusCode, Subscriber};
-use bytes::Bytes;
+use async_nats::header::NATS_PIN_ID;
+use async_nats::jetstream::consumer::{AckPolicy, IntoConsumerConfig, PriorityPolicy, pull};
+use async_nats::{Message, StatusCode, Subscriber};
 use futures_util::StreamExt;
+use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::sync::watch;
 
@@ -14,8 +16,7 @@ use crate::bus::answer;
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::link::LinkStatus;
-use crate::bus::subject::Pattern;
-use crate::bus::trace::TRACEPARENT;
+pub use crate::bus::pull::delivery::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_REASON, DEAD_SUBJECT, Delivery};
 
 /// How long the server keeps a request for messages.
 const EXPIRES: Duration = Duration::from_secs(30);
@@ -27,17 +28,10 @@ const SILENCE: Duration = Duration::from_secs(12);
 const MAX_BATCH: usize = 256;
 /// To make the consumer.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// A message that could not be put aside is delivered again after this.
-const BURY_AGAIN_AFTER: Duration = Duration::from_secs(5);
-
-/// Header of a dead letter: why it was given up, a word.
-pub const DEAD_REASON: &str = "Dfks-Dead-Reason";
-/// Header of a dead letter: what was wrong, for people.
-pub const DEAD_DETAIL: &str = "Dfks-Dead-Detail";
-/// Header of a dead letter: the subject it came on.
-pub const DEAD_SUBJECT: &str = "Dfks-Dead-Subject";
-/// Header of a dead letter: how often it was delivered.
-pub const DEAD_DELIVERIES: &str = "Dfks-Dead-Deliveries";
+/// Requests for messages within the time after which an exclusive client that is silent loses its place.
+const ASKS_WITHIN_PIN: u32 = 3;
+/// Name of the one priority group of a consumer with an exclusive client.
+const GROUP: &str = "one";
 
 /// A durable consumer of a work queue. Made when it is not there; an operator's settings of it stay.
 #[derive(Debug, Clone)]
@@ -56,19 +50,36 @@ pub struct PullConfig {
     pub max_deliver: i64,
     /// The consumer goes away when nobody asked it for so long; zero: never.
     pub inactive_threshold: Duration,
+    /// One client at a time gets messages, the others wait. One that asks for none for so long loses its place to another;
+    /// longer than `ack_wait` by half at least, so that what it had in hand comes first then, in order. `None`: all clients
+    /// get messages. Source: ADR-42, policy `pinned_client`.
+    pub exclusive: Option<Duration>,
 }
 
 /// An open consumer.
 #[derive(Debug)]
 pub struct Pull {
     bus: Bus,
-    call: String,
+    /// `<stream>.<durable>`
+    consumer: String,
     inbox_subject: String,
     inbox: Subscriber,
     link: watch::Receiver<LinkStatus>,
     connection: u64,
     /// Messages that the request under way may still bring.
     outstanding: usize,
+    exclusive: Option<Duration>,
+    /// Id of our place as the exclusive client, once we have it.
+    pin_id: Option<String>,
+}
+
+/// Messages that wait for their acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// How many.
+    pub count: u64,
+    /// None of them comes after this one in the stream.
+    pub up_to_stream_seq: u64,
 }
 
 /// Why an open consumer is of no use any more. Opening it again heals each of these.
@@ -87,20 +98,12 @@ pub enum PullError {
     /// The consumer or its stream is gone.
     #[error("the consumer is gone, status {0}")]
     Gone(u16),
+    /// Another client is the exclusive one now: what is in hand will be delivered to it.
+    #[error("another client has taken over")]
+    TakenOver,
     /// The client is closed.
     #[error("the client is closed")]
     Closed,
-}
-
-/// One delivery of a message. Dropped without a word, it is delivered again after `ack_wait`.
-#[derive(Debug)]
-pub struct Delivery {
-    bus: Bus,
-    message: Message,
-    /// How often the message has been delivered, this time included.
-    pub deliveries: u64,
-    /// The message's sequence in its stream.
-    pub stream_seq: u64,
 }
 
 impl Pull {
@@ -113,7 +116,7 @@ impl Pull {
         const CONSUMER_NOT_FOUND: u64 = 10014;
         let mut link = bus.link_status();
         let connection = link.borrow_and_update().connections;
-        let PullConfig { stream, durable, filter, .. } = config.clone();
+        let PullConfig { stream, durable, filter, exclusive, .. } = config.clone();
         let inbox_subject = bus.client().new_inbox();
         let inbox = bus.client().subscribe(inbox_subject.clone()).await.map_err(|_closed| PullError::Closed)?;
         match bus.api::<IgnoredAny>(&format!("CONSUMER.INFO.{stream}.{durable}"), OPEN_TIMEOUT).await {
@@ -125,8 +128,8 @@ impl Pull {
             }
             Err(error) => return Err(PullError::Open(error)),
         }
-        let call = format!("CONSUMER.MSG.NEXT.{stream}.{durable}");
-        Ok(Self { bus: bus.clone(), call, inbox_subject, inbox, link, connection, outstanding: 0 })
+        let consumer = format!("{stream}.{durable}");
+        Ok(Self { bus: bus.clone(), consumer, inbox_subject, inbox, link, connection, outstanding: 0, exclusive, pin_id: None })
     }
 
     /// The next message. Asks the server for up to `room` of them where none are under way, so that what it sends finds
@@ -162,25 +165,65 @@ impl Pull {
         }
     }
 
-    /// Asks for no more, and gives back what was sent but not handed out: it comes again at once, not after `ack_wait`.
-    pub async fn give_back(mut self) {
-        if self.inbox.drain().await.is_err() {
-            return;
+    /// What has been delivered to any client and not been acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]
+    pub async fn pending(&self) -> Result<Pending, RequestError> {
+        #[derive(Deserialize)]
+        struct Info {
+            num_ack_pending: u64,
+            delivered: Sequence,
         }
-        while let Ok(Some(message)) = tokio::time::timeout(self.bus.timeout(), self.inbox.next()).await {
-            if let Ok(Some(delivery)) = self.take(message) {
-                let _comes_again_anyway = delivery.nak_after(Duration::ZERO);
+        #[derive(Deserialize)]
+        struct Sequence {
+            stream_seq: u64,
+        }
+        let info: Info = self.bus.api(&format!("CONSUMER.INFO.{}", self.consumer), self.bus.timeout()).await?;
+        Ok(Pending { count: info.num_ack_pending, up_to_stream_seq: info.delivered.stream_seq })
+    }
+
+    /// Asks for no more, and gives back what was sent but not handed out, and what was not carried out: it comes again at
+    /// once, not after `ack_wait`, in the order of the stream. An exclusive client gives up its place after that.
+    pub async fn give_back(mut self, mut undone: Vec<Delivery>) {
+        if self.inbox.drain().await.is_ok() {
+            while let Ok(Some(message)) = tokio::time::timeout(self.bus.timeout(), self.inbox.next()).await {
+                undone.extend(self.take(message).ok().flatten());
+            }
+        }
+        undone.sort_unstable_by_key(|delivery| delivery.stream_seq);
+        let last = undone.pop();
+        for delivery in undone {
+            let _comes_again_anyway = delivery.nak_after(Duration::ZERO);
+        }
+        if let Some(last) = last {
+            // the server confirms the last one when it has seen to all of them: not before that may another client go on
+            let _comes_again_anyway = last.nak_confirmed().await;
+        }
+        if self.pin_id.is_some() {
+            let call = format!("CONSUMER.UNPIN.{}", self.consumer);
+            let unpinned = self.bus.api_with::<_, IgnoredAny>(&call, &serde_json::json!({ "group": GROUP }), self.bus.timeout()).await;
+            if let Err(error) = unpinned {
+                tracing::debug!(%error, "another client takes over after a while only");
             }
         }
     }
 
     fn ask(&mut self, batch: usize) -> Result<(), PullError> {
-        let body = serde_json::json!({
+        let expires = self.exclusive.map_or(EXPIRES, |silent_for| EXPIRES.min(silent_for / ASKS_WITHIN_PIN));
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let mut body = serde_json::json!({
             "batch": batch,
-            "expires": u64::try_from(EXPIRES.as_nanos()).unwrap_or(u64::MAX),
-            "idle_heartbeat": u64::try_from(HEARTBEAT.as_nanos()).unwrap_or(u64::MAX),
+            "expires": nanos(expires),
+            "idle_heartbeat": nanos(HEARTBEAT.min(expires / 3)),
         });
-        self.bus.api_ask(&self.call, self.inbox_subject.clone(), body.to_string().into()).map_err(PullError::Ask)?;
+        if let (Some(_), Some(fields)) = (self.exclusive, body.as_object_mut()) {
+            fields.insert("group".to_owned(), GROUP.into());
+            fields.extend(self.pin_id.clone().map(|id| ("id".to_owned(), id.into())));
+        }
+        let call = format!("CONSUMER.MSG.NEXT.{}", self.consumer);
+        self.bus.api_ask(&call, self.inbox_subject.clone(), body.to_string().into()).map_err(PullError::Ask)?;
         self.outstanding = batch;
         Ok(())
     }
@@ -193,6 +236,7 @@ impl Pull {
             Some(StatusCode::REQUEST_TERMINATED) if is_gone(message.description.as_deref()) => {
                 return Err(PullError::Gone(StatusCode::REQUEST_TERMINATED.into()));
             }
+            Some(StatusCode::PIN_ID_MISMATCH) if self.pin_id.is_some() => return Err(PullError::TakenOver),
             // 404, 408, 409: this request is over
             Some(_over) => {
                 self.outstanding = 0;
@@ -200,16 +244,26 @@ impl Pull {
             }
         }
         self.outstanding = self.outstanding.saturating_sub(1);
-        let Some((deliveries, stream_seq)) = message.reply.as_deref().and_then(answer::delivery) else {
+        if let Some(id) = self.exclusive.and_then(|_| message.headers.as_ref()?.get_last(NATS_PIN_ID)) {
+            self.pin_id = Some(id.as_str().to_owned());
+        }
+        let Some((deliveries, stream_seq, stored_at_nanos)) = message.reply.as_deref().and_then(answer::delivery) else {
             tracing::warn!("a message that no stream delivered");
             return Ok(None);
         };
-        Ok(Some(Delivery { bus: self.bus.clone(), message, deliveries, stream_seq }))
+        Ok(Some(Delivery { bus: self.bus.clone(), message, deliveries, stream_seq, stored_at_nanos }))
     }
 }
 
 fn consumer(config: PullConfig) -> pull::Config {
+    let (priority_policy, priority_groups, priority_timeout) = match config.exclusive {
+        Some(silent_for) => (PriorityPolicy::PinnedClient, vec![GROUP.to_owned()], silent_for),
+        None => (PriorityPolicy::None, Vec::new(), Duration::ZERO),
+    };
     pull::Config {
+        priority_policy,
+        priority_groups,
+        priority_timeout,
         durable_name: Some(config.durable),
         filter_subject: config.filter,
         ack_policy: AckPolicy::Explicit,
@@ -224,85 +278,6 @@ fn consumer(config: PullConfig) -> pull::Config {
 /// 409 ends a request for many reasons; these end the consumer.
 fn is_gone(description: Option<&str>) -> bool {
     description.is_some_and(|text| text.to_ascii_lowercase().contains("consumer deleted") || text.contains("push based"))
-}
-
-impl Delivery {
-    /// The payload.
-    #[must_use]
-    pub fn payload(&self) -> &Bytes {
-        &self.message.payload
-    }
-
-    /// The headers, if there are any.
-    #[must_use]
-    pub fn headers(&self) -> Option<&HeaderMap> {
-        self.message.headers.as_ref()
-    }
-
-    /// Done: the message leaves the work queue. Sent without waiting; where that is lost, the message comes again.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`]: the message comes again.
-    pub fn ack(self) -> Result<(), PublishError> {
-        self.reply("+ACK".into())
-    }
-
-    /// Not now: the message comes again after `delay`.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`]: it comes again after `ack_wait`.
-    pub fn nak_after(self, delay: Duration) -> Result<(), PublishError> {
-        self.reply(format!(r#"-NAK {{"delay": {}}}"#, delay.as_nanos()).into())
-    }
-
-    /// Still at it: `ack_wait` starts anew.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`]: it goes on as it was.
-    pub fn working(&self) -> Result<(), PublishError> {
-        self.reply("+WPI".into())
-    }
-
-    /// Gives the message up: stores it as `dfks.dead.<stage>` with the reason in its headers, and takes it out of the work
-    /// queue once that is acknowledged.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`] of the store: the message comes again in a few seconds.
-    pub async fn bury(self, stage: &str, reason: &'static str, detail: &str) -> Result<(), RequestError> {
-        let mut headers = HeaderMap::new();
-        let mut set = |name: &'static str, value: &str| {
-            // a header ends at a line break
-            if let Ok(value) = value.replace(['\r', '\n'], " ").parse::<HeaderValue>() {
-                headers.insert(name, value);
-            }
-        };
-        set(DEAD_REASON, reason);
-        set(DEAD_DETAIL, detail);
-        set(DEAD_SUBJECT, &self.message.subject);
-        set(DEAD_DELIVERIES, &self.deliveries.to_string());
-        set(NATS_MESSAGE_ID.as_ref(), &format!("{stage}-{}", self.stream_seq));
-        if let Some(traceparent) = self.headers().and_then(|headers| headers.get(TRACEPARENT)) {
-            set(TRACEPARENT, traceparent.as_str());
-        }
-        tracing::warn!(stage, reason, deliveries = self.deliveries, "message given up");
-        let subject = self.bus.subjects().dead(stage);
-        match self.bus.store(Pattern::Dead, subject, headers, self.message.payload.clone()).await {
-            Ok(_seq) => self.reply("+TERM".into()).map_err(RequestError::from),
-            Err(error) => {
-                let _comes_again_anyway = self.nak_after(BURY_AGAIN_AFTER);
-                Err(error)
-            }
-        }
-    }
-
-    fn reply(&self, payload: Bytes) -> Result<(), PublishError> {
-        let subject = self.message.reply.as_ref().map(ToString::to_string).ok_or(PublishError::Subject)?;
-        self.bus.try_publish(Pattern::JetStreamApi, subject, None, HeaderMap::new(), payload)
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@
 //! ```
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a test may panic, spawn and read the clock")]
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod durable;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -1,0 +1,127 @@
+//! One message out of a work queue, and what becomes of it.
+
+use std::time::Duration;
+
+use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::{HeaderMap, HeaderValue, Message};
+use bytes::Bytes;
+
+use crate::bus::client::Bus;
+use crate::bus::error::{PublishError, RequestError};
+use crate::bus::subject::Pattern;
+use crate::bus::trace::TRACEPARENT;
+
+/// A message that could not be put aside is delivered again after this.
+const BURY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Header of a dead letter: why it was given up, a word.
+pub const DEAD_REASON: &str = "Dfks-Dead-Reason";
+/// Header of a dead letter: what was wrong, for people.
+pub const DEAD_DETAIL: &str = "Dfks-Dead-Detail";
+/// Header of a dead letter: the subject it came on.
+pub const DEAD_SUBJECT: &str = "Dfks-Dead-Subject";
+/// Header of a dead letter: how often it was delivered.
+pub const DEAD_DELIVERIES: &str = "Dfks-Dead-Deliveries";
+
+/// One delivery of a message. Dropped without a word, it is delivered again after `ack_wait`.
+#[derive(Debug)]
+pub struct Delivery {
+    pub(super) bus: Bus,
+    pub(super) message: Message,
+    /// How often the message has been delivered, this time included.
+    pub deliveries: u64,
+    /// The message's sequence in its stream.
+    pub stream_seq: u64,
+    /// When the stream took it, in nanoseconds since 1970: with the sequence, the same for each delivery of a message and
+    /// for no other message, also when the stream is made anew.
+    pub stored_at_nanos: u64,
+}
+
+impl Delivery {
+    /// The payload.
+    #[must_use]
+    pub fn payload(&self) -> &Bytes {
+        &self.message.payload
+    }
+
+    /// The headers, if there are any.
+    #[must_use]
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.message.headers.as_ref()
+    }
+
+    /// Done: the message leaves the work queue. Sent without waiting; where that is lost, the message comes again.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]: the message comes again.
+    pub fn ack(self) -> Result<(), PublishError> {
+        self.reply("+ACK".into())
+    }
+
+    /// Not now: the message comes again after `delay`.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]: it comes again after `ack_wait`.
+    pub fn nak_after(self, delay: Duration) -> Result<(), PublishError> {
+        self.reply(format!(r#"-NAK {{"delay": {}}}"#, delay.as_nanos()).into())
+    }
+
+    /// Still at it: `ack_wait` starts anew.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]: it goes on as it was.
+    pub fn working(&self) -> Result<(), PublishError> {
+        self.reply("+WPI".into())
+    }
+
+    /// Gives the message up: stores it as `dfks.dead.<stage>` with the reason in its headers, and takes it out of the work
+    /// queue once that is acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] of the store: the message comes again in a few seconds.
+    pub async fn bury(self, stage: &str, reason: &'static str, detail: &str) -> Result<(), RequestError> {
+        let mut headers = HeaderMap::new();
+        let mut set = |name: &'static str, value: &str| {
+            // a header ends at a line break
+            if let Ok(value) = value.replace(['\r', '\n'], " ").parse::<HeaderValue>() {
+                headers.insert(name, value);
+            }
+        };
+        set(DEAD_REASON, reason);
+        set(DEAD_DETAIL, detail);
+        set(DEAD_SUBJECT, &self.message.subject);
+        set(DEAD_DELIVERIES, &self.deliveries.to_string());
+        set(NATS_MESSAGE_ID.as_ref(), &format!("{stage}-{}", self.stream_seq));
+        if let Some(traceparent) = self.headers().and_then(|headers| headers.get(TRACEPARENT)) {
+            set(TRACEPARENT, traceparent.as_str());
+        }
+        tracing::warn!(stage, reason, deliveries = self.deliveries, "message given up");
+        let subject = self.bus.subjects().dead(stage);
+        match self.bus.store(Pattern::Dead, subject, headers, self.message.payload.clone()).await {
+            Ok(_seq) => self.reply("+TERM".into()).map_err(RequestError::from),
+            Err(error) => {
+                let _comes_again_anyway = self.nak_after(BURY_AGAIN_AFTER);
+                Err(error)
+            }
+        }
+    }
+
+    /// Not now, again at once; the server has seen to it, and to all before it, when this returns.
+    pub(super) async fn nak_confirmed(self) -> Result<(), RequestError> {
+        let (subject, timeout) = (self.reply_subject()?, self.bus.timeout());
+        self.bus.request_raw(Pattern::JetStreamApi, subject, HeaderMap::new(), "-NAK".into(), timeout).await.map(drop)
+    }
+
+    fn reply_subject(&self) -> Result<String, PublishError> {
+        self.message.reply.as_ref().map(ToString::to_string).ok_or(PublishError::Subject)
+    }
+
+    fn reply(&self, payload: Bytes) -> Result<(), PublishError> {
+        let subject = self.reply_subject()?;
+        self.bus.try_publish(Pattern::JetStreamApi, subject, None, HeaderMap::new(), payload)
+    }
+}

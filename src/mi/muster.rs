@@ -1,0 +1,65 @@
+//! Before a bridge that has just become the active one carries anything out: all that another may have had in hand has to
+//! come first, or what is new would overtake it. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::bus::pull::Pending;
+
+/// What has come so far, in the order of the stream.
+#[derive(Debug)]
+pub(crate) struct Muster<T> {
+    /// What had been delivered and not acknowledged when it was asked; `None` where that could not be learned.
+    pending: Option<Pending>,
+    come: BTreeMap<u64, T>,
+}
+
+impl<T> Muster<T> {
+    pub(crate) fn new(pending: Option<Pending>) -> Self {
+        Self { pending, come: BTreeMap::new() }
+    }
+
+    /// One more has come. The same one again takes the place of the earlier one.
+    pub(crate) fn add(&mut self, stream_seq: u64, what: T) {
+        self.come.insert(stream_seq, what);
+    }
+
+    /// Whether nothing older can come any more.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.pending.is_some_and(|pending| {
+            let come = self.come.range(..=pending.up_to_stream_seq).count();
+            u64::try_from(come).is_ok_and(|come| come >= pending.count)
+        })
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.come.values()
+    }
+
+    /// All that has come, in the order of the stream.
+    pub(crate) fn in_order(self) -> Vec<T> {
+        self.come.into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_for_all_that_was_pending_and_for_nothing_new() {
+        let mut muster = Muster::new(Some(Pending { count: 3, up_to_stream_seq: 7 }));
+        for (seq, is_complete) in [(7, false), (9, false), (7, false), (3, false), (12, false), (4, true)] {
+            muster.add(seq, seq);
+            assert_eq!(muster.is_complete(), is_complete, "{seq}");
+        }
+        assert_eq!(muster.in_order(), [3, 4, 7, 9, 12]);
+    }
+
+    #[test]
+    fn one_that_does_not_know_what_is_pending_is_never_complete() {
+        let mut muster = Muster::new(None);
+        muster.add(1, ());
+        assert!(!muster.is_complete());
+        assert!(Muster::<()>::new(Some(Pending { count: 0, up_to_stream_seq: 0 })).is_complete());
+    }
+}
