@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dfks::bus::message::{
-    ErrorReply, FeatureEvent, GetRequest, GetResponse, NotifyEvent, NotifyJob, ResponderGetRequest, ResponderSetRequest, ResponderState,
-    RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest, WatchersResponse,
+    AuthRequest, AuthResponse, ErrorReply, FeatureEvent, GetRequest, GetResponse, NotifyEvent, NotifyJob, ResponderGetRequest,
+    ResponderSetRequest, ResponderState, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest,
+    WatchersResponse,
 };
 use dfks::bus::schema;
 use dfks::feature::FeatureTable;
@@ -22,7 +23,7 @@ fn round_trip<M: Serialize + DeserializeOwned>(json: &Value) -> serde_json::Resu
 
 type RoundTrip = fn(&Value) -> serde_json::Result<Value>;
 
-const TYPES: [(&str, RoundTrip); 16] = [
+const TYPES: [(&str, RoundTrip); 18] = [
     ("set_request", round_trip::<SetRequest>),
     ("set_response", round_trip::<SetResponse>),
     ("get_request", round_trip::<GetRequest>),
@@ -32,6 +33,8 @@ const TYPES: [(&str, RoundTrip); 16] = [
     ("responder_get_request", round_trip::<ResponderGetRequest>),
     ("responder_set_request", round_trip::<ResponderSetRequest>),
     ("responder_state", round_trip::<ResponderState>),
+    ("auth_request", round_trip::<AuthRequest>),
+    ("auth_response", round_trip::<AuthResponse>),
     ("notify_job", round_trip::<NotifyJob>),
     ("watchers_request", round_trip::<WatchersRequest>),
     ("watchers_response", round_trip::<WatchersResponse>),

@@ -38,6 +38,8 @@ messages! {
     ResponderState = "io.dfks.api.v1.responder_state";
     WatchersRequest = "io.dfks.api.v1.watchers_request";
     WatchersResponse = "io.dfks.api.v1.watchers_response";
+    AuthRequest = "io.dfks.api.v1.auth_request";
+    AuthResponse = "io.dfks.api.v1.auth_response";
     NotifyJob = "io.dfks.api.v1.notify_job";
     SubscriptionEvent = "io.dfks.event.v1.subscription";
     FeatureEvent = "io.dfks.event.v1.feature";
@@ -278,6 +280,39 @@ pub struct AlsoChange {
     /// Left out: as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned: Option<bool>,
+}
+
+/// Asks a responder for what stands for a user's password: `dfks.responder.auth.<domain>`.
+///
+/// A user who is not known is an error of code 404.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuthRequest {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<AuthRequest>,
+    /// The username that the phone gave.
+    pub username: String,
+    /// The realm that it was asked for.
+    pub realm: String,
+    /// The hash that it chose of those offered: `SHA-256` or `MD5`.
+    pub algorithm: String,
+}
+
+/// What stands for a user's password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuthResponse {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<AuthResponse>,
+    /// The hash of `username:realm:password` in hexadecimal, made with the algorithm asked for. As secret as the password.
+    pub ha1: String,
+}
+
+/// Never shows the secret.
+impl std::fmt::Debug for AuthResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthResponse").finish_non_exhaustive()
+    }
 }
 
 /// Has one edge notify its watchers of a presentity: `dfks.notify.<edge_id>`.

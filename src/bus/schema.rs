@@ -7,8 +7,9 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::bus::message::{
-    ErrorReply, FeatureEvent, GetRequest, GetResponse, Named, NotifyEvent, NotifyJob, ResponderGetRequest, ResponderSetRequest,
-    ResponderState, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest, WatchersResponse,
+    AuthRequest, AuthResponse, ErrorReply, FeatureEvent, GetRequest, GetResponse, Named, NotifyEvent, NotifyJob, ResponderGetRequest,
+    ResponderSetRequest, ResponderState, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest,
+    WatchersResponse,
 };
 
 /// `title` of the schema of an [`ErrorReply`], which has no `type` on the bus.
@@ -30,6 +31,8 @@ pub fn all() -> Vec<(String, Value)> {
         named::<ResponderGetRequest>(),
         named::<ResponderSetRequest>(),
         named::<ResponderState>(),
+        named::<AuthRequest>(),
+        named::<AuthResponse>(),
         named::<NotifyJob>(),
         named::<WatchersRequest>(),
         named::<WatchersResponse>(),

@@ -140,6 +140,11 @@ impl Subjects {
     pub fn responder_set(&self, presentity: &Presentity, feature: &str) -> String {
         format!("{}.responder.set.{}.{feature}", self.prefix, presentity.domain_token())
     }
+    /// `dfks.responder.auth.<domain>`
+    #[must_use]
+    pub fn responder_auth(&self, presentity: &Presentity) -> String {
+        format!("{}.responder.auth.{}", self.prefix, presentity.domain_token())
+    }
     /// `dfks.notify.<edge_id>`; the edge id is encoded as one token, see [`edge_token`].
     #[must_use]
     pub fn notify(&self, edge_id: &str) -> String {
@@ -261,6 +266,7 @@ mod tests {
         let subjects = Subjects::new("dfks");
         let alice = Presentity::parse("sip:alice@10.0.0.11").unwrap();
         assert_eq!(subjects.responder_get(&alice, "DoNotDisturb"), "dfks.responder.get.10_0_0_11.DoNotDisturb");
+        assert_eq!(subjects.responder_auth(&alice), "dfks.responder.auth.10_0_0_11");
         assert_eq!(subjects.event_feature(&alice, "DoNotDisturb"), "dfks.event.feature.10_0_0_11.DoNotDisturb");
         assert_eq!(subjects.stream("NOTIFY"), "DFKS_NOTIFY");
         assert_eq!(subjects.notify("edge-0.lab"), "dfks.notify.edge-0=2Elab");

@@ -18,7 +18,8 @@ use clap::{CommandFactory, Parser};
 use args::{Cli, Command, ConfigArgs};
 use exit::Failure;
 
-use crate::config::Config;
+use crate::config::{AuthMode, Config};
+use crate::edge::users_file;
 use crate::worker::Script;
 
 /// Runs the command that the process was started with.
@@ -78,6 +79,10 @@ fn load(args: &ConfigArgs) -> Result<Config, Failure> {
     let config = Config::load(args.config.as_deref(), env)?;
     if !config.routes.script.as_os_str().is_empty() {
         Script::load(&config.routes).map_err(|error| Failure::Config(error.to_string()))?;
+    }
+    let auth = &config.sip.auth;
+    if auth.mode == AuthMode::Digest && !auth.users.as_os_str().is_empty() {
+        users_file::load(&auth.users).map_err(|error| Failure::Config(error.to_string()))?;
     }
     Ok(config)
 }

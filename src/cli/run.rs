@@ -153,7 +153,10 @@ async fn embedded(nats: &mut NatsConfig) -> Result<Embedded, Failure> {
 
 async fn edge(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
-    let failed = |error: EdgeError| Failure::Refused(format!("role edge: {}", chain(&error)));
+    let failed = |error: EdgeError| match error {
+        EdgeError::Users(error) => Failure::Config(error.to_string()),
+        other => Failure::Refused(format!("role edge: {}", chain(&other))),
+    };
     prepare(&bus, &config).await?;
     let edge = Box::pin(Edge::start(&config, bus.clone(), table)).await.map_err(failed)?;
     let listening = edge.listening();

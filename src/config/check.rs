@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::error::as_toml;
-use super::{Cidr, Config, ConfigError, Listener, NatsConfig, SipConfig, SipTlsConfig};
+use super::{AuthConfig, AuthMode, Cidr, Config, ConfigError, Listener, NatsConfig, ProfileConfig, SipConfig, SipTlsConfig};
 use crate::feature::Presentity;
 use crate::sip::Transport;
 use crate::sip::transport::Tls;
@@ -15,6 +15,8 @@ const MAX_PREFIX_BYTES: usize = 32;
 const MAX_EDGE_ID_BYTES: usize = 64;
 /// Longest lifetime of a subscription, in seconds: a year.
 const MAX_EXPIRES_SECONDS: u32 = 31_536_000;
+/// Longest `sip.auth.realm`, in bytes.
+const MAX_REALM_BYTES: usize = 128;
 /// Largest payload of a UDP datagram over IPv4, in bytes.
 const MAX_UDP_BYTES: usize = 65_507;
 /// Longest time for one step, in milliseconds.
@@ -24,6 +26,8 @@ const MAX_TIMEOUT_MS: u64 = 60_000;
 pub(crate) fn check(config: &mut Config) -> Result<(), ConfigError> {
     config.nats.check()?;
     sip(config)?;
+    auth(&config.sip.auth)?;
+    profiles(&config.profile)?;
     subscription(config)?;
     routes(config)?;
     optional_address("mi.http", &config.mi.http)?;
@@ -131,6 +135,7 @@ fn sip(config: &mut Config) -> Result<(), ConfigError> {
     range("sip.udp_notify_limit_bytes", sip.udp_notify_limit_bytes, 0, MAX_UDP_BYTES)?;
     range("sip.max_subscriptions", sip.max_subscriptions, 1, 100_000_000)?;
     range("sip.max_subscriptions_per_presentity", sip.max_subscriptions_per_presentity, 1, 1_000_000)?;
+    range("sip.rate_limit_per_source", sip.rate_limit_per_source, 0, 1_000_000)?;
     ensure(
         sip.trace_hep.is_empty() || is_advertise(&sip.trace_hep) && has_port(&sip.trace_hep),
         "sip.trace_hep",
@@ -170,6 +175,33 @@ fn tls(sip: &SipConfig, listeners: &[Listener]) -> Result<(), ConfigError> {
         _ => ("sip.tls.certificate", certificate),
     };
     Err(ConfigError::value(name, file, format!("PEM that can be used: {error}")))
+}
+
+fn auth(auth: &AuthConfig) -> Result<(), ConfigError> {
+    let is_realm =
+        auth.realm.len() <= MAX_REALM_BYTES && auth.realm.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\'));
+    ensure(
+        is_realm,
+        "sip.auth.realm",
+        &auth.realm,
+        "up to 128 ASCII characters without '\"' and '\\', or \"\" for the presentity's domain",
+    )?;
+    let is_somebody_trusted = auth.mode != AuthMode::Trusted || !auth.trusted.is_empty();
+    ensure(is_somebody_trusted, "sip.auth.trusted", &auth.trusted, "at least one address or range where sip.auth.mode = \"trusted\"")
+}
+
+fn profiles(profiles: &[ProfileConfig]) -> Result<(), ConfigError> {
+    for (at, profile) in profiles.iter().enumerate() {
+        let key = format!("profile[{at}].user_agent");
+        ensure(!profile.user_agent.is_empty(), &key, &profile.user_agent, "a regular expression")?;
+        profile.regex().map_err(|error| {
+            let reason = error.to_string();
+            // its last line says what is wrong, those before draw where
+            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            ConfigError::value(key, &profile.user_agent, format!("a regular expression: {reason}"))
+        })?;
+    }
+    Ok(())
 }
 
 /// The one spelling of a host that stands alone, without port or parameters.
@@ -229,7 +261,7 @@ fn log_level(level: &str) -> Result<(), ConfigError> {
 fn secure(config: &Config) -> Result<(), ConfigError> {
     let insecure =
         |key: String, value: &str, reason: &str| Err(ConfigError::Insecure { key, value: as_toml(value), reason: reason.to_owned() });
-    let is_open = config.sip.auth.mode == super::AuthMode::None && !config.sip.auth.allow_unauthenticated;
+    let is_open = config.sip.auth.mode == AuthMode::None && !config.sip.auth.allow_unauthenticated;
     if let Some(at) = config.sip_listeners().iter().position(|listener| is_open && !listener.addr.ip().to_canonical().is_loopback()) {
         let text = config.sip.listen.get(at).map_or("", String::as_str);
         let reason = "not a loopback address, and sip.auth.mode = \"none\" lets anyone in: expected a loopback address, another sip.auth.mode, or sip.auth.allow_unauthenticated = true";

@@ -10,20 +10,12 @@ struct Later {
     feature: &'static str,
 }
 
-const LATER: [Later; 13] = [
-    row("sip.auth.mode", "authentication"),
-    row("sip.auth.realm", "authentication"),
-    row("sip.auth.users", "authentication"),
-    row("sip.auth.trusted", "authentication"),
-    row("sip.auth.allow_other_presentities", "authentication"),
-    row("sip.rate_limit_per_source", "the rate limit"),
-    row("sip.rate_limit_exempt", "the rate limit"),
+const LATER: [Later; 5] = [
     row("sip.takeover_seconds", "the take-over of a silent edge's subscriptions"),
     row("http.token_file", "the console"),
     row("trace.otlp", "OTLP"),
     row("features.passthrough", "a feature by table"),
     row("features", "a feature by table"),
-    row("profile", "a profile by User-Agent"),
 ];
 
 const fn row(key: &'static str, feature: &'static str) -> Later {

@@ -1,5 +1,4 @@
 //! The configuration: one struct a section of the TOML file, with the contract's keys and defaults.
-
 //!
 //! [`Config::load`] layers defaults, the file and the environment, and checks everything before anything binds; what it
 //! gives back can be run. Units stand in the names; secrets are paths of files.
@@ -7,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
 mod check;
@@ -237,4 +237,18 @@ pub struct ProfileConfig {
     pub initial_notify: Option<InitialNotify>,
     /// `Expires` in the 200 to a change is what remains.
     pub remaining_expires: bool,
+}
+
+/// Largest compiled form of a profile's regular expression, in bytes.
+const MAX_REGEX_BYTES: usize = 1 << 20;
+
+impl ProfileConfig {
+    /// `user_agent`, compiled.
+    ///
+    /// # Errors
+    ///
+    /// It is no regular expression, or one that grows too large.
+    pub fn regex(&self) -> Result<Regex, regex::Error> {
+        RegexBuilder::new(&self.user_agent).size_limit(MAX_REGEX_BYTES).build()
+    }
 }

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
+use crate::edge::auth::AuthPolicy;
+use crate::edge::profile::Profiles;
+use crate::edge::rate_limit::RateLimitConfig;
 use crate::sip::flow::Transport;
 
 /// One listener of this edge.
@@ -38,7 +41,13 @@ pub struct EdgeConfig {
     pub max_subscriptions_per_presentity: usize,
     /// Lifetimes.
     pub subscription: SubscriptionConfig,
-    /// How long a store may take.
+    /// Who may subscribe.
+    pub auth: AuthPolicy,
+    /// How much one source may send.
+    pub rate_limit: RateLimitConfig,
+    /// What some phones want otherwise.
+    pub profiles: Profiles,
+    /// How long a store, or a question for an HA1, may take.
     pub store_timeout: Duration,
     /// How long a get or set route may take: bus and responder together.
     pub route_timeout: Duration,

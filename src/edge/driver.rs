@@ -22,6 +22,7 @@ use crate::edge::mirror::Mirror;
 use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Now, Output};
 use crate::edge::port::Port;
 use crate::edge::reach::Reach;
+use crate::edge::users::Users;
 use crate::edge::watchers::Watchers;
 use crate::notify::{JOB_LIFETIME, Jobs};
 use crate::runtime::clock;
@@ -41,6 +42,8 @@ pub struct Sources {
     pub jobs: Jobs,
     /// Changes of the subscription bucket.
     pub changes: mpsc::Receiver<Change>,
+    /// The users of the users file, each time that it is read; `None` where none is configured.
+    pub users: Option<mpsc::Receiver<Arc<Users>>>,
 }
 
 /// See the module.
@@ -220,6 +223,9 @@ impl Driver {
                 notifier.handle(Input::Change { key: &change.key, revision: change.revision, value: change.value.as_deref() }, now);
             },
         )?;
+        if let Some(users) = &mut sources.users {
+            had_any |= take("users file", |cx| users.poll_recv(cx), cx, |users| notifier.handle(Input::Users(users), now))?;
+        }
         had_any |= take(
             "unsent packets",
             |cx| reach.poll_unsent(cx),

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::bus::trace::Cause;
+use crate::edge::auth::Identity;
 use crate::edge::outbox::Ending;
 use crate::edge::subscribe::Subscribe;
 use crate::feature::csta::FeatureChange;
@@ -26,6 +27,8 @@ pub struct Exchange {
     pub transaction: TransactionKey,
     /// What it asks for.
     pub subscribe: Subscribe,
+    /// Who sent it.
+    pub identity: Identity,
     /// Id of what follows from it.
     pub cause: Cause,
     /// When it arrived.

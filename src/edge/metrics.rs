@@ -6,107 +6,16 @@ use ahash::AHashMap;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::bus::message::ErrorBody;
+use crate::edge::auth::AuthOutcome;
 use crate::edge::response;
 use crate::edge::transport_metrics::TransportMetrics;
+use crate::edge::users::Users;
+use crate::edge::users_file::UsersFileError;
 use crate::notify::GivenUp;
 use crate::sip::flow::Transport;
 use crate::sip::method::Method;
 
-/// Which way a retransmission went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// A phone sent a request again.
-    In,
-    /// We sent a NOTIFY again.
-    Out,
-}
-
-/// Why something from the network was not handled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DropReason {
-    /// No SIP message.
-    Unparsable,
-    /// A request without what every request has.
-    Malformed,
-    /// An ACK: never answered.
-    Ack,
-    /// A response to nothing that we sent.
-    StrayResponse,
-    /// A connection's or socket's queue was full.
-    QueueFull,
-    /// The connection that it was for is gone.
-    ConnectionClosed,
-    /// A feature that this edge does not have in its table.
-    UnknownFeature,
-    /// An answer of the bus that came after its time.
-    LateReply,
-    /// Work for another stage whose queue was full, or which failed for good.
-    FanOut,
-}
-
-impl DropReason {
-    const ALL: [Self; 9] = [
-        Self::Unparsable,
-        Self::Malformed,
-        Self::Ack,
-        Self::StrayResponse,
-        Self::QueueFull,
-        Self::ConnectionClosed,
-        Self::UnknownFeature,
-        Self::LateReply,
-        Self::FanOut,
-    ];
-
-    /// The label `reason`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unparsable => "unparsable",
-            Self::Malformed => "malformed",
-            Self::Ack => "ack",
-            Self::StrayResponse => "stray_response",
-            Self::QueueFull => "queue_full",
-            Self::ConnectionClosed => "connection_closed",
-            Self::UnknownFeature => "unknown_feature",
-            Self::LateReply => "late_reply",
-            Self::FanOut => "fan_out",
-        }
-    }
-}
-
-/// How a NOTIFY job ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum JobOutcome {
-    /// Every watcher was told.
-    Done,
-    /// At least one could not be.
-    Failed,
-    /// It was too old.
-    Expired,
-    /// It was never acknowledged, however often it came.
-    MaxDeliver,
-    /// Nobody here watches the presentity.
-    NoWatcher,
-    /// It could not be read.
-    Unreadable,
-}
-
-impl JobOutcome {
-    const ALL: [Self; 6] = [Self::Done, Self::Failed, Self::Expired, Self::MaxDeliver, Self::NoWatcher, Self::Unreadable];
-
-    /// The label `outcome`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Expired => "expired",
-            Self::MaxDeliver => "max_deliver",
-            Self::NoWatcher => "no_watcher",
-            Self::Unreadable => "unreadable",
-        }
-    }
-}
+pub use crate::edge::label::{Direction, DropReason, JobOutcome};
 
 /// Values of the label `method`.
 const METHODS: [&str; 4] = ["SUBSCRIBE", "NOTIFY", "OPTIONS", "other"];
@@ -123,6 +32,7 @@ pub struct EdgeMetrics {
     retransmitted_in: Counter,
     retransmitted_out: Counter,
     dropped: AHashMap<DropReason, Counter>,
+    auth: AHashMap<AuthOutcome, Counter>,
     /// Of connections, TLS and the mirror.
     pub transports: TransportMetrics,
     store_failures: AHashMap<&'static str, Counter>,
@@ -152,6 +62,7 @@ impl EdgeMetrics {
             retransmitted_in: counter!("dfks_edge_retransmissions_total", "direction" => "in"),
             retransmitted_out: counter!("dfks_edge_retransmissions_total", "direction" => "out"),
             dropped: DropReason::ALL.map(|reason| (reason, counter!("dfks_edge_dropped_total", "reason" => reason.as_str()))).into(),
+            auth: AuthOutcome::ALL.map(|outcome| (outcome, counter!("dfks_edge_auth_total", "outcome" => outcome.as_str()))).into(),
             transports: TransportMetrics::new(transports),
             store_failures: FAILURES.map(|reason| (reason, counter!("dfks_edge_store_failures_total", "reason" => reason))).into(),
             route_failures: counter!("dfks_edge_route_failures_total"),
@@ -222,6 +133,28 @@ impl EdgeMetrics {
             counter.increment(1);
         }
         tracing::debug!(reason = reason.as_str(), "dropped");
+    }
+
+    /// A SUBSCRIBE was checked for who sent it.
+    pub fn authenticated(&self, outcome: AuthOutcome) {
+        if let Some(counter) = self.auth.get(&outcome) {
+            counter.increment(1);
+        }
+        tracing::debug!(outcome = outcome.as_str(), "subscriber checked");
+    }
+
+    /// The users file is in use, at the start or anew.
+    pub fn users_loaded(&self, users: &Users) {
+        tracing::info!(users = users.len(), "users file loaded");
+        let incomplete = users.incomplete();
+        if incomplete > 0 {
+            tracing::warn!(users = incomplete, "users without a line for every algorithm that is offered may be refused");
+        }
+    }
+
+    /// The users file has changed and cannot be used.
+    pub fn users_not_loaded(&self, error: &UsersFileError) {
+        tracing::error!(%error, "users file not loaded, the users of before stay");
     }
 
     /// A response to nothing that we sent.

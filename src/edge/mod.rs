@@ -6,17 +6,22 @@
 //!                  notifier ─▶ fan_out ─▶ jobs for the watchers on other edges
 //! ```
 
+pub mod accounts;
+pub mod auth;
 mod certificates;
 pub mod config;
 pub mod driver;
 pub mod exchange;
 pub mod fan_out;
+pub mod label;
 pub mod metrics;
 pub mod mirror;
 pub mod next_hop;
 pub mod notifier;
 pub mod outbox;
 pub mod port;
+pub mod profile;
+pub mod rate_limit;
 pub mod reach;
 pub mod record;
 pub mod response;
@@ -24,6 +29,8 @@ pub mod run;
 pub mod subscribe;
 pub mod subscription;
 pub mod transport_metrics;
+pub mod users;
+pub mod users_file;
 pub mod watchers;
 pub mod write;
 

@@ -138,6 +138,12 @@ impl Port {
                 let subject = format!("$JS.API.DIRECT.GET.KV_{bucket}.{}", subjects.subscription_key(&id.to_string()));
                 Outgoing { pattern: Pattern::SubscriptionBucket, subject, headers: HeaderMap::new(), payload: Bytes::new() }
             }
+            BusRequest::Auth { presentity, request } => Outgoing {
+                pattern: Pattern::ResponderAuth,
+                subject: subjects.responder_auth(&presentity),
+                headers,
+                payload: json(&request),
+            },
             BusRequest::Get(request) => Outgoing { pattern: Pattern::Get, subject: subjects.get(), headers, payload: json(&request) },
             BusRequest::RouteSet(request) => {
                 Outgoing { pattern: Pattern::RouteSet, subject: subjects.route_set(), headers, payload: json(&request) }

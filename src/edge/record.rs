@@ -118,6 +118,7 @@ impl Record {
             },
             flow: Flow { transport, listener, peer: self.peer, connection: None },
             is_direct: self.is_direct,
+            quirks: config.profiles.of(&self.user_agent),
             user_agent: self.user_agent,
             accepts_multipart: self.accepts_multipart,
             expires_at,

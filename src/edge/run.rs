@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,20 +12,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::watchers::{Change, IndexEvent, WatcherIndex};
 use crate::bus::{Bus, RequestError};
-use crate::config::Config;
+use crate::config::{AuthMode, Cidr, Config};
+use crate::edge::auth::AuthPolicy;
 use crate::edge::certificates;
 use crate::edge::config::{EdgeConfig, Listener};
 use crate::edge::driver::{Driver, DriverError, Sources};
 use crate::edge::fan_out;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::mirror::Mirror;
-use crate::edge::notifier::{Notifier, Now};
+use crate::edge::notifier::{Input, Notifier, Now};
 use crate::edge::port::Port;
+use crate::edge::profile::Profiles;
+use crate::edge::rate_limit::RateLimitConfig;
 use crate::edge::reach::Reach;
+use crate::edge::users::Users;
+use crate::edge::users_file::{self, UsersFileError};
 use crate::edge::watchers::Watchers;
 use crate::feature::table::FeatureTable;
 use crate::notify::{Jobs, Queue};
-use crate::runtime::{Tasks, clock};
+use crate::runtime::{FileStamp, Tasks, clock};
 use crate::sip::flow::Transport;
 use crate::sip::transport::{Inbound, StreamLimits, StreamTransport, Tls, TlsError, UdpListener};
 
@@ -49,6 +55,12 @@ pub enum EdgeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The users file cannot be used.
+    #[error(transparent)]
+    Users(#[from] UsersFileError),
+    /// A profile's User-Agent is no regular expression; a checked configuration has none.
+    #[error("profile: {0}")]
+    Profile(#[from] regex::Error),
     /// The files of `sip.tls` cannot be used.
     #[error("sip.tls: {0}")]
     Tls(#[from] TlsError),
@@ -93,9 +105,11 @@ impl Edge {
         let tls = certificates::load(config, &metrics, &tasks)?;
         let sockets = bind(config, inbound, tls, &metrics, &tasks)?;
         let trace_hep = config.sip.trace_hep.clone();
-        let config = Arc::new(edge_config(config, sockets.listeners));
+        let users_file = users_file(config).map(Path::to_path_buf);
+        let config = Arc::new(edge_config(config, sockets.listeners)?);
         let now = Now { at: clock::now(), utc: clock::utc_now() };
         let mut notifier = Notifier::new(Arc::clone(&config), Arc::clone(&table), Arc::clone(&metrics), now);
+        let users = users_file.map(|path| follow_users(path, &tasks, &metrics, &mut notifier)).transpose()?;
 
         let (index, changes) = follow_bucket(&bus, &config.edge_id, &tasks, &metrics, &mut notifier).await;
         let queue = Queue::new(bus.clone(), index);
@@ -109,7 +123,7 @@ impl Edge {
         let watchers = Watchers::open(bus, &config.edge_id, table).await?;
         let mirror = Mirror::new(&trace_hep, &config, &metrics, &tasks);
         let reach = Reach::new(sockets.udp, sockets.streams, Arc::clone(&config), mirror, Arc::clone(&metrics), tasks.clone());
-        let driver = Driver::new(notifier, port, reach, Sources { streams, jobs, changes }, watchers, fan_outs, metrics);
+        let driver = Driver::new(notifier, port, reach, Sources { streams, jobs, changes, users }, watchers, fan_outs, metrics);
         Ok(Self { config, driver, tasks })
     }
 
@@ -185,9 +199,11 @@ fn reachable(address: IpAddr) -> IpAddr {
     found
 }
 
-fn edge_config(config: &Config, listeners: Vec<Listener>) -> EdgeConfig {
+fn edge_config(config: &Config, listeners: Vec<Listener>) -> Result<EdgeConfig, EdgeError> {
     let store_timeout = Duration::from_millis(config.nats.timeout_ms);
-    EdgeConfig {
+    let auth = &config.sip.auth;
+    let trusted = ranges(&auth.trusted);
+    Ok(EdgeConfig {
         edge_id: config.edge_id().into(),
         listeners,
         domains: config.sip.domains.iter().map(|domain| domain.to_ascii_lowercase().into()).collect(),
@@ -197,9 +213,48 @@ fn edge_config(config: &Config, listeners: Vec<Listener>) -> EdgeConfig {
         max_subscriptions: config.sip.max_subscriptions,
         max_subscriptions_per_presentity: config.sip.max_subscriptions_per_presentity,
         subscription: config.subscription.clone(),
+        rate_limit: RateLimitConfig {
+            per_second: config.sip.rate_limit_per_source,
+            exempt: ranges(&config.sip.rate_limit_exempt).into_iter().chain(trusted.iter().copied()).collect(),
+        },
+        auth: AuthPolicy {
+            mode: auth.mode,
+            realm: auth.realm.as_str().into(),
+            trusted,
+            allow_other_presentities: auth.allow_other_presentities,
+        },
+        profiles: Profiles::new(&config.profile)?,
         store_timeout,
         route_timeout: store_timeout + Duration::from_millis(config.routes.responder_timeout_ms),
-    }
+    })
+}
+
+/// Ranges of a checked configuration: each can be read.
+fn ranges(texts: &[String]) -> Vec<Cidr> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// The users file, where one is needed.
+fn users_file(config: &Config) -> Option<&Path> {
+    let auth = &config.sip.auth;
+    (auth.mode == AuthMode::Digest && !auth.users.as_os_str().is_empty()).then_some(&*auth.users)
+}
+
+/// Gives the notifier the users of the file, and follows its changes from there.
+fn follow_users(
+    path: PathBuf,
+    tasks: &Tasks,
+    metrics: &Arc<EdgeMetrics>,
+    notifier: &mut Notifier,
+) -> Result<mpsc::Receiver<Arc<Users>>, UsersFileError> {
+    // Before the file is read: a change in between is then seen as one.
+    let stamp = FileStamp::of(&path);
+    let users = users_file::load(&path)?;
+    metrics.users_loaded(&users);
+    notifier.handle(Input::Users(Arc::new(users)), Now { at: clock::now(), utc: clock::utc_now() });
+    let (changed, users) = mpsc::channel(1);
+    tasks.spawn("users file", users_file::watch(path, stamp, changed, Arc::clone(metrics), tasks.stopping().clone()));
+    Ok(users)
 }
 
 /// Reads the whole bucket, gives the notifier its own subscriptions, and follows the changes from there.

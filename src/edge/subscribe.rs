@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::config::PresentityFrom;
 use crate::edge::config::EdgeConfig;
+use crate::edge::profile::Quirks;
 use crate::feature::csta::{self, CstaError, FeatureChange};
 use crate::feature::media::{CONTENT_TYPE, EVENT_PACKAGE};
 use crate::feature::table::FeatureTable;
@@ -19,10 +20,12 @@ pub struct Subscribe {
     pub flow: Flow,
     /// Whether it had one Via.
     pub is_direct: bool,
-    /// URI of its From.
+    /// URI of its user: of its From, or as it has shown to be.
     pub watcher: Box<str>,
     /// Its User-Agent; empty where it sends none.
     pub user_agent: Box<str>,
+    /// What its phone wants otherwise.
+    pub quirks: Quirks,
     /// Whether its Accept allows `multipart/mixed`; `None`: it has none, and excludes nothing.
     pub accepts_multipart: Option<bool>,
     /// URI of its Contact.
@@ -107,6 +110,12 @@ impl Refusal {
         Self::new(500).with("Retry-After", "1").because("CSeq is not above the last one of this dialog")
     }
 
+    /// 403 for a source or user that may not do this.
+    #[must_use]
+    pub fn forbidden(why: &'static str) -> Self {
+        Self::new(403).for_long().because(why)
+    }
+
     /// 403 for a presentity that has as many watchers as it may.
     #[must_use]
     pub fn too_many_watchers() -> Self {
@@ -185,6 +194,7 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
         is_direct: request.via_count() == 1,
         watcher: request.from().uri.clone(),
         user_agent: request.user_agent().unwrap_or_default().into(),
+        quirks: config.profiles.of(request.user_agent().unwrap_or_default()),
         accepts_multipart,
         contact,
         event_id,

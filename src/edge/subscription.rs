@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use smallvec::SmallVec;
 
 use crate::edge::outbox::{Outbox, Parcel};
+use crate::edge::profile::Quirks;
 use crate::edge::subscribe::Subscribe;
 use crate::feature::{FeatureState, Presentity};
 use crate::sip::flow::{ConnectionId, Flow, Transport};
@@ -113,6 +114,8 @@ pub struct Subscription {
     pub is_direct: bool,
     /// User-Agent of the phone; empty where it sends none.
     pub user_agent: Box<str>,
+    /// What it wants otherwise.
+    pub quirks: Quirks,
     /// Whether its Accept allows `multipart/mixed`.
     pub accepts_multipart: bool,
     /// When it expires.
@@ -196,6 +199,7 @@ impl Subscription {
             flow: subscribe.flow,
             is_direct: subscribe.is_direct,
             user_agent: subscribe.user_agent.clone(),
+            quirks: subscribe.quirks,
             accepts_multipart: subscribe.accepts_multipart.unwrap_or(true),
             expires_at,
             phase: Phase::Storing,
@@ -248,6 +252,7 @@ impl Subscription {
         self.expires_at = expires_at;
         if !subscribe.user_agent.is_empty() {
             self.user_agent.clone_from(&subscribe.user_agent);
+            self.quirks = subscribe.quirks;
         }
     }
 

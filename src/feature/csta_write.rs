@@ -11,6 +11,8 @@ use crate::feature::table::{
     agent_event_root,
 };
 
+const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>";
+
 /// Appends the document that tells a phone the state of one feature.
 ///
 /// `user` is the user part of the presentity. Values that are not known, or empty, are left out.
@@ -62,6 +64,20 @@ pub fn write_request(
     Ok(())
 }
 
+/// The document that confirms a phone's change in the 200 to it, as Cisco's enterprise firmware wants it: an empty element,
+/// named for the request. `None` for a feature whose request is not one of CSTA with a response that is known.
+#[must_use]
+pub fn response(table: &FeatureTable, feature: &str) -> Option<Vec<u8>> {
+    match &table.require(feature).ok()?.wire {
+        Wire::Elements(elements) if !elements.any_namespace => {
+            let mut out = Vec::with_capacity(160);
+            extend(&mut out, &[DECLARATION, "<", &elements.request_root, "Response xmlns=\"", NAMESPACE, "\"/>"]);
+            Some(out)
+        }
+        Wire::Elements(_) | Wire::Agent => None,
+    }
+}
+
 /// The agent state to show: `state` where it is known, else what the status says.
 fn agent_state(status: Status, values: &Values) -> &str {
     values.get(STATE).map_or(if status.is_on() { LOGGED_ON } else { LOGGED_OFF }, String::as_str)
@@ -98,7 +114,7 @@ fn write_reason(values: &Values, out: &mut Vec<u8>) {
 }
 
 fn open_document(root: &str, user: &str, out: &mut Vec<u8>) {
-    extend(out, &["<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><", root, " xmlns=\"", NAMESPACE, "\">"]);
+    extend(out, &[DECLARATION, "<", root, " xmlns=\"", NAMESPACE, "\">"]);
     element("device", user, out);
 }
 

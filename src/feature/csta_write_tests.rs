@@ -138,3 +138,21 @@ proptest! {
         prop_assert_eq!(read_request(&table, &out).unwrap(), want);
     }
 }
+
+#[test]
+fn the_response_to_a_change_is_an_empty_element_named_for_it() {
+    let table = FeatureTable::built_in();
+    for (feature, want) in [
+        ("DoNotDisturb", Some("SetDoNotDisturbResponse")),
+        ("CallForwardingAlways", Some("SetForwardingResponse")),
+        ("CallForwardingBusy", Some("SetForwardingResponse")),
+        ("CallForwardingNoAnswer", Some("SetForwardingResponse")),
+        ("AgentState", None),
+        ("Foo", None),
+    ] {
+        let want = want.map(|root| {
+            format!("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><{root} xmlns=\"http://www.ecma-international.org/standards/ecma-323/csta/ed3\"/>")
+        });
+        assert_eq!(response(&table, feature).map(|document| String::from_utf8(document).unwrap()), want, "{feature}");
+    }
+}

@@ -63,6 +63,25 @@ impl Presentity {
         Ok(Self(format!("sip:{user}@{host}").into()))
     }
 
+    /// The presentity of a user at a host, the user named in plain text: what a URI cannot have is escaped.
+    ///
+    /// # Errors
+    ///
+    /// [`PresentityError`].
+    pub fn of_user(user: &str, host: &str) -> Result<Self, PresentityError> {
+        let mut text = String::with_capacity(user.len() + host.len() + 8);
+        text.push_str("sip:");
+        for byte in user.bytes() {
+            if is_user_byte(byte) {
+                text.push(char::from(byte));
+            } else {
+                let _infallible = write!(text, "%{byte:02X}");
+            }
+        }
+        let _infallible = write!(text, "@{host}");
+        Self::parse(&text)
+    }
+
     /// The canonical URI, `sip:alice@10.0.0.11`.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -193,6 +212,23 @@ mod tests {
             ("tel:", None),
         ] {
             assert_eq!(Presentity::parse(input).ok().as_ref().map(Presentity::as_str), want, "{input}");
+        }
+    }
+
+    #[test]
+    fn a_user_in_plain_text_is_escaped() {
+        for (user, host, want) in [
+            ("alice", "Example.com", Some("sip:alice@example.com")),
+            ("+31201234567", "h", Some("sip:+31201234567@h")),
+            ("alice@work", "h", Some("sip:alice%40work@h")),
+            ("a b%é", "[2001:DB8::1]", Some("sip:a%20b%25%C3%A9@[2001:db8::1]")),
+            ("a:b", "h", Some("sip:a%3Ab@h")),
+            ("", "h", None),
+            ("alice", "", None),
+            ("alice", "h@x", None),
+            ("alice", "h>", Some("sip:alice@h")),
+        ] {
+            assert_eq!(Presentity::of_user(user, host).ok().as_ref().map(Presentity::as_str), want, "{user} {host}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Everything but [`transport`] is pure: no socket, task or clock. What comes in may be spelled in any way that phones are
 //! known for; what goes out follows the grammar to the letter.
 
+pub mod digest;
 pub mod flow;
 pub mod framing;
 mod head;

@@ -12,6 +12,7 @@ mod common;
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod auth;
 mod away;
 mod command;
 mod durable;

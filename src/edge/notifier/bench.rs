@@ -3,12 +3,21 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::*;
+use crate::bus::message::NotifyJob;
 use crate::bus::message::{EndReason, ErrorBody, ErrorReply, GetResponse, Kind, Origin, RouteSetResponse, SubscriptionChange};
 use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
+use crate::edge::auth::AuthPolicy;
 use crate::edge::config::Listener;
-use crate::feature::Status;
+use crate::edge::next_hop::Destination;
+use crate::edge::profile::Profiles;
+use crate::edge::rate_limit::RateLimitConfig;
+use crate::edge::record::Record;
+use crate::feature::{FeatureState, Status};
 use crate::runtime::clock;
+use crate::sip::flow::Flow;
 use crate::sip::flow::Transport;
 use crate::sip::message::{Message, Start, parse};
 use crate::sip::name::Name;
@@ -44,6 +53,9 @@ pub(super) fn config() -> EdgeConfig {
         max_subscriptions: 100,
         max_subscriptions_per_presentity: 3,
         subscription: SubscriptionConfig::default(),
+        auth: AuthPolicy::open(),
+        rate_limit: RateLimitConfig::off(),
+        profiles: Profiles::default(),
         store_timeout: Duration::from_secs(1),
         route_timeout: Duration::from_millis(1500),
     }

@@ -1,6 +1,6 @@
 //! From an admitted SUBSCRIBE to its 200: the store, and what follows from its acknowledgement.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{BusRequest, Notifier, Now, Unavailable, Wait};
 use crate::bus::message::{EndReason, SubscriptionChange};
@@ -8,7 +8,9 @@ use crate::edge::exchange::{Exchange, Storing, Task, Work};
 use crate::edge::outbox::Ending;
 use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
-use crate::edge::subscription::{Phase, SubscriptionId};
+use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
+use crate::feature::csta_write;
+use crate::feature::media::CONTENT_TYPE;
 use crate::sip::{response, uri};
 
 /// How the bucket answered a store.
@@ -28,14 +30,17 @@ impl Notifier {
         let grace = self.config.grace();
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let cause = exchange.cause.clone();
-        let granted = exchange.subscribe.granted_seconds;
         let before = *exchange.expires_before.get_or_insert(subscription.expires_at);
+        let remaining = remaining(subscription, &exchange, now.at);
+        exchange.subscribe.granted_seconds = remaining.unwrap_or(exchange.subscribe.granted_seconds);
+        let granted = exchange.subscribe.granted_seconds;
         let expected_revision = subscription.revision;
         // One that comes here only to end is made ours first, so that the edge which held it lets go.
         let (request, cseq_reserved) = if granted == 0 && subscription.phase == Phase::Live {
             (BusRequest::Remove { id, expected_revision }, 0)
         } else {
-            let expires_at = if granted == 0 { before } else { now.at + Duration::from_secs(granted.into()) };
+            let keeps_clock = granted == 0 || remaining.is_some();
+            let expires_at = if keeps_clock { before } else { now.at + Duration::from_secs(granted.into()) };
             subscription.refresh(&exchange.subscribe, expires_at);
             let record = Box::new(Record::of(subscription, &self.config, now.at, now.utc));
             let cseq_reserved = record.local_cseq;
@@ -136,6 +141,7 @@ impl Notifier {
     /// Answers 200 with what RFC 6665 §4.2.1.1 asks for.
     pub(super) fn accept(&mut self, id: SubscriptionId, exchange: &Exchange, now: Now) {
         let flow = exchange.subscribe.flow;
+        let body = self.response_body(id, exchange);
         let mut writer = response::response(&exchange.request, 200, flow.peer);
         writer.to_tag(&id.to_string());
         writer.header("Expires", exchange.subscribe.granted_seconds);
@@ -143,7 +149,17 @@ impl Notifier {
         writer.header("Contact", self.contact_of(flow, is_sips || uri::is_sips(exchange.request.uri())));
         writer.header("Allow-Events", crate::feature::media::EVENT_PACKAGE);
         writer.copy_record_route();
+        if let Some(body) = &body {
+            writer.body(CONTENT_TYPE, body);
+        }
         self.finish(&exchange.request, exchange.transaction, flow, 200, writer.finish(), exchange.arrived_at, now);
+    }
+
+    /// What the 200 to a change says to a phone that wants it said.
+    fn response_body(&self, id: SubscriptionId, exchange: &Exchange) -> Option<Vec<u8>> {
+        let quirks = self.subscriptions.get(&id)?.quirks;
+        let change = exchange.subscribe.change.as_ref().filter(|_| quirks.cisco_response_body)?;
+        csta_write::response(&self.table, &change.feature)
     }
 
     /// The SUBSCRIBE is refused and changes nothing: a new subscription is forgotten, an old one keeps its lifetime.
@@ -196,4 +212,12 @@ impl Notifier {
             None => self.arm(id, now),
         }
     }
+}
+
+/// Seconds that a change leaves its subscription, where a profile has the clock go on: not for the SUBSCRIBE that makes it,
+/// nor for one that ends it, nor in grace, where nothing remains.
+fn remaining(subscription: &Subscription, exchange: &Exchange, now: Instant) -> Option<u32> {
+    let is_change = exchange.subscribe.change.is_some() && exchange.subscribe.granted_seconds > 0;
+    let is_in_dialog = exchange.request.to().tag().is_some();
+    (subscription.quirks.remaining_expires && is_change && is_in_dialog).then(|| subscription.expires_in(now)).filter(|left| *left > 0)
 }

@@ -3,9 +3,12 @@
 //! ```text
 //!  packet ─▶ request ─▶ exchange ─▶ work ─▶ notify ─▶ packet          restore: what the bucket says of our subscriptions
 //!            (admit)    (store,200) (routes) (outbox, Timer F)         jobs:    what other stages have us tell
+//!             └▶ auth (rate limit, digest) ─▶ 401, 403, 503: answered without keeping anything
 //! ```
 //! It has no socket, task or clock. [`crate::edge::driver`] owns it and carries out its [`Output`]s.
 
+mod auth;
+mod boundary;
 mod ending;
 mod exchange;
 mod jobs;
@@ -18,219 +21,50 @@ mod view;
 mod work;
 
 #[cfg(test)]
+mod auth_bench;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_auth;
+#[cfg(test)]
+mod tests_limit;
 #[cfg(test)]
 mod tests_move;
 #[cfg(test)]
 mod tests_order;
 #[cfg(test)]
+mod tests_quirk;
+#[cfg(test)]
+mod tests_responder;
+#[cfg(test)]
 mod tests_way;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ahash::{AHashMap, AHashSet};
-use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::bus::message::{FeatureEvent, GetRequest, NotifyEvent, NotifyJob, RouteSetRequest, SubscriptionEvent};
 use crate::bus::trace::Cause;
+use crate::edge::accounts::Accounts;
 use crate::edge::config::EdgeConfig;
 use crate::edge::exchange::{Exchange, Work};
 use crate::edge::metrics::EdgeMetrics;
-use crate::edge::next_hop::Destination;
 use crate::edge::outbox::JobKey;
-use crate::edge::record::Record;
+use crate::edge::rate_limit::RateLimit;
 use crate::edge::subscription::{Subscription, SubscriptionId};
+use crate::feature::Presentity;
 use crate::feature::table::FeatureTable;
-use crate::feature::{FeatureState, Presentity};
 use crate::runtime::wheel::Wheel;
-use crate::sip::flow::{ConnectionId, Flow};
+use crate::sip::digest::Nonces;
+use crate::sip::flow::ConnectionId;
 use crate::sip::transaction::{ClientTransactions, ServerTransactions, Timers};
 
+pub use boundary::{BusRequest, Event, FanOut, Input, JobHandle, NotifyId, Now, Output, Token, Unsent};
 pub use reply::{BusReply, ReplyMessage, Unavailable};
-
-/// The time of one step: monotonic, and of day.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// For timers.
-    pub at: Instant,
-    /// For what others read.
-    pub utc: SystemTime,
-}
-
-/// Names a bus request that waits for its reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Token(pub u64);
-
-/// What happens to the notifier.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// A datagram or a framed message arrived.
-    Packet {
-        /// What it came on.
-        flow: Flow,
-        /// Its bytes.
-        bytes: &'a [u8],
-    },
-    /// A connection was opened.
-    Opened(ConnectionId),
-    /// A connection is gone.
-    Closed(ConnectionId),
-    /// A NOTIFY did not leave.
-    Undeliverable {
-        /// Which one.
-        notify: NotifyId,
-        /// Why.
-        why: Unsent,
-    },
-    /// The answer to an [`Output::Request`].
-    Reply {
-        /// Which request.
-        token: Token,
-        /// The answer.
-        reply: BusReply,
-    },
-    /// A NOTIFY job.
-    Job {
-        /// The job.
-        job: Box<NotifyJob>,
-        /// Where its acknowledgement goes.
-        handle: JobHandle,
-        /// How long it has waited.
-        age: Duration,
-    },
-    /// A key of the subscription bucket was written by somebody, or is gone.
-    Change {
-        /// The key.
-        key: &'a str,
-        /// Its revision.
-        revision: u64,
-        /// The record; `None`: the key is gone.
-        value: Option<&'a [u8]>,
-    },
-    /// The bus came up or went away.
-    Bus {
-        /// Whether it is up.
-        is_up: bool,
-    },
-    /// Time passed: something is due.
-    Timeout,
-    /// Take in nothing new.
-    Drain,
-}
-
-/// Names a NOTIFY, to say that it did not leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct NotifyId {
-    /// Whose.
-    pub subscription: SubscriptionId,
-    /// Its `CSeq`.
-    pub cseq: u32,
-}
-
-/// Why a NOTIFY did not leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unsent {
-    /// No connection, and none could be made.
-    NoWay,
-    /// Too much waits to be sent there already.
-    NoRoom,
-}
-
-/// Names the delivery of a job, for its acknowledgement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct JobHandle(pub u64);
-
-/// What the notifier wants done.
-#[derive(Debug)]
-pub enum Output {
-    /// Send a packet.
-    Send {
-        /// To where.
-        to: Destination,
-        /// What.
-        packet: Bytes,
-        /// The NOTIFY that it is, sent for the first time.
-        notify: Option<NotifyId>,
-    },
-    /// Ask the bus; the answer comes back as [`Input::Reply`].
-    Request {
-        /// Names the request.
-        token: Token,
-        /// What to ask.
-        request: BusRequest,
-        /// Id of what led to it.
-        cause: Cause,
-    },
-    /// Have the other edges tell their watchers.
-    FanOut(Box<FanOut>),
-    /// Publish an event.
-    Event(Box<Event>),
-    /// A job is done with.
-    JobDone(JobHandle),
-}
-
-/// What is asked of the bus.
-#[derive(Debug)]
-pub enum BusRequest {
-    /// Store a record under the subscription's key.
-    Store {
-        /// The key.
-        id: SubscriptionId,
-        /// The value.
-        record: Box<Record>,
-        /// How long it is kept.
-        ttl: Duration,
-        /// Revision that it takes the place of; 0: none.
-        expected_revision: u64,
-    },
-    /// Remove the key.
-    Remove {
-        /// The key.
-        id: SubscriptionId,
-        /// Revision that it must have.
-        expected_revision: u64,
-    },
-    /// Read the key.
-    Lookup {
-        /// The key.
-        id: SubscriptionId,
-    },
-    /// `dfks.get`
-    Get(GetRequest),
-    /// `dfks.route.set`
-    RouteSet(Box<RouteSetRequest>),
-}
-
-/// States for the watchers on other edges, and the event about them.
-#[derive(Debug)]
-pub struct FanOut {
-    /// Whose watchers.
-    pub presentity: Presentity,
-    /// What they are told.
-    pub states: Vec<FeatureState>,
-    /// `false`: with an empty body.
-    pub assigned: bool,
-    /// Id of what led to it.
-    pub cause: Cause,
-    /// To be published with the number of watchers on the other edges added.
-    pub events: Vec<FeatureEvent>,
-}
-
-/// An event to publish.
-#[derive(Debug)]
-pub enum Event {
-    /// `dfks.event.subscription.<domain>`
-    Subscription(Presentity, SubscriptionEvent),
-    /// `dfks.event.feature.<domain>.<Feature>`
-    Feature(Presentity, FeatureEvent),
-    /// `dfks.event.notify.<domain>`
-    Notify(Presentity, NotifyEvent),
-}
 
 /// Something in the timer wheel.
 #[derive(Debug, Clone, Copy)]
@@ -248,6 +82,8 @@ enum Wait {
     Reserve(SubscriptionId, u32),
     /// A subscription of another edge, or of our past, is looked up for this SUBSCRIBE.
     Lookup(SubscriptionId, Box<Exchange>),
+    /// A responder is asked for the HA1 that this SUBSCRIBE is checked against.
+    Auth(Box<auth::Unproven>),
     /// A key is being removed; nothing follows from the answer.
     Remove,
     /// Workers were asked for states.
@@ -284,6 +120,11 @@ pub struct Notifier {
     output: VecDeque<Output>,
     scratch: Vec<u8>,
     in_flight: usize,
+    rate_limit: RateLimit,
+    nonces: Nonces,
+    accounts: Accounts,
+    /// Of the waits, those for a responder's HA1.
+    auth_waits: usize,
     is_bus_up: bool,
     drains_since: Option<Instant>,
     is_overloaded: bool,
@@ -304,7 +145,13 @@ impl Notifier {
     /// A notifier without subscriptions.
     #[must_use]
     pub fn new(config: Arc<EdgeConfig>, table: Arc<FeatureTable>, metrics: Arc<EdgeMetrics>, now: Now) -> Self {
+        let mut key = [0; 64];
+        rand::fill(&mut key);
         Self {
+            rate_limit: RateLimit::new(config.rate_limit.clone(), now.at),
+            nonces: Nonces::new(key, now.at),
+            accounts: Accounts::default(),
+            auth_waits: 0,
             config,
             table,
             metrics,
@@ -340,6 +187,7 @@ impl Notifier {
             Input::Reply { token, reply } => self.on_reply(token, reply, now),
             Input::Job { job, handle, age } => self.on_job(*job, handle, age, now),
             Input::Change { key, revision, value } => self.on_change(key, revision, value, now),
+            Input::Users(users) => self.accounts.use_file(users),
             Input::Bus { is_up } => self.is_bus_up = is_up,
             Input::Timeout => self.on_timeout(now),
             Input::Drain => self.drains_since = Some(now.at),
@@ -393,7 +241,9 @@ impl Notifier {
         self.next_token = self.next_token.wrapping_add(1);
         let timeout = match request {
             BusRequest::Get(_) | BusRequest::RouteSet(_) => self.config.route_timeout,
-            BusRequest::Store { .. } | BusRequest::Remove { .. } | BusRequest::Lookup { .. } => self.config.store_timeout,
+            BusRequest::Store { .. } | BusRequest::Remove { .. } | BusRequest::Lookup { .. } | BusRequest::Auth { .. } => {
+                self.config.store_timeout
+            }
         };
         self.lookups += usize::from(matches!(wait, Wait::Lookup(..)));
         self.waits.insert(token, wait);

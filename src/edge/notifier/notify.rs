@@ -15,7 +15,7 @@ use crate::edge::response::{self, Verdict};
 use crate::edge::subscription::{InFlight, Phase, Subscription, SubscriptionId};
 use crate::edge::write;
 use crate::runtime::clock;
-use crate::sip::flow::{ConnectionId, Transport};
+use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::message::Message;
 use crate::sip::response::Response;
 use crate::sip::transaction::{ClientEvent, ClientOutput};
@@ -72,13 +72,13 @@ impl Notifier {
         self.ask(BusRequest::Store { id, record, ttl, expected_revision }, Wait::Reserve(id, cseq_reserved), Cause::new(), now);
     }
 
-    pub(super) fn on_response(&mut self, message: Message, now: Now) {
-        let Some(response) = Response::from_message(message) else { return self.metrics.stray_response() };
+    pub(super) fn on_response(&mut self, message: Message, flow: Flow, now: Now) {
+        let Some(response) = Response::from_message(message) else { return self.stray_response(flow, now) };
         let status = response.status();
         match self.client.handle_response(response.branch(), response.method(), status, now.at) {
             Some(ClientEvent::Completed(id)) => self.on_final_response(id, status, response.retry_after_seconds(), now),
             Some(_) => {}
-            None => self.metrics.stray_response(),
+            None => self.stray_response(flow, now),
         }
     }
 
@@ -103,6 +103,11 @@ impl Notifier {
                 self.end(id, EndReason::Rejected, &in_flight.parcel.cause(), now);
             }
         }
+    }
+
+    fn stray_response(&mut self, flow: Flow, now: Now) {
+        self.metrics.stray_response();
+        self.rate_limit.stray_response(flow.peer.ip(), now.at);
     }
 
     /// Timers E and F of the NOTIFYs.
@@ -314,7 +319,7 @@ impl Notifier {
 
 /// How documents may share a NOTIFY of this subscription.
 fn grouping(subscription: &Subscription, to: &Destination, config: &crate::edge::config::EdgeConfig) -> Grouping {
-    match config.initial_notify {
+    match subscription.quirks.initial_notify.unwrap_or(config.initial_notify) {
         _ if !subscription.accepts_multipart => Grouping::OneByOne,
         InitialNotify::Sequential => Grouping::OneByOne,
         InitialNotify::Auto if to.transport() == Transport::Udp => {

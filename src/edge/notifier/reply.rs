@@ -91,9 +91,10 @@ impl Notifier {
                 let found = message.and_then(|message| read_record(&message));
                 self.on_looked_up(id, exchange, found, now);
             }
+            Wait::Auth(unproven) => self.on_account(*unproven, read_from("responder", message), now),
             Wait::Remove => {}
-            Wait::Get(id, work) => self.on_states(id, &work, read_message::<GetResponse>(message), now),
-            Wait::Set(id, work) => self.on_route_set(id, work, read_message::<RouteSetResponse>(message), now),
+            Wait::Get(id, work) => self.on_states(id, &work, read_from::<GetResponse>("worker", message), now),
+            Wait::Set(id, work) => self.on_route_set(id, work, read_from::<RouteSetResponse>("worker", message), now),
         }
     }
 }
@@ -130,11 +131,11 @@ fn read_record(message: &ReplyMessage) -> Result<Found, Unavailable> {
     }
 }
 
-/// A worker's answer, or why there is none: the code and text of its error, 503 where nobody answered.
-fn read_message<M: serde::de::DeserializeOwned>(message: Result<ReplyMessage, Unavailable>) -> Result<M, ErrorBody> {
+/// The answer of a worker or responder, or why there is none: the code and text of its error, 503 where nobody answered.
+fn read_from<M: serde::de::DeserializeOwned>(whom: &str, message: Result<ReplyMessage, Unavailable>) -> Result<M, ErrorBody> {
     match message {
         Ok(message) => read_reply(&message.payload),
-        Err(why) => Err(ErrorBody { code: 503, description: format!("no worker answered: {}", why.as_str()), field: None }),
+        Err(why) => Err(ErrorBody { code: 503, description: format!("no {whom} answered: {}", why.as_str()), field: None }),
     }
 }
 

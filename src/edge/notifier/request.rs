@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{BusRequest, MAX_LOOKUPS, Notifier, Now, Output, Wait};
 use crate::bus::trace::Cause;
+use crate::edge::auth::{self, Identity};
 use crate::edge::exchange::{Exchange, Task, Work};
 use crate::edge::metrics::method_label;
 use crate::edge::metrics::{Direction, DropReason};
@@ -13,6 +14,7 @@ use crate::edge::next_hop::Destination;
 use crate::edge::outbox::Ending;
 use crate::edge::subscribe::{self, ALLOW, Confirm, Refusal, Subscribe};
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
+use crate::feature::Presentity;
 use crate::feature::media::EVENT_PACKAGE;
 use crate::sip::flow::Flow;
 use crate::sip::header::Via;
@@ -22,8 +24,21 @@ use crate::sip::request::Request;
 use crate::sip::response::{self, ResponseWriter};
 use crate::sip::transaction::{Begin, TransactionKey};
 
+/// A SUBSCRIBE that nothing was decided of yet, its transaction begun.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) request: Request,
+    pub(super) key: TransactionKey,
+    pub(super) flow: Flow,
+    pub(super) at: Instant,
+    pub(super) cause: Cause,
+}
+
 impl Notifier {
     pub(super) fn on_packet(&mut self, flow: Flow, bytes: &[u8], now: Now) {
+        if !self.is_admitted(flow, bytes, now) {
+            return;
+        }
         let message = match message::parse(bytes) {
             Ok(message) => message,
             // A keep-alive.
@@ -37,7 +52,7 @@ impl Notifier {
             }
         };
         match message.start() {
-            Start::Response { .. } => self.on_response(message, now),
+            Start::Response { .. } => self.on_response(message, flow, now),
             Start::Request { method, .. } if method.as_str() == "ACK" => self.metrics.dropped(DropReason::Ack),
             Start::Request { .. } => match Request::from_message(message) {
                 Ok(request) => self.on_request(request, flow, now),
@@ -51,7 +66,14 @@ impl Notifier {
 
     fn on_request(&mut self, request: Request, flow: Flow, now: Now) {
         let key = self.server.key(&request);
-        match self.server.begin(key, now.at) {
+        // What changes nothing is answered without keeping anything, RFC 3261 §8.2.7.
+        if let Err(refusal) = self.check(&request) {
+            return self.refuse(&request, key, flow, &refusal, now.at, now);
+        }
+        if request.method().as_str() == "OPTIONS" {
+            return self.answer_options(&request, key, flow, now);
+        }
+        match self.server.look(key) {
             Begin::New => {}
             Begin::Retransmission(answer) => {
                 let answer = answer.cloned();
@@ -62,23 +84,9 @@ impl Notifier {
                 return;
             }
             Begin::Merged => return self.refuse(&request, key, flow, &Refusal::new(482).because("merged request"), now.at, now),
-            Begin::Full => {
-                // No room to remember the answer: it is given without state, RFC 3261 §8.2.7.
-                let packet = self.written(&request, flow, &Refusal::unavailable());
-                self.count(&request, flow, 503, now.at, now);
-                return self.reply(reply_destination(&request, flow), packet);
-            }
+            Begin::Full => return self.refuse(&request, key, flow, &Refusal::unavailable(), now.at, now),
         }
-        if let Err(refusal) = self.check(&request) {
-            return self.refuse(&request, key, flow, &refusal, now.at, now);
-        }
-        match request.method().as_str() {
-            // Whoever asks before it sends us more is told that we take no more.
-            "OPTIONS" if self.drains_since.is_some() => self.refuse(&request, key, flow, &Refusal::unavailable(), now.at, now),
-            "OPTIONS" => self.answer_options(&request, key, flow, now),
-            _ if request.to().tag().is_some() => self.on_in_dialog(request, key, flow, now),
-            _ => self.on_initial(request, key, flow, now),
-        }
+        self.on_subscribe(request, key, flow, now);
     }
 
     /// What every request must pass. Source: RFC 3261 §8.2, §16.3.
@@ -113,6 +121,10 @@ impl Notifier {
     }
 
     fn answer_options(&mut self, request: &Request, key: TransactionKey, flow: Flow, now: Now) {
+        // Whoever asks before it sends us more is told that we take no more.
+        if self.drains_since.is_some() {
+            return self.refuse(request, key, flow, &Refusal::unavailable(), now.at, now);
+        }
         let mut writer = response::response(request, 200, flow.peer);
         writer.to_tag(&key.tag());
         writer.header("Allow", ALLOW);
@@ -121,14 +133,19 @@ impl Notifier {
         self.finish(request, key, flow, 200, writer.finish(), now.at, now);
     }
 
-    fn on_initial(&mut self, request: Request, key: TransactionKey, flow: Flow, now: Now) {
-        let admitted = subscribe::presentity(&request, &self.config).and_then(|presentity| {
-            subscribe::admit(&request, flow, false, &self.config, &self.table).map(|subscribe| (presentity, subscribe))
-        });
-        let (presentity, subscribe) = match admitted {
-            Ok(admitted) => admitted,
-            Err(refusal) => return self.refuse(&request, key, flow, &refusal, now.at, now),
+    /// A SUBSCRIBE that may make a subscription.
+    pub(super) fn on_initial(&mut self, arrival: Arrival, presentity: Presentity, identity: Identity, now: Now) {
+        let Arrival { request, key, flow, at, cause } = arrival;
+        let admitted = if self.config.auth.may_subscribe(&identity, &presentity) {
+            subscribe::admit(&request, flow, false, &self.config, &self.table)
+        } else {
+            Err(self.forbidden(auth::FOREIGN_PRESENTITY))
         };
+        let mut subscribe = match admitted {
+            Ok(subscribe) => subscribe,
+            Err(refusal) => return self.refuse(&request, key, flow, &refusal, at, now),
+        };
+        subscribe.watcher = identity.watcher(&subscribe.watcher, &presentity);
         let held = self.watchers.get(&presentity).map_or(0, smallvec::SmallVec::len);
         let refusal = if self.refuses_new() || self.subscriptions.len() >= self.config.max_subscriptions {
             Some(Refusal::unavailable())
@@ -138,14 +155,14 @@ impl Notifier {
             None
         };
         if let Some(refusal) = refusal {
-            return self.refuse(&request, key, flow, &refusal, now.at, now);
+            return self.refuse(&request, key, flow, &refusal, at, now);
         }
         let id = SubscriptionId::random();
         let dialog = dialog_of(&request, &subscribe);
         let expires_at = now.at + std::time::Duration::from_secs(subscribe.granted_seconds.into());
         let subscription = Subscription::new(id, presentity.clone(), dialog, &subscribe, expires_at);
         self.subscriptions.insert(id, Box::new(subscription));
-        let exchange = Box::new(exchange(request, key, subscribe, now));
+        let exchange = Box::new(exchange(Arrival { request, key, flow, at, cause }, subscribe, identity));
         if exchange.subscribe.granted_seconds == 0 {
             self.fetch(id, &exchange, now);
         } else {
@@ -163,30 +180,35 @@ impl Notifier {
         self.queue_works(id, exchange, ends, true, now);
     }
 
-    fn on_in_dialog(&mut self, request: Request, key: TransactionKey, flow: Flow, now: Now) {
+    /// A SUBSCRIBE in a dialog.
+    pub(super) fn on_in_dialog(&mut self, arrival: Arrival, identity: Identity, now: Now) {
+        let Arrival { request, key, flow, at, .. } = &arrival;
         let Some(id) = request.to().tag().and_then(|tag| tag.parse::<SubscriptionId>().ok()) else {
-            return self.refuse(&request, key, flow, &Refusal::no_subscription(), now.at, now);
+            return self.refuse(request, *key, *flow, &Refusal::no_subscription(), *at, now);
         };
-        if let Err(refusal) = self.enter_dialog(id, &request) {
-            return self.refuse(&request, key, flow, &refusal, now.at, now);
+        if let Err(refusal) = self.enter_dialog(id, request, &identity) {
+            return self.refuse(request, *key, *flow, &refusal, *at, now);
         }
-        match subscribe::admit(&request, flow, true, &self.config, &self.table) {
-            Ok(subscribe) => self.take_in_dialog(id, exchange(request, key, subscribe, now), now),
+        match subscribe::admit(request, *flow, true, &self.config, &self.table) {
+            Ok(subscribe) => self.take_in_dialog(id, exchange(arrival, subscribe, identity), now),
             Err(refusal) => {
-                self.refuse(&request, key, flow, &refusal, now.at, now);
+                self.refuse(request, *key, *flow, &refusal, *at, now);
                 self.confirm(id, refusal.confirm, now);
             }
         }
     }
 
     /// Whether a request may be in the dialog of a subscription, as far as this edge knows; its `CSeq` is used up then.
-    fn enter_dialog(&mut self, id: SubscriptionId, request: &Request) -> Result<(), Refusal> {
+    fn enter_dialog(&mut self, id: SubscriptionId, request: &Request, identity: &Identity) -> Result<(), Refusal> {
         let is_full = self.refuses_new() || self.lookups >= MAX_LOOKUPS;
         let Some(subscription) = self.subscriptions.get_mut(&id) else {
             return if is_full { Err(Refusal::unavailable()) } else { Ok(()) };
         };
         if !is_dialog_of(request, &subscription.dialog) {
             return Err(Refusal::no_subscription());
+        }
+        if !identity.may_use_dialog_of(&subscription.watcher, &subscription.presentity) {
+            return Err(self.forbidden(auth::FOREIGN_DIALOG));
         }
         match subscription.phase {
             Phase::Ending => Err(Refusal::no_subscription()),
@@ -231,7 +253,7 @@ impl Notifier {
         }
     }
 
-    /// Sends a final response and keeps it for retransmissions.
+    /// Sends a final response, and keeps it for retransmissions where a transaction was begun.
     #[expect(clippy::too_many_arguments, reason = "a response is made of just these")]
     pub(super) fn finish(
         &mut self,
@@ -248,7 +270,7 @@ impl Notifier {
         self.reply(reply_destination(request, flow), packet);
     }
 
-    fn reply(&mut self, to: Destination, packet: Bytes) {
+    pub(super) fn reply(&mut self, to: Destination, packet: Bytes) {
         self.output.push_back(Output::Send { to, packet, notify: None });
     }
 
@@ -257,7 +279,7 @@ impl Notifier {
         self.finish(request, key, flow, refusal.status, packet, arrived_at, now);
     }
 
-    fn written(&self, request: &Request, flow: Flow, refusal: &Refusal) -> Bytes {
+    pub(super) fn written(&self, request: &Request, flow: Flow, refusal: &Refusal) -> Bytes {
         let mut writer = response::response(request, refusal.status, flow.peer);
         writer.to_tag(&self.server.key(request).tag());
         self.write_refusal(&mut writer, refusal, flow);
@@ -284,7 +306,7 @@ impl Notifier {
         self.reply(via.map_or(Destination::Flow(flow), |via| via_destination(&via, flow)), packet);
     }
 
-    fn count(&self, request: &Request, flow: Flow, status: u16, arrived_at: Instant, now: Now) {
+    pub(super) fn count(&self, request: &Request, flow: Flow, status: u16, arrived_at: Instant, now: Now) {
         let method = method_label(request.method());
         self.metrics.request(method, flow.transport, status);
         self.metrics.request_took(method, now.at.saturating_duration_since(arrived_at));
@@ -292,7 +314,7 @@ impl Notifier {
 }
 
 /// Where a response goes: back to where the request came from, as its Via allows. Source: RFC 3261 §18.2.2, RFC 3581.
-fn reply_destination(request: &Request, flow: Flow) -> Destination {
+pub(super) fn reply_destination(request: &Request, flow: Flow) -> Destination {
     via_destination(request.top_via(), flow)
 }
 
@@ -303,8 +325,9 @@ fn via_destination(via: &Via, flow: Flow) -> Destination {
     Destination::Flow(Flow { peer: response::response_destination(via, flow.peer), ..flow })
 }
 
-fn exchange(request: Request, transaction: TransactionKey, subscribe: Subscribe, now: Now) -> Exchange {
-    Exchange { request, transaction, subscribe, cause: Cause::new(), arrived_at: now.at, expires_before: None, retried: false }
+fn exchange(arrival: Arrival, subscribe: Subscribe, identity: Identity) -> Exchange {
+    let Arrival { request, key: transaction, at: arrived_at, cause, .. } = arrival;
+    Exchange { request, transaction, subscribe, identity, cause, arrived_at, expires_before: None, retried: false }
 }
 
 fn is_dialog_of(request: &Request, dialog: &Dialog) -> bool {

@@ -5,10 +5,12 @@ use super::reply::Found;
 use super::{BusRequest, Notifier, Now, Unavailable, Wait};
 use crate::bus::message::EndReason;
 use crate::bus::trace::Cause;
+use crate::edge::auth;
 use crate::edge::exchange::{Exchange, Storing};
 use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
+use crate::feature::Presentity;
 
 /// What a SUBSCRIBE is to its subscription, once the bucket has said what it knows.
 enum Decision {
@@ -99,6 +101,10 @@ impl Notifier {
     fn take_over(&mut self, id: SubscriptionId, exchange: &Exchange, record: Record, revision: u64, now: Now) -> Result<(), Refusal> {
         if !is_dialog_of(exchange, &record) {
             return Err(Refusal::no_subscription());
+        }
+        let presentity = Presentity::parse(&record.presentity).map_err(|_| Refusal::no_subscription())?;
+        if !exchange.identity.may_use_dialog_of(&record.watcher, &presentity) {
+            return Err(self.forbidden(auth::FOREIGN_DIALOG));
         }
         let cseq = exchange.request.cseq();
         // Another SUBSCRIBE of the dialog may have brought it here meanwhile.

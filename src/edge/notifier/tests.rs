@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::bench::{Bench, body, config, four, set_dnd, subscribe, to_tag};
 use super::*;
+use crate::bus::message::NotifyJob;
 use crate::bus::message::{EndReason, FeatureOutcome, NotifyOutcome};
 use crate::config::InitialNotify;
+use crate::feature::FeatureState;
 use crate::feature::Status;
 use crate::sip::name::Name;
 

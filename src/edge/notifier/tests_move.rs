@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::bench::{Bench, config, set_dnd, subscribe, to_tag};
 use super::*;
 use crate::bus::message::EndReason;
+use crate::edge::record::Record;
 use crate::sip::name::Name;
 
 const REFRESH: &str = "Expires: 3600\n";

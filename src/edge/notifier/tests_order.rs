@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::bench::{Bench, body, config, four, set_dnd, subscribe, to_tag};
 use super::*;
 use crate::bus::message::{EndReason, FeatureOutcome};
+use crate::feature::FeatureState;
 use crate::feature::Status;
 use crate::sip::name::Name;
 

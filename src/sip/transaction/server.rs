@@ -98,17 +98,22 @@ impl ServerTransactions {
         self.keys.key(request)
     }
 
-    /// Takes a request in.
-    pub fn begin(&mut self, key: TransactionKey, now: Instant) -> Begin<'_> {
-        // Looked up twice: a borrow that is returned in one arm would lock the table in the others.
-        if self.transactions.contains_key(&key.transaction) {
-            return Begin::Retransmission(self.transactions.get(&key.transaction).and_then(Transaction::response));
+    /// What a request is to its transaction, without beginning one: to answer it without state (RFC 3261 §8.2.7).
+    #[must_use]
+    pub fn look(&self, key: TransactionKey) -> Begin<'_> {
+        if let Some(transaction) = self.transactions.get(&key.transaction) {
+            return Begin::Retransmission(transaction.response());
         }
         if key.merge.is_some_and(|merge| self.merges.contains_key(&merge)) {
             return Begin::Merged;
         }
-        if self.transactions.len() >= self.capacity {
-            return Begin::Full;
+        if self.transactions.len() >= self.capacity { Begin::Full } else { Begin::New }
+    }
+
+    /// Takes a request in.
+    pub fn begin(&mut self, key: TransactionKey, now: Instant) -> Begin<'_> {
+        if self.look(key) != Begin::New {
+            return self.look(key);
         }
         let ends_at = now + self.timers.timeout();
         self.last_serial = self.last_serial.wrapping_add(1);
@@ -134,6 +139,11 @@ impl ServerTransactions {
             transaction.state = State::Completed(response);
             transaction.ends_at = now + self.timers.timeout();
         }
+    }
+
+    /// Ends a transaction without a trace: its request is answered as if none had begun.
+    pub fn forget(&mut self, key: TransactionKey) {
+        self.remove(key.transaction);
     }
 
     /// Ends what is due.

@@ -142,3 +142,19 @@ fn without_the_cookie_all_that_a_retransmission_repeats_counts() {
         assert_ne!(of(&via, ";tag=f"), of(&via, ";tag=g"));
     }
 }
+
+#[test]
+fn looking_begins_nothing_and_forgetting_leaves_nothing() {
+    let now = clock::now();
+    let (mut table, key) = table(now);
+    assert_eq!((table.look(key), table.look(key), table.len()), (Begin::New, Begin::New, 0));
+    table.begin(key, now);
+    assert_eq!(table.look(key), Begin::Retransmission(None));
+    let copy = table.key(&request("SIP/2.0/UDP h:5060;branch=z9hG4bKb", "", ";tag=f", ""));
+    assert_eq!(table.look(copy), Begin::Merged);
+    table.forget(key);
+    assert_eq!((table.look(key), table.look(copy), table.len()), (Begin::New, Begin::New, 0));
+    table.begin(key, now + Duration::from_secs(20));
+    table.handle_timeout(now + Duration::from_secs(33));
+    assert_eq!(table.look(key), Begin::Retransmission(None), "the timer of the one that was forgotten is not its own");
+}

@@ -1,0 +1,103 @@
+//! The closed sets of words that the edge's metrics have for labels. Pure.
+
+/// Which way a retransmission went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// A phone sent a request again.
+    In,
+    /// We sent a NOTIFY again.
+    Out,
+}
+
+/// Why something from the network was not handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// No SIP message.
+    Unparsable,
+    /// A request without what every request has.
+    Malformed,
+    /// An ACK: never answered.
+    Ack,
+    /// A response to nothing that we sent.
+    StrayResponse,
+    /// A connection's or socket's queue was full.
+    QueueFull,
+    /// The connection that it was for is gone.
+    ConnectionClosed,
+    /// A feature that this edge does not have in its table.
+    UnknownFeature,
+    /// An answer of the bus that came after its time.
+    LateReply,
+    /// Work for another stage whose queue was full, or which failed for good.
+    FanOut,
+    /// More than its source may send.
+    RateLimited,
+}
+
+impl DropReason {
+    /// All of them, to have every series from the start.
+    pub const ALL: [Self; 10] = [
+        Self::Unparsable,
+        Self::Malformed,
+        Self::Ack,
+        Self::StrayResponse,
+        Self::QueueFull,
+        Self::ConnectionClosed,
+        Self::UnknownFeature,
+        Self::LateReply,
+        Self::FanOut,
+        Self::RateLimited,
+    ];
+
+    /// The label `reason`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unparsable => "unparsable",
+            Self::Malformed => "malformed",
+            Self::Ack => "ack",
+            Self::StrayResponse => "stray_response",
+            Self::QueueFull => "queue_full",
+            Self::ConnectionClosed => "connection_closed",
+            Self::UnknownFeature => "unknown_feature",
+            Self::LateReply => "late_reply",
+            Self::FanOut => "fan_out",
+            Self::RateLimited => "rate_limited",
+        }
+    }
+}
+
+/// How a NOTIFY job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JobOutcome {
+    /// Every watcher was told.
+    Done,
+    /// At least one could not be.
+    Failed,
+    /// It was too old.
+    Expired,
+    /// It was never acknowledged, however often it came.
+    MaxDeliver,
+    /// Nobody here watches the presentity.
+    NoWatcher,
+    /// It could not be read.
+    Unreadable,
+}
+
+impl JobOutcome {
+    /// All of them, to have every series from the start.
+    pub const ALL: [Self; 6] = [Self::Done, Self::Failed, Self::Expired, Self::MaxDeliver, Self::NoWatcher, Self::Unreadable];
+
+    /// The label `outcome`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::MaxDeliver => "max_deliver",
+            Self::NoWatcher => "no_watcher",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}

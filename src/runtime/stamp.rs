@@ -1,0 +1,43 @@
+//! What tells one version of a file from the next.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// The outside of a file: its time, size and inode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStamp {
+    modified: Option<SystemTime>,
+    bytes: u64,
+    inode: u64,
+}
+
+impl FileStamp {
+    /// The file as it is now; `None` while there is none.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self { modified: metadata.modified().ok(), bytes: metadata.len(), inode: metadata.ino() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_written_or_replaced_has_another_stamp() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("a"), dir.path().join("b"));
+        assert_eq!(FileStamp::of(&path), None);
+        std::fs::write(&path, "one").unwrap();
+        let first = FileStamp::of(&path);
+        assert_eq!(FileStamp::of(&path), first);
+        std::fs::write(&path, "three").unwrap();
+        let second = FileStamp::of(&path);
+        assert_ne!(second, first);
+        std::fs::write(&other, "three").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert_ne!(FileStamp::of(&path), second);
+    }
+}
