@@ -281,8 +281,8 @@ impl Outbox {
 
     /// Everything that is no more to be told, when the subscription ends before its time.
     pub fn drain(&mut self) -> impl Iterator<Item = JobKey> {
-        let queued = std::mem::take(&mut self.queued);
-        let owed = self.owed.take().and_then(|owed| owed.job);
+        let Self { queued, owed, .. } = std::mem::take(self);
+        let owed = owed.and_then(|owed| owed.job);
         queued.into_iter().filter_map(|change| change.job).chain(owed)
     }
 }

@@ -125,7 +125,7 @@ impl Record {
             phase: Phase::Live,
             cseq_reserved: self.local_cseq,
             revision,
-            foreign_revision: 0,
+            seen: None,
             versions: SmallVec::new(),
             outbox: crate::edge::outbox::Outbox::default(),
             in_flight: None,

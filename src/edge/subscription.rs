@@ -91,6 +91,15 @@ pub enum Phase {
     Over,
 }
 
+/// A record of a subscription that was seen in the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Its revision.
+    pub revision: u64,
+    /// Whether it is in the name of this edge.
+    pub is_ours: bool,
+}
+
 /// How many `CSeq` numbers one store reserves, so that they grow across a crash without a store for each NOTIFY.
 const CSEQ_BLOCK: u32 = 1000;
 /// With so many left, more are reserved; and again after each so many, until a store has come through.
@@ -126,8 +135,8 @@ pub struct Subscription {
     pub cseq_reserved: u32,
     /// Revision of its key in the bucket; 0 before the first store.
     pub revision: u64,
-    /// Revision of the newest record of it that another edge has stored; 0 where none is known.
-    pub foreign_revision: u64,
+    /// The newest record of it that was seen in the bucket while one was being stored.
+    pub seen: Option<Seen>,
     /// Version of each feature that the phone has confirmed.
     pub versions: SmallVec<[(u8, u64); 5]>,
     /// What the phone is still to be told.
@@ -205,7 +214,7 @@ impl Subscription {
             phase: Phase::Storing,
             cseq_reserved: 0,
             revision: 0,
-            foreign_revision: 0,
+            seen: None,
             versions: SmallVec::new(),
             outbox: Outbox::default(),
             in_flight: None,

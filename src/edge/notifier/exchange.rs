@@ -8,7 +8,7 @@ use crate::edge::exchange::{Exchange, Storing, Task, Work};
 use crate::edge::outbox::Ending;
 use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
-use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
+use crate::edge::subscription::{Phase, Seen, Subscription, SubscriptionId};
 use crate::feature::csta_write;
 use crate::feature::media::CONTENT_TYPE;
 use crate::sip::{response, uri};
@@ -61,7 +61,7 @@ impl Notifier {
         };
         match outcome {
             // Another edge has stored a later SUBSCRIBE meanwhile: the subscription is its own.
-            StoreOutcome::Stored(revision) if subscription.foreign_revision > revision => {
+            StoreOutcome::Stored(revision) if subscription.seen.is_some_and(|seen| !seen.is_ours && seen.revision > revision) => {
                 self.refuse_exchange(&exchange, &Refusal::unavailable(), now);
                 return self.end(id, EndReason::Moved, &exchange.cause, now);
             }
@@ -166,17 +166,23 @@ impl Notifier {
     pub(super) fn not_stored(&mut self, id: SubscriptionId, exchange: &Exchange, refusal: &Refusal, now: Now) {
         self.refuse_exchange(exchange, refusal, now);
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        match subscription.phase {
-            Phase::Storing => {
+        let before = subscription.revision;
+        let seen = subscription.seen.take().filter(|seen| seen.revision > before);
+        match (subscription.phase, seen) {
+            (Phase::Storing, seen) => {
                 self.refuse_waiting(id, refusal, now);
                 self.forget(id);
-            }
-            Phase::Live => {
-                if let Some(before) = exchange.expires_before {
-                    subscription.expires_at = before;
+                // It came through after all, unheard.
+                if let Some(Seen { revision, is_ours: true }) = seen {
+                    self.remove_key(id, revision, now);
                 }
             }
-            Phase::Ending | Phase::Over => {}
+            (Phase::Live, Some(Seen { is_ours: false, .. })) => self.end(id, EndReason::Moved, &exchange.cause, now),
+            (Phase::Live, seen) => {
+                subscription.revision = seen.map_or(before, |seen| seen.revision);
+                subscription.expires_at = exchange.expires_before.unwrap_or(subscription.expires_at);
+            }
+            (Phase::Ending | Phase::Over, _) => {}
         }
     }
 

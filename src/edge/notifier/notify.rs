@@ -283,7 +283,7 @@ impl Notifier {
     /// Schedules the subscription's next deadline in the wheel, if none is scheduled before it. What is overdue is due at once.
     pub(super) fn arm(&mut self, id: SubscriptionId, now: Now) {
         let grace = self.config.grace();
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        let Some(subscription) = self.subscriptions.get_mut(&id).filter(|subscription| subscription.phase != Phase::Over) else { return };
         let expiry = if subscription.counted_in_grace { subscription.expires_at + grace } else { subscription.expires_at };
         let deadlines = [
             // While a SUBSCRIBE is stored, it decides; then this is looked at again.

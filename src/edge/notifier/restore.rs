@@ -9,7 +9,7 @@ use crate::edge::auth;
 use crate::edge::exchange::{Exchange, Storing};
 use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
-use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
+use crate::edge::subscription::{Phase, Seen, Subscription, SubscriptionId};
 use crate::feature::Presentity;
 
 /// What a SUBSCRIBE is to its subscription, once the bucket has said what it knows.
@@ -65,16 +65,16 @@ impl Notifier {
             return;
         }
         match subscription.phase {
-            Phase::Live | Phase::Storing if is_ours => subscription.revision = revision,
-            Phase::Ending | Phase::Over if is_ours => self.remove_key(id, revision, now),
             // The store that is under way will say whose it is.
-            Phase::Live | Phase::Storing if subscription.lane.is_storing() => subscription.foreign_revision = revision,
+            Phase::Live | Phase::Storing if subscription.lane.is_storing() => subscription.seen = Some(Seen { revision, is_ours }),
+            Phase::Live if is_ours => subscription.revision = revision,
             Phase::Live => self.end(id, EndReason::Moved, &Cause::new(), now),
+            Phase::Ending | Phase::Over if is_ours => self.remove_key(id, revision, now),
             Phase::Storing | Phase::Ending | Phase::Over => {}
         }
     }
 
-    fn remove_key(&mut self, id: SubscriptionId, expected_revision: u64, now: Now) {
+    pub(super) fn remove_key(&mut self, id: SubscriptionId, expected_revision: u64, now: Now) {
         self.ask(BusRequest::Remove { id, expected_revision }, Wait::Remove, Cause::new(), now);
     }
 
