@@ -1,0 +1,219 @@
+//! What is asked and answered between services, edges and workers, and the jobs between them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Origin, yes};
+use crate::bus::trace::Cause;
+use crate::feature::{FeatureState, Status, Values};
+
+/// A command to set one feature: `dfks.set`, `dfks.command.set`.
+///
+/// Shape: `{"presentity":"sip:alice@10.0.0.11","feature":"CallForwardingNoAnswer","status":1,"route_param":"1","values":["ringCount/4"]}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SetRequest {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<SetRequest>,
+    /// Whose feature, in any spelling of a presentity.
+    pub presentity: String,
+    /// Which feature.
+    pub feature: String,
+    /// On or off.
+    pub status: Status,
+    /// Handed to the set route as `param`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_param: Option<String>,
+    /// Extra values; what is left out stays as it is.
+    #[serde(default)]
+    pub values: CommandValues,
+}
+
+/// Extra values of a command: an object, or the `field/value` strings of the OpenSIPS command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum CommandValues {
+    /// `{"ringCount":"4","forwardTo":"sip:bob@10.0.0.11"}`
+    Fields(Values),
+    /// `["ringCount/4","forwardTo/sip:bob@10.0.0.11"]`
+    List(Vec<String>),
+}
+
+impl Default for CommandValues {
+    fn default() -> Self {
+        Self::Fields(Values::new())
+    }
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SetResponse {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<SetResponse>,
+    /// Whose feature, canonical.
+    pub presentity: String,
+    /// The state after the command.
+    pub state: FeatureState,
+    /// Live subscriptions that will be notified; 0 is a success.
+    pub watchers: u64,
+    /// Whether a NOTIFY goes out; `false` where the route suppressed it.
+    pub notify: bool,
+}
+
+/// Asks for the state of features: `dfks.get`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GetRequest {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<GetRequest>,
+    /// Whose features, in any spelling of a presentity.
+    pub presentity: String,
+    /// Which features; left out or null: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Vec<String>>,
+}
+
+/// The states asked for, in the order of the feature table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GetResponse {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<GetResponse>,
+    /// Whose features, canonical.
+    pub presentity: String,
+    /// Their states.
+    pub features: Vec<FeatureState>,
+}
+
+/// Has a worker run the set route: `dfks.route.set`, from the edge or the mi bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RouteSetRequest {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<RouteSetRequest>,
+    /// Whose feature, in any spelling of a presentity.
+    pub presentity: String,
+    /// Which feature.
+    pub feature: String,
+    /// The status asked for.
+    pub status: Status,
+    /// The values asked for; what is left out stays as it is.
+    #[serde(default)]
+    pub values: Values,
+    /// Who asks.
+    pub origin: Origin,
+    /// `route_param` of the command; null when it gave none or a phone asked.
+    #[serde(default)]
+    pub param: Option<String>,
+    /// URI of the phone's user; null from MI.
+    #[serde(default)]
+    pub watcher: Option<String>,
+    /// Id of a durable command. The one that was carried out last is not carried out again: it gets the same answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// Id of what led to this.
+    #[serde(default)]
+    pub cause: Cause,
+}
+
+/// What the set route made of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RouteSetResponse {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<RouteSetResponse>,
+    /// Whose feature, canonical.
+    pub presentity: String,
+    /// The state now; where the change was denied, the state as it is.
+    pub state: FeatureState,
+    /// The state before.
+    pub previous: FeatureState,
+    /// Other features of the presentity that changed along with it.
+    #[serde(default)]
+    pub also: Vec<FeatureState>,
+    /// What those were before, in the same order.
+    #[serde(default)]
+    pub also_previous: Vec<FeatureState>,
+    /// Whether watchers are told; `false` where the route suppressed it.
+    #[serde(default = "yes")]
+    pub notify: bool,
+    /// Whether anything changed.
+    pub changed: bool,
+    /// Why the change was denied; null when it was not.
+    #[serde(default)]
+    pub denied: Option<String>,
+}
+
+/// Has one edge notify its watchers of a presentity: `dfks.notify.<edge_id>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotifyJob {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<NotifyJob>,
+    /// Id of the job, and its `Nats-Msg-Id`.
+    pub id: String,
+    /// Whose watchers, canonical.
+    pub presentity: String,
+    /// The states that they are told.
+    pub states: Vec<FeatureState>,
+    /// `false`: a NOTIFY with an empty body.
+    #[serde(default = "yes")]
+    pub assigned: bool,
+    /// Subscription that knows already.
+    #[serde(default)]
+    pub skip: Option<String>,
+    /// Past this the job is given up: RFC 3339 UTC.
+    pub not_after: String,
+    /// Id of what led to this.
+    #[serde(default)]
+    pub cause: Cause,
+}
+
+/// Asks every edge for its live subscriptions: `dfks.watchers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WatchersRequest {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<WatchersRequest>,
+    /// Whose watchers; null: all.
+    #[serde(default)]
+    pub presentity: Option<String>,
+}
+
+/// One edge's live subscriptions, in one or more of these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WatchersResponse {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<WatchersResponse>,
+    /// The edge that answers.
+    pub edge_id: String,
+    /// Its subscriptions.
+    pub watchers: Vec<Watcher>,
+    /// Whether this edge sends another answer after this one.
+    pub more: bool,
+}
+
+/// One live subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Watcher {
+    /// Its id.
+    pub subscription: String,
+    /// Whose features it watches.
+    pub presentity: String,
+    /// URI of the phone's user.
+    pub watcher: String,
+    /// Call-ID of its dialog.
+    pub call_id: String,
+    /// The phone's Contact.
+    pub contact: String,
+    /// `udp`, `tcp`, `tls`, `ws` or `wss`.
+    pub transport: String,
+    /// The phone's User-Agent; empty where it sent none.
+    pub user_agent: String,
+    /// When it expires: RFC 3339 UTC.
+    pub expires_at: String,
+    /// Version of each feature that it was last told.
+    pub versions: std::collections::BTreeMap<String, u64>,
+}

@@ -1,0 +1,52 @@
+//! What stands in place of a reply when something was wrong.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// In place of any reply: what was wrong. Beside it the headers of ADR-32.
+///
+/// Shape: `{"error":{"code":400,"description":"unknown feature 'Foo': expected …","field":"feature"}}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorReply {
+    /// The error.
+    pub error: ErrorBody,
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[error("{description}")]
+pub struct ErrorBody {
+    /// 400 bad request, 403 denied, 404 unknown, 500 our fault, 503 try again later.
+    pub code: u16,
+    /// What was wrong and what is allowed.
+    pub description: String,
+    /// The field that was wrong, where one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}
+
+/// Header with the code of an [`ErrorReply`]. Source: ADR-32.
+pub const ERROR_CODE_HEADER: &str = "Nats-Service-Error-Code";
+/// Header with the description of an [`ErrorReply`]. Source: ADR-32.
+pub const ERROR_HEADER: &str = "Nats-Service-Error";
+
+/// Reads a reply: the message, or the error that stands in its place.
+///
+/// # Errors
+///
+/// The peer's [`ErrorBody`], or one of code 502 when the reply is neither.
+pub fn read_reply<M: DeserializeOwned>(payload: &[u8]) -> Result<M, ErrorBody> {
+    #[derive(Deserialize)]
+    struct MaybeError {
+        error: ErrorBody,
+    }
+    // The error first: a message whose fields are all optional would read it as itself.
+    if memchr::memmem::find(payload, b"\"error\"").is_some()
+        && let Ok(reply) = serde_json::from_slice::<MaybeError>(payload)
+    {
+        return Err(reply.error);
+    }
+    let unreadable = |error| ErrorBody { code: 502, description: format!("unreadable reply: {error}"), field: None };
+    serde_json::from_slice(payload).map_err(unreadable)
+}

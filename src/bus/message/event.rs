@@ -1,0 +1,155 @@
+//! What happened: the messages of the event stream.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Origin};
+use crate::bus::trace::Cause;
+use crate::feature::FeatureState;
+
+/// A subscription came, was refreshed or ended: `dfks.event.subscription.<domain>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SubscriptionEvent {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<SubscriptionEvent>,
+    /// Id of this event.
+    pub id: String,
+    /// When: RFC 3339 UTC.
+    pub time: String,
+    /// Id of what led to this.
+    pub cause: Cause,
+    /// The edge that holds it.
+    pub edge_id: String,
+    /// Its id.
+    pub subscription: String,
+    /// Whose features it watches.
+    pub presentity: String,
+    /// URI of the phone's user.
+    pub watcher: String,
+    /// What happened.
+    pub what: SubscriptionChange,
+    /// Why it ended; null otherwise.
+    #[serde(default)]
+    pub reason: Option<EndReason>,
+    /// When it expires: RFC 3339 UTC.
+    pub expires_at: String,
+    /// The phone's User-Agent; empty where it sent none.
+    pub user_agent: String,
+    /// `udp`, `tcp`, `tls`, `ws` or `wss`.
+    pub transport: String,
+    /// Call-ID of its dialog.
+    pub call_id: String,
+}
+
+/// What happened to a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SubscriptionChange {
+    /// It is new.
+    Active,
+    /// It was refreshed.
+    Refreshed,
+    /// It ended.
+    Terminated,
+}
+
+/// Why a subscription ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// It was not refreshed in time.
+    Timeout,
+    /// The phone ended it.
+    Unsubscribed,
+    /// The phone answered a NOTIFY with a response that ends it.
+    Rejected,
+    /// The phone did not answer a NOTIFY.
+    Unreachable,
+    /// Another edge has it now.
+    Moved,
+}
+
+/// A feature was changed, or a change was refused: `dfks.event.feature.<domain>.<Feature>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FeatureEvent {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<FeatureEvent>,
+    /// Id of this event.
+    pub id: String,
+    /// When: RFC 3339 UTC.
+    pub time: String,
+    /// Id of what led to this.
+    pub cause: Cause,
+    /// Whose feature, canonical.
+    pub presentity: String,
+    /// Which feature.
+    pub feature: String,
+    /// The state before.
+    pub old: FeatureState,
+    /// The state now.
+    pub new: FeatureState,
+    /// Version of the state now.
+    pub version: u64,
+    /// Who asked for it.
+    pub origin: Origin,
+    /// What became of it.
+    pub outcome: FeatureOutcome,
+    /// Why it was refused; null otherwise.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Live subscriptions that are notified.
+    pub watchers: u64,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureOutcome {
+    /// It took effect.
+    Applied,
+    /// A route, a responder or a check refused it.
+    Refused,
+}
+
+/// What became of one NOTIFY: `dfks.event.notify.<domain>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotifyEvent {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<NotifyEvent>,
+    /// Id of this event.
+    pub id: String,
+    /// When: RFC 3339 UTC.
+    pub time: String,
+    /// Id of what led to this.
+    pub cause: Cause,
+    /// The edge that sent it.
+    pub edge_id: String,
+    /// The subscription it was for.
+    pub subscription: String,
+    /// Whose features.
+    pub presentity: String,
+    /// Which features its body had.
+    pub features: Vec<String>,
+    /// What became of it.
+    pub outcome: NotifyOutcome,
+    /// SIP status code of the final response; null when there was none.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// From the NOTIFY to its final response, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// What became of a NOTIFY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NotifyOutcome {
+    /// The phone answered 2xx.
+    Delivered,
+    /// The phone answered otherwise, or could not be reached.
+    Failed,
+    /// No answer in time (Timer F), or the job was too old.
+    Expired,
+}
