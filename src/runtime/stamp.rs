@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 /// The outside of a file: its time, size and inode.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStamp {
     modified: Option<SystemTime>,
     bytes: u64,

@@ -4,17 +4,15 @@
 //! [`DEADLINE`](crate::worker::script::DEADLINE). A tenant whose run was slow has its next ones, for a while, in a small pool
 //! of threads of their own, so that it holds up the other tenants' requests once, and not with each request.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::RoutesConfig;
-use crate::runtime::clock;
+use crate::runtime::{FileStamp, clock};
 use crate::worker::call::{Call, Verdict};
 use crate::worker::metrics::WorkerMetrics;
 use crate::worker::recent::Recent;
@@ -34,24 +32,9 @@ const MAX_SLOW: usize = 4096;
 pub struct Routes {
     config: RoutesConfig,
     script: ArcSwapOption<Script>,
-    stamp: Mutex<Option<Stamp>>,
+    stamp: Mutex<Option<FileStamp>>,
     slow: Mutex<Recent>,
     pool: Arc<Semaphore>,
-}
-
-/// What tells one version of the file from the next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    bytes: u64,
-    inode: u64,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some(Self { modified: metadata.modified().ok(), bytes: metadata.len(), inode: metadata.ino() })
-    }
 }
 
 impl Routes {
@@ -62,7 +45,7 @@ impl Routes {
     /// [`ScriptError`]: `dfks run` and `dfks check` end with 78.
     pub fn load(config: &RoutesConfig) -> Result<Self, ScriptError> {
         // Before the file is read: a change in between is then seen as one.
-        let stamp = Stamp::of(&config.script);
+        let stamp = FileStamp::of(&config.script);
         let script = if is_configured(config) { Some(Arc::new(Script::load(config)?)) } else { None };
         if let Some(script) = &script {
             let (get, set) = (script.has(Route::Get), script.has(Route::Set));
@@ -137,7 +120,7 @@ impl Routes {
 
     /// Takes the file into use if it has changed since the last look; `None` if it has not.
     fn reload(&self) -> Option<Result<(), ScriptError>> {
-        let stamp = Stamp::of(&self.config.script);
+        let stamp = FileStamp::of(&self.config.script);
         let mut seen = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == stamp {
             return None;

@@ -6,10 +6,8 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, ring};
@@ -21,6 +19,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::limits::RefuseReason;
+use crate::runtime::FileStamp;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 
@@ -88,27 +87,12 @@ impl TlsError {
 pub struct Tls {
     files: TlsFiles,
     current: ArcSwap<Configs>,
-    stamps: Mutex<[Option<Stamp>; 3]>,
+    stamps: Mutex<[Option<FileStamp>; 3]>,
 }
 
 struct Configs {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
-}
-
-/// What tells one version of a file from the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    bytes: u64,
-    inode: u64,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some(Self { modified: metadata.modified().ok(), bytes: metadata.len(), inode: metadata.ino() })
-    }
 }
 
 impl Tls {
@@ -158,8 +142,8 @@ impl fmt::Debug for Tls {
     }
 }
 
-fn stamps(files: &TlsFiles) -> [Option<Stamp>; 3] {
-    [Stamp::of(&files.certificate), Stamp::of(&files.key), files.client_ca.as_deref().and_then(Stamp::of)]
+fn stamps(files: &TlsFiles) -> [Option<FileStamp>; 3] {
+    [FileStamp::of(&files.certificate), FileStamp::of(&files.key), files.client_ca.as_deref().and_then(FileStamp::of)]
 }
 
 impl Configs {
