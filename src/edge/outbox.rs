@@ -173,18 +173,6 @@ impl Outbox {
         self.ending.get_or_insert(ending);
     }
 
-    /// Whether the last NOTIFY has been asked for.
-    #[must_use]
-    pub fn is_ending(&self) -> bool {
-        self.ending.is_some()
-    }
-
-    /// Whether a NOTIFY is in flight.
-    #[must_use]
-    pub fn is_in_flight(&self) -> bool {
-        self.in_flight
-    }
-
     /// When the NOTIFY that was put off is due.
     #[must_use]
     pub fn retry_at(&self) -> Option<Instant> {

@@ -70,22 +70,10 @@ impl Method {
         matches!(self, Self::Known(rsip::Method::Notify))
     }
 
-    /// Whether this is OPTIONS.
-    #[must_use]
-    pub fn is_options(&self) -> bool {
-        matches!(self, Self::Known(rsip::Method::Options))
-    }
-
     /// Whether this is ACK, which is never answered.
     #[must_use]
     pub fn is_ack(&self) -> bool {
         matches!(self, Self::Known(rsip::Method::Ack))
-    }
-
-    /// Whether this is CANCEL.
-    #[must_use]
-    pub fn is_cancel(&self) -> bool {
-        matches!(self, Self::Known(rsip::Method::Cancel))
     }
 }
 

@@ -175,14 +175,6 @@ impl<U> ClientTransactions<U> {
         self.transactions.remove(&key).and_then(Transaction::into_user)
     }
 
-    /// Ends the transactions whose users say so: their connection is gone (RFC 3261 §8.1.3.1: to them as a 503).
-    pub fn abandon(&mut self, is_lost: impl Fn(&U) -> bool) -> Vec<U> {
-        let is_hit =
-            |_: &u64, transaction: &mut Transaction<U>| matches!(&transaction.state, State::Calling(calling) if is_lost(&calling.user));
-        let lost = self.transactions.extract_if(is_hit);
-        lost.filter_map(|(_, transaction)| transaction.into_user()).collect()
-    }
-
     /// Fires the timers that are due; then [`Self::poll_output`] is drained.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.wheel.pop_due(now, |key| self.due.push(key));

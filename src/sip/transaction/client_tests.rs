@@ -164,8 +164,10 @@ fn those_whose_connection_is_lost_come_back_and_are_heard_of_no_more() {
     let (mut table, branch) = started(true, now);
     let second = table.next_branch(1).unwrap();
     table.start(second, "NOTIFY", PACKET, true, 8, now);
-    assert_eq!(table.abandon(|user| *user == 7), [7]);
-    assert_eq!(table.abandon(|user| *user == 7), Vec::<u32>::new());
+    assert!(table.has(&branch));
+    assert_eq!(table.cancel(&branch), Some(7));
+    assert_eq!(table.cancel(&branch), None);
+    assert!(!table.has(&branch));
     assert_eq!(table.handle_response(&branch, "NOTIFY", 200, now), None);
     table.handle_timeout(now + ms(33_000));
     assert_eq!(table.poll_output(), Some(ClientOutput::TimedOut(8)));
