@@ -278,6 +278,12 @@ impl Subscription {
         self.cseq_reserved.max(self.dialog.local_cseq.saturating_add(CSEQ_BLOCK))
     }
 
+    /// Revision of the newest record of ours that is known of: the acknowledgement of one that was seen may be late, or lost.
+    pub fn newest_revision(&self) -> u64 {
+        let seen = self.seen.filter(|seen| seen.is_ours).map(|seen| seen.revision);
+        self.revision.max(seen.unwrap_or_default())
+    }
+
     /// A record of it is stored, and covers `CSeq` numbers up to this one.
     pub fn is_stored(&mut self, revision: u64, cseq_reserved: u32) {
         self.revision = self.revision.max(revision);

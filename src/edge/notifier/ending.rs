@@ -44,7 +44,7 @@ impl Notifier {
 
     pub(super) fn remove_record(&mut self, id: SubscriptionId, cause: &Cause, now: Now) {
         let Some(subscription) = self.subscriptions.get(&id) else { return };
-        let expected_revision = subscription.revision;
+        let expected_revision = subscription.newest_revision();
         self.ask(BusRequest::Remove { id, expected_revision }, Wait::Remove, cause.clone(), now);
     }
 

@@ -25,6 +25,10 @@ mod auth_bench;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
+mod model_check;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_auth;
@@ -36,6 +40,8 @@ mod tests_move;
 mod tests_order;
 #[cfg(test)]
 mod tests_quirk;
+#[cfg(test)]
+mod tests_random;
 #[cfg(test)]
 mod tests_responder;
 #[cfg(test)]

@@ -383,29 +383,3 @@ fn a_job_is_done_when_its_watchers_were_told_and_not_before() {
     assert_eq!(bench.done.last(), Some(&JobHandle(4)), "a job that comes twice is not told twice");
     assert!(bench.is_quiet());
 }
-
-#[test]
-fn draining_refuses_what_is_new_and_waits_for_phones_that_are_there() {
-    let mut bench = Bench::new(config());
-    bench.packet(&subscribe("a", 1, None, "", ""));
-    bench.ack_store();
-    bench.expect_response(200);
-    bench.answer_get(Vec::new());
-    let notify = bench.expect_notify();
-    bench.input(Input::Drain);
-    bench.packet(&subscribe("b", 1, None, "", ""));
-    bench.expect_response(503);
-    assert!(!bench.notifier.is_idle(bench.now), "a NOTIFY is in flight");
-    bench.respond(&notify, 200, "");
-    assert!(bench.notifier.is_idle(bench.now));
-
-    let mut gone = Bench::new(config());
-    gone.packet(&subscribe("a", 1, None, "", ""));
-    gone.ack_store();
-    gone.answer_get(Vec::new());
-    gone.input(Input::Drain);
-    gone.pass(Duration::from_secs(5));
-    assert!(!gone.notifier.is_idle(gone.now));
-    gone.pass(Duration::from_secs(2));
-    assert!(gone.notifier.is_idle(gone.now), "its phone is not waited for until Timer F");
-}

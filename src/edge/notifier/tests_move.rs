@@ -282,3 +282,21 @@ fn made_up_dialogs_take_no_room_from_the_others() {
     bench.pass(Duration::from_millis(1100));
     assert_eq!((bench.notifier.lookups, bench.sent.len()), (0, MAX_LOOKUPS + 1), "each is answered");
 }
+
+/// A refresh came through, but its acknowledgement has not; then the phone says that it knows nothing of the subscription.
+#[test]
+fn the_end_removes_the_newest_record_also_when_its_acknowledgement_is_out() {
+    let mut bench = Bench::new(config());
+    bench.packet(&subscribe("a", 1, None, "Expires: 3600\n", ""));
+    bench.ack_store();
+    let tag = to_tag(&bench.expect_response(200));
+    bench.answer_get(Vec::new());
+    let notify = bench.expect_notify();
+    bench.packet(&subscribe("a", 2, Some(&tag), "Expires: 3600\n", ""));
+    let Some((_, BusRequest::Store { id, record, .. })) = bench.asked.pop_front() else { panic!("a store") };
+    let value = serde_json::to_vec(&record).unwrap();
+    bench.input(Input::Change { key: &id.to_string(), revision: 9, value: Some(&value) });
+    bench.respond(&notify, 481, "");
+    let removed = bench.asked.iter().any(|(_, request)| matches!(request, BusRequest::Remove { expected_revision: 9, .. }));
+    assert!(removed, "{:?}", bench.asked);
+}
