@@ -279,6 +279,7 @@ impl Subscription {
     }
 
     /// Revision of the newest record of ours that is known of: the acknowledgement of one that was seen may be late, or lost.
+    #[must_use]
     pub fn newest_revision(&self) -> u64 {
         let seen = self.seen.filter(|seen| seen.is_ours).map(|seen| seen.revision);
         self.revision.max(seen.unwrap_or_default())
