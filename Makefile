@@ -35,8 +35,9 @@ deny: ## Check licences, sources and duplicates of the dependencies
 schemas: ## Write schemas/ anew from the code
 	$(CARGO) run --locked --quiet -- schemas --out schemas
 
-tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, sipp
+tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, Node packages, sipp
 	@tools/python-packages
+	@tools/node-packages
 	@tools/sipp
 
 $(NATS_SERVER): tools/nats-server.txt
