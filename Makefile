@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint bench fmt deny tools doctor schemas clean
+.PHONY: help run build test lint bench fmt deny tools doctor schemas asyncapi-html freeze clean
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -34,6 +34,14 @@ deny: ## Check licences, sources and duplicates of the dependencies
 
 schemas: ## Write schemas/ anew from the code
 	$(CARGO) run --locked --quiet -- schemas --out schemas
+
+asyncapi-html: ## Make a page of schemas/asyncapi.yaml: target/asyncapi.html
+	@tools/node-packages
+	@mkdir -p target
+	@node tools/node/asyncapi-html.mjs schemas/asyncapi.yaml target/asyncapi.html
+
+freeze: schemas ## Keep schemas and messages of this version for ever, when it is released
+	@tools/freeze-schemas
 
 tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, Node packages, sipp
 	@tools/python-packages
