@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint bench fmt deny tools doctor schemas clean
+.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas clean
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -48,6 +48,12 @@ doctor: ## Say what is missing on this machine
 
 bench: build ## Measure a release build: sipp at rising rates (SECONDS=10)
 	@bench/run $(SECONDS)
+
+fuzz: ## Fuzz each parser and the notifier (FUZZ_SECONDS=3600 each, JOBS=2 at once)
+	@JOBS=$(or $(JOBS),2) fuzz/run $(or $(FUZZ_SECONDS),3600)
+
+fuzz-short: ## The same for a few seconds each
+	@fuzz/run 5
 
 clean: ## Remove what was built and fetched
 	$(CARGO) clean
