@@ -35,8 +35,9 @@ deny: ## Check licences, sources and duplicates of the dependencies
 schemas: ## Write schemas/ anew from the code
 	$(CARGO) run --locked --quiet -- schemas --out schemas
 
-tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, sipp, tshark
+tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, Node packages, sipp, tshark
 	@tools/python-packages
+	@tools/node-packages
 	@tools/debian sipp=sip-tester tshark=tshark
 
 $(NATS_SERVER): tools/nats-server.txt
