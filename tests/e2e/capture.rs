@@ -1,5 +1,6 @@
 //! What really went over the wire, captured on loopback, in the eyes of tshark: its SIP dissector finds nothing wrong with
 //! anything that we sent.
+#![expect(clippy::panic, clippy::print_stderr, reason = "a test may panic, and says what it skips")]
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
