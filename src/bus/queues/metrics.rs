@@ -58,10 +58,10 @@ impl ConsumerMetrics {
     }
 
     pub(super) fn is(&self, state: &ConsumerState) {
-        self.pending.set(as_f64(state.num_pending));
-        self.ack_pending.set(as_f64(state.num_ack_pending));
-        self.redelivered.set(as_f64(state.num_redelivered));
-        self.waiting.set(as_f64(state.num_waiting));
+        self.pending.set(as_f64(state.pending));
+        self.ack_pending.set(as_f64(state.ack_pending));
+        self.redelivered.set(as_f64(state.redelivered));
+        self.waiting.set(as_f64(state.waiting));
     }
 }
 

@@ -107,10 +107,14 @@ struct StreamState {
 /// How a consumer is.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 struct ConsumerState {
-    num_pending: u64,
-    num_ack_pending: u64,
-    num_redelivered: u64,
-    num_waiting: u64,
+    #[serde(rename = "num_pending")]
+    pending: u64,
+    #[serde(rename = "num_ack_pending")]
+    ack_pending: u64,
+    #[serde(rename = "num_redelivered")]
+    redelivered: u64,
+    #[serde(rename = "num_waiting")]
+    waiting: u64,
 }
 
 /// Of the answer to `STREAM.INFO`.
