@@ -11,6 +11,7 @@ pub mod message;
 mod metrics;
 pub(crate) mod poll;
 pub mod pull;
+pub mod queues;
 mod replies;
 pub mod schema;
 pub mod setup;
