@@ -5,6 +5,10 @@ use super::message::{Message, Start};
 use super::method::Method;
 use super::name::Name;
 
+/// Most hops that a request may have come over: Max-Forwards allows no more (RFC 3261 §8.1.1.6). As many values of Via and of
+/// Record-Route are answered, and no more: each is copied into a line of its own, so that the answer is far longer than they were.
+pub const MAX_HOPS: usize = 70;
+
 /// A request whose mandatory header fields are all there and readable.
 ///
 /// Those are Via, From, To, Call-ID and `CSeq` (RFC 3261 §8.1.1; Max-Forwards is not insisted on), and Record-Route where it is sent.
@@ -202,6 +206,9 @@ impl Mandatory {
         let top_via = vias.next().ok_or("Missing Via")?;
         let top_via = Via::parse(top_via).ok_or("Malformed Via")?;
         let via_count = 1 + vias.count();
+        if via_count > MAX_HOPS {
+            return Err("Too Many Via");
+        }
         let from = only_line(message, Name::From).ok_or("Missing Or Repeated From")?;
         let from = NameAddr::parse(from).ok_or("Malformed From")?;
         let to = only_line(message, Name::To).ok_or("Missing Or Repeated To")?;
@@ -217,6 +224,9 @@ impl Mandatory {
         }
         if message.values(Name::RecordRoute).any(|route| NameAddr::parse(route).is_none()) {
             return Err("Malformed Record-Route");
+        }
+        if message.values(Name::RecordRoute).count() > MAX_HOPS {
+            return Err("Too Many Record-Route");
         }
         Ok(Self { method: method.clone(), top_via, via_count, from, to, cseq: cseq.number })
     }

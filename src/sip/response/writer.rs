@@ -12,7 +12,7 @@ use crate::sip::flow::Transport;
 use crate::sip::header::{NameAddr, Protocol, Via};
 use crate::sip::message::{Message, Start};
 use crate::sip::name::Name;
-use crate::sip::request::Request;
+use crate::sip::request::{MAX_HOPS, Request};
 use crate::sip::scan::Clean;
 
 /// A response in the making.
@@ -62,7 +62,7 @@ pub fn response(request: &Request, status: u16, source: SocketAddr) -> ResponseW
 /// [`crate::sip::BadRequest`] holds.
 ///
 /// `None` when there is not enough for an answer that its sender could match (a readable top Via, and From, To, Call-ID and
-/// `CSeq` in whatever form), or when it is an ACK or a response.
+/// `CSeq` in whatever form), when it has more than [`MAX_HOPS`] of Via, or when it is an ACK or a response.
 #[must_use]
 pub fn to_message<'a>(message: &'a Message, status: u16, reason: &'a str, source: SocketAddr) -> Option<ResponseWriter<'a>> {
     let Start::Request { method, .. } = message.start() else { return None };
@@ -71,6 +71,9 @@ pub fn to_message<'a>(message: &'a Message, status: u16, reason: &'a str, source
     }
     let is_there = |name: Name| message.header(name).is_some_and(|value| !value.is_empty());
     let top_via = Via::parse(message.values(Name::Via).next()?)?;
+    if message.values(Name::Via).count() > MAX_HOPS {
+        return None;
+    }
     if ![Name::From, Name::To, Name::CallId, Name::CSeq].into_iter().all(is_there) {
         return None;
     }

@@ -2,6 +2,7 @@ use super::*;
 use crate::sip::header::BadHeader;
 use crate::sip::message::{Fault, MAX_HEADER_LINES, MAX_MESSAGE_BYTES, MAX_URI_BYTES};
 use crate::sip::name::Name;
+use crate::sip::request::MAX_HOPS;
 
 #[test]
 fn each_gets_its_answer_or_none() {
@@ -68,6 +69,17 @@ fn each_gets_its_answer_or_none() {
         ("CSeq without a number", instead("CSeq", "CSeq: SUBSCRIBE"), "400 Malformed CSeq"),
         ("CSeq negative", instead("CSeq", "CSeq: -1 SUBSCRIBE"), "400 Malformed CSeq"),
         ("CSeq twice", instead("CSeq", "CSeq: 1 SUBSCRIBE\r\nCSeq: 2 SUBSCRIBE"), "400 Missing Or Repeated CSeq"),
+        (
+            "more hops than Max-Forwards allows",
+            instead("Via", &format!("Via: {}SIP/2.0/UDP h;branch=z9hG4bKx", "SIP/2.0/UDP h,".repeat(MAX_HOPS))),
+            "dropped",
+        ),
+        ("commas for hops", instead("Via", &format!("Via: SIP/2.0/UDP h;branch=z9hG4bKx{}", ",x".repeat(2000))), "dropped"),
+        (
+            "a longer route than hops",
+            with(&format!("Record-Route: <sip:p;lr>{}\r\n\r\n", ",<sip:p>".repeat(MAX_HOPS))),
+            "400 Too Many Record-Route",
+        ),
         ("an unreadable Record-Route", with("Record-Route: <sip:p;lr>, nonsense\r\n\r\n"), "400 Malformed Record-Route"),
     ] {
         assert_eq!(verdict(&packet), want, "{name}");
