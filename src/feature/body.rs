@@ -1,5 +1,7 @@
 //! What the bodies of every package are read into, and why one is refused.
 
+use std::fmt;
+
 use crate::feature::error::{FeatureError, Shown};
 use crate::feature::state::{Status, Values};
 use crate::feature::xml::XmlError;
@@ -47,12 +49,12 @@ pub enum BodyErrorKind {
     #[error(transparent)]
     Xml(#[from] XmlError),
     /// Well-formed, but nobody registered its root: the one that `features.passthrough` hands to the bus.
-    #[error("unknown root element '{}'{}", Shown(root), if *is_known_namespace { "" } else { ", or in a namespace that is not its own" })]
+    #[error("unknown root element '{}'{}", Shown(root), Elsewhere(*not_of))]
     UnknownRoot {
         /// Its local name.
         root: String,
-        /// Whether it is in a namespace of the package, or in none.
-        is_known_namespace: bool,
+        /// Whose namespace it would have to be in, where it is in one that is not.
+        not_of: Option<&'static str>,
     },
     /// The element that tells features with this root apart is missing.
     #[error("{element} is missing: expected {}", expected.join(", "))]
@@ -125,5 +127,14 @@ impl BodyError {
     #[must_use]
     pub const fn is_unknown_root(&self) -> bool {
         matches!(self.kind, BodyErrorKind::UnknownRoot { .. })
+    }
+}
+
+/// ` in a namespace that is not that of CSTA`, or nothing.
+struct Elsewhere(Option<&'static str>);
+
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |not_of| write!(f, " in a namespace that is not that of {not_of}"))
     }
 }

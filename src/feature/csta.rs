@@ -63,7 +63,7 @@ fn find_spec<'t>(table: &'t FeatureTable, document: &Document, direction: Direct
         }
     }
     let Some(element) = type_element else {
-        return Err(BodyErrorKind::UnknownRoot { root: root.to_owned(), is_known_namespace: is_csta });
+        return Err(BodyErrorKind::UnknownRoot { root: root.to_owned(), not_of: (!is_csta).then_some("CSTA") });
     };
     match document.child(&element).filter(|value| !value.is_empty()) {
         Some(value) => Err(BodyErrorKind::UnknownType { value: value.to_owned(), element, expected }),
@@ -87,7 +87,7 @@ fn status_and_values(spec: &FeatureSpec, document: &Document, direction: Directi
             Ok((Status(state != LOGGED_OFF), values))
         }
         // No document has it: the table says so of every root.
-        Wire::OwnBody => Err(BodyErrorKind::UnknownRoot { root: document.root().unwrap_or_default().to_owned(), is_known_namespace: true }),
+        Wire::OwnBody => Err(BodyErrorKind::UnknownRoot { root: document.root().unwrap_or_default().to_owned(), not_of: None }),
     }
 }
 

@@ -47,12 +47,10 @@ fn read(table: &FeatureTable, body: &[u8], root: &str) -> Result<FeatureChange, 
     // There is one feature in this package: whatever is wrong, it was meant.
     let refused = |kind| BodyError::new(kind, Some(FEATURE.to_owned()));
     let document = Document::read(body).map_err(|(error, _partial)| refused(error.into()))?;
-    let is_known = document.root() == Some(root) && document.is_in(|namespace| namespace == NAMESPACE);
-    if !is_known {
-        return Err(refused(BodyErrorKind::UnknownRoot {
-            root: document.root().unwrap_or_default().to_owned(),
-            is_known_namespace: false,
-        }));
+    let root_of = document.root().unwrap_or_default();
+    let not_of = (!document.is_in(|namespace| namespace == NAMESPACE)).then_some("hoteling");
+    if root_of != root || not_of.is_some() {
+        return Err(refused(BodyErrorKind::UnknownRoot { root: root_of.to_owned(), not_of }));
     }
     let spec = table.require(FEATURE).map_err(|error| refused(error.into()))?;
     change(spec, &document).map_err(refused)
