@@ -2,6 +2,7 @@
 
 mod answer;
 mod api;
+pub mod asyncapi;
 pub mod client;
 pub mod embedded;
 pub mod error;
@@ -10,6 +11,7 @@ pub mod message;
 mod metrics;
 pub(crate) mod poll;
 pub mod pull;
+pub mod queues;
 mod replies;
 pub mod schema;
 pub mod setup;
