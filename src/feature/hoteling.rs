@@ -8,7 +8,7 @@
 use crate::feature::body::{BodyError, BodyErrorKind, BodyEvent, FeatureChange};
 use crate::feature::error::FeatureError;
 use crate::feature::state::{FeatureState, Status, Values};
-use crate::feature::table::{FeatureSpec, FeatureTable};
+use crate::feature::table::{FeatureSpec, FeatureTable, Field, Rule, Wire};
 use crate::feature::xml::Document;
 use crate::feature::xml_write::{DECLARATION, close, element, extend};
 
@@ -19,10 +19,16 @@ pub const NAMESPACE: &str = "http://schema.broadsoft.com/hoteling";
 /// How long a guest is told to have the phone, where nobody has said.
 pub const DEFAULT_EXPIRES_SECONDS: u32 = 12 * 3600;
 
-pub(super) const GUEST_ADDRESS: &str = "guestAddress";
-pub(super) const EXPIRES: &str = "expires";
+const GUEST_ADDRESS: &str = "guestAddress";
+const EXPIRES: &str = "expires";
 const REQUEST_ROOT: &str = "SetHoteling";
 const EVENT_ROOT: &str = "HotelingEvent";
+
+/// Its row of the table.
+pub(super) fn spec() -> FeatureSpec {
+    let fields = vec![Field::new(GUEST_ADDRESS, Rule::Text, "", ""), Field::new(EXPIRES, Rule::Seconds, "", "")];
+    FeatureSpec { name: FEATURE.into(), fields, wire: Wire::OwnBody }
+}
 
 /// Reads the body of a SUBSCRIBE: on with a guest, off where `guestAddress` is empty.
 ///

@@ -114,6 +114,6 @@ proptest! {
     }
     #[test]
     fn never_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = read_request(&FeatureTable::built_in(), &body);
+        prop_assert!(read_request(&FeatureTable::built_in(), &body).is_err_and(|error| error.feature() == Some(FEATURE)));
     }
 }

@@ -37,8 +37,11 @@ pub struct Codec {
     /// Reads one document of a NOTIFY.
     pub read_event: fn(&FeatureTable, &[u8]) -> Result<BodyEvent, BodyError>,
     /// Appends the document by which a phone asks for a change.
-    pub write_request: fn(&FeatureTable, &str, &str, Status, &Values, &mut Vec<u8>) -> Result<(), FeatureError>,
+    pub write_request: WriteRequest,
 }
+
+/// To the user part of a presentity: its feature, status and values.
+pub type WriteRequest = fn(&FeatureTable, &str, &str, Status, &Values, &mut Vec<u8>) -> Result<(), FeatureError>;
 
 /// DND, forwarding, agent state, and whatever an operator adds by `[features.NAME]`.
 pub static AS_FEATURE_EVENT: Package = Package {

@@ -141,14 +141,7 @@ impl FeatureTable {
                     ],
                     wire: Wire::Agent,
                 },
-                FeatureSpec {
-                    name: hoteling::FEATURE.into(),
-                    fields: vec![
-                        Field::new(hoteling::GUEST_ADDRESS, Rule::Text, "", ""),
-                        Field::new(hoteling::EXPIRES, Rule::Seconds, "", ""),
-                    ],
-                    wire: Wire::OwnBody,
-                },
+                hoteling::spec(),
             ],
         }
     }
