@@ -2,8 +2,10 @@
 
 /// Longest text that is compared: no name is longer, and what a peer sends may be.
 const LONGEST_CHARS: usize = 64;
+/// More typing errors than this, and another name was meant: `CallForwardingNever` is not `CallForwardingBusy`.
+const MOST_ERRORS: usize = 3;
 
-/// The name that is nearest to `text`, if one is near: at most a third of it differs, without regard to case.
+/// The name that is nearest to `text`, if one is near: at most three typing errors, and a third of it, without regard to case.
 ///
 /// Of several equally near, the first. Distance: Damerau-Levenshtein (insert, delete, replace, swap neighbours).
 #[must_use]
@@ -14,7 +16,7 @@ pub fn nearest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Opti
     }
     let rated = names.into_iter().map(|name| (strsim::damerau_levenshtein(&text, &name.to_lowercase()), name));
     let (distance, name) = rated.min_by_key(|(distance, _)| *distance)?;
-    (distance * 3 <= name.chars().count()).then_some(name)
+    (distance <= MOST_ERRORS && distance * 3 <= name.chars().count()).then_some(name)
 }
 
 #[cfg(test)]
@@ -35,6 +37,7 @@ mod tests {
             ("AgentStat", Some("AgentState")),
             ("DND", None),
             ("Foo", None),
+            ("CallForwardingNever", None),
             ("", None),
             (long.as_str(), None),
         ] {
