@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint bench fmt deny tools doctor schemas clean
+.PHONY: help run build test lint bench fmt deny tools doctor schemas clean helm-check helm-check-full helm-docs
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -49,6 +49,19 @@ doctor: ## Say what is missing on this machine
 
 bench: build ## Measure a release build: sipp at rising rates (SECONDS=10)
 	@bench/run $(SECONDS)
+
+helm-check: $(NATS_SERVER) ## Check the Helm chart: lint, schemas, cross-checks, each role started as rendered (needs a built dfks)
+	@tools/deploy-packages
+	cd helm/tests && PYTHONPATH=../../.tools/deploy PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b
+
+helm-check-full: helm-check ## The same, with the Prometheus operator's schemas and checkov
+	@tools/chart-node-packages
+	cd helm/tests && PYTHONPATH=../../.tools/deploy PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b test_schemas
+	@helm/checkov
+
+helm-docs: ## Write the chart's table of values anew
+	@tools/deploy-packages
+	PYTHONPATH=.tools/deploy helm/readme.py
 
 clean: ## Remove what was built and fetched
 	$(CARGO) clean
