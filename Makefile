@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint bench fmt deny tools doctor schemas clean helm-check helm-check-full helm-docs
+.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean helm-check helm-check-full helm-docs
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -35,10 +35,18 @@ deny: ## Check licences, sources and duplicates of the dependencies
 schemas: ## Write schemas/ anew from the code
 	$(CARGO) run --locked --quiet -- schemas --out schemas
 
-tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, Node packages, sipp
+asyncapi-html: ## Make a page of schemas/asyncapi.yaml: target/asyncapi.html
+	@tools/node-packages
+	@mkdir -p target
+	@node tools/node/asyncapi-html.mjs schemas/asyncapi.yaml target/asyncapi.html
+
+freeze: schemas ## Keep schemas and messages of this version for ever, when it is released
+	@tools/freeze-schemas
+
+tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, Node packages, sipp, tshark
 	@tools/python-packages
 	@tools/node-packages
-	@tools/sipp
+	@tools/debian sipp=sip-tester tshark=tshark
 
 $(NATS_SERVER): tools/nats-server.txt
 	@tools/fetch tools/nats-server.txt nats-server NATS_SERVER_BIN
@@ -49,6 +57,13 @@ doctor: ## Say what is missing on this machine
 
 bench: build ## Measure a release build: sipp at rising rates (SECONDS=10)
 	@bench/run $(SECONDS)
+	@bench/abuse $(SECONDS)
+
+fuzz: ## Fuzz each parser and the notifier (FUZZ_SECONDS=3600 each, JOBS=2 at once)
+	@JOBS=$(or $(JOBS),2) fuzz/run $(or $(FUZZ_SECONDS),3600)
+
+fuzz-short: ## The same for a few seconds each
+	@fuzz/run 5
 
 helm-check: $(NATS_SERVER) ## Check the Helm chart: lint, schemas, cross-checks, each role started as rendered (needs a built dfks)
 	@tools/deploy-packages
