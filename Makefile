@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean helm-check helm-check-full helm-docs
+.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -73,6 +73,9 @@ helm-check-full: helm-check ## The same, with the Prometheus operator's schemas 
 	@tools/chart-node-packages
 	cd helm/tests && PYTHONPATH=../../.tools/deploy PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b test_schemas
 	@helm/checkov
+
+deb: build ## Build the Debian package (target/debian)
+	@deploy/debian/build
 
 helm-docs: ## Write the chart's table of values anew
 	@tools/deploy-packages
