@@ -67,11 +67,12 @@ fuzz-short: ## The same for a few seconds each
 
 helm-check: $(NATS_SERVER) ## Check the Helm chart: lint, schemas, cross-checks, each role started as rendered (needs a built dfks)
 	@tools/deploy-packages
-	cd helm/tests && PYTHONPATH=../../.tools/deploy PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b
+	@tools/python-packages
+	cd helm/tests && PYTHONPATH=../../.tools/deploy:../../.tools/python PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b
 
 helm-check-full: helm-check ## The same, with the Prometheus operator's schemas and checkov
 	@tools/chart-node-packages
-	cd helm/tests && PYTHONPATH=../../.tools/deploy PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b test_schemas
+	cd helm/tests && PYTHONPATH=../../.tools/deploy:../../.tools/python PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b test_schemas
 	@helm/checkov
 
 deb: build ## Build the Debian package (target/debian)
