@@ -1,5 +1,6 @@
 """The chart, lent a stand-in for its dependency, rendered for each preset."""
 
+import copy
 import functools
 import os
 import pathlib
@@ -29,6 +30,14 @@ def dfks():
 
 def presets():
     return {path.name.removesuffix("-values.yaml"): yaml.safe_load(path.read_text()) for path in sorted((CHART / "ci").glob("*.yaml"))}
+
+
+def over(base, more):
+    """Values over others, as Helm merges them."""
+    base = copy.deepcopy(base)
+    for key, value in more.items():
+        base[key] = over(base.get(key) or {}, value) if isinstance(value, dict) else value
+    return base
 
 
 @functools.cache

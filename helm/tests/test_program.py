@@ -45,9 +45,9 @@ class Check(unittest.TestCase):
 
 
 class Start(unittest.TestCase):
-    def start(self, preset, servers):
+    def start(self, preset, servers, more=None):
         """Every role of a preset until it is ready; checks what it serves; stops it as the kubelet does."""
-        values = chart.presets()[preset]
+        values = chart.over(chart.presets()[preset], more or {})
         objects, _ = chart.render(values)
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             pods = {}
@@ -68,6 +68,7 @@ class Start(unittest.TestCase):
             time.sleep(pause)
             for made in pods.values():
                 self.assertEqual(made.get("/readyz")[0], 200, "still serves during preStop")
+                self.assertIn("dfks_bus_permission_violations_total 0", made.get("/metrics")[1])
                 made.terminate()
             for made in pods.values():
                 self.assertEqual(made.wait(made.grace_seconds - made.pre_stop_seconds), 0, made.log())
@@ -111,6 +112,23 @@ class Start(unittest.TestCase):
                 # the route script of the values
                 _, answer = pods["mi"].post("/mi", '{"jsonrpc":"2.0","id":1,"method":"dfks_set_feature","params":["sip:alice@example.com","CallForwardingAlways",1]}', token=pod.SECRETS["dfks-mi"]["token"])
                 self.assertIn("not on this tariff", answer)
+
+    def test_the_permissions_are_enough_for_a_phone_and_a_command(self):
+        trusted = {"sip": {"usersSecret": ""}, "config": {"sip": {"auth": {"mode": "trusted", "trusted": ["127.0.0.1/32"]}}}, "routes": {"script": ""}}
+        with nats_servers.Servers(1, tls=pod.certificates(), permissions=chart.ROOT / "deploy/nats/permissions.conf") as servers:
+            for _, _, pods in self.start("external-nats", servers, trusted | {"bus": {"replicas": 1}}):
+                address = pods["edge"].sip_address("udp")
+                phone = subprocess.Popen([chart.dfks(), "phone", "sip:alice@example.com", "--server", address, "--for", "6"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                pressed = subprocess.run([chart.dfks(), "phone", "sip:alice@example.com", "--server", address, "--press", "DoNotDisturb=on"], capture_output=True, text=True, timeout=60)
+                self.assertIn("DoNotDisturb=on confirmed", pressed.stdout, pressed.stderr)
+                call = '{"jsonrpc":"2.0","id":1,"method":"dfks_set_feature","params":["sip:alice@example.com","CallForwardingAlways",1,["forwardTo/sip:bob@example.com"]]}'
+                _, answer = pods["mi"].post("/mi", call, token=pod.SECRETS["dfks-mi"]["token"])
+                self.assertIn('"OK"', answer)
+                told, _ = phone.communicate(timeout=60)
+                self.assertEqual(phone.returncode, 0, told)
+                self.assertIn("forwardTo=sip:bob@example.com", told)
+                _, listed = pods["mi"].post("/mi", '{"jsonrpc":"2.0","id":1,"method":"subs_phtable_list"}', token=pod.SECRETS["dfks-mi"]["token"])
+                self.assertIn("result", listed)
 
     def test_bare_metal_and_full_monitoring(self):
         with nats_servers.Servers(3) as servers:

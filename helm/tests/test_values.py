@@ -1,7 +1,5 @@
 """Values that cannot work are refused, with a message that names them."""
 
-import copy
-import json
 import unittest
 
 import helm_python
@@ -46,24 +44,17 @@ BY_TEMPLATE = [
 ]
 
 
-def over(base, more):
-    base = copy.deepcopy(base)
-    for key, value in more.items():
-        base[key] = over(base.get(key) or {}, value) if isinstance(value, dict) else value
-    return base
-
-
 class Values(unittest.TestCase):
     def test_the_schema_refuses(self):
         with helm_python.Chart.load(str(chart.complete())) as loaded:
             for values, names in BY_SCHEMA:
                 with self.subTest(values=values), self.assertRaisesRegex(helm_python.HelmError, names):
-                    loaded.validate_schema(over(chart.presets()["default"], values))
+                    loaded.validate_schema(chart.over(chart.presets()["default"], values))
 
     def test_the_templates_refuse(self):
         for values, message in BY_TEMPLATE:
             with self.subTest(values=values), self.assertRaisesRegex(helm_python.HelmError, message.replace(".", r"\.")):
-                chart.render(over(chart.presets()["default"], values))
+                chart.render(chart.over(chart.presets()["default"], values))
 
     def test_what_stands_in_values_yaml_is_taken(self):
         with helm_python.Chart.load(str(chart.complete())) as loaded:
