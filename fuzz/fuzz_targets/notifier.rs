@@ -49,6 +49,7 @@ fn config() -> EdgeConfig {
         subscription: SubscriptionConfig::default(),
         auth: AuthPolicy::open(),
         rate_limit: RateLimitConfig::off(),
+        passthrough: true,
         profiles: Profiles::default(),
         store_timeout: Duration::from_secs(1),
         route_timeout: Duration::from_millis(1500),

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::bus::message::{
-    AuthRequest, AuthResponse, ErrorReply, FeatureEvent, GetRequest, GetResponse, Named, NotifyEvent, NotifyJob, ResponderGetRequest,
+    AuthRequest, AuthResponse, ErrorReply, FeatureEvent, GetRequest, GetResponse, Named, NotifyEvent, NotifyJob, RawEvent, ResponderGetRequest,
     ResponderSetRequest, ResponderState, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest,
     WatchersResponse,
 };
@@ -39,6 +39,7 @@ pub fn all() -> Vec<(String, Value)> {
         named::<SubscriptionEvent>(),
         named::<FeatureEvent>(),
         named::<NotifyEvent>(),
+        named::<RawEvent>(),
         schema::<ErrorReply>(ERROR_TITLE),
     ]
 }

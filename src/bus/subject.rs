@@ -165,6 +165,11 @@ impl Subjects {
     pub fn event_notify(&self, presentity: &Presentity) -> String {
         format!("{}.event.notify.{}", self.prefix, presentity.domain_token())
     }
+    /// `dfks.event.raw.<domain>`
+    #[must_use]
+    pub fn event_raw(&self, presentity: &Presentity) -> String {
+        format!("{}.event.raw.{}", self.prefix, presentity.domain_token())
+    }
     /// `dfks.event.>`: what the event stream holds.
     #[must_use]
     pub fn all_events(&self) -> String {

@@ -45,6 +45,8 @@ pub struct EdgeConfig {
     pub auth: AuthPolicy,
     /// How much one source may send.
     pub rate_limit: RateLimitConfig,
+    /// Whether a body whose root nobody registered goes to the bus as it is, in place of a 400.
+    pub passthrough: bool,
     /// What some phones want otherwise.
     pub profiles: Profiles,
     /// How long a store, or a question for an HA1, may take.

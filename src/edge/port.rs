@@ -102,6 +102,9 @@ impl Port {
             Event::Notify(presentity, event) => {
                 self.bus.publish_event(Pattern::EventNotify, subjects.event_notify(&presentity), &event, &event.cause);
             }
+            Event::Raw(presentity, event) => {
+                self.bus.publish_event(Pattern::EventRaw, subjects.event_raw(&presentity), &event, &event.cause);
+            }
         }
     }
 

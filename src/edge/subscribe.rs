@@ -8,6 +8,7 @@ use crate::edge::profile::Quirks;
 use crate::feature::body::{BodyError, FeatureChange};
 use crate::feature::package::{self, Package};
 use crate::feature::table::FeatureTable;
+use crate::feature::xml;
 use crate::feature::{Presentity, PresentityError};
 use crate::sip::flow::Flow;
 use crate::sip::request::Request;
@@ -38,6 +39,17 @@ pub struct Subscribe {
     pub granted_seconds: u32,
     /// The change in its body.
     pub change: Option<FeatureChange>,
+    /// Its body, where that is for others to read.
+    pub raw: Option<RawBody>,
+}
+
+/// A well-formed body whose root nobody registered, of at most 8 KiB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawBody {
+    /// Local name of the root.
+    pub root: Box<str>,
+    /// The document.
+    pub text: Box<str>,
 }
 
 /// A response that is no success, with the headers that it owes.
@@ -188,7 +200,11 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
         return Err(Refusal::new(406).with("Accept", package.content_type).because("Accept excludes every type that we send"));
     }
     let contact = contact(request, is_in_dialog)?;
-    let change = change(request, package, table)?;
+    let (change, raw) = match change(request, package, table, config.passthrough)? {
+        Asked::Nothing => (None, None),
+        Asked::Change(change) => (Some(change), None),
+        Asked::Raw(raw) => (None, Some(raw)),
+    };
     Ok(Subscribe {
         package,
         flow,
@@ -201,6 +217,7 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
         event_id,
         granted_seconds,
         change,
+        raw,
     })
 }
 
@@ -241,9 +258,16 @@ fn contact(request: &Request, is_in_dialog: bool) -> Result<Option<Box<str>>, Re
     }
 }
 
-fn change(request: &Request, package: &'static Package, table: &FeatureTable) -> Result<Option<FeatureChange>, Refusal> {
+/// What a body asks for.
+enum Asked {
+    Nothing,
+    Change(FeatureChange),
+    Raw(RawBody),
+}
+
+fn change(request: &Request, package: &'static Package, table: &FeatureTable, passes_through: bool) -> Result<Asked, Refusal> {
     if request.body().is_empty() {
-        return Ok(None);
+        return Ok(Asked::Nothing);
     }
     if request.content_encoding().any(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err(Refusal::new(415).with("Accept-Encoding", "identity").with("Accept", package.content_type));
@@ -252,7 +276,13 @@ fn change(request: &Request, package: &'static Package, table: &FeatureTable) ->
     if !request.content_type().is_some_and(|media| media.is_ok_and(|media| media.is(main, sub))) {
         return Err(Refusal::new(415).with("Accept", package.content_type));
     }
-    (package.codec.read_request)(table, request.body()).map(Some).map_err(|error| refused_body(&error))
+    match (package.codec.read_request)(table, request.body()) {
+        Ok(change) => Ok(Asked::Change(change)),
+        Err(error) => match error.unknown_root().filter(|_| passes_through) {
+            Some(root) => Ok(Asked::Raw(RawBody { root: root.into(), text: xml::decode(request.body()).into() })),
+            None => Err(refused_body(&error)),
+        },
+    }
 }
 
 fn refused_body(error: &BodyError) -> Refusal {

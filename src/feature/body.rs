@@ -123,10 +123,13 @@ impl BodyError {
         self.feature.as_deref()
     }
 
-    /// Whether the root is one that nobody registered.
+    /// The local name of the root, where it is one that nobody registered.
     #[must_use]
-    pub const fn is_unknown_root(&self) -> bool {
-        matches!(self.kind, BodyErrorKind::UnknownRoot { .. })
+    pub fn unknown_root(&self) -> Option<&str> {
+        match &self.kind {
+            BodyErrorKind::UnknownRoot { root, .. } => Some(root),
+            _ => None,
+        }
     }
 }
 

@@ -271,7 +271,7 @@ fn refuses_with_a_reason_and_the_feature_that_was_meant() {
     ] {
         let error = request(body.as_bytes()).unwrap_err();
         assert_eq!((error.reason(), error.feature(), error.to_string()), (reason, feature, text));
-        assert_eq!(error.is_unknown_root(), reason == "unknown_root");
+        assert_eq!(error.unknown_root().is_some(), reason == "unknown_root");
         assert!(!error.to_string().contains(['"', '\\', '\r', '\n']), "{error}");
     }
 }

@@ -19,7 +19,7 @@ pub mod presentity;
 pub mod state;
 pub mod table;
 mod table_config;
-mod xml;
+pub(crate) mod xml;
 mod xml_write;
 
 pub use body::{BodyError, FeatureChange};

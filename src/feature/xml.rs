@@ -169,7 +169,7 @@ const fn is_blank(character: char) -> bool {
 }
 
 /// UTF-8 where it is valid, else ISO-8859-1, whatever the declaration says: phones declare one and send the other.
-fn decode(body: &[u8]) -> String {
+pub(crate) fn decode(body: &[u8]) -> String {
     std::str::from_utf8(body).map_or_else(|_| body.iter().copied().map(char::from).collect(), str::to_owned)
 }
 

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dfks::bus::message::{
-    AuthRequest, AuthResponse, ErrorReply, FeatureEvent, GetRequest, GetResponse, NotifyEvent, NotifyJob, ResponderGetRequest,
+    AuthRequest, AuthResponse, ErrorReply, FeatureEvent, GetRequest, GetResponse, NotifyEvent, NotifyJob, RawEvent, ResponderGetRequest,
     ResponderSetRequest, ResponderState, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest,
     WatchersResponse,
 };
@@ -32,7 +32,7 @@ fn round_trip<M: Serialize + DeserializeOwned>(json: &Value) -> serde_json::Resu
 
 type RoundTrip = fn(&Value) -> serde_json::Result<Value>;
 
-const TYPES: [(&str, RoundTrip); 18] = [
+const TYPES: [(&str, RoundTrip); 19] = [
     ("set_request", round_trip::<SetRequest>),
     ("set_response", round_trip::<SetResponse>),
     ("get_request", round_trip::<GetRequest>),
@@ -50,6 +50,7 @@ const TYPES: [(&str, RoundTrip); 18] = [
     ("event_subscription", round_trip::<SubscriptionEvent>),
     ("event_feature", round_trip::<FeatureEvent>),
     ("event_notify", round_trip::<NotifyEvent>),
+    ("event_raw", round_trip::<RawEvent>),
     ("error", round_trip::<ErrorReply>),
 ];
 

@@ -14,7 +14,7 @@ struct Traffic {
 }
 
 /// The table of the contract.
-const TRAFFIC: [Traffic; 13] = [
+const TRAFFIC: [Traffic; 14] = [
     Traffic {
         pattern: Pattern::Set,
         title: "Set a feature",
@@ -99,6 +99,13 @@ const TRAFFIC: [Traffic; 13] = [
         title: "Outcomes of NOTIFYs",
         description: "In the stream `DFKS_EVENTS`, for 7 days.",
         messages: &["event_notify"],
+        replies: &[],
+    },
+    Traffic {
+        pattern: Pattern::EventRaw,
+        title: "Bodies of phones that nobody registered",
+        description: "In the stream `DFKS_EVENTS`, for 7 days. Only with `features.passthrough = true`.",
+        messages: &["event_raw"],
         replies: &[],
     },
     Traffic {

@@ -48,7 +48,7 @@ macro_rules! content {
 }
 
 #[rustfmt::skip]
-const CONTENTS: [Content; 20] = [
+const CONTENTS: [Content; 21] = [
     content!("set_request", "set_request", "Command", Taken, ["object", "list", "minimal"]),
     content!("set_response", "set_response", "What became of a command", Sent, ["applied", "nobody-watches", "not-notified"]),
     content!("set_command", "set_request", "Durable command", Command, ["object", "list"]),
@@ -67,6 +67,7 @@ const CONTENTS: [Content; 20] = [
     content!("event_subscription", "event_subscription", "Event: subscription", Sent, ["active", "refreshed", "terminated"]),
     content!("event_feature", "event_feature", "Event: feature", Sent, ["applied", "refused"]),
     content!("event_notify", "event_notify", "Event: NOTIFY", Sent, ["delivered", "failed", "expired"]),
+    content!("event_raw", "event_raw", "Event: raw body", Sent, ["dictation"]),
     content!("error", "error", "Error", Error, ["field", "denied"]),
     Content {
         name: "dead_letter",

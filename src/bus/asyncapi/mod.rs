@@ -98,8 +98,8 @@ pub const fn channel_id(pattern: Pattern) -> Option<&'static str> {
         Pattern::EventFeature => Some("eventFeature"),
         Pattern::EventNotify => Some("eventNotify"),
         Pattern::Dead => Some("dead"),
-        // nothing publishes raw events yet
-        Pattern::EventRaw | Pattern::SubscriptionBucket | Pattern::FeatureBucket | Pattern::JetStreamApi => None,
+        Pattern::EventRaw => Some("eventRaw"),
+        Pattern::SubscriptionBucket | Pattern::FeatureBucket | Pattern::JetStreamApi => None,
     }
 }
 

@@ -159,3 +159,35 @@ pub enum NotifyOutcome {
     /// No answer in time (Timer F), or the job was too old.
     Expired,
 }
+
+/// A phone sent a body whose root nobody registered, and `features.passthrough` is on: `dfks.event.raw.<domain>`.
+///
+/// The phone has its 200 and is told the full state; nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RawEvent {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<RawEvent>,
+    /// Id of this event.
+    pub id: String,
+    /// When: RFC 3339 UTC.
+    pub time: String,
+    /// Id of what led to this.
+    pub cause: Cause,
+    /// The edge that it came to.
+    pub edge_id: String,
+    /// The subscription that it came in.
+    pub subscription: String,
+    /// Whose features the phone watches.
+    pub presentity: String,
+    /// The subscription's event package.
+    pub package: String,
+    /// URI of the phone's user.
+    pub watcher: String,
+    /// The phone's User-Agent; empty where it sent none.
+    pub user_agent: String,
+    /// Local name of the document's root.
+    pub root: String,
+    /// The document as it came, at most 8 KiB; what is no UTF-8 is read as ISO-8859-1.
+    pub body: String,
+}

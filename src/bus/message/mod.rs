@@ -51,6 +51,7 @@ messages! {
     SubscriptionEvent = "io.dfks.event.v1.subscription";
     FeatureEvent = "io.dfks.event.v1.feature";
     NotifyEvent = "io.dfks.event.v1.notify";
+    RawEvent = "io.dfks.event.v1.raw";
 }
 
 /// Who asked for a change.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use super::BusReply;
-use crate::bus::message::{AuthRequest, FeatureEvent, GetRequest, NotifyEvent, NotifyJob, RouteSetRequest, SubscriptionEvent};
+use crate::bus::message::{AuthRequest, FeatureEvent, GetRequest, NotifyEvent, NotifyJob, RawEvent, RouteSetRequest, SubscriptionEvent};
 use crate::bus::trace::Cause;
 use crate::edge::next_hop::Destination;
 use crate::edge::record::Record;
@@ -201,4 +201,6 @@ pub enum Event {
     Feature(Presentity, FeatureEvent),
     /// `dfks.event.notify.<domain>`
     Notify(Presentity, NotifyEvent),
+    /// `dfks.event.raw.<domain>`
+    Raw(Presentity, RawEvent),
 }

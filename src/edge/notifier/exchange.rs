@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::{BusRequest, Notifier, Now, Unavailable, Wait};
-use crate::bus::message::{EndReason, SubscriptionChange};
+use super::{BusRequest, Event, Notifier, Now, Output, Unavailable, Wait};
+use crate::bus::message::{EndReason, Kind, RawEvent, SubscriptionChange};
+use crate::bus::trace::new_id;
 use crate::edge::exchange::{Exchange, Storing, Task, Work};
 use crate::edge::outbox::Ending;
 use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
 use crate::edge::subscription::{Phase, Seen, Subscription, SubscriptionId};
 use crate::feature::{csta_write, package};
+use crate::runtime::clock;
 use crate::sip::{response, uri};
 
 /// How the bucket answered a store.
@@ -152,6 +154,28 @@ impl Notifier {
             writer.body(exchange.subscribe.package.content_type, body);
         }
         self.finish(&exchange.request, exchange.transaction, flow, 200, writer.finish(), exchange.arrived_at, now);
+        self.emit_raw(id, exchange, now);
+    }
+
+    /// Hands a body that is for others to read to whoever follows the events.
+    fn emit_raw(&mut self, id: SubscriptionId, exchange: &Exchange, now: Now) {
+        let Some(raw) = &exchange.subscribe.raw else { return };
+        let Some(subscription) = self.subscriptions.get(&id) else { return };
+        let event = RawEvent {
+            kind: Kind::default(),
+            id: new_id(),
+            time: clock::rfc3339(now.utc),
+            cause: exchange.cause.clone(),
+            edge_id: self.config.edge_id.to_string(),
+            subscription: id.to_string(),
+            presentity: subscription.presentity.as_str().to_owned(),
+            package: exchange.subscribe.package.name.to_owned(),
+            watcher: subscription.watcher.to_string(),
+            user_agent: subscription.user_agent.to_string(),
+            root: raw.root.to_string(),
+            body: raw.text.to_string(),
+        };
+        self.output.push_back(Output::Event(Box::new(Event::Raw(subscription.presentity.clone(), event))));
     }
 
     /// What the 200 to a change says to a phone that wants it said.
