@@ -14,7 +14,7 @@ const GOES_ON: [u16; 14] = [302, 400, 401, 403, 406, 408, 415, 420, 423, 486, 50
 /// The status that the presentity's name asks for: `sip:s481-udp@127.0.0.1`.
 fn by_name(notify: &Packet) -> Answer {
     let name = notify.must("from").split("sip:s").nth(1).expect("a presentity of this test");
-    Answer::Status(name[..3].parse().unwrap(), "")
+    Answer::Status(name.split('-').next().unwrap().parse().unwrap(), "")
 }
 
 /// ```text
