@@ -13,7 +13,8 @@ const DND_ON: &str = "<SetDoNotDisturb xmlns=\"http://www.ecma-international.org
 fn accepted() -> Vec<Row> {
     let full = Told::Just(&ALL_OFF);
     vec![
-        row("200: SUBSCRIBE", vec![], 200, &["expires: 3600", "contact", "allow-events: as-feature-event"]).told(full.clone()),
+        row("200: SUBSCRIBE", vec![], 200, &["expires: 3600", "contact", "allow-events: as-feature-event, x-broadworks-hoteling"])
+            .told(full.clone()),
         row("200: Expires absent is the default", vec![Without("Expires")], 200, &["expires: 3600"]).told(full.clone()),
         row("200: Expires over the maximum is cut", vec![Line("Expires: 999999999999")], 200, &["expires: 7200"]).told(full.clone()),
         row("200: a fetch", vec![Line("Expires: 0")], 200, &["expires: 0"]).told(full.clone()),
@@ -21,7 +22,11 @@ fn accepted() -> Vec<Row> {
             "200: OPTIONS",
             options(vec![]),
             200,
-            &["allow: SUBSCRIBE, OPTIONS", "allow-events: as-feature-event", "accept: application/x-as-feature-event+xml"],
+            &[
+                "allow: SUBSCRIBE, OPTIONS",
+                "allow-events: as-feature-event, x-broadworks-hoteling",
+                "accept: application/x-as-feature-event+xml",
+            ],
         ),
         row("200: a refresh tells everything", vec![], 200, &["expires: 3600", "contact"]).in_dialog().told(full.clone()),
         row("200: unsubscribe", vec![Line("Expires: 0")], 200, &["expires: 0"])
@@ -76,7 +81,7 @@ fn bad() -> Vec<Row> {
 fn refused() -> Vec<Row> {
     const LONG: &[&str] = &["retry-after: 3600", "warning"];
     const ALLOW: &[&str] = &["allow: SUBSCRIBE, OPTIONS"];
-    const EVENTS: &[&str] = &["allow-events: as-feature-event", "retry-after: 3600"];
+    const EVENTS: &[&str] = &["allow-events: as-feature-event, x-broadworks-hoteling", "retry-after: 3600"];
     vec![
         row("404: a domain that is not served", vec![Start("SUBSCRIBE sip:{user}@elsewhere.example SIP/2.0")], 404, LONG),
         row("404: nobody named", vec![Start("SUBSCRIBE sip:127.0.0.1 SIP/2.0"), Line("To: <sip:127.0.0.1>")], 404, LONG),
