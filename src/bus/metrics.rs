@@ -210,7 +210,7 @@ impl SubjectMetrics {
 /// Whether we wait for an answer on these subjects; the others are published and forgotten.
 const fn is_requested(pattern: Pattern) -> bool {
     match pattern {
-        Pattern::EventSubscription | Pattern::EventFeature | Pattern::EventNotify | Pattern::EventRaw => false,
+        Pattern::EdgeAlive | Pattern::EventSubscription | Pattern::EventFeature | Pattern::EventNotify | Pattern::EventRaw => false,
         Pattern::Set
         | Pattern::Get
         | Pattern::RouteSet

@@ -10,8 +10,7 @@ struct Later {
     feature: &'static str,
 }
 
-const LATER: [Later; 5] = [
-    row("sip.takeover_seconds", "the take-over of a silent edge's subscriptions"),
+const LATER: [Later; 4] = [
     row("http.token_file", "the console"),
     row("trace.otlp", "OTLP"),
     row("features.passthrough", "a feature by table"),

@@ -22,6 +22,7 @@ use crate::edge::mirror::Mirror;
 use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Now, Output};
 use crate::edge::port::Port;
 use crate::edge::reach::Reach;
+use crate::edge::takeover::TakeOver;
 use crate::edge::users::Users;
 use crate::edge::watchers::Watchers;
 use crate::notify::{JOB_LIFETIME, Jobs};
@@ -44,6 +45,8 @@ pub struct Sources {
     pub changes: mpsc::Receiver<Change>,
     /// The users of the users file, each time that it is read; `None` where none is configured.
     pub users: Option<mpsc::Receiver<Arc<Users>>>,
+    /// What comes from edges that are silent, and whether we are.
+    pub(crate) take_over: TakeOver,
 }
 
 /// See the module.
@@ -59,6 +62,7 @@ pub struct Driver {
     metrics: Arc<EdgeMetrics>,
     housekeeping_at: Instant,
     is_draining: bool,
+    is_lease_held: bool,
 }
 
 /// Jobs that the notifier has, by what it calls them.
@@ -126,6 +130,7 @@ impl Driver {
             metrics,
             housekeeping_at: clock::now(),
             is_draining: false,
+            is_lease_held: true,
         }
     }
 
@@ -171,12 +176,23 @@ impl Driver {
         let now = moment();
         // Nothing wakes us when the bus comes or goes: what wakes us is handled by how it is now.
         self.notifier.handle(Input::Bus { is_up: self.port.is_up() }, now);
+        self.look_at_lease(now);
         let mut had_any = self.poll_sources(cx, now)?;
         if sleep.poll(cx).is_ready() {
             had_any = true;
             self.on_alarm(now);
         }
         if had_any { Poll::Ready(Ok(false)) } else { Poll::Pending }
+    }
+
+    /// Whether the others leave us what we hold; once they may not have, only after what they took has been read.
+    fn look_at_lease(&mut self, now: Now) {
+        let has_lapsed = self.sources.take_over.lease.borrow().is_some_and(|until| until <= now.at);
+        let is_held = !has_lapsed && (self.is_lease_held || self.sources.changes.is_empty());
+        if is_held != std::mem::replace(&mut self.is_lease_held, is_held) {
+            self.metrics.lease(is_held);
+        }
+        self.notifier.handle(Input::Lease { is_held }, now);
     }
 
     fn poll_sources(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, DriverError> {
@@ -223,6 +239,10 @@ impl Driver {
                 notifier.handle(Input::Change { key: &change.key, revision: change.revision, value: change.value.as_deref() }, now);
             },
         )?;
+        if !*is_draining {
+            let orphans = &mut sources.take_over.orphans;
+            had_any |= take("orphans", |cx| orphans.poll_recv(cx), cx, |orphan| notifier.handle(Input::Orphan(orphan), now))?;
+        }
         if let Some(users) = &mut sources.users {
             had_any |= take("users file", |cx| users.poll_recv(cx), cx, |users| notifier.handle(Input::Users(users), now))?;
         }
@@ -264,6 +284,12 @@ impl Driver {
                 }
                 Output::Event(event) => self.port.emit(*event),
                 Output::JobDone(handle) => self.deliveries.done(handle),
+                Output::JobMoved(handle) => {
+                    if let Some(delivery) = self.deliveries.open.remove(&handle) {
+                        // With no room for it, it comes again.
+                        let _comes_again = self.sources.take_over.moved_jobs.try_send(delivery);
+                    }
+                }
             }
         }
         self.reach.flush();

@@ -59,6 +59,9 @@ pub struct Record {
     pub user_agent: Box<str>,
     /// When it expires: RFC 3339 UTC.
     pub expires_at: Box<str>,
+    /// The silent edge that it was taken over from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<Box<str>>,
 }
 
 impl Record {
@@ -86,6 +89,7 @@ impl Record {
             accepts_multipart: subscription.accepts_multipart,
             user_agent: subscription.user_agent.clone(),
             expires_at: clock::rfc3339(subscription.expires_at_utc(now, utc)).into(),
+            taken_from: subscription.taken_from.clone(),
         }
     }
 
@@ -132,6 +136,7 @@ impl Record {
             lane: crate::edge::exchange::Lane::default(),
             timers: Timers::default(),
             counted_in_grace: false,
+            taken_from: self.taken_from,
         })
     }
 }

@@ -25,6 +25,7 @@ use crate::edge::port::Port;
 use crate::edge::profile::Profiles;
 use crate::edge::rate_limit::RateLimitConfig;
 use crate::edge::reach::Reach;
+use crate::edge::takeover::TakeOver;
 use crate::edge::users::Users;
 use crate::edge::users_file::{self, UsersFileError};
 use crate::edge::watchers::Watchers;
@@ -106,6 +107,7 @@ impl Edge {
         let sockets = bind(config, inbound, tls, &metrics, &tasks)?;
         let trace_hep = config.sip.trace_hep.clone();
         let users_file = users_file(config).map(Path::to_path_buf);
+        let silent_after = Duration::from_secs(config.sip.takeover_seconds);
         let config = Arc::new(edge_config(config, sockets.listeners)?);
         let now = Now { at: clock::now(), utc: clock::utc_now() };
         let mut notifier = Notifier::new(Arc::clone(&config), Arc::clone(&table), Arc::clone(&metrics), now);
@@ -113,6 +115,7 @@ impl Edge {
 
         let (index, changes) = follow_bucket(&bus, &config.edge_id, &tasks, &metrics, &mut notifier).await;
         let queue = Queue::new(bus.clone(), index);
+        let take_over = TakeOver::start(&bus, queue.clone(), &config, silent_after, &metrics, &tasks).await?;
         let counted = Arc::clone(&metrics);
         let jobs = Jobs::open(&bus, &tasks, &config.edge_id, Box::new(move |why| counted.job_given_up(why)));
         let (fan_outs, to_fan_out) = mpsc::channel(fan_out::QUEUE_LENGTH);
@@ -123,7 +126,7 @@ impl Edge {
         let watchers = Watchers::open(bus, &config.edge_id, table).await?;
         let mirror = Mirror::new(&trace_hep, &config, &metrics, &tasks);
         let reach = Reach::new(sockets.udp, sockets.streams, Arc::clone(&config), mirror, Arc::clone(&metrics), tasks.clone());
-        let driver = Driver::new(notifier, port, reach, Sources { streams, jobs, changes, users }, watchers, fan_outs, metrics);
+        let driver = Driver::new(notifier, port, reach, Sources { streams, jobs, changes, users, take_over }, watchers, fan_outs, metrics);
         Ok(Self { config, driver, tasks })
     }
 

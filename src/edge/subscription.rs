@@ -149,6 +149,8 @@ pub struct Subscription {
     pub timers: Timers,
     /// Whether it counts as in grace in the metrics.
     pub counted_in_grace: bool,
+    /// The silent edge that it was taken over from.
+    pub taken_from: Option<Box<str>>,
 }
 
 /// The NOTIFY that waits for its final response.
@@ -221,6 +223,7 @@ impl Subscription {
             lane: crate::edge::exchange::Lane::default(),
             timers: Timers::default(),
             counted_in_grace: false,
+            taken_from: None,
         }
     }
 

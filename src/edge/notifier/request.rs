@@ -202,6 +202,10 @@ impl Notifier {
     fn enter_dialog(&mut self, id: SubscriptionId, request: &Request, identity: &Identity) -> Result<(), Refusal> {
         let is_full = self.refuses_new() || self.lookups >= MAX_LOOKUPS;
         let Some(subscription) = self.subscriptions.get_mut(&id) else {
+            // Ended here, but the bucket does not know yet.
+            if self.removals.contains_key(&id) {
+                return Err(Refusal::no_subscription());
+            }
             return if is_full { Err(Refusal::unavailable()) } else { Ok(()) };
         };
         if !is_dialog_of(request, &subscription.dialog) {
