@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint bench fmt deny tools doctor schemas clean
+.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas clean
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -35,9 +35,10 @@ deny: ## Check licences, sources and duplicates of the dependencies
 schemas: ## Write schemas/ anew from the code
 	$(CARGO) run --locked --quiet -- schemas --out schemas
 
-tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, sipp
+tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, Node packages, sipp, tshark
 	@tools/python-packages
-	@tools/sipp
+	@tools/node-packages
+	@tools/debian sipp=sip-tester tshark=tshark
 
 $(NATS_SERVER): tools/nats-server.txt
 	@tools/fetch tools/nats-server.txt nats-server NATS_SERVER_BIN
@@ -48,6 +49,12 @@ doctor: ## Say what is missing on this machine
 
 bench: build ## Measure a release build: sipp at rising rates (SECONDS=10)
 	@bench/run $(SECONDS)
+
+fuzz: ## Fuzz each parser and the notifier (FUZZ_SECONDS=3600 each, JOBS=2 at once)
+	@JOBS=$(or $(JOBS),2) fuzz/run $(or $(FUZZ_SECONDS),3600)
+
+fuzz-short: ## The same for a few seconds each
+	@fuzz/run 5
 
 clean: ## Remove what was built and fetched
 	$(CARGO) clean

@@ -10,6 +10,7 @@ pub mod message;
 mod metrics;
 pub(crate) mod poll;
 pub mod pull;
+pub mod queues;
 mod replies;
 pub mod schema;
 pub mod setup;

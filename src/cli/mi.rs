@@ -10,6 +10,7 @@ use super::exit::{Failure, chain};
 use super::roles::Start;
 use super::run::{prepare, table};
 use crate::bus::WatcherIndex;
+use crate::bus::queues::{self, QueueName, StreamName, Watched};
 use crate::mi::http::{MiHttp, Token};
 use crate::mi::{Bridge, Patience, durable};
 use crate::notify::Queue;
@@ -28,6 +29,8 @@ pub(super) async fn run(start: Start) -> Result<(), Failure> {
     let tasks = Tasks::new();
     let index = WatcherIndex::start(&bus, &tasks, None);
     index.loaded().await;
+    let watched = Watched { streams: StreamName::ALL.into(), consumer: (QueueName::Commands, durable::DURABLE.to_owned()) };
+    tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
     let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus.clone(), index)));
 
     // what takes in commands stops first: the index serves those that are in hand

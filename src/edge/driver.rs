@@ -199,6 +199,7 @@ impl Driver {
         let Self { notifier, port, reach, sources, watchers, deliveries, mirror, metrics, is_draining, .. } = self;
         let mut connections = Vec::new();
         let mut had_any = reach.poll_datagrams(cx, |flow, bytes| {
+            metrics.queues.received(flow.transport);
             mirror.received(flow, bytes, now.utc);
             notifier.handle(Input::Packet { flow, bytes }, now);
         });
@@ -209,6 +210,7 @@ impl Driver {
             cx,
             |inbound| {
                 if let Inbound::Message { flow, packet } = &inbound {
+                    metrics.queues.received(flow.transport);
                     mirror.received(*flow, packet, now.utc);
                 }
                 on_stream(notifier, metrics, &mut connections, inbound, now);
@@ -226,6 +228,7 @@ impl Driver {
                 |cx| sources.jobs.poll_recv(cx),
                 cx,
                 |(job, delivery)| {
+                    metrics.queues.job_received();
                     let (handle, age) = (deliveries.open(delivery), age(&job, now));
                     notifier.handle(Input::Job { job: Box::new(job), handle, age }, now);
                 },
@@ -263,8 +266,20 @@ impl Driver {
             self.housekeeping_at = now.at + HOUSEKEEPING_EVERY;
             self.port.forget_unanswered(now.at);
             self.reach.forget_old_names(now.at);
+            self.count_queues();
         }
         self.notifier.handle(Input::Timeout, now);
+    }
+
+    /// What is in the queues after a round: more than nothing for long means that the edge does not keep up.
+    fn count_queues(&self) {
+        let queues = &self.metrics.queues;
+        queues.waits.set(self.notifier.waiting());
+        queues.connections.set(self.sources.streams.len());
+        queues.changes.set(self.sources.changes.len());
+        queues.fan_outs.set(self.fan_outs.max_capacity() - self.fan_outs.capacity());
+        queues.jobs.set(self.sources.jobs.waiting());
+        queues.jobs_in_hand.set(self.deliveries.open.len());
     }
 
     fn carry_out(&mut self) {

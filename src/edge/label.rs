@@ -1,4 +1,4 @@
-//! The closed sets of words that the edge's metrics have for labels. Pure.
+//! The words of the edge's metrics: the closed sets that they have for labels, and what each counts.
 
 /// Which way a retransmission went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,4 +150,29 @@ impl TakeOverOutcome {
             Self::Expired => "expired",
         }
     }
+}
+
+/// What each metric of the edge, of NOTIFYs and of jobs counts.
+pub fn describe() {
+    let seconds = metrics::Unit::Seconds;
+    metrics::describe_counter!("dfks_edge_received_total", "SIP messages that came in");
+    metrics::describe_counter!("dfks_edge_requests_total", "Requests answered, by method, transport and status code");
+    metrics::describe_histogram!("dfks_edge_request_duration_seconds", seconds, "From a request to its final response");
+    metrics::describe_gauge!("dfks_edge_subscriptions", "Live subscriptions: active, or past their expiry in grace");
+    metrics::describe_gauge!("dfks_edge_subscriptions_limit", "sip.max_subscriptions: over it SUBSCRIBEs get 503");
+    metrics::describe_counter!("dfks_edge_retransmissions_total", "Requests that came again (in), NOTIFYs that were sent again (out)");
+    metrics::describe_counter!("dfks_edge_dropped_total", "Messages that were not handled, by reason");
+    metrics::describe_counter!("dfks_edge_auth_total", "SUBSCRIBEs checked for who sent them, by outcome");
+    metrics::describe_gauge!("dfks_edge_connections", "Open connections");
+    metrics::describe_counter!("dfks_edge_connections_refused_total", "Connections that were not taken in, by reason");
+    metrics::describe_counter!("dfks_edge_tls_reloads_total", "Changes of the TLS files, by outcome");
+    metrics::describe_counter!("dfks_edge_hep_packets_total", "Messages mirrored to the HEP collector, by outcome");
+    metrics::describe_counter!("dfks_edge_store_failures_total", "Subscriptions that could not be stored or looked up, by reason");
+    metrics::describe_counter!("dfks_edge_route_failures_total", "Requests to workers that failed");
+    metrics::describe_counter!("dfks_notify_received_total", "NOTIFY jobs that came out of the work queue");
+    metrics::describe_counter!("dfks_notify_jobs_total", "NOTIFY jobs that ended, by outcome");
+    metrics::describe_counter!("dfks_notify_sent_total", "NOTIFYs that ended, by transport and outcome");
+    metrics::describe_histogram!("dfks_notify_duration_seconds", seconds, "From a NOTIFY to its final response, or to giving up");
+    metrics::describe_histogram!("dfks_notify_delivery_seconds", seconds, "From a change to the 200 of a phone that was told it");
+    metrics::describe_gauge!("dfks_notify_in_flight", "NOTIFYs without a final response yet");
 }

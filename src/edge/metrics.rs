@@ -7,6 +7,8 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::bus::message::ErrorBody;
 use crate::edge::auth::AuthOutcome;
+use crate::edge::label;
+use crate::edge::queue_metrics::QueueMetrics;
 use crate::edge::response;
 use crate::edge::transport_metrics::TransportMetrics;
 use crate::edge::users::Users;
@@ -35,6 +37,8 @@ pub struct EdgeMetrics {
     auth: AHashMap<AuthOutcome, Counter>,
     /// Of connections, TLS and the mirror.
     pub transports: TransportMetrics,
+    /// Of what comes in and waits.
+    pub queues: QueueMetrics,
     store_failures: AHashMap<&'static str, Counter>,
     route_failures: Counter,
     jobs: AHashMap<JobOutcome, Counter>,
@@ -51,6 +55,7 @@ impl EdgeMetrics {
     /// Registers every series of these transports, at 0.
     #[must_use]
     pub fn new(transports: &[Transport]) -> Self {
+        label::describe();
         let by_code = METHODS
             .into_iter()
             .flat_map(|method| transports.iter().flat_map(move |transport| CODES.map(|code| (method, *transport, code))));
@@ -67,6 +72,7 @@ impl EdgeMetrics {
             dropped: DropReason::ALL.map(|reason| (reason, counter!("dfks_edge_dropped_total", "reason" => reason.as_str()))).into(),
             auth: AuthOutcome::ALL.map(|outcome| (outcome, counter!("dfks_edge_auth_total", "outcome" => outcome.as_str()))).into(),
             transports: TransportMetrics::new(transports),
+            queues: QueueMetrics::new(transports),
             store_failures: FAILURES.map(|reason| (reason, counter!("dfks_edge_store_failures_total", "reason" => reason))).into(),
             route_failures: counter!("dfks_edge_route_failures_total"),
             jobs: JobOutcome::ALL.map(|outcome| (outcome, counter!("dfks_notify_jobs_total", "outcome" => outcome.as_str()))).into(),

@@ -21,6 +21,7 @@ pub mod notifier;
 pub mod outbox;
 pub mod port;
 pub mod profile;
+mod queue_metrics;
 pub mod rate_limit;
 pub mod reach;
 pub mod record;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::queues::{self, QueueName, Watched};
+use crate::bus::subject::edge_token;
 use crate::bus::watchers::{Change, IndexEvent, WatcherIndex};
 use crate::bus::{Bus, RequestError};
 use crate::config::{AuthMode, Cidr, Config};
@@ -36,9 +38,9 @@ use crate::sip::flow::Transport;
 use crate::sip::transport::{Inbound, StreamLimits, StreamTransport, Tls, TlsError, UdpListener};
 
 /// Messages of connections that wait for the driver; over it connections are not read.
-const STREAM_QUEUE: usize = 4096;
+pub(super) const STREAM_QUEUE: usize = 4096;
 /// Changes of the bucket that wait for the driver.
-const CHANGE_QUEUE: usize = 65_536;
+pub(super) const CHANGE_QUEUE: usize = 65_536;
 /// How long tasks of the edge have after the driver has ended.
 const TASKS_GRACE: Duration = Duration::from_secs(2);
 
@@ -109,6 +111,7 @@ impl Edge {
         let users_file = users_file(config).map(Path::to_path_buf);
         let silent_after = Duration::from_secs(config.sip.takeover_seconds);
         let config = Arc::new(edge_config(config, sockets.listeners)?);
+        metrics.queues.subscriptions_limit(config.max_subscriptions);
         let now = Now { at: clock::now(), utc: clock::utc_now() };
         let mut notifier = Notifier::new(Arc::clone(&config), Arc::clone(&table), Arc::clone(&metrics), now);
         let users = users_file.map(|path| follow_users(path, &tasks, &metrics, &mut notifier)).transpose()?;
@@ -117,6 +120,8 @@ impl Edge {
         let queue = Queue::new(bus.clone(), index);
         let take_over = TakeOver::start(&bus, queue.clone(), &config, silent_after, &metrics, &tasks).await?;
         let counted = Arc::clone(&metrics);
+        let watched = Watched { streams: Vec::new(), consumer: (QueueName::Notify, edge_token(&config.edge_id)) };
+        tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
         let jobs = Jobs::open(&bus, &tasks, &config.edge_id, Box::new(move |why| counted.job_given_up(why)));
         let (fan_outs, to_fan_out) = mpsc::channel(fan_out::QUEUE_LENGTH);
         // Ends when the driver lets go of its sender, so that what it asked for last is still done.

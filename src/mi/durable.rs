@@ -29,14 +29,14 @@ use crate::mi::bridge::{Bridge, Fanout};
 use crate::mi::command::{self, SetCommand};
 use crate::mi::error::Failure;
 use crate::mi::lanes::Lanes;
-use crate::mi::metrics::Outcome;
+use crate::mi::metrics::{Outcome, Way};
 use crate::mi::muster::Muster;
 use crate::runtime::{Backoff, clock};
 
 /// Commands in hand at a time.
-const MAX_IN_HAND: usize = 256;
+pub(crate) const MAX_IN_HAND: usize = 256;
 /// Name of the consumer.
-const DURABLE: &str = "mi";
+pub(crate) const DURABLE: &str = "mi";
 /// `dfks.dead.<stage>`
 const STAGE: &str = "command";
 /// Waits between attempts to open the consumer.
@@ -252,7 +252,7 @@ impl<F: Fanout> Carrier<F> {
         let (id, cause) = identity(&delivery);
         let metrics = self.bridge.metrics();
         let started_at = clock::now();
-        let _in_flight = metrics.command_started();
+        let _in_flight = metrics.command_started(Way::Queue);
         let mut held = Held::new(delivery, self.patience.ack_wait);
         if let Some(turn) = turn {
             let _it_is_our_turn = held.during(turn).await;

@@ -29,7 +29,7 @@ use crate::mi::command::SetCommand;
 use crate::mi::jsonrpc::{Answer, Call, Document, RpcError};
 use crate::mi::listing;
 use crate::mi::method::{Filter, Method};
-use crate::mi::metrics::DropReason;
+use crate::mi::metrics::Way;
 use crate::mi::service::MAX_IN_HAND;
 pub use crate::mi::token::{Token, TokenError};
 use crate::runtime::{Tasks, clock};
@@ -160,7 +160,7 @@ async fn handle<F: Fanout>(State(served): State<Served<F>>, request: Request) ->
 
 /// Answers 503 at once, without waiting for anything. A notification has no answer to say so, but an HTTP status.
 fn turned_away<F: Fanout>(desk: &Desk<F>, document: &Document) -> Response {
-    desk.bridge.metrics().dropped(DropReason::Overloaded);
+    desk.bridge.metrics().command_turned_away(Way::Http);
     let error = RpcError::new(503, format!("{MAX_IN_HAND} commands are in hand already"));
     let mut answers = document.refused(&error);
     match (document, answers.pop()) {
@@ -217,6 +217,7 @@ impl<F: Fanout> Desk<F> {
             Err(error) => {
                 if Method::is_command(&method) {
                     let refused = ErrorBody { code: 400, description: error.message.clone(), field: None };
+                    self.bridge.metrics().command_received(Way::Http);
                     self.bridge.metrics().command_ended(Some(&refused), Duration::ZERO);
                 }
                 Err(error)
@@ -228,7 +229,7 @@ impl<F: Fanout> Desk<F> {
     async fn set_feature(&self, command: SetCommand, cause: &Cause) -> Result<Value, RpcError> {
         let metrics = self.bridge.metrics();
         let started_at = clock::now();
-        let _in_flight = metrics.command_started();
+        let _in_flight = metrics.command_started(Way::Http);
         let result = self.bridge.set(command, cause).await;
         metrics.command_ended(result.as_ref().err(), clock::now().saturating_duration_since(started_at));
         result.map(|_response| "OK".into()).map_err(RpcError::from)

@@ -8,6 +8,8 @@ use crate::bus::RequestError;
 use crate::bus::message::{ErrorBody, Origin};
 use crate::bus::pull::PullError;
 use crate::mi::error::Step;
+use crate::mi::{durable, service};
+use crate::telemetry::depth::{QueueGauges, QueueStage};
 
 /// What became of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,11 +72,45 @@ impl DropReason {
     }
 }
 
+/// The way that a command came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// `dfks.set`.
+    Bus,
+    /// `dfks.command.set`.
+    Queue,
+    /// `POST /mi`.
+    Http,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Bus, Self::Queue, Self::Http];
+
+    /// The metric labels `via` and `queue`.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bus => "bus",
+            Self::Queue => "queue",
+            Self::Http => "http",
+        }
+    }
+
+    /// Most commands in hand.
+    const fn capacity(self) -> usize {
+        match self {
+            Self::Bus | Self::Http => service::MAX_IN_HAND,
+            Self::Queue => durable::MAX_IN_HAND,
+        }
+    }
+}
+
 /// Handles of the mi bridge's metrics, looked up once.
 ///
 /// Made after the recorder is installed: a handle made before it counts nowhere.
 #[derive(Debug)]
 pub(crate) struct MiMetrics {
+    received: [Counter; Way::ALL.len()],
+    in_hand: [QueueGauges; Way::ALL.len()],
     commands: [Counter; Outcome::ALL.len()],
     seconds: Histogram,
     jobs: Counter,
@@ -88,6 +124,8 @@ impl MiMetrics {
         describe();
         let origin = Origin::Mi.as_str();
         let metrics = Self {
+            received: Way::ALL.map(|way| metrics::counter!("dfks_mi_received_total", "via" => way.as_str())),
+            in_hand: Way::ALL.map(|way| QueueGauges::new(QueueStage::Mi, way.as_str(), way.capacity())),
             commands: Outcome::ALL
                 .map(|outcome| metrics::counter!("dfks_mi_commands_total", "origin" => origin, "outcome" => outcome.as_str())),
             seconds: metrics::histogram!("dfks_mi_command_duration_seconds", "origin" => origin),
@@ -96,7 +134,7 @@ impl MiMetrics {
             in_flight: metrics::gauge!("dfks_mi_in_flight"),
             dropped: DropReason::ALL.map(|reason| metrics::counter!("dfks_mi_dropped_total", "reason" => reason.as_str())),
         };
-        for counter in metrics.commands.iter().chain(&metrics.dropped).chain([&metrics.jobs, &metrics.retries]) {
+        for counter in metrics.commands.iter().chain(&metrics.received).chain(&metrics.dropped).chain([&metrics.jobs, &metrics.retries]) {
             counter.increment(0);
         }
         metrics.in_flight.set(0.0);
@@ -104,9 +142,27 @@ impl MiMetrics {
     }
 
     /// A command came in; it is in flight until the guard is dropped.
-    pub(crate) fn command_started(&self) -> InFlight<'_> {
+    pub(crate) fn command_started(&self, way: Way) -> InFlight<'_> {
+        self.command_received(way);
         self.in_flight.increment(1.0);
-        InFlight(&self.in_flight)
+        let in_hand = self.in_hand.get(way as usize);
+        if let Some(queue) = in_hand {
+            queue.entered();
+        }
+        InFlight { all: &self.in_flight, in_hand }
+    }
+
+    /// A command came in that is answered at once.
+    pub(crate) fn command_received(&self, way: Way) {
+        if let Some(counter) = self.received.get(way as usize) {
+            counter.increment(1);
+        }
+    }
+
+    /// A command came in when there were too many in hand.
+    pub(crate) fn command_turned_away(&self, way: Way) {
+        self.command_received(way);
+        self.dropped(DropReason::Overloaded);
     }
 
     /// A command has its answer.
@@ -162,15 +218,22 @@ impl MiMetrics {
 
 /// A command in flight.
 #[must_use]
-pub(crate) struct InFlight<'a>(&'a Gauge);
+pub(crate) struct InFlight<'a> {
+    all: &'a Gauge,
+    in_hand: Option<&'a QueueGauges>,
+}
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.decrement(1.0);
+        self.all.decrement(1.0);
+        if let Some(queue) = self.in_hand {
+            queue.left();
+        }
     }
 }
 
 fn describe() {
+    metrics::describe_counter!("dfks_mi_received_total", "Commands that came in, by the way they came");
     metrics::describe_counter!("dfks_mi_commands_total", "Commands answered, by outcome");
     metrics::describe_histogram!("dfks_mi_command_duration_seconds", Unit::Seconds, "From a command to its reply");
     metrics::describe_counter!("dfks_mi_jobs_total", "NOTIFY jobs stored, one for each edge that holds a watcher");
@@ -187,6 +250,9 @@ mod tests {
     fn series_are_looked_up_in_the_order_they_are_listed() {
         for (position, outcome) in Outcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, position, "{}", outcome.as_str());
+        }
+        for (position, way) in Way::ALL.into_iter().enumerate() {
+            assert_eq!(way as usize, position, "{}", way.as_str());
         }
         for (position, reason) in DropReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, position, "{}", reason.as_str());
@@ -207,7 +273,8 @@ mod tests {
         let handle = recorder.handle();
         let text = metrics::with_local_recorder(&recorder, || {
             let metrics = MiMetrics::new();
-            let _in_flight = metrics.command_started();
+            let _in_flight = metrics.command_started(Way::Queue);
+            metrics.command_turned_away(Way::Http);
             metrics.command_ended(None, Duration::from_millis(3));
             metrics.jobs_stored(2);
             handle.render()
@@ -221,7 +288,11 @@ mod tests {
             "dfks_mi_jobs_total 2",
             "dfks_mi_retries_total 0",
             "dfks_mi_in_flight 1",
-            "dfks_mi_dropped_total{reason=\"overloaded\"} 0",
+            "dfks_mi_received_total{via=\"bus\"} 0",
+            "dfks_mi_received_total{via=\"http\"} 1",
+            "dfks_mi_queue_depth{queue=\"queue\"} 1",
+            "dfks_mi_queue_capacity{queue=\"bus\"} 256",
+            "dfks_mi_dropped_total{reason=\"overloaded\"} 1",
             "dfks_mi_dropped_total{reason=\"reply_not_sent\"} 0",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");

@@ -23,7 +23,7 @@ use crate::feature::FeatureTable;
 use crate::mi::bridge::{Bridge, Fanout};
 use crate::mi::command;
 use crate::mi::error::MiError;
-use crate::mi::metrics::DropReason;
+use crate::mi::metrics::{DropReason, Way};
 use crate::runtime::clock;
 
 /// Most commands in hand. One more is answered 503 at once.
@@ -112,7 +112,7 @@ impl<F: Fanout> Desk<F> {
     async fn handle(&self, request: Request) {
         let metrics = self.bridge.metrics();
         let started_at = clock::now();
-        let _in_flight = metrics.command_started();
+        let _in_flight = metrics.command_started(Way::Bus);
         let cause = cause_of(&request.message);
         let result = match command::read(&self.table, &request.message.payload) {
             Ok(command) => self.bridge.set(command, &cause).await,
@@ -132,7 +132,7 @@ impl<F: Fanout> Desk<F> {
 
     /// Answers 503 at once, without waiting for anything.
     fn turn_away(&self, message: Message) {
-        self.bridge.metrics().dropped(DropReason::Overloaded);
+        self.bridge.metrics().command_turned_away(Way::Bus);
         let error = ErrorBody { code: 503, description: format!("{MAX_IN_HAND} commands are in hand already"), field: None };
         let (payload, headers) = self.reply(Err(error), &cause_of(&message));
         if let Some(subject) = message.reply

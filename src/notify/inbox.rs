@@ -14,11 +14,11 @@ use crate::notify::job::is_too_late;
 use crate::runtime::{Backoff, Tasks, clock};
 
 /// Jobs that wait for the edge to take them.
-const CAPACITY: usize = 1024;
+pub const CAPACITY: usize = 1024;
 /// A job that the edge does not acknowledge within this is delivered again: longer than Timer F (RFC 3261 §17.1.2.2).
 const ACK_WAIT: Duration = Duration::from_mins(1);
 /// Jobs that the edge has at a time.
-const MAX_ACK_PENDING: i64 = 10_000;
+pub const MAX_ACK_PENDING: i64 = 10_000;
 /// Deliveries after which a job is given up.
 const MAX_DELIVERIES: u64 = 10;
 /// The server's own bound, for when we do not get to give it up.
@@ -92,6 +92,12 @@ impl Jobs {
     /// As [`recv`](Self::recv), for a task that waits for more than this.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<(NotifyJob, Delivery)>> {
         self.jobs.poll_recv(cx)
+    }
+
+    /// Jobs that wait to be received, of [`CAPACITY`].
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.jobs.len()
     }
 
     /// Takes no more jobs, and gives those that were not received back to the work queue.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Readiness;
 use super::accept::BoundedListener;
+use super::process::Process;
 
 /// Open at one time. Prometheus and a load balancer need one each.
 const MAX_CONNECTIONS: usize = 64;
@@ -32,6 +33,7 @@ pub struct Http {
 #[derive(Clone)]
 struct Served {
     metrics: PrometheusHandle,
+    process: Process,
     readiness: Readiness,
 }
 
@@ -47,7 +49,7 @@ impl Http {
             .route("/metrics", get(render))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
-            .with_state(Served { metrics, readiness });
+            .with_state(Served { metrics, process: Process::new(), readiness });
         Ok(Self { listener, router })
     }
 
@@ -71,6 +73,7 @@ impl Http {
 }
 
 async fn render(State(served): State<Served>) -> impl IntoResponse {
+    served.process.read();
     ([(CONTENT_TYPE, PROMETHEUS_TEXT)], served.metrics.render())
 }
 

@@ -1,11 +1,13 @@
 //! What operators see: the log, the metrics exporter, health and readiness over HTTP, and SIP messages as HEP.
 
+pub mod depth;
 pub mod exporter;
 pub mod hep;
 pub mod hep_sender;
 pub mod http;
 pub mod log;
 pub mod pii;
+pub mod process;
 pub mod readiness;
 
 pub(crate) mod accept;

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::runtime::clock;
+use crate::telemetry::depth::{QueueGauges, QueueStage};
 use crate::worker::answer::{Answer, AnswerError};
 use crate::worker::error::Refusal;
 use crate::worker::script::{Route, RouteError, ScriptError};
+use crate::worker::service::MAX_IN_HAND;
 
+const RECEIVED: &str = "dfks_worker_received_total";
 const REQUESTS: &str = "dfks_worker_requests_total";
 const REQUEST_SECONDS: &str = "dfks_worker_request_duration_seconds";
 const RESPONDER_REQUESTS: &str = "dfks_worker_responder_requests_total";
@@ -88,6 +91,8 @@ impl Throttle {
 /// The handles of one route.
 #[derive(Debug)]
 struct RouteMetrics {
+    received: Counter,
+    in_hand: QueueGauges,
     requests: Vec<(&'static str, Counter)>,
     request_seconds: Histogram,
     responder_requests: Vec<(&'static str, Counter)>,
@@ -100,6 +105,8 @@ impl RouteMetrics {
     fn new(route: Route) -> Self {
         let kind = route.as_str();
         Self {
+            received: from_zero(counter!(RECEIVED, "kind" => kind)),
+            in_hand: QueueGauges::new(QueueStage::Worker, kind, MAX_IN_HAND),
             requests: [OK, DENIED]
                 .into_iter()
                 .chain(Refusal::REASONS)
@@ -139,13 +146,22 @@ impl WorkerMetrics {
     }
 
     /// A request was taken in.
-    pub(crate) fn request_started(&self) {
+    pub(crate) fn request_started(&self, route: Route) {
+        self.of(route).received.increment(1);
+        self.of(route).in_hand.entered();
         self.in_flight.increment(1.0);
+    }
+
+    /// A request came in when there were too many in hand.
+    pub(crate) fn request_turned_away(&self, route: Route) {
+        self.of(route).received.increment(1);
+        self.dropped(DropReason::Overloaded);
     }
 
     /// A request was answered, in one way or the other.
     pub(crate) fn request_ended(&self, route: Route, outcome: &'static str, took: Duration) {
         self.in_flight.decrement(1.0);
+        self.of(route).in_hand.left();
         self.of(route).request_seconds.record(took.as_secs_f64());
         count(&self.of(route).requests, outcome);
         tracing::debug!(kind = route.as_str(), outcome, took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "request ended");
@@ -217,6 +233,7 @@ impl WorkerMetrics {
 }
 
 fn describe() {
+    describe_counter!(RECEIVED, "Requests that came in, by kind");
     describe_counter!(REQUESTS, "Requests that workers answered, by kind and outcome");
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "From a request to its reply");
     describe_counter!(RESPONDER_REQUESTS, "Requests to responders, by kind and outcome");
@@ -275,7 +292,7 @@ mod tests {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
         }
 
-        metrics.request_started();
+        metrics.request_started(Route::Set);
         metrics.request_ended(Route::Set, DENIED, Duration::from_millis(2));
         metrics.responder_asked(Route::Get, &Answer::Timeout, Duration::from_millis(2));
         metrics.dropped(DropReason::Overloaded);
@@ -286,6 +303,8 @@ mod tests {
             "dfks_worker_responder_requests_total{kind=\"get\",outcome=\"timeout\"} 1",
             "dfks_worker_dropped_total{reason=\"overloaded\"} 1",
             "dfks_worker_in_flight 0",
+            "dfks_worker_received_total{kind=\"set\"} 1",
+            "dfks_worker_queue_depth{queue=\"set\"} 0",
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
         }

@@ -14,6 +14,7 @@ mod answer;
 mod call;
 mod change;
 pub mod error;
+mod feature_metrics;
 mod get;
 mod handler;
 mod metrics;

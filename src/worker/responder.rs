@@ -18,6 +18,7 @@ use crate::config::{Responders as Mode, RoutesConfig};
 use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity};
 use crate::runtime::clock;
 use crate::worker::answer::{self, Answer};
+use crate::worker::feature_metrics::FeatureMetrics;
 use crate::worker::metrics::{DropReason, WorkerMetrics};
 use crate::worker::recent::Recent;
 use crate::worker::script::Route;
@@ -37,6 +38,7 @@ pub(crate) struct Responders {
     mode: Mode,
     timeout: Duration,
     metrics: Arc<WorkerMetrics>,
+    features: FeatureMetrics,
     silent: Mutex<Recent>,
     waiting: Mutex<HashMap<Box<str>, usize, ahash::RandomState>>,
 }
@@ -45,6 +47,7 @@ impl Responders {
     pub(crate) fn new(bus: Bus, table: Arc<FeatureTable>, config: &RoutesConfig, metrics: Arc<WorkerMetrics>) -> Self {
         Self {
             bus,
+            features: FeatureMetrics::new(&table),
             table,
             mode: config.responders,
             timeout: Duration::from_millis(config.responder_timeout_ms),
@@ -109,6 +112,7 @@ impl Responders {
         let Some(_waiting) = Waiting::enter(self, &subject) else {
             self.metrics.dropped(DropReason::ResponderBusy);
             self.metrics.responder_asked(route, &Answer::Failed, Duration::ZERO);
+            self.features.answered(route, spec.name(), &Answer::Failed);
             return Answer::Failed;
         };
         let started_at = clock::now();
@@ -129,6 +133,7 @@ impl Responders {
             Answer::Failed
         });
         self.metrics.responder_asked(route, &answer, now.saturating_duration_since(started_at));
+        self.features.answered(route, spec.name(), &answer);
         answer
     }
 

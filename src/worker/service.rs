@@ -32,7 +32,7 @@ use crate::worker::script::Route;
 use crate::worker::store::Store;
 
 /// Most requests of one kind in hand. One more is answered 503 at once.
-const MAX_IN_HAND: usize = 1024;
+pub(crate) const MAX_IN_HAND: usize = 1024;
 
 /// Runs a worker until `shutdown`: then it takes in nothing new, finishes what is in hand and returns.
 ///
@@ -166,7 +166,7 @@ impl Lane {
     async fn handle(&self, request: Request) {
         let metrics = &self.handler.metrics;
         let started_at = clock::now();
-        metrics.request_started();
+        metrics.request_started(self.route);
         let reply = self.answer(&request.message).await;
         if request.message.reply.is_some() {
             let sent = request.respond_with_headers(Ok(reply.payload.into()), reply.headers);
@@ -226,7 +226,7 @@ impl Lane {
 
     /// Answers 503 at once, without waiting for anything.
     fn turn_away(&self, message: Message) {
-        self.handler.metrics.dropped(DropReason::Overloaded);
+        self.handler.metrics.request_turned_away(self.route);
         let cause = Cause::of_traceparent(message.headers.as_ref().and_then(|headers| headers.get(TRACEPARENT)).map(HeaderValue::as_str));
         let reply = self.reply::<()>(Err(Refusal::Overloaded(MAX_IN_HAND)), &cause, false);
         if let Some(subject) = message.reply {

@@ -14,6 +14,7 @@ mod harness;
 
 mod auth;
 mod away;
+mod capture;
 mod command;
 mod durable;
 mod edges;

@@ -142,6 +142,19 @@ impl Phone {
         dialog
     }
 
+    /// A request outside any dialog, and its branch. `who` and `more` are header lines, each with its line end. Nothing is sent.
+    pub fn request(&self, method: &str, who: &str, more: &str, body: &str) -> (String, String) {
+        let branch = format!("z9hG4bK{:016x}", rand::random::<u64>());
+        let (local, transport) = (self.local, self.transport());
+        let text = format!(
+            "{method} sip:alice@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/{transport} {local};branch={branch};rport\r\nMax-Forwards: 70\r\n{who}\
+             Call-ID: {:016x}\r\nCSeq: 1 {method}\r\nContact: <sip:phone@{local}>\r\n{more}Content-Length: {}\r\n\r\n{body}",
+            rand::random::<u64>(),
+            body.len(),
+        );
+        (text, branch)
+    }
+
     /// Sends bytes as they are.
     pub fn send(&self, bytes: &[u8]) {
         match &self.wire {

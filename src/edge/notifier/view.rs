@@ -25,6 +25,12 @@ impl Notifier {
         ids.iter().filter_map(|id| self.subscriptions.get(id)).map(AsRef::as_ref).filter(|subscription| subscription.phase == Phase::Live)
     }
 
+    /// Requests to the bus whose answers are waited for, of [`MAX_WAITS`].
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waits.len()
+    }
+
     /// Whether nothing new may be started: draining, the bus away, or queues full.
     pub(super) fn refuses_new(&self) -> bool {
         self.drains_since.is_some() || !self.is_bus_up || self.is_overloaded || self.waits.len() >= MAX_WAITS

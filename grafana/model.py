@@ -1,0 +1,125 @@
+"""What a dashboard of dfks is made of. Plain data: build.py turns it into Grafana's JSON.
+
+In an expression `@` stands for the selector of the variables, `[~]` for `[$__rate_interval]`:
+    sum(rate(dfks_mi_received_total{@,via="bus"}[~]))
+"""
+
+RUNBOOKS = "https://github.com/dfks/dfks/blob/main/docs/runbooks"
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+SELECTOR = 'job=~"$job",namespace=~"$namespace",instance=~"$instance"'
+BOARDS = {
+    "dfks-overview": "dfks / Overview",
+    "dfks-edge": "dfks / Edge",
+    "dfks-bus-worker": "dfks / Bus and worker",
+    "dfks-mi-notify": "dfks / MI and NOTIFY",
+}
+
+
+def expression(text):
+    return " ".join(text.split()).replace("@", SELECTOR).replace("[~]", "[$__rate_interval]")
+
+
+def row(title):
+    return {"type": "row", "title": title, "collapsed": False, "panels": []}
+
+
+def _panel(kind, title, description, unit, targets, runbook, size):
+    width, height = size
+    made = {
+        "type": kind,
+        "title": title,
+        "description": description,
+        "datasource": DATASOURCE,
+        "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
+        "targets": [
+            {
+                "refId": chr(ord("A") + position),
+                "datasource": DATASOURCE,
+                "editorMode": "code",
+                "expr": expression(text),
+                "legendFormat": legend,
+                "range": True,
+            }
+            for position, (legend, text) in enumerate(targets)
+        ],
+        "gridPos": {"w": width, "h": height},
+    }
+    if runbook:
+        made["links"] = [{"title": f"Runbook: {runbook}", "url": f"{RUNBOOKS}/{runbook}.md", "targetBlank": True}]
+    return made
+
+
+def lines(title, description, unit, *targets, runbook=None, width=8, height=7, stack=False, log=False, bad=None):
+    """A time series for each target, or for each of its label sets. `bad`: from here up the background warns."""
+    made = _panel("timeseries", title, description, unit, targets, runbook, (width, height))
+    custom = {
+        "drawStyle": "line",
+        "lineWidth": 1,
+        "fillOpacity": 25 if stack else 8,
+        "showPoints": "never",
+        "spanNulls": False,
+        "stacking": {"mode": "normal" if stack else "none", "group": "A"},
+        "scaleDistribution": {"type": "log", "log": 10} if log else {"type": "linear"},
+    }
+    defaults = made["fieldConfig"]["defaults"]
+    defaults |= {"custom": custom, "color": {"mode": "palette-classic"}}
+    if log:
+        del defaults["min"]
+    if bad is not None:
+        custom["thresholdsStyle"] = {"mode": "dashed"}
+        defaults["thresholds"] = {"mode": "absolute", "steps": [{"color": "transparent", "value": None}, {"color": "red", "value": bad}]}
+    made["options"] = {
+        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
+    return made
+
+
+def number(title, description, unit, text, steps=(), runbook=None, width=4, height=4, decimals=None, empty=None):
+    """The value now. `steps`: (from, colour), the first of them from the bottom. `empty`: what to show without a value."""
+    made = _panel("stat", title, description, unit, [(title, text)], runbook, (width, height))
+    colours = [{"color": colour, "value": None if first else start} for first, (start, colour) in _first(steps or [(0, "blue")])]
+    defaults = made["fieldConfig"]["defaults"]
+    defaults |= {"color": {"mode": "thresholds"}, "thresholds": {"mode": "absolute", "steps": colours}}
+    if empty is not None:
+        defaults["noValue"] = empty
+    if decimals is not None:
+        defaults["decimals"] = decimals
+    made["options"] = {
+        "colorMode": "value",
+        "graphMode": "area",
+        "justifyMode": "auto",
+        "textMode": "value",
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+    }
+    return made
+
+
+def _first(items):
+    return [(position == 0, item) for position, item in enumerate(items)]
+
+
+GOOD_LOW = lambda warn, bad: [(0, "green"), (warn, "orange"), (bad, "red")]  # noqa: E731
+GOOD_HIGH = lambda warn, good: [(0, "red"), (warn, "orange"), (good, "green")]  # noqa: E731
+
+
+def quantiles(metric, by="", where="", of=(0.5, 0.95, 0.99)):
+    """Targets: quantiles of a histogram, for each value of the labels `by`."""
+    labels = f"le, {by}" if by else "le"
+    legend = "".join(f" {{{{{label.strip()}}}}}" for label in by.split(",") if label)
+    where = f",{where}" if where else ""
+    return [
+        (f"p{round(q * 100)}{legend}", f"histogram_quantile({q}, sum by ({labels}) (rate({metric}_bucket{{@{where}}}[~])))") for q in of
+    ]
+
+
+def queues(stage, what):
+    """The panel of a stage's bounded queues: how full each is."""
+    return lines(
+        "Queues: how full",
+        f"Depth of each bounded queue of {what} against its capacity. At 100 % work is turned away with 503, or not read.",
+        "percentunit",
+        ("{{queue}}", f"max by (queue) (dfks_{stage}_queue_depth{{@}} / dfks_{stage}_queue_capacity{{@}})"),
+        runbook="DfksQueueFilling",
+        bad=0.8,
+    )

@@ -1,0 +1,219 @@
+//! How much waits in the streams and consumers of JetStream, and for how long: looked at every few seconds.
+//!
+//! The mi role looks at all streams and at the consumer of commands, an edge at the consumer of its own jobs. One request at a
+//! time, a handful each round: what it costs does not depend on how much there is.
+
+mod metrics;
+
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::client::Bus;
+use crate::bus::error::RequestError;
+use crate::bus::queues::metrics::{ConsumerMetrics, LookMetrics, StreamMetrics};
+use crate::bus::subject::Subjects;
+use crate::runtime::clock;
+
+/// Between two rounds.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What is kept in NATS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamName {
+    /// Durable commands.
+    Commands,
+    /// NOTIFY jobs of all edges.
+    Notify,
+    /// Events.
+    Events,
+    /// What was given up on.
+    Dead,
+    /// The bucket of subscriptions.
+    Subscriptions,
+    /// The bucket of feature states.
+    Features,
+}
+
+impl StreamName {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Commands, Self::Notify, Self::Events, Self::Dead, Self::Subscriptions, Self::Features];
+
+    /// The label `stream`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Commands => "commands",
+            Self::Notify => "notify",
+            Self::Events => "events",
+            Self::Dead => "dead",
+            Self::Subscriptions => "subscriptions",
+            Self::Features => "features",
+        }
+    }
+
+    /// Its name in NATS.
+    fn of(self, subjects: &Subjects) -> String {
+        match self {
+            Self::Commands => subjects.stream("COMMANDS"),
+            Self::Notify => subjects.stream("NOTIFY"),
+            Self::Events => subjects.stream("EVENTS"),
+            Self::Dead => subjects.stream("DEAD"),
+            Self::Subscriptions => format!("KV_{}", subjects.subscription_bucket()),
+            Self::Features => format!("KV_{}", subjects.feature_bucket()),
+        }
+    }
+}
+
+/// The work queues, each with one consumer for whoever works it off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueName {
+    /// Durable commands.
+    Commands,
+    /// NOTIFY jobs of one edge.
+    Notify,
+}
+
+impl QueueName {
+    /// The label `consumer`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Commands => "commands",
+            Self::Notify => "notify",
+        }
+    }
+}
+
+/// What a role looks at.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// Streams, buckets included.
+    pub streams: Vec<StreamName>,
+    /// A consumer, with its name there.
+    pub consumer: (QueueName, String),
+}
+
+/// How a stream is.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct StreamState {
+    messages: u64,
+    bytes: u64,
+    limit_bytes: u64,
+    oldest_age: Duration,
+}
+
+/// How a consumer is.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+struct ConsumerState {
+    #[serde(rename = "num_pending")]
+    pending: u64,
+    #[serde(rename = "num_ack_pending")]
+    ack_pending: u64,
+    #[serde(rename = "num_redelivered")]
+    redelivered: u64,
+    #[serde(rename = "num_waiting")]
+    waiting: u64,
+}
+
+/// Of the answer to `STREAM.INFO`.
+#[derive(Debug, Deserialize)]
+struct StreamInfo {
+    state: State,
+    config: Limits,
+    /// The server's clock; older servers leave it out.
+    #[serde(default)]
+    ts: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct State {
+    messages: u64,
+    bytes: u64,
+    first_ts: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Limits {
+    #[serde(default)]
+    max_bytes: i64,
+}
+
+impl StreamInfo {
+    /// Ages by the server's clock, where it says what it is.
+    fn state(&self, now: SystemTime) -> StreamState {
+        let now = self.ts.as_deref().and_then(clock::parse_rfc3339).unwrap_or(now);
+        let first_at = clock::parse_rfc3339(&self.state.first_ts).filter(|_| self.state.messages > 0);
+        StreamState {
+            messages: self.state.messages,
+            bytes: self.state.bytes,
+            limit_bytes: u64::try_from(self.config.max_bytes).unwrap_or_default(),
+            oldest_age: first_at.and_then(|first_at| now.duration_since(first_at).ok()).unwrap_or_default(),
+        }
+    }
+}
+
+/// Looks until `stop`. While NATS is away the gauges keep what they had, and the failed looks are counted.
+pub async fn watch(bus: Bus, watched: Watched, stop: CancellationToken) {
+    let looks = LookMetrics::new();
+    let streams: Vec<_> = watched.streams.iter().map(|name| (*name, name.of(bus.subjects()), StreamMetrics::new(*name))).collect();
+    let (queue, durable) = watched.consumer;
+    let of_queue = match queue {
+        QueueName::Commands => StreamName::Commands,
+        QueueName::Notify => StreamName::Notify,
+    };
+    let consumer = format!("CONSUMER.INFO.{}.{durable}", of_queue.of(bus.subjects()));
+    let consumer_metrics = ConsumerMetrics::new(queue);
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        for (name, stream, metrics) in &streams {
+            let asked: Result<StreamInfo, RequestError> = bus.api(&format!("STREAM.INFO.{stream}"), bus.timeout()).await;
+            match asked {
+                Ok(info) => {
+                    looks.seen();
+                    metrics.is(&info.state(clock::utc_now()));
+                }
+                Err(error) => looks.not_seen(name.as_str(), &error),
+            }
+        }
+        match bus.api::<ConsumerState>(&consumer, bus.timeout()).await {
+            Ok(state) => {
+                looks.seen();
+                consumer_metrics.is(&state);
+            }
+            Err(error) => looks.not_seen(queue.as_str(), &error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_by_the_servers_clock_and_none_where_there_is_no_message() {
+        let info = |messages: u64, ts: &str| -> StreamInfo {
+            serde_json::from_value(serde_json::json!({
+                "config": {"name": "DFKS_DEAD", "max_bytes": 1000}, "ts": ts,
+                "state": {"messages": messages, "bytes": 10, "first_ts": "2026-11-25T10:00:00.123456789Z", "consumer_count": 0},
+            }))
+            .unwrap()
+        };
+        let far = SystemTime::UNIX_EPOCH;
+        let state = info(2, "2026-11-25T10:01:00.123456789Z").state(far);
+        assert_eq!(state, StreamState { messages: 2, bytes: 10, limit_bytes: 1000, oldest_age: Duration::from_mins(1) });
+        assert_eq!(info(0, "2026-11-25T10:01:00Z").state(far).oldest_age, Duration::ZERO);
+        assert_eq!(info(2, "2026-11-25T09:00:00Z").state(far).oldest_age, Duration::ZERO, "a clock that went back");
+    }
+
+    #[test]
+    fn a_stream_without_a_limit_has_0() {
+        let info: StreamInfo = serde_json::from_value(serde_json::json!({
+            "config": {"max_bytes": -1}, "state": {"messages": 0, "bytes": 0, "first_ts": "0001-01-01T00:00:00Z"},
+        }))
+        .unwrap();
+        assert_eq!(info.state(SystemTime::UNIX_EPOCH), StreamState::default());
+    }
+}
