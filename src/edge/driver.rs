@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::message::NotifyJob;
 use crate::bus::pull::Delivery;
-use crate::bus::watchers::Change;
+use crate::bus::watchers::{Change, WatcherIndex};
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::mirror::Mirror;
 use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Now, Output};
@@ -42,11 +43,21 @@ pub struct Sources {
     /// NOTIFY jobs.
     pub jobs: Jobs,
     /// Changes of the subscription bucket.
-    pub changes: mpsc::Receiver<Change>,
+    pub changes: Changes,
     /// The users of the users file, each time that it is read; `None` where none is configured.
     pub users: Option<mpsc::Receiver<Arc<Users>>>,
     /// What comes from edges that are silent, and whether we are.
     pub(crate) take_over: TakeOver,
+}
+
+/// Changes of the subscription bucket, and what to do when some did not fit the queue.
+pub struct Changes {
+    /// In order.
+    pub queue: mpsc::Receiver<Change>,
+    /// Whether one was lost since all was compared.
+    pub is_any_lost: Arc<AtomicBool>,
+    /// What the bucket holds.
+    pub index: WatcherIndex,
 }
 
 /// See the module.
@@ -188,7 +199,7 @@ impl Driver {
     /// Whether the others leave us what we hold; once they may not have, only after what they took has been read.
     fn look_at_lease(&mut self, now: Now) {
         let has_lapsed = self.sources.take_over.lease.borrow().is_some_and(|until| until <= now.at);
-        let is_held = !has_lapsed && (self.is_lease_held || self.sources.changes.is_empty());
+        let is_held = !has_lapsed && (self.is_lease_held || self.sources.changes.queue.is_empty());
         if is_held != std::mem::replace(&mut self.is_lease_held, is_held) {
             self.metrics.lease(is_held);
         }
@@ -236,7 +247,7 @@ impl Driver {
         }
         had_any |= take(
             "bucket changes",
-            |cx| sources.changes.poll_recv(cx),
+            |cx| sources.changes.queue.poll_recv(cx),
             cx,
             |change| {
                 notifier.handle(Input::Change { key: &change.key, revision: change.revision, value: change.value.as_deref() }, now);
@@ -266,6 +277,10 @@ impl Driver {
             self.housekeeping_at = now.at + HOUSEKEEPING_EVERY;
             self.port.forget_unanswered(now.at);
             self.reach.forget_old_names(now.at);
+            let Changes { queue, is_any_lost, index } = &self.sources.changes;
+            if queue.is_empty() && is_any_lost.swap(false, Ordering::AcqRel) {
+                self.notifier.compare(|id| index.last_seen(&id.to_string()), now);
+            }
             self.count_queues();
         }
         self.notifier.handle(Input::Timeout, now);
@@ -276,7 +291,7 @@ impl Driver {
         let queues = &self.metrics.queues;
         queues.waits.set(self.notifier.waiting());
         queues.connections.set(self.sources.streams.len());
-        queues.changes.set(self.sources.changes.len());
+        queues.changes.set(self.sources.changes.queue.len());
         queues.fan_outs.set(self.fan_outs.max_capacity() - self.fan_outs.capacity());
         queues.jobs.set(self.sources.jobs.waiting());
         queues.jobs_in_hand.set(self.deliveries.open.len());

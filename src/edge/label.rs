@@ -90,16 +90,8 @@ pub enum JobOutcome {
 
 impl JobOutcome {
     /// All of them, to have every series from the start.
-    pub const ALL: [Self; 8] = [
-        Self::Done,
-        Self::Failed,
-        Self::Expired,
-        Self::MaxDeliver,
-        Self::NoWatcher,
-        Self::Unreadable,
-        Self::Moved,
-        Self::EdgeGone,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Done, Self::Failed, Self::Expired, Self::MaxDeliver, Self::NoWatcher, Self::Unreadable, Self::Moved, Self::EdgeGone];
 
     /// The label `outcome`.
     #[must_use]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::queues::{self, QueueName, Watched};
 use crate::bus::subject::edge_token;
-use crate::bus::watchers::{Change, IndexEvent, WatcherIndex};
+use crate::bus::watchers::{IndexEvent, WatcherIndex};
 use crate::bus::{Bus, RequestError};
 use crate::config::{AuthMode, Cidr, Config};
 use crate::edge::auth::AuthPolicy;
 use crate::edge::certificates;
 use crate::edge::config::{EdgeConfig, Listener};
-use crate::edge::driver::{Driver, DriverError, Sources};
+use crate::edge::driver::{Changes, Driver, DriverError, Sources};
 use crate::edge::fan_out;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::mirror::Mirror;
@@ -272,8 +273,10 @@ async fn follow_bucket(
     tasks: &Tasks,
     metrics: &Arc<EdgeMetrics>,
     notifier: &mut Notifier,
-) -> (WatcherIndex, mpsc::Receiver<Change>) {
+) -> (WatcherIndex, Changes) {
     let (later, changes) = mpsc::channel(CHANGE_QUEUE);
+    let is_any_lost = Arc::new(AtomicBool::new(false));
+    let lost = Arc::clone(&is_any_lost);
     let held = Arc::new(Mutex::new(Some(HashMap::new())));
     let (loading, own, counted) = (Arc::clone(&held), edge_id.to_owned(), Arc::clone(metrics));
     let hook = move |event| {
@@ -288,8 +291,11 @@ async fn follow_bucket(
                     _ => held.remove(&change.key),
                 };
             }
-            // A change that is lost here is found by the next store's compare-and-set.
-            None if later.try_send(change).is_err() => counted.dropped(DropReason::QueueFull),
+            // What is lost here is found again when the driver compares all that it holds with the index.
+            None if later.try_send(change).is_err() => {
+                counted.dropped(DropReason::QueueFull);
+                lost.store(true, Ordering::Release);
+            }
             None => {}
         }
     };
@@ -301,5 +307,6 @@ async fn follow_bucket(
         restored += u64::from(notifier.restore(&key, revision, &value, now));
     }
     tracing::info!(subscriptions = restored, "subscriptions of before taken up");
+    let changes = Changes { queue: changes, is_any_lost, index: index.clone() };
     (index, changes)
 }

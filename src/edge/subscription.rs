@@ -121,6 +121,8 @@ pub struct Subscription {
     pub flow: Flow,
     /// Whether the last SUBSCRIBE had one Via: it came straight from the phone.
     pub is_direct: bool,
+    /// Whether who sent it may have us send elsewhere than to itself.
+    pub is_trusted: bool,
     /// User-Agent of the phone; empty where it sends none.
     pub user_agent: Box<str>,
     /// What it wants otherwise.
@@ -209,6 +211,7 @@ impl Subscription {
             dialog,
             flow: subscribe.flow,
             is_direct: subscribe.is_direct,
+            is_trusted: subscribe.is_trusted,
             user_agent: subscribe.user_agent.clone(),
             quirks: subscribe.quirks,
             accepts_multipart: subscribe.accepts_multipart.unwrap_or(true),
@@ -256,6 +259,7 @@ impl Subscription {
         }
         self.flow = subscribe.flow;
         self.is_direct = subscribe.is_direct;
+        self.is_trusted = subscribe.is_trusted;
         // What a refresh does not say stays as it was.
         self.accepts_multipart = subscribe.accepts_multipart.unwrap_or(self.accepts_multipart);
         if subscribe.event_id.is_some() {

@@ -146,6 +146,7 @@ impl Notifier {
             Err(refusal) => return self.refuse(&request, key, flow, &refusal, at, now),
         };
         subscribe.watcher = identity.watcher(&subscribe.watcher, &presentity);
+        subscribe.is_trusted = self.config.auth.may_lead_elsewhere(&identity, flow.peer.ip());
         let held = self.watchers.get(&presentity).map_or(0, smallvec::SmallVec::len);
         let refusal = if self.refuses_new() || self.subscriptions.len() >= self.config.max_subscriptions {
             Some(Refusal::unavailable())
@@ -190,7 +191,10 @@ impl Notifier {
             return self.refuse(request, *key, *flow, &refusal, *at, now);
         }
         match subscribe::admit(request, *flow, true, &self.config, &self.table) {
-            Ok(subscribe) => self.take_in_dialog(id, exchange(arrival, subscribe, identity), now),
+            Ok(mut subscribe) => {
+                subscribe.is_trusted = self.config.auth.may_lead_elsewhere(&identity, flow.peer.ip());
+                self.take_in_dialog(id, exchange(arrival, subscribe, identity), now);
+            }
             Err(refusal) => {
                 self.refuse(request, *key, *flow, &refusal, *at, now);
                 self.confirm(id, refusal.confirm, now);

@@ -1,5 +1,7 @@
 //! What the bucket says of our subscriptions: those of before a restart, those that come here, those that went elsewhere.
 
+use std::sync::Arc;
+
 use super::exchange::StoreOutcome;
 use super::reply::Found;
 use super::{Notifier, Now, Unavailable};
@@ -76,6 +78,18 @@ impl Notifier {
             Phase::Live => self.end(id, EndReason::Moved, &Cause::new(), now),
             Phase::Ending | Phase::Over if is_ours => self.remove_key(id, revision, now),
             Phase::Storing | Phase::Ending | Phase::Over => {}
+        }
+    }
+
+    /// Compares all that is held with what the bucket says, after changes were lost: lets go of what is another edge's.
+    pub fn compare(&mut self, holder: impl Fn(SubscriptionId) -> Option<(u64, Arc<str>)>, now: Now) {
+        let ids: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
+        for id in ids {
+            let Some((revision, edge_id)) = holder(id) else { continue };
+            let value = serde_json::json!({ "edge_id": &*edge_id }).to_string();
+            if *edge_id != *self.config.edge_id {
+                self.on_change(&id.to_string(), revision, Some(value.as_bytes()), now);
+            }
         }
     }
 

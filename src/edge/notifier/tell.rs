@@ -53,13 +53,7 @@ impl Notifier {
     }
 
     /// Queues states for every watcher of a presentity here that does not know them; gives the number of watchers.
-    pub(super) fn tell_watchers(
-        &mut self,
-        presentity: &Presentity,
-        changes: &[Arc<Change>],
-        whom: Whom<'_>,
-        now: Now,
-    ) -> u64 {
+    pub(super) fn tell_watchers(&mut self, presentity: &Presentity, changes: &[Arc<Change>], whom: Whom<'_>, now: Now) -> u64 {
         let ids = self.watchers.get(presentity).cloned().unwrap_or_default();
         for id in &ids {
             if !self.subscriptions.get(id).is_some_and(|subscription| whom.has(subscription)) {

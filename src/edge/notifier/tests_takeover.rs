@@ -224,6 +224,22 @@ fn a_job_that_was_sent_on_concerns_what_was_taken_from_there_alone() {
 }
 
 #[test]
+fn what_moved_unheard_is_let_go_of_when_all_is_compared() {
+    let (mut bench, tag, _) = live();
+    let id: SubscriptionId = tag.parse().unwrap();
+    let now = bench.now;
+    bench.notifier.compare(|_| None, now);
+    bench.notifier.compare(|_| Some((7, "edge-0".into())), now);
+    bench.notifier.compare(|_| Some((6, "edge-1".into())), now);
+    assert_eq!(bench.notifier.live().count(), 1, "as it should be, or older than what we know");
+    bench.notifier.compare(|asked| (asked == id).then(|| (8, "edge-1".into())), now);
+    bench.pass(Duration::ZERO);
+    bench.input(Input::Timeout);
+    assert!(bench.is_empty() && bench.asked.is_empty());
+    assert_eq!(bench.reasons(), [EndReason::Moved]);
+}
+
+#[test]
 fn a_removal_that_the_bus_lost_is_tried_again_until_the_bucket_answers() {
     let (mut bench, tag, _) = live();
     bench.job(5, 1);
