@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas clean
+.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -35,6 +35,14 @@ deny: ## Check licences, sources and duplicates of the dependencies
 schemas: ## Write schemas/ anew from the code
 	$(CARGO) run --locked --quiet -- schemas --out schemas
 
+asyncapi-html: ## Make a page of schemas/asyncapi.yaml: target/asyncapi.html
+	@tools/node-packages
+	@mkdir -p target
+	@node tools/node/asyncapi-html.mjs schemas/asyncapi.yaml target/asyncapi.html
+
+freeze: schemas ## Keep schemas and messages of this version for ever, when it is released
+	@tools/freeze-schemas
+
 tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, Node packages, sipp, tshark
 	@tools/python-packages
 	@tools/node-packages
@@ -49,6 +57,7 @@ doctor: ## Say what is missing on this machine
 
 bench: build ## Measure a release build: sipp at rising rates (SECONDS=10)
 	@bench/run $(SECONDS)
+	@bench/abuse $(SECONDS)
 
 fuzz: ## Fuzz each parser and the notifier (FUZZ_SECONDS=3600 each, JOBS=2 at once)
 	@JOBS=$(or $(JOBS),2) fuzz/run $(or $(FUZZ_SECONDS),3600)

@@ -2,6 +2,7 @@
 
 mod answer;
 mod api;
+pub mod asyncapi;
 pub mod client;
 pub mod embedded;
 pub mod error;

@@ -177,8 +177,10 @@ fn writes_schemas_completions_and_a_man_page() {
         assert_eq!(&serde_json::from_str::<serde_json::Value>(&written).unwrap(), schema, "{name}");
         assert!(written.ends_with("}\n"), "{name}");
     }
-    assert_eq!(ended.out.lines().count(), schemas.len());
-    assert_eq!(run(&["schemas"]).out.lines().count(), ended.out.lines().count());
+    let asyncapi = std::fs::read_to_string(dir.path().join("asyncapi.yaml")).unwrap();
+    assert_eq!(asyncapi, dfks::bus::asyncapi::to_yaml().unwrap());
+    assert_eq!(ended.out.lines().count(), schemas.len() + 1);
+    assert_eq!(run(&["schemas"]).out.lines().count(), schemas.len());
     let bash = run(&["completions", "bash"]);
     assert!(bash.code == 0 && bash.out.contains("complete -F _dfks"), "{}", bash.out);
     let man = run(&["man"]);

@@ -1,5 +1,14 @@
 //! `schemas/` against the Rust types: the committed schemas are the generated ones, and the examples are what they say.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test may panic, and says what it skips"
+)]
+
+mod asyncapi;
+mod compat;
 
 use std::collections::BTreeSet;
 use std::fs;

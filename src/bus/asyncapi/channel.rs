@@ -1,0 +1,191 @@
+//! The subjects, with what varies in them and what goes over them.
+
+use super::shape::{Channel, Ordered, Parameter, Reference};
+use super::{channel_id, reference};
+use crate::bus::subject::Pattern;
+
+/// What goes over a subject, and what comes back.
+struct Traffic {
+    pattern: Pattern,
+    title: &'static str,
+    description: &'static str,
+    messages: &'static [&'static str],
+    replies: &'static [&'static str],
+}
+
+/// The table of the contract.
+const TRAFFIC: [Traffic; 13] = [
+    Traffic {
+        pattern: Pattern::Set,
+        title: "Set a feature",
+        description: "Any service sets a feature of a presentity. One of the mi bridges has the set route run, has the phones notified, and answers.",
+        messages: &["set_request"],
+        replies: &["set_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::Get,
+        title: "Ask for features",
+        description: "Any service, and each edge, asks for the state of features. One of the workers answers.",
+        messages: &["get_request"],
+        replies: &["get_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::RouteSet,
+        title: "Run the set route",
+        description: "An edge or a mi bridge has a worker run the set route.",
+        messages: &["route_set_request"],
+        replies: &["route_set_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::CommandSet,
+        title: "Set a feature, durably",
+        description: "The durable way in, published with JetStream (stream `DFKS_COMMANDS`): once it is acknowledged it is carried out, also if no bridge is up, \
+                      once for each `Nats-Msg-Id` and in order for each presentity. What cannot be carried out goes to `dfks.dead.command`.",
+        messages: &["set_command"],
+        replies: &[],
+    },
+    Traffic {
+        pattern: Pattern::ResponderGet,
+        title: "Ask the responder of a feature",
+        description: "A worker asks the service that owns a feature for its state. Nobody there, or no answer in time: the last known state is served.",
+        messages: &["responder_get_request"],
+        replies: &["responder_state", "error"],
+    },
+    Traffic {
+        pattern: Pattern::ResponderSet,
+        title: "Have the responder of a feature change it",
+        description: "A worker asks the service that owns a feature to change it, before anything is changed. An error 403 denies it, any other error, and no answer in \
+                      time, is a failure; nobody there: the change is made without one.",
+        messages: &["responder_set_request"],
+        replies: &["responder_state", "error"],
+    },
+    Traffic {
+        pattern: Pattern::ResponderAuth,
+        title: "Ask for what stands for a password",
+        description: "An edge with `sip.auth.mode = \"digest\"` and no users file asks for the HA1 of a user. An error 404: there is no such user.",
+        messages: &["auth_request"],
+        replies: &["auth_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::Notify,
+        title: "NOTIFY jobs of an edge",
+        description: "Work queue (stream `DFKS_NOTIFY`): an edge is to tell its watchers of a presentity. Acknowledged when the phones answered.",
+        messages: &["notify_job"],
+        replies: &[],
+    },
+    Traffic {
+        pattern: Pattern::Watchers,
+        title: "Ask for live subscriptions",
+        description: "Every edge answers, each in one message or more; `more` tells whether another one follows.",
+        messages: &["watchers_request"],
+        replies: &["watchers_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::EventSubscription,
+        title: "Subscriptions that come and go",
+        description: "In the stream `DFKS_EVENTS`, for 7 days.",
+        messages: &["event_subscription"],
+        replies: &[],
+    },
+    Traffic {
+        pattern: Pattern::EventFeature,
+        title: "Changes of features",
+        description: "In the stream `DFKS_EVENTS`, for 7 days. What was refused is told too.",
+        messages: &["event_feature"],
+        replies: &[],
+    },
+    Traffic {
+        pattern: Pattern::EventNotify,
+        title: "Outcomes of NOTIFYs",
+        description: "In the stream `DFKS_EVENTS`, for 7 days.",
+        messages: &["event_notify"],
+        replies: &[],
+    },
+    Traffic {
+        pattern: Pattern::Dead,
+        title: "What was given up on",
+        description: "In the stream `DFKS_DEAD`: the payload as it came, the reason in its headers.",
+        messages: &["dead_letter"],
+        replies: &[],
+    },
+];
+
+/// Every channel: the subjects, then the replies.
+pub(super) fn all() -> Ordered<Channel> {
+    let subjects = TRAFFIC.iter().filter_map(|traffic| Some((channel_id(traffic.pattern)?.to_owned(), subject(traffic))));
+    let replies = TRAFFIC.iter().filter(|traffic| !traffic.replies.is_empty());
+    let replies = replies.filter_map(|traffic| Some((reply_id(traffic.pattern)?, reply(traffic))));
+    subjects.chain(replies).collect()
+}
+
+/// Names of the messages of a subject, and of the replies to them.
+pub(super) fn messages(pattern: Pattern) -> (&'static [&'static str], &'static [&'static str]) {
+    let traffic = TRAFFIC.iter().find(|traffic| traffic.pattern == pattern);
+    traffic.map_or((&[], &[]), |traffic| (traffic.messages, traffic.replies))
+}
+
+/// `setReply`
+pub(super) fn reply_id(pattern: Pattern) -> Option<String> {
+    channel_id(pattern).map(|id| format!("{id}Reply"))
+}
+
+fn subject(traffic: &Traffic) -> Channel {
+    let address = address(traffic.pattern);
+    let parameters = PARAMETERS.iter().filter(|(name, _)| address.contains(&format!("{{{name}}}")));
+    Channel {
+        parameters: parameters.map(|(name, parameter)| (*name, parameter.clone())).collect(),
+        address: Some(address),
+        title: traffic.title.to_owned(),
+        description: traffic.description.to_owned(),
+        messages: named(traffic.messages),
+    }
+}
+
+fn reply(traffic: &Traffic) -> Channel {
+    Channel {
+        address: None,
+        title: format!("{}: the answer", traffic.title),
+        description: format!("The inbox that the request on `{}` names as its reply subject.", traffic.pattern.as_str()),
+        messages: named(traffic.replies),
+        parameters: Ordered::from_iter::<[(&str, Parameter); 0]>([]),
+    }
+}
+
+fn named(messages: &[&str]) -> Ordered<Reference> {
+    messages.iter().map(|name| (*name, reference(&format!("components/messages/{name}")))).collect()
+}
+
+/// `dfks.responder.get.<domain>.<Feature>` is `{prefix}.responder.get.{domain}.{feature}` there.
+fn address(pattern: Pattern) -> String {
+    let subject = pattern.as_str().replacen("dfks", "{prefix}", 1);
+    subject.replace('<', "{").replace('>', "}").replace("{Feature}", "{feature}")
+}
+
+const PARAMETERS: [(&str, Parameter); 5] = [
+    ("prefix", Parameter { description: "`nats.prefix`: lower-case letters, digits and `-`.", default: Some("dfks"), examples: &["dfks"] }),
+    (
+        "domain",
+        Parameter {
+            description: "Host of the presentity as one token: lower case, `_` for `.`, `-` for `:`, no brackets; `tel` for a `tel:` presentity.",
+            default: None,
+            examples: &["example_com", "10_0_0_11", "2001-db8--1", "tel"],
+        },
+    ),
+    (
+        "feature",
+        Parameter {
+            description: "Name of the feature.",
+            default: None,
+            examples: &["DoNotDisturb", "CallForwardingAlways", "CallForwardingBusy", "CallForwardingNoAnswer", "AgentState"],
+        },
+    ),
+    (
+        "edge_id",
+        Parameter {
+            description: "`sip.edge_id` as one token: letters, digits, `-` and `_` stand for themselves, every other byte is `=` and two hexadecimal digits.",
+            default: None,
+            examples: &["edge-0", "edge-0=2Elab"],
+        },
+    ),
+    ("stage", Parameter { description: "Which stage gave it up: `command` or `notify`.", default: None, examples: &["command", "notify"] }),
+];
