@@ -124,6 +124,7 @@ impl Notifier {
             edge_id: edge_id.unwrap_or(&self.config.edge_id).to_owned(),
             subscription: id.to_string(),
             presentity: subscription.presentity.as_str().to_owned(),
+            package: subscription.package.name.to_owned(),
             watcher: subscription.watcher.to_string(),
             what,
             reason,

@@ -28,9 +28,9 @@ impl Notifier {
         let since = now.at.checked_sub(age).unwrap_or(now.at);
         let changes = self.shown(&presentity, &job.states, &job.cause, since, Some(key));
         if changes.is_empty() && !job.assigned {
-            self.tell_watchers_empty(&presentity, &Owed { cause: job.cause.clone(), since, job: Some(key) }, whom, now);
+            self.tell_watchers_empty(&presentity, &job.states, &Owed { cause: job.cause.clone(), since, job: Some(key) }, whom, now);
         } else {
-            self.tell_watchers(&presentity, &changes, whom, now);
+            self.tell_watchers(&presentity, &job.states, &changes, whom, now);
         }
         self.settle_jobs([key], true);
     }
