@@ -43,6 +43,7 @@ pub(super) async fn end(bus: &Bus, orphan: &Orphan) -> Result<bool, RequestError
         edge_id: record.edge_id.to_string(),
         subscription: id.to_string(),
         presentity: presentity.as_str().to_owned(),
+        package: record.package.clone(),
         watcher: record.watcher.to_string(),
         what: SubscriptionChange::Terminated,
         reason: Some(EndReason::Timeout),
