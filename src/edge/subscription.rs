@@ -108,6 +108,7 @@ const CSEQ_AGAIN_EVERY: u32 = 25;
 
 /// One subscription.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of its own, none is a state")]
 pub struct Subscription {
     /// Its name.
     pub id: SubscriptionId,

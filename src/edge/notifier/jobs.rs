@@ -11,7 +11,7 @@ use crate::edge::subscription::SubscriptionId;
 use crate::feature::Presentity;
 
 impl Notifier {
-    pub(super) fn on_job(&mut self, job: NotifyJob, handle: JobHandle, age: Duration, now: Now) {
+    pub(super) fn on_job(&mut self, job: &NotifyJob, handle: JobHandle, age: Duration, now: Now) {
         let Ok(presentity) = Presentity::parse(&job.presentity) else {
             return self.job_done(handle, JobOutcome::Unreadable);
         };

@@ -217,7 +217,7 @@ impl Notifier {
             Input::Closed(connection) => self.on_closed(connection, now),
             Input::Undeliverable { notify, why } => self.on_undeliverable(notify, why, now),
             Input::Reply { token, reply } => self.on_reply(token, reply, now),
-            Input::Job { job, handle, age } => self.on_job(*job, handle, age, now),
+            Input::Job { job, handle, age } => self.on_job(&job, handle, age, now),
             Input::Change { key, revision, value } => self.on_change(key, revision, value, now),
             Input::Orphan(orphan) => self.on_orphan(*orphan, now),
             Input::Lease { is_held } => self.is_lease_held = is_held,
