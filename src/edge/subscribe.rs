@@ -22,6 +22,8 @@ pub struct Subscribe {
     pub flow: Flow,
     /// Whether it had one Via.
     pub is_direct: bool,
+    /// Whether its sender may have us send elsewhere than to itself.
+    pub is_trusted: bool,
     /// URI of its user: of its From, or as it has shown to be.
     pub watcher: Box<str>,
     /// Its User-Agent; empty where it sends none.
@@ -155,7 +157,7 @@ pub fn presentity(request: &Request, config: &EdgeConfig) -> Result<Presentity, 
         PresentityError::User => Refusal::new(404).for_long().because("the presentity needs a user part"),
         other => Refusal::new(400).because(other.to_string()),
     })?;
-    let is_served = config.domains.is_empty() || config.domains.iter().any(|domain| **domain == *presentity.host());
+    let is_served = config.domains.is_empty() || config.domains.iter().any(|domain| **domain == *presentity.domain());
     if is_served { Ok(presentity) } else { Err(Refusal::new(404).for_long().because("this domain is not served here")) }
 }
 
@@ -190,6 +192,7 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
         package,
         flow,
         is_direct: request.via_count() == 1,
+        is_trusted: false,
         watcher: request.from().uri.clone(),
         user_agent: request.user_agent().unwrap_or_default().into(),
         quirks: config.profiles.of(request.user_agent().unwrap_or_default()),

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dfks::bus::message::{
-    AuthRequest, AuthResponse, ErrorReply, FeatureEvent, GetRequest, GetResponse, NotifyEvent, NotifyJob, ResponderGetRequest,
+    AuthRequest, AuthResponse, EdgeAlive, ErrorReply, FeatureEvent, GetRequest, GetResponse, NotifyEvent, NotifyJob, ResponderGetRequest,
     ResponderSetRequest, ResponderState, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest,
     WatchersResponse,
 };
@@ -32,7 +32,7 @@ fn round_trip<M: Serialize + DeserializeOwned>(json: &Value) -> serde_json::Resu
 
 type RoundTrip = fn(&Value) -> serde_json::Result<Value>;
 
-const TYPES: [(&str, RoundTrip); 18] = [
+const TYPES: [(&str, RoundTrip); 19] = [
     ("set_request", round_trip::<SetRequest>),
     ("set_response", round_trip::<SetResponse>),
     ("get_request", round_trip::<GetRequest>),
@@ -45,6 +45,7 @@ const TYPES: [(&str, RoundTrip); 18] = [
     ("auth_request", round_trip::<AuthRequest>),
     ("auth_response", round_trip::<AuthResponse>),
     ("notify_job", round_trip::<NotifyJob>),
+    ("edge_alive", round_trip::<EdgeAlive>),
     ("watchers_request", round_trip::<WatchersRequest>),
     ("watchers_response", round_trip::<WatchersResponse>),
     ("event_subscription", round_trip::<SubscriptionEvent>),

@@ -14,7 +14,7 @@ struct Traffic {
 }
 
 /// The table of the contract.
-const TRAFFIC: [Traffic; 13] = [
+const TRAFFIC: [Traffic; 14] = [
     Traffic {
         pattern: Pattern::Set,
         title: "Set a feature",
@@ -71,6 +71,13 @@ const TRAFFIC: [Traffic; 13] = [
         title: "NOTIFY jobs of an edge",
         description: "Work queue (stream `DFKS_NOTIFY`): an edge is to tell its watchers of a presentity. Acknowledged when the phones answered.",
         messages: &["notify_job"],
+        replies: &[],
+    },
+    Traffic {
+        pattern: Pattern::EdgeAlive,
+        title: "Edges that live",
+        description: "Each edge says several times within `sip.takeover_seconds` that it lives. The others take over from one that does not.",
+        messages: &["edge_alive"],
         replies: &[],
     },
     Traffic {

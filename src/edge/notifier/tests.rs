@@ -364,6 +364,7 @@ fn a_job_is_done_when_its_watchers_were_told_and_not_before() {
         states: vec![FeatureState { status: Status::ON, version, ..FeatureState::new("DoNotDisturb") }],
         assigned: true,
         skip: None,
+        taken_from: None,
         not_after: "2999-01-01T00:00:00Z".into(),
         cause: Cause::new(),
     };
