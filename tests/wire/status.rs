@@ -25,7 +25,7 @@ fn accepted() -> Vec<Row> {
             &[
                 "allow: SUBSCRIBE, OPTIONS",
                 "allow-events: as-feature-event, x-broadworks-hoteling",
-                "accept: application/x-as-feature-event+xml",
+                "accept: application/x-as-feature-event+xml, application/x-broadworks-hoteling+xml",
             ],
         ),
         row("200: a refresh tells everything", vec![], 200, &["expires: 3600", "contact"]).in_dialog().told(full.clone()),
