@@ -1,5 +1,6 @@
 //! The bus stage's metrics: every series is there from the start with 0, and nothing else touches them.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Unit};
@@ -17,11 +18,38 @@ const OK: &str = "ok";
 #[derive(Debug)]
 pub(crate) struct BusMetrics {
     subjects: Vec<SubjectMetrics>,
+    is_connected: Mutex<bool>,
     connected: Gauge,
     reconnects: Counter,
     in_flight: Gauge,
     slow_consumers: Counter,
     permission_violations: Counter,
+}
+
+impl Drop for BusMetrics {
+    fn drop(&mut self) {
+        self.set_connected(false);
+        self.connected.set(CLIENTS.count(|clients| clients.all = clients.all.saturating_sub(1)));
+    }
+}
+
+/// The clients of this process: each role has its own, and one gauge says whether all are connected.
+static CLIENTS: Clients = Clients(Mutex::new(Count { all: 0, connected: 0 }));
+
+struct Clients(Mutex<Count>);
+
+struct Count {
+    all: usize,
+    connected: usize,
+}
+
+impl Clients {
+    /// The value of the gauge after this step.
+    fn count(&self, step: impl FnOnce(&mut Count)) -> f64 {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        step(&mut clients);
+        f64::from(u8::from(clients.all > 0 && clients.connected == clients.all))
+    }
 }
 
 /// The handles of one subject pattern.
@@ -37,13 +65,14 @@ impl BusMetrics {
         describe();
         let bus = Self {
             subjects: Pattern::ALL.into_iter().map(SubjectMetrics::new).collect(),
+            is_connected: Mutex::new(false),
             connected: metrics::gauge!("dfks_bus_connected"),
             reconnects: metrics::counter!("dfks_bus_reconnects_total"),
             in_flight: metrics::gauge!("dfks_bus_requests_in_flight"),
             slow_consumers: metrics::counter!("dfks_bus_slow_consumers_total"),
             permission_violations: metrics::counter!("dfks_bus_permission_violations_total"),
         };
-        bus.connected.set(0.0);
+        bus.connected.set(CLIENTS.count(|clients| clients.all += 1));
         bus.in_flight.set(0.0);
         for counter in [&bus.reconnects, &bus.slow_consumers, &bus.permission_violations] {
             counter.increment(0);
@@ -85,7 +114,7 @@ impl BusMetrics {
 
     /// The client has a connection.
     pub(crate) fn connected(&self, is_first: bool) {
-        self.connected.set(1.0);
+        self.set_connected(true);
         if is_first {
             tracing::info!("connected to nats");
         } else {
@@ -96,13 +125,13 @@ impl BusMetrics {
 
     /// The client lost its connection.
     pub(crate) fn disconnected(&self) {
-        self.connected.set(0.0);
+        self.set_connected(false);
         tracing::warn!("connection to nats lost, reconnecting");
     }
 
     /// The client is closed, after a drain.
     pub(crate) fn closed(&self) {
-        self.connected.set(0.0);
+        self.set_connected(false);
         tracing::info!("connection to nats closed");
     }
 
@@ -116,6 +145,16 @@ impl BusMetrics {
     pub(crate) fn permission_violation(&self, action: &str, subject: &str) {
         self.permission_violations.increment(1);
         tracing::error!(action, subject, "nats permission missing");
+    }
+
+    fn set_connected(&self, is_connected: bool) {
+        let was = std::mem::replace(&mut *self.is_connected.lock().unwrap_or_else(PoisonError::into_inner), is_connected);
+        let value = CLIENTS.count(|clients| match (was, is_connected) {
+            (false, true) => clients.connected += 1,
+            (true, false) => clients.connected = clients.connected.saturating_sub(1),
+            _ => {}
+        });
+        self.connected.set(value);
     }
 
     fn of(&self, pattern: Pattern) -> Option<&SubjectMetrics> {
@@ -210,7 +249,7 @@ impl SubjectMetrics {
 /// Whether we wait for an answer on these subjects; the others are published and forgotten.
 const fn is_requested(pattern: Pattern) -> bool {
     match pattern {
-        Pattern::EventSubscription | Pattern::EventFeature | Pattern::EventNotify | Pattern::EventRaw => false,
+        Pattern::EdgeAlive | Pattern::EventSubscription | Pattern::EventFeature | Pattern::EventNotify | Pattern::EventRaw => false,
         Pattern::Set
         | Pattern::Get
         | Pattern::RouteSet
@@ -236,7 +275,7 @@ fn describe() {
         "From a request or store to its answer or acknowledgement, or to giving up"
     );
     metrics::describe_gauge!("dfks_bus_requests_in_flight", "Requests and stores that wait for their answer");
-    metrics::describe_gauge!("dfks_bus_connected", "1 while connected to NATS");
+    metrics::describe_gauge!("dfks_bus_connected", "1 while every role's client is connected to NATS");
     metrics::describe_counter!("dfks_bus_reconnects_total", "Connections to NATS after the first");
     metrics::describe_counter!("dfks_bus_slow_consumers_total", "Times that a subscription lost messages, being read too slowly");
     metrics::describe_counter!("dfks_bus_permission_violations_total", "Subjects that the server refused us");
@@ -245,6 +284,19 @@ fn describe() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_roles_count_as_connected_when_each_is() {
+        let clients = Clients(Mutex::new(Count { all: 0, connected: 0 }));
+        let values = [
+            clients.count(|clients| clients.all += 2),
+            clients.count(|clients| clients.connected += 1),
+            clients.count(|clients| clients.connected += 1),
+            clients.count(|clients| clients.connected -= 1),
+            clients.count(|clients| clients.all -= 1),
+        ];
+        assert_eq!(values.map(|value| value > 0.5), [false, false, true, false, true]);
+    }
 
     #[test]
     fn patterns_are_listed_in_the_order_they_are_looked_up() {

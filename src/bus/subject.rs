@@ -31,6 +31,8 @@ pub enum Pattern {
     ResponderAuth,
     /// `dfks.notify.<edge_id>`
     Notify,
+    /// `dfks.edge.alive`
+    EdgeAlive,
     /// `dfks.watchers`
     Watchers,
     /// `dfks.event.subscription.<domain>`
@@ -53,7 +55,7 @@ pub enum Pattern {
 
 impl Pattern {
     /// All of them, to have every metric series from the start.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Set,
         Self::Get,
         Self::RouteSet,
@@ -62,6 +64,7 @@ impl Pattern {
         Self::ResponderSet,
         Self::ResponderAuth,
         Self::Notify,
+        Self::EdgeAlive,
         Self::Watchers,
         Self::EventSubscription,
         Self::EventFeature,
@@ -85,6 +88,7 @@ impl Pattern {
             Self::ResponderSet => "dfks.responder.set.<domain>.<Feature>",
             Self::ResponderAuth => "dfks.responder.auth.<domain>",
             Self::Notify => "dfks.notify.<edge_id>",
+            Self::EdgeAlive => "dfks.edge.alive",
             Self::Watchers => "dfks.watchers",
             Self::EventSubscription => "dfks.event.subscription.<domain>",
             Self::EventFeature => "dfks.event.feature.<domain>.<Feature>",
@@ -124,6 +128,11 @@ impl Subjects {
     #[must_use]
     pub fn command_set(&self) -> String {
         self.under("command.set")
+    }
+    /// `dfks.edge.alive`
+    #[must_use]
+    pub fn edge_alive(&self) -> String {
+        self.under("edge.alive")
     }
     /// `dfks.watchers`
     #[must_use]
@@ -185,6 +194,12 @@ impl Subjects {
     pub fn all_dead(&self) -> String {
         self.under("dead.>")
     }
+    /// The edge id in `dfks.notify.<edge_id>`.
+    #[must_use]
+    pub fn edge_of_notify(&self, subject: &str) -> Option<String> {
+        let token = subject.strip_prefix(&*self.prefix)?.strip_prefix(".notify.")?;
+        edge_of_token(token)
+    }
     /// `dfks.notify.*`
     #[must_use]
     pub fn all_notify(&self) -> String {
@@ -210,6 +225,16 @@ impl Subjects {
     #[must_use]
     pub fn subscription_key(&self, subscription: &str) -> String {
         format!("$KV.{}-subscriptions.{subscription}", self.prefix)
+    }
+    /// `$JS.API.DIRECT.GET.KV_dfks-subscriptions`: asked with `{"seq":7}` for the message of that sequence. Source: ADR-31.
+    #[must_use]
+    pub fn subscription_direct_get(&self) -> String {
+        format!("$JS.API.DIRECT.GET.KV_{}-subscriptions", self.prefix)
+    }
+    /// The subscription in `$KV.dfks-subscriptions.<subscription>`.
+    #[must_use]
+    pub fn subscription_of_key<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix("$KV.")?.strip_prefix(&*self.prefix)?.strip_prefix("-subscriptions.")
     }
     /// `$KV.dfks-features.<presentity>`
     #[must_use]
@@ -250,6 +275,18 @@ pub fn edge_token(edge_id: &str) -> String {
     token(edge_id)
 }
 
+/// The edge id of a token, if it is one that [`edge_token`] writes.
+fn edge_of_token(token: &str) -> Option<String> {
+    let mut parts = token.split('=');
+    let mut bytes: Vec<u8> = parts.next()?.bytes().collect();
+    for part in parts {
+        let (hex, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(hex, 16).ok()?);
+        bytes.extend(rest.bytes());
+    }
+    String::from_utf8(bytes).ok()
+}
+
 fn token(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for byte in text.bytes() {
@@ -275,6 +312,11 @@ mod tests {
         assert_eq!(subjects.event_feature(&alice, "DoNotDisturb"), "dfks.event.feature.10_0_0_11.DoNotDisturb");
         assert_eq!(subjects.stream("NOTIFY"), "DFKS_NOTIFY");
         assert_eq!(subjects.notify("edge-0.lab"), "dfks.notify.edge-0=2Elab");
+        assert_eq!(subjects.edge_of_notify("dfks.notify.edge-0=2Elab").as_deref(), Some("edge-0.lab"));
+        for foreign in ["dfks.notify.a=2", "dfks.notify.a=zz", "x.notify.a", "dfks.watchers"] {
+            assert_eq!(subjects.edge_of_notify(foreign), None, "{foreign}");
+        }
+        assert_eq!(subjects.subscription_of_key(&subjects.subscription_key("ab")), Some("ab"));
         assert_eq!(presentity_key(&alice), "sip=3Aalice=4010=2E0=2E0=2E11");
         let other = Subjects::new("x");
         assert_eq!(

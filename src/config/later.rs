@@ -10,11 +10,7 @@ struct Later {
     feature: &'static str,
 }
 
-const LATER: [Later; 3] = [
-    row("sip.takeover_seconds", "the take-over of a silent edge's subscriptions"),
-    row("http.token_file", "the console"),
-    row("trace.otlp", "OTLP"),
-];
+const LATER: [Later; 2] = [row("http.token_file", "the console"), row("trace.otlp", "OTLP")];
 
 const fn row(key: &'static str, feature: &'static str) -> Later {
     Later { key, feature }

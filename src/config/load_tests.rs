@@ -291,10 +291,7 @@ const BAD: &[(&str, &str)] = &[
         "mi.http = \"0.0.0.0:8888\": refused: not a loopback address, and no mi.token_file: expected a loopback address or a token",
     ),
     // not there yet
-    (
-        "[sip]\ntakeover_seconds = 31",
-        "sip.takeover_seconds = 31: the take-over of a silent edge's subscriptions is not there yet, expected 30",
-    ),
+    ("[sip]\ntakeover_seconds = 0", "sip.takeover_seconds = 0: expected a whole number from 1 to 86400"),
     ("[sip]\ntrace_hep = \"h\"", "sip.trace_hep = \"h\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
     ("[sip]\ntrace_hep = \"h:0\"", "sip.trace_hep = \"h:0\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
     ("[sip]\ntrace_hep = \"udp:h:9060\"", "sip.trace_hep = \"udp:h:9060\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
@@ -335,11 +332,7 @@ fn a_bad_override_is_named_like_a_bad_key() {
         ("DFKS__SIP__AUTH__ALLOW_UNAUTHENTICATED", "yes", "sip.auth.allow_unauthenticated = \"yes\": expected true or false"),
         ("DFKS__SIP__INITIAL_NOTIFY", "x", "sip.initial_notify = \"x\": expected one of `auto`, `multipart`, `sequential`"),
         ("DFKS__PROFILE", "x", "profile = \"x\": expected a list"),
-        (
-            "DFKS__SIP__TAKEOVER_SECONDS",
-            "5",
-            "sip.takeover_seconds = 5: the take-over of a silent edge's subscriptions is not there yet, expected 30",
-        ),
+        ("DFKS__SIP__TAKEOVER_SECONDS", "86401", "sip.takeover_seconds = 86401: expected a whole number from 1 to 86400"),
     ] {
         assert_eq!(load("", &[(name, value)]).expect_err(name).to_string(), want);
     }

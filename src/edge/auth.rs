@@ -48,6 +48,13 @@ impl AuthPolicy {
         self.trusted.iter().any(|range| range.contains(source))
     }
 
+    /// Whether what this one sends may have us send to a third address: it has shown who it is, or its source is one of ours.
+    /// Anyone else could have us flood others.
+    #[must_use]
+    pub fn may_lead_elsewhere(&self, identity: &Identity, source: IpAddr) -> bool {
+        *identity != Identity::Anyone || source.to_canonical().is_loopback() || self.trusts(source)
+    }
+
     /// The realm in which the subscribers of a presentity have their passwords.
     #[must_use]
     pub fn realm<'a>(&'a self, presentity: &'a Presentity) -> &'a str {

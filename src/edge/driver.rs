@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::message::NotifyJob;
 use crate::bus::pull::Delivery;
-use crate::bus::watchers::Change;
+use crate::bus::watchers::{Change, WatcherIndex};
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::mirror::Mirror;
 use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Now, Output};
 use crate::edge::port::Port;
 use crate::edge::reach::Reach;
+use crate::edge::takeover::TakeOver;
 use crate::edge::users::Users;
 use crate::edge::watchers::Watchers;
 use crate::notify::{JOB_LIFETIME, Jobs};
@@ -41,9 +43,21 @@ pub struct Sources {
     /// NOTIFY jobs.
     pub jobs: Jobs,
     /// Changes of the subscription bucket.
-    pub changes: mpsc::Receiver<Change>,
+    pub changes: Changes,
     /// The users of the users file, each time that it is read; `None` where none is configured.
     pub users: Option<mpsc::Receiver<Arc<Users>>>,
+    /// What comes from edges that are silent, and whether we are.
+    pub(crate) take_over: TakeOver,
+}
+
+/// Changes of the subscription bucket, and what to do when some did not fit the queue.
+pub struct Changes {
+    /// In order.
+    pub queue: mpsc::Receiver<Change>,
+    /// Whether one was lost since all was compared.
+    pub is_any_lost: Arc<AtomicBool>,
+    /// What the bucket holds.
+    pub index: WatcherIndex,
 }
 
 /// See the module.
@@ -59,6 +73,7 @@ pub struct Driver {
     metrics: Arc<EdgeMetrics>,
     housekeeping_at: Instant,
     is_draining: bool,
+    is_lease_held: bool,
 }
 
 /// Jobs that the notifier has, by what it calls them.
@@ -126,6 +141,7 @@ impl Driver {
             metrics,
             housekeeping_at: clock::now(),
             is_draining: false,
+            is_lease_held: true,
         }
     }
 
@@ -171,12 +187,23 @@ impl Driver {
         let now = moment();
         // Nothing wakes us when the bus comes or goes: what wakes us is handled by how it is now.
         self.notifier.handle(Input::Bus { is_up: self.port.is_up() }, now);
+        self.look_at_lease(now);
         let mut had_any = self.poll_sources(cx, now)?;
         if sleep.poll(cx).is_ready() {
             had_any = true;
             self.on_alarm(now);
         }
         if had_any { Poll::Ready(Ok(false)) } else { Poll::Pending }
+    }
+
+    /// Whether the others leave us what we hold; once they may not have, only after what they took has been read.
+    fn look_at_lease(&mut self, now: Now) {
+        let has_lapsed = self.sources.take_over.lease.borrow().is_some_and(|until| until <= now.at);
+        let is_held = !has_lapsed && (self.is_lease_held || self.sources.changes.queue.is_empty());
+        if is_held != std::mem::replace(&mut self.is_lease_held, is_held) {
+            self.metrics.lease(is_held);
+        }
+        self.notifier.handle(Input::Lease { is_held }, now);
     }
 
     fn poll_sources(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, DriverError> {
@@ -220,12 +247,16 @@ impl Driver {
         }
         had_any |= take(
             "bucket changes",
-            |cx| sources.changes.poll_recv(cx),
+            |cx| sources.changes.queue.poll_recv(cx),
             cx,
             |change| {
                 notifier.handle(Input::Change { key: &change.key, revision: change.revision, value: change.value.as_deref() }, now);
             },
         )?;
+        if !*is_draining {
+            let orphans = &mut sources.take_over.orphans;
+            had_any |= take("orphans", |cx| orphans.poll_recv(cx), cx, |orphan| notifier.handle(Input::Orphan(orphan), now))?;
+        }
         if let Some(users) = &mut sources.users {
             had_any |= take("users file", |cx| users.poll_recv(cx), cx, |users| notifier.handle(Input::Users(users), now))?;
         }
@@ -246,6 +277,10 @@ impl Driver {
             self.housekeeping_at = now.at + HOUSEKEEPING_EVERY;
             self.port.forget_unanswered(now.at);
             self.reach.forget_old_names(now.at);
+            let Changes { queue, is_any_lost, index } = &self.sources.changes;
+            if queue.is_empty() && is_any_lost.swap(false, Ordering::AcqRel) {
+                self.notifier.compare(|id| index.last_seen(&id.to_string()), now);
+            }
             self.count_queues();
         }
         self.notifier.handle(Input::Timeout, now);
@@ -256,7 +291,7 @@ impl Driver {
         let queues = &self.metrics.queues;
         queues.waits.set(self.notifier.waiting());
         queues.connections.set(self.sources.streams.len());
-        queues.changes.set(self.sources.changes.len());
+        queues.changes.set(self.sources.changes.queue.len());
         queues.fan_outs.set(self.fan_outs.max_capacity() - self.fan_outs.capacity());
         queues.jobs.set(self.sources.jobs.waiting());
         queues.jobs_in_hand.set(self.deliveries.open.len());
@@ -279,6 +314,12 @@ impl Driver {
                 }
                 Output::Event(event) => self.port.emit(*event),
                 Output::JobDone(handle) => self.deliveries.done(handle),
+                Output::JobMoved(handle) => {
+                    if let Some(delivery) = self.deliveries.open.remove(&handle) {
+                        // With no room for it, it comes again.
+                        let _comes_again = self.sources.take_over.moved_jobs.try_send(delivery);
+                    }
+                }
             }
         }
         self.reach.flush();

@@ -78,6 +78,8 @@ pub enum Storing {
     Nothing,
     /// Its record is being stored or removed.
     Asked(Box<Exchange>),
+    /// None: the subscription is being taken over from a silent edge.
+    TakenOver,
     /// Its record met another revision: the key is read, and the SUBSCRIBE waits beside the request for it.
     LookedUp,
 }

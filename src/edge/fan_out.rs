@@ -1,6 +1,7 @@
 //! Has the watchers on other edges told of a phone's change: looks up who holds some, and stores their jobs.
 //!
-//! One task for all; many fan-outs at a time, within a bound. What cannot be stored is tried again for a while.
+//! One task for all; many fan-outs at a time, within a bound. What cannot be stored is tried again
+//! until nobody would want it any more.
 
 use std::time::Duration;
 
@@ -13,14 +14,15 @@ use crate::bus::message::FeatureEvent;
 use crate::bus::subject::Pattern;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{FanOut, MAX_WAITS};
-use crate::notify::{Notice, Queue};
+use crate::notify::{JOB_LIFETIME, Notice, Queue};
 use crate::runtime::Backoff;
 
 /// Fan-outs that wait for the task. The notifier takes no change while it is half full, and what is in its hands already
 /// fits the other half.
 pub const QUEUE_LENGTH: usize = 2 * MAX_WAITS;
 const AT_A_TIME: usize = 512;
-const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
+/// As long as a job would wait in the work queue.
+const GIVE_UP_AFTER: Duration = JOB_LIFETIME;
 
 /// Runs until the notifier lets go of its end of the channel, and everything in it is done.
 pub async fn run(

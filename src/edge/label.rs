@@ -82,11 +82,16 @@ pub enum JobOutcome {
     NoWatcher,
     /// It could not be read.
     Unreadable,
+    /// It went on to the edges that hold its watchers now.
+    Moved,
+    /// Its edge is gone, and nobody has taken its watchers over.
+    EdgeGone,
 }
 
 impl JobOutcome {
     /// All of them, to have every series from the start.
-    pub const ALL: [Self; 6] = [Self::Done, Self::Failed, Self::Expired, Self::MaxDeliver, Self::NoWatcher, Self::Unreadable];
+    pub const ALL: [Self; 8] =
+        [Self::Done, Self::Failed, Self::Expired, Self::MaxDeliver, Self::NoWatcher, Self::Unreadable, Self::Moved, Self::EdgeGone];
 
     /// The label `outcome`.
     #[must_use]
@@ -98,6 +103,43 @@ impl JobOutcome {
             Self::MaxDeliver => "max_deliver",
             Self::NoWatcher => "no_watcher",
             Self::Unreadable => "unreadable",
+            Self::Moved => "moved",
+            Self::EdgeGone => "edge_gone",
+        }
+    }
+}
+
+/// What became of a silent edge's subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TakeOverOutcome {
+    /// It is served here.
+    Taken,
+    /// Another edge was first, or the phone.
+    Lost,
+    /// The store failed; it is tried again.
+    Failed,
+    /// This edge takes no more now.
+    Full,
+    /// No listener here reaches the phone's address.
+    NoListener,
+    /// It was over a connection and expired: ended in the silent edge's place.
+    Expired,
+}
+
+impl TakeOverOutcome {
+    /// All of them, to have every series from the start.
+    pub const ALL: [Self; 6] = [Self::Taken, Self::Lost, Self::Failed, Self::Full, Self::NoListener, Self::Expired];
+
+    /// The label `outcome`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Lost => "lost",
+            Self::Failed => "failed",
+            Self::Full => "full",
+            Self::NoListener => "no_listener",
+            Self::Expired => "expired",
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::notify::GivenUp;
 use crate::sip::flow::Transport;
 use crate::sip::method::Method;
 
-pub use crate::edge::label::{Direction, DropReason, JobOutcome};
+pub use crate::edge::label::{Direction, DropReason, JobOutcome, TakeOverOutcome};
 
 /// Values of the label `method`.
 const METHODS: [&str; 4] = ["SUBSCRIBE", "NOTIFY", "OPTIONS", "other"];
@@ -42,6 +42,9 @@ pub struct EdgeMetrics {
     store_failures: AHashMap<&'static str, Counter>,
     route_failures: Counter,
     jobs: AHashMap<JobOutcome, Counter>,
+    take_overs: AHashMap<TakeOverOutcome, Counter>,
+    taken_away: Counter,
+    silent_edges: Gauge,
     notify_sent: AHashMap<(Transport, &'static str), Counter>,
     notify_seconds: AHashMap<&'static str, Histogram>,
     delivery_seconds: Histogram,
@@ -73,6 +76,11 @@ impl EdgeMetrics {
             store_failures: FAILURES.map(|reason| (reason, counter!("dfks_edge_store_failures_total", "reason" => reason))).into(),
             route_failures: counter!("dfks_edge_route_failures_total"),
             jobs: JobOutcome::ALL.map(|outcome| (outcome, counter!("dfks_notify_jobs_total", "outcome" => outcome.as_str()))).into(),
+            take_overs: TakeOverOutcome::ALL
+                .map(|outcome| (outcome, counter!("dfks_edge_takeovers_total", "outcome" => outcome.as_str())))
+                .into(),
+            taken_away: counter!("dfks_edge_taken_away_total"),
+            silent_edges: zero(gauge!("dfks_edge_silent_edges")),
             notify_sent: by_outcome
                 .map(|(transport, outcome)| {
                     let counter = counter!("dfks_notify_sent_total", "transport" => transport.as_str(), "outcome" => outcome);
@@ -207,6 +215,44 @@ impl EdgeMetrics {
             GivenUp::Expired => JobOutcome::Expired,
             GivenUp::MaxDeliver => JobOutcome::MaxDeliver,
         });
+    }
+
+    /// A silent edge's subscription was to be taken over.
+    pub fn take_over_ended(&self, outcome: TakeOverOutcome) {
+        if let Some(counter) = self.take_overs.get(&outcome) {
+            counter.increment(1);
+        }
+        tracing::debug!(outcome = outcome.as_str(), "take-over ended");
+    }
+
+    /// A subscription of this edge was taken over while it was silent.
+    pub fn subscription_lost(&self) {
+        self.taken_away.increment(1);
+        tracing::debug!("subscription taken away");
+    }
+
+    /// Edges that hold subscriptions or have jobs waiting, and are silent.
+    pub fn silent_edges(&self, count: u32) {
+        self.silent_edges.set(f64::from(count));
+    }
+
+    /// An edge counts as gone from now on.
+    pub fn edge_silent(&self, edge_id: &str, subscriptions: usize) {
+        tracing::warn!(edge_id, subscriptions, "edge is silent, its subscriptions over udp are taken over");
+    }
+
+    /// An edge that was silent is heard again.
+    pub fn edge_heard_again(&self, edge_id: &str) {
+        tracing::info!(edge_id, "edge is heard again");
+    }
+
+    /// Whether this edge has shown in time that it lives.
+    pub fn lease(&self, is_held: bool) {
+        if is_held {
+            tracing::info!("this edge is heard again, notifies go on");
+        } else {
+            tracing::warn!("this edge could not show that it lives, notifies wait until it knows what it still holds");
+        }
     }
 
     /// A NOTIFY went out for the first time.

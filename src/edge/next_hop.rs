@@ -5,6 +5,7 @@
 //! | with Record-Route | to the first Route; over the connection it came on, while that is open |
 //! | with one Via: straight from the phone | back on the flow it came on |
 //! | by a proxy that did not record-route | to the Contact |
+//! | from a source that anyone may be, with a Route or Contact elsewhere | back to the source: nobody has us flood others |
 //! | on a connection that is gone | to the first Route or the Contact, which may be reachable anew |
 
 use crate::edge::config::EdgeConfig;
@@ -74,7 +75,11 @@ pub fn next_hop(subscription: &Subscription, config: &EdgeConfig, is_open: impl 
         None if subscription.is_direct && is_flow_usable => return Destination::Flow(flow),
         None => &subscription.dialog.target,
     };
-    let Some(target) = uri::parse(hop).ok().and_then(|hop| uri::target(&hop)) else { return Destination::Flow(flow) };
+    let back = Destination::Flow(Flow { connection: flow.connection.filter(|_| is_flow_usable), ..flow });
+    let Some(target) = uri::parse(hop).ok().and_then(|hop| uri::target(&hop)) else { return back };
+    if !subscription.is_trusted && !matches!(target.host, TargetHost::Ip(address) if address == flow.peer.ip().to_canonical()) {
+        return back;
+    }
     let transport = target.transport_after(flow.transport);
     let listener = listener_towards(config, flow.listener, transport, &target.host);
     Destination::Host { host: target.host, port: target.port.unwrap_or(transport.default_port()), transport, listener }

@@ -267,6 +267,11 @@ impl Outbox {
         self.retry_at = None;
     }
 
+    /// The jobs that wait for what is still to be told.
+    pub fn jobs(&self) -> impl Iterator<Item = JobKey> {
+        self.queued.iter().filter_map(|change| change.job).chain(self.owed.as_ref().and_then(|owed| owed.job))
+    }
+
     /// Everything that is no more to be told, when the subscription ends before its time.
     pub fn drain(&mut self) -> impl Iterator<Item = JobKey> {
         let Self { queued, owed, .. } = std::mem::take(self);

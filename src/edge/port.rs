@@ -129,10 +129,7 @@ impl Port {
                 Outgoing { pattern: Pattern::SubscriptionBucket, subject, headers, payload: json(&record) }
             }
             BusRequest::Remove { id, expected_revision } => {
-                headers.insert("KV-Operation", "PURGE");
-                headers.insert("Nats-Rollup", "sub");
-                headers.insert("Nats-TTL", format!("{REMOVED_MARKER_SECONDS}s"));
-                headers.insert("Nats-Expected-Last-Subject-Sequence", expected_revision.to_string());
+                let headers = removal_headers(expected_revision, cause);
                 let subject = subjects.subscription_key(&id.to_string());
                 Outgoing { pattern: Pattern::SubscriptionBucket, subject, headers, payload: Bytes::new() }
             }
@@ -168,6 +165,17 @@ impl Port {
             tracing::warn!("events of the last moment may be lost");
         }
     }
+}
+
+/// The headers that remove a key which has this revision.
+pub(super) fn removal_headers(expected_revision: u64, cause: &Cause) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(TRACEPARENT, cause.traceparent());
+    headers.insert("KV-Operation", "PURGE");
+    headers.insert("Nats-Rollup", "sub");
+    headers.insert("Nats-TTL", format!("{REMOVED_MARKER_SECONDS}s"));
+    headers.insert("Nats-Expected-Last-Subject-Sequence", expected_revision.to_string());
+    headers
 }
 
 impl From<PublishError> for Unavailable {

@@ -172,8 +172,9 @@ impl Reach {
         if flow.transport == Transport::Udp {
             return self.send_datagram(flow, packet);
         }
-        let sent = flow.connection.ok_or(SendError::Closed).and_then(|connection| self.streams.send(connection, packet.clone()));
-        match sent {
+        // Known to be gone when the way was chosen, and there was no other.
+        let Some(connection) = flow.connection else { return self.give_up(notify, Unsent::NoWay) };
+        match self.streams.send(connection, packet.clone()) {
             Ok(()) => self.mirror.sent(flow, &packet, clock::utc_now()),
             // The notifier hears of the end of a connection by itself.
             Err(SendError::Closed) => self.metrics.dropped(DropReason::ConnectionClosed),

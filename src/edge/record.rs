@@ -55,6 +55,9 @@ pub struct Record {
     pub listener: Option<SocketAddr>,
     /// Whether that was the phone itself.
     pub is_direct: bool,
+    /// Whether who sent it may have us send elsewhere than to itself.
+    #[serde(default = "yes")]
+    pub is_trusted: bool,
     /// Whether the phone takes `multipart/mixed`.
     pub accepts_multipart: bool,
     /// User-Agent of the phone.
@@ -62,6 +65,9 @@ pub struct Record {
     pub user_agent: Box<str>,
     /// When it expires: RFC 3339 UTC.
     pub expires_at: Box<str>,
+    /// The silent edge that it was taken over from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<Box<str>>,
 }
 
 impl Record {
@@ -87,9 +93,11 @@ impl Record {
             peer: subscription.flow.peer,
             listener: config.listeners.get(usize::from(subscription.flow.listener)).map(|listener| listener.address),
             is_direct: subscription.is_direct,
+            is_trusted: subscription.is_trusted,
             accepts_multipart: subscription.accepts_multipart,
             user_agent: subscription.user_agent.clone(),
             expires_at: clock::rfc3339(subscription.expires_at_utc(now, utc)).into(),
+            taken_from: subscription.taken_from.clone(),
         }
     }
 
@@ -123,6 +131,7 @@ impl Record {
             },
             flow: Flow { transport, listener, peer: self.peer, connection: None },
             is_direct: self.is_direct,
+            is_trusted: self.is_trusted,
             quirks: config.profiles.of(&self.user_agent),
             user_agent: self.user_agent,
             accepts_multipart: self.accepts_multipart,
@@ -137,8 +146,14 @@ impl Record {
             lane: crate::edge::exchange::Lane::default(),
             timers: Timers::default(),
             counted_in_grace: false,
+            taken_from: self.taken_from,
         })
     }
+}
+
+/// What records of before say that do not say it.
+const fn yes() -> bool {
+    true
 }
 
 /// The `Nats-TTL` of a record: whole seconds, rounded up, at least one.

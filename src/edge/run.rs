@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::queues::{self, QueueName, Watched};
 use crate::bus::subject::edge_token;
-use crate::bus::watchers::{Change, IndexEvent, WatcherIndex};
+use crate::bus::watchers::{IndexEvent, WatcherIndex};
 use crate::bus::{Bus, RequestError};
 use crate::config::{AuthMode, Cidr, Config};
 use crate::edge::auth::AuthPolicy;
 use crate::edge::certificates;
 use crate::edge::config::{EdgeConfig, Listener};
-use crate::edge::driver::{Driver, DriverError, Sources};
+use crate::edge::driver::{Changes, Driver, DriverError, Sources};
 use crate::edge::fan_out;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::mirror::Mirror;
@@ -27,6 +28,7 @@ use crate::edge::port::Port;
 use crate::edge::profile::Profiles;
 use crate::edge::rate_limit::RateLimitConfig;
 use crate::edge::reach::Reach;
+use crate::edge::takeover::TakeOver;
 use crate::edge::users::Users;
 use crate::edge::users_file::{self, UsersFileError};
 use crate::edge::watchers::Watchers;
@@ -108,6 +110,7 @@ impl Edge {
         let sockets = bind(config, inbound, tls, &metrics, &tasks)?;
         let trace_hep = config.sip.trace_hep.clone();
         let users_file = users_file(config).map(Path::to_path_buf);
+        let silent_after = Duration::from_secs(config.sip.takeover_seconds);
         let config = Arc::new(edge_config(config, sockets.listeners)?);
         metrics.queues.subscriptions_limit(config.max_subscriptions);
         let now = Now { at: clock::now(), utc: clock::utc_now() };
@@ -116,6 +119,7 @@ impl Edge {
 
         let (index, changes) = follow_bucket(&bus, &config.edge_id, &tasks, &metrics, &mut notifier).await;
         let queue = Queue::new(bus.clone(), index);
+        let take_over = TakeOver::start(&bus, queue.clone(), &config, silent_after, &metrics, &tasks).await?;
         let counted = Arc::clone(&metrics);
         let watched = Watched { streams: Vec::new(), consumer: (QueueName::Notify, edge_token(&config.edge_id)) };
         tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
@@ -128,7 +132,7 @@ impl Edge {
         let watchers = Watchers::open(bus, &config.edge_id, table).await?;
         let mirror = Mirror::new(&trace_hep, &config, &metrics, &tasks);
         let reach = Reach::new(sockets.udp, sockets.streams, Arc::clone(&config), mirror, Arc::clone(&metrics), tasks.clone());
-        let driver = Driver::new(notifier, port, reach, Sources { streams, jobs, changes, users }, watchers, fan_outs, metrics);
+        let driver = Driver::new(notifier, port, reach, Sources { streams, jobs, changes, users, take_over }, watchers, fan_outs, metrics);
         Ok(Self { config, driver, tasks })
     }
 
@@ -270,8 +274,10 @@ async fn follow_bucket(
     tasks: &Tasks,
     metrics: &Arc<EdgeMetrics>,
     notifier: &mut Notifier,
-) -> (WatcherIndex, mpsc::Receiver<Change>) {
+) -> (WatcherIndex, Changes) {
     let (later, changes) = mpsc::channel(CHANGE_QUEUE);
+    let is_any_lost = Arc::new(AtomicBool::new(false));
+    let lost = Arc::clone(&is_any_lost);
     let held = Arc::new(Mutex::new(Some(HashMap::new())));
     let (loading, own, counted) = (Arc::clone(&held), edge_id.to_owned(), Arc::clone(metrics));
     let hook = move |event| {
@@ -286,8 +292,11 @@ async fn follow_bucket(
                     _ => held.remove(&change.key),
                 };
             }
-            // A change that is lost here is found by the next store's compare-and-set.
-            None if later.try_send(change).is_err() => counted.dropped(DropReason::QueueFull),
+            // What is lost here is found again when the driver compares all that it holds with the index.
+            None if later.try_send(change).is_err() => {
+                counted.dropped(DropReason::QueueFull);
+                lost.store(true, Ordering::Release);
+            }
             None => {}
         }
     };
@@ -299,5 +308,6 @@ async fn follow_bucket(
         restored += u64::from(notifier.restore(&key, revision, &value, now));
     }
     tracing::info!(subscriptions = restored, "subscriptions of before taken up");
+    let changes = Changes { queue: changes, is_any_lost, index: index.clone() };
     (index, changes)
 }

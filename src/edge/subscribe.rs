@@ -23,6 +23,8 @@ pub struct Subscribe {
     pub flow: Flow,
     /// Whether it had one Via.
     pub is_direct: bool,
+    /// Whether its sender may have us send elsewhere than to itself.
+    pub is_trusted: bool,
     /// URI of its user: of its From, or as it has shown to be.
     pub watcher: Box<str>,
     /// Its User-Agent; empty where it sends none.
@@ -167,7 +169,7 @@ pub fn presentity(request: &Request, config: &EdgeConfig) -> Result<Presentity, 
         PresentityError::User => Refusal::new(404).for_long().because("the presentity needs a user part"),
         other => Refusal::new(400).because(other.to_string()),
     })?;
-    let is_served = config.domains.is_empty() || config.domains.iter().any(|domain| **domain == *presentity.host());
+    let is_served = config.domains.is_empty() || config.domains.iter().any(|domain| **domain == *presentity.domain());
     if is_served { Ok(presentity) } else { Err(Refusal::new(404).for_long().because("this domain is not served here")) }
 }
 
@@ -185,10 +187,7 @@ fn has_user(uri: &str) -> bool {
 ///
 /// The [`Refusal`] that it gets: 400, 406, 415, 420, 423, 489.
 pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeConfig, table: &FeatureTable) -> Result<Subscribe, Refusal> {
-    let unsupported: Vec<&str> = request.require().collect();
-    if !unsupported.is_empty() {
-        return Err(Refusal::new(420).with("Unsupported", unsupported.join(", ")));
-    }
+    supported(request)?;
     let (package, event_id) = event(request)?;
     let granted_seconds = granted(request, config)?;
     let accept = request.accept();
@@ -209,6 +208,7 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
         package,
         flow,
         is_direct: request.via_count() == 1,
+        is_trusted: false,
         watcher: request.from().uri.clone(),
         user_agent: request.user_agent().unwrap_or_default().into(),
         quirks: config.profiles.of(request.user_agent().unwrap_or_default()),
@@ -219,6 +219,16 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
         change,
         raw,
     })
+}
+
+/// No extension is supported that a request may insist on. Source: RFC 3261 §8.2.2.3.
+///
+/// # Errors
+///
+/// 420 with `Unsupported`, where the request has a `Require`.
+pub fn supported(request: &Request) -> Result<(), Refusal> {
+    let required: Vec<&str> = request.require().collect();
+    if required.is_empty() { Ok(()) } else { Err(Refusal::new(420).with("Unsupported", required.join(", "))) }
 }
 
 /// The event package, matched without regard to case as the field does, and its `id`.
@@ -251,7 +261,7 @@ fn granted(request: &Request, config: &EdgeConfig) -> Result<u32, Refusal> {
 fn contact(request: &Request, is_in_dialog: bool) -> Result<Option<Box<str>>, Refusal> {
     let bad = |why: &'static str| Refusal::new(400).because(why);
     match request.contact().map_err(|_| bad("Contact is unreadable"))? {
-        Some(contact) if uri::parse(&contact.uri).is_ok() => Ok(Some(contact.uri)),
+        Some(contact) if uri::parse(&contact.uri).is_ok() => Ok(Some(contact.uri_without_headers().into())),
         Some(_) => Err(bad("Contact is no SIP URI")),
         None if is_in_dialog => Ok(None),
         None => Err(bad("a SUBSCRIBE needs one Contact")),

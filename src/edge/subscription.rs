@@ -108,6 +108,7 @@ const CSEQ_AGAIN_EVERY: u32 = 25;
 
 /// One subscription.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of its own, none is a state")]
 pub struct Subscription {
     /// Its name.
     pub id: SubscriptionId,
@@ -123,6 +124,8 @@ pub struct Subscription {
     pub flow: Flow,
     /// Whether the last SUBSCRIBE had one Via: it came straight from the phone.
     pub is_direct: bool,
+    /// Whether who sent it may have us send elsewhere than to itself.
+    pub is_trusted: bool,
     /// User-Agent of the phone; empty where it sends none.
     pub user_agent: Box<str>,
     /// What it wants otherwise.
@@ -151,6 +154,8 @@ pub struct Subscription {
     pub timers: Timers,
     /// Whether it counts as in grace in the metrics.
     pub counted_in_grace: bool,
+    /// The silent edge that it was taken over from.
+    pub taken_from: Option<Box<str>>,
 }
 
 /// The NOTIFY that waits for its final response.
@@ -210,6 +215,7 @@ impl Subscription {
             dialog,
             flow: subscribe.flow,
             is_direct: subscribe.is_direct,
+            is_trusted: subscribe.is_trusted,
             user_agent: subscribe.user_agent.clone(),
             quirks: subscribe.quirks,
             accepts_multipart: subscribe.accepts_multipart.unwrap_or(true),
@@ -224,6 +230,7 @@ impl Subscription {
             lane: crate::edge::exchange::Lane::default(),
             timers: Timers::default(),
             counted_in_grace: false,
+            taken_from: None,
         }
     }
 
@@ -256,6 +263,7 @@ impl Subscription {
         }
         self.flow = subscribe.flow;
         self.is_direct = subscribe.is_direct;
+        self.is_trusted = subscribe.is_trusted;
         // What a refresh does not say stays as it was.
         self.accepts_multipart = subscribe.accepts_multipart.unwrap_or(self.accepts_multipart);
         if subscribe.event_id.is_some() {

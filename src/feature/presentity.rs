@@ -101,6 +101,12 @@ impl Presentity {
         if self.is_tel() { "" } else { self.0.split_once('@').map_or("", |(_, host)| host) }
     }
 
+    /// What `sip.domains` lists where this presentity is served: its host, `tel` for a `tel:` presentity.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        if self.is_tel() { "tel" } else { self.host() }
+    }
+
     /// The `<domain>` token of a subject: `10_0_0_11`, `2001-db8--1`, `tel`.
     #[must_use]
     pub fn domain_token(&self) -> String {

@@ -59,6 +59,7 @@ pub fn jobs(notice: &Notice<'_>, watchers: &[EdgeWatchers], now: SystemTime) -> 
                 states: notice.states.to_vec(),
                 assigned: notice.assigned,
                 skip: notice.skip_subscription.map(str::to_owned),
+                taken_from: None,
                 not_after: not_after.clone(),
                 cause: notice.cause.clone(),
             },

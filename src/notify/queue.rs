@@ -34,6 +34,12 @@ impl Queue {
         Self { bus, index }
     }
 
+    /// The index that says which edges hold watchers.
+    #[must_use]
+    pub fn index(&self) -> &WatcherIndex {
+        &self.index
+    }
+
     /// Has every edge that holds a watcher of the presentity notify it: those of every subscription that was stored before
     /// this call. The jobs are stored when this returns.
     ///

@@ -25,6 +25,7 @@ mod responder;
 mod sipp;
 mod stop;
 mod subscribe;
+mod takeover;
 mod telemetry;
 mod wiretap;
 

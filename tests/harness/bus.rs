@@ -140,15 +140,20 @@ impl Wiretap {
     }
 
     /// The first message that fits, once there is one.
-    pub fn find(&self, what: &str, mut fits: impl FnMut(&Taken) -> bool) -> Taken {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn find(&self, what: &str, fits: impl FnMut(&Taken) -> bool) -> Taken {
+        self.find_within(PATIENCE, what, fits)
+    }
+
+    /// The first message that fits, for which the test has more or less patience.
+    pub fn find_within(&self, patience: Duration, what: &str, mut fits: impl FnMut(&Taken) -> bool) -> Taken {
+        let deadline = Instant::now() + patience;
         let mut taken = self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(found) = taken.iter().find(|message| fits(message)) {
                 return found.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{what}: not within {PATIENCE:?}; taken down: {taken:#?}");
+            assert!(!left.is_zero(), "{what}: not within {patience:?}; taken down: {taken:#?}");
             taken = self.shared.changed.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }

@@ -167,10 +167,24 @@ impl Product {
         }
     }
 
+    /// Has its process stand still.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Has its process go on after [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     /// Asks it to stop.
     pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = self.child.as_ref().expect("it runs").id();
-        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM).unwrap();
+        kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
     }
 
     /// Waits for its end.

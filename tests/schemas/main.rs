@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dfks::bus::message::{
-    AuthRequest, AuthResponse, ErrorReply, FeatureEvent, GetRequest, GetResponse, NotifyEvent, NotifyJob, RawEvent, ResponderGetRequest,
+    AuthRequest, AuthResponse, EdgeAlive, ErrorReply, FeatureEvent, GetRequest, GetResponse, NotifyEvent, NotifyJob, RawEvent, ResponderGetRequest,
     ResponderSetRequest, ResponderState, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest,
     WatchersResponse,
 };
@@ -45,6 +45,7 @@ const TYPES: [(&str, RoundTrip); 19] = [
     ("auth_request", round_trip::<AuthRequest>),
     ("auth_response", round_trip::<AuthResponse>),
     ("notify_job", round_trip::<NotifyJob>),
+    ("edge_alive", round_trip::<EdgeAlive>),
     ("watchers_request", round_trip::<WatchersRequest>),
     ("watchers_response", round_trip::<WatchersResponse>),
     ("event_subscription", round_trip::<SubscriptionEvent>),

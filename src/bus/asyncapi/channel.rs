@@ -74,6 +74,13 @@ const TRAFFIC: [Traffic; 14] = [
         replies: &[],
     },
     Traffic {
+        pattern: Pattern::EdgeAlive,
+        title: "Edges that live",
+        description: "Each edge says several times within `sip.takeover_seconds` that it lives. The others take over from one that does not.",
+        messages: &["edge_alive"],
+        replies: &[],
+    },
+    Traffic {
         pattern: Pattern::Watchers,
         title: "Ask for live subscriptions",
         description: "Every edge answers, each in one message or more; `more` tells whether another one follows.",

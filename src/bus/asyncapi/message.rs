@@ -62,6 +62,7 @@ const CONTENTS: [Content; 21] = [
     content!("auth_request", "auth_request", "Question for a password", Sent, ["sha-256"]),
     content!("auth_response", "auth_response", "What stands for a password", Taken, ["md5"]),
     content!("notify_job", "notify_job", "NOTIFY job", Job, ["from-mi", "from-phone", "empty-body"]),
+    content!("edge_alive", "edge_alive", "Edge lives", Sent, ["beat", "tcp-only"]),
     content!("watchers_request", "watchers_request", "Question for watchers", Taken, ["all", "one"]),
     content!("watchers_response", "watchers_response", "Watchers", Sent, ["one", "more", "none"]),
     content!("event_subscription", "event_subscription", "Event: subscription", Sent, ["active", "refreshed", "terminated"]),

@@ -93,6 +93,7 @@ pub const fn channel_id(pattern: Pattern) -> Option<&'static str> {
         Pattern::ResponderSet => Some("responderSet"),
         Pattern::ResponderAuth => Some("responderAuth"),
         Pattern::Notify => Some("notify"),
+        Pattern::EdgeAlive => Some("edgeAlive"),
         Pattern::Watchers => Some("watchers"),
         Pattern::EventSubscription => Some("eventSubscription"),
         Pattern::EventFeature => Some("eventFeature"),

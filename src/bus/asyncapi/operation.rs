@@ -27,7 +27,7 @@ const WORKERS: Option<&str> = Some("dfks-worker");
 const BRIDGES: Option<&str> = Some("dfks-mi");
 
 #[rustfmt::skip]
-const DEEDS: [Deed; 16] = [
+const DEEDS: [Deed; 18] = [
     Deed { id: "takeCommand", action: RECEIVE, pattern: Pattern::Set, title: "Take a command", summary: "Set a feature and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
     Deed { id: "takeDurableCommand", action: RECEIVE, pattern: Pattern::CommandSet, title: "Take a durable command", summary: "Carry out what the stream holds.", description: "One mi bridge at a time pulls them.", tag: "services", queue: None },
     Deed { id: "tellFeatures", action: RECEIVE, pattern: Pattern::Get, title: "Tell features", summary: "Say the state of features.", description: "The workers, as a queue group.", tag: "services", queue: WORKERS },
@@ -44,6 +44,8 @@ const DEEDS: [Deed; 16] = [
     Deed { id: "runRoute", action: RECEIVE, pattern: Pattern::RouteSet, title: "Run the set route", summary: "Make a change, or deny it.", description: "The workers, as a queue group.", tag: "inside", queue: WORKERS },
     Deed { id: "storeNotifyJob", action: SEND, pattern: Pattern::Notify, title: "Store a NOTIFY job", summary: "Have an edge tell its watchers.", description: "Whoever made the change, once for each edge that holds a watcher.", tag: "inside", queue: None },
     Deed { id: "takeNotifyJob", action: RECEIVE, pattern: Pattern::Notify, title: "Take a NOTIFY job", summary: "Tell the watchers.", description: "The edge of that id.", tag: "inside", queue: None },
+    Deed { id: "sayThatAnEdgeLives", action: SEND, pattern: Pattern::EdgeAlive, title: "Say that an edge lives", summary: "Show that nothing is to be taken over.", description: "Each edge.", tag: "inside", queue: None },
+    Deed { id: "hearThatAnEdgeLives", action: RECEIVE, pattern: Pattern::EdgeAlive, title: "Hear that an edge lives", summary: "Take over from one that is silent.", description: "Each edge.", tag: "inside", queue: None },
 ];
 
 /// Every operation, in the order in which people look for them.

@@ -166,11 +166,30 @@ pub struct NotifyJob {
     /// Subscription that knows already.
     #[serde(default)]
     pub skip: Option<String>,
+    /// The edge whose job it was: it concerns only the subscriptions that were taken over from there. Left out: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<String>,
     /// Past this the job is given up: RFC 3339 UTC.
     pub not_after: String,
     /// Id of what led to this.
     #[serde(default)]
     pub cause: Cause,
+}
+
+/// An edge shows that it lives: `dfks.edge.alive`, several times within `sip.takeover_seconds`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EdgeAlive {
+    /// The message's type name.
+    #[serde(rename = "type", default)]
+    pub kind: Kind<EdgeAlive>,
+    /// The edge.
+    pub edge_id: String,
+    /// Its process: another after each start.
+    pub instance: String,
+    /// How often this process has said so.
+    pub beat: u64,
+    /// Whether it can take over subscriptions over UDP.
+    pub udp: bool,
 }
 
 /// Asks every edge for its live subscriptions: `dfks.watchers`.

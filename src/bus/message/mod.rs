@@ -48,6 +48,7 @@ messages! {
     AuthRequest = "io.dfks.api.v1.auth_request";
     AuthResponse = "io.dfks.api.v1.auth_response";
     NotifyJob = "io.dfks.api.v1.notify_job";
+    EdgeAlive = "io.dfks.api.v1.edge_alive";
     SubscriptionEvent = "io.dfks.event.v1.subscription";
     FeatureEvent = "io.dfks.event.v1.feature";
     NotifyEvent = "io.dfks.event.v1.notify";

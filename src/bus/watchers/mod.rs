@@ -24,6 +24,7 @@ use crate::bus::metrics::IndexMetrics;
 pub(crate) use crate::bus::watchers::feed::FeedError;
 use crate::bus::watchers::feed::{Feed, Record};
 use crate::bus::watchers::fence::{Passed, Progress};
+pub use crate::bus::watchers::table::Held;
 use crate::bus::watchers::table::{RecordHead, Table};
 use crate::feature::Presentity;
 use crate::feature::package::{PACKAGES, Package};
@@ -149,6 +150,33 @@ impl WatcherIndex {
     /// As [`watchers`](Self::watchers).
     pub async fn holder(&self, subscription: &str) -> Result<Option<(u64, Arc<str>)>, RequestError> {
         self.look(|table| table.holder(subscription)).await
+    }
+
+    /// Waits until the index has all that was stored before this call, and has told its follower.
+    ///
+    /// # Errors
+    ///
+    /// As [`watchers`](Self::watchers).
+    pub async fn caught_up(&self) -> Result<(), RequestError> {
+        self.look(|_table| ()).await
+    }
+
+    /// The edges that hold subscriptions, as far as the index has read.
+    #[must_use]
+    pub fn edges(&self) -> Vec<Arc<str>> {
+        self.shared.current().table.edges()
+    }
+
+    /// What an edge holds, as far as the index has read. Looks at every subscription of all edges.
+    #[must_use]
+    pub fn held_by(&self, edge_id: &str) -> Held {
+        self.shared.current().table.held_by(edge_id)
+    }
+
+    /// The revision of a subscription and the edge that holds it, as far as the index has read.
+    #[must_use]
+    pub fn last_seen(&self, subscription: &str) -> Option<(u64, Arc<str>)> {
+        self.shared.current().table.holder(subscription)
     }
 
     /// Live subscriptions on all edges, as far as the index has read.

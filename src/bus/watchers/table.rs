@@ -21,7 +21,7 @@ pub(crate) struct Table {
     hasher: RandomState,
     entries: HashMap<u64, Entry, RandomState>,
     presentities: HashMap<u64, SmallVec<[EdgeCount; 2]>, RandomState>,
-    edges: Vec<Arc<str>>,
+    edges: Vec<Edge>,
     edge_numbers: HashMap<Arc<str>, u32, RandomState>,
 }
 
@@ -30,6 +30,23 @@ struct Entry {
     presentity: u64,
     revision: u64,
     edge: u32,
+    is_udp: bool,
+}
+
+/// An edge that holds subscriptions, or has held some.
+#[derive(Debug)]
+struct Edge {
+    id: Arc<str>,
+    held: u64,
+}
+
+/// What an edge holds, by the revisions of the keys: those are the sequences of the records in the bucket's stream.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Subscriptions over UDP.
+    pub udp: Vec<u64>,
+    /// Those over a connection.
+    pub others: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +67,9 @@ pub(crate) struct RecordHead<'a> {
     /// The edge that holds it.
     #[serde(borrow)]
     pub(crate) edge_id: Cow<'a, str>,
+    /// `udp`, `tcp`, …
+    #[serde(borrow, default)]
+    pub(crate) transport: Cow<'a, str>,
 }
 
 const fn first_package() -> Cow<'static, str> {
@@ -67,8 +87,11 @@ impl Table {
         let key = self.hasher.hash_one(key);
         let presentity = self.watched(&head.presentity, &head.package);
         let (edge, edge_id) = self.edge(&head.edge_id);
-        if let Some(before) = self.entries.insert(key, Entry { presentity, revision, edge }) {
+        if let Some(before) = self.entries.insert(key, Entry { presentity, revision, edge, is_udp: head.transport == "udp" }) {
             self.uncount(before);
+        }
+        if let Some(edge) = self.edges.get_mut(edge as usize) {
+            edge.held += 1;
         }
         let counts = self.presentities.entry(presentity).or_default();
         match counts.iter_mut().find(|counted| counted.edge == edge) {
@@ -82,7 +105,22 @@ impl Table {
     pub(crate) fn remove(&mut self, key: &str) -> Option<Arc<str>> {
         let entry = self.entries.remove(&self.hasher.hash_one(key))?;
         self.uncount(entry);
-        self.edges.get(entry.edge as usize).map(Arc::clone)
+        self.edges.get(entry.edge as usize).map(|edge| Arc::clone(&edge.id))
+    }
+
+    /// The edges that hold subscriptions.
+    pub(crate) fn edges(&self) -> Vec<Arc<str>> {
+        self.edges.iter().filter(|edge| edge.held > 0).map(|edge| Arc::clone(&edge.id)).collect()
+    }
+
+    /// What an edge holds. Looks at every subscription of all edges.
+    pub(crate) fn held_by(&self, edge_id: &str) -> Held {
+        let mut held = Held::default();
+        let Some(edge) = self.edge_numbers.get(edge_id) else { return held };
+        for entry in self.entries.values().filter(|entry| entry.edge == *edge) {
+            if entry.is_udp { held.udp.push(entry.revision) } else { held.others.push(entry.revision) }
+        }
+        held
     }
 
     /// The edges that hold watchers of a presentity's features in one of these packages.
@@ -90,7 +128,7 @@ impl Table {
         let mut edges: Vec<EdgeWatchers> = Vec::new();
         let counts = packages.iter().filter_map(|package| self.presentities.get(&self.watched(presentity, package.name))).flatten();
         for counted in counts {
-            let Some(edge_id) = self.edges.get(counted.edge as usize) else { continue };
+            let Some(edge_id) = self.edges.get(counted.edge as usize).map(|edge| &edge.id) else { continue };
             match edges.iter_mut().find(|edge| edge.edge_id == *edge_id) {
                 Some(edge) => edge.count += u64::from(counted.count),
                 None => edges.push(EdgeWatchers { edge_id: Arc::clone(edge_id), count: u64::from(counted.count) }),
@@ -106,7 +144,7 @@ impl Table {
     /// The revision of a key, and the edge that holds it.
     pub(crate) fn holder(&self, key: &str) -> Option<(u64, Arc<str>)> {
         let entry = self.entries.get(&self.hasher.hash_one(key))?;
-        Some((entry.revision, Arc::clone(self.edges.get(entry.edge as usize)?)))
+        Some((entry.revision, Arc::clone(&self.edges.get(entry.edge as usize)?.id)))
     }
 
     /// Whether the key is known with this very revision.
@@ -126,12 +164,15 @@ impl Table {
         let edge_id: Arc<str> = edge_id.into();
         // one number for each edge id ever seen by this table: never near 2³²
         let number = u32::try_from(self.edges.len()).unwrap_or(u32::MAX);
-        self.edges.push(Arc::clone(&edge_id));
+        self.edges.push(Edge { id: Arc::clone(&edge_id), held: 0 });
         self.edge_numbers.insert(Arc::clone(&edge_id), number);
         (number, edge_id)
     }
 
     fn uncount(&mut self, entry: Entry) {
+        if let Some(edge) = self.edges.get_mut(entry.edge as usize) {
+            edge.held = edge.held.saturating_sub(1);
+        }
         let Some(counts) = self.presentities.get_mut(&entry.presentity) else { return };
         if let Some(counted) = counts.iter_mut().find(|counted| counted.edge == entry.edge) {
             counted.count = counted.count.saturating_sub(1);
@@ -151,7 +192,7 @@ mod tests {
     use crate::feature::package::HOTELING;
 
     fn head<'a>(presentity: &'a str, edge_id: &'a str) -> RecordHead<'a> {
-        RecordHead { presentity: presentity.into(), package: first_package(), edge_id: edge_id.into() }
+        RecordHead { presentity: presentity.into(), package: first_package(), edge_id: edge_id.into(), transport: "udp".into() }
     }
 
     fn counts(table: &Table, presentity: &str) -> Vec<(String, u64)> {
@@ -171,10 +212,14 @@ mod tests {
         assert_eq!(counts(&table, "sip:alice@a"), [("edge-0".into(), 1), ("edge-1".into(), 1)]);
         assert_eq!(table.holder("k1"), Some((3, "edge-1".into())));
         assert!(table.has("k2", 2) && !table.has("k2", 1));
+        table.store("k3", &RecordHead { transport: "tcp".into(), ..head("sip:bob@a", "edge-1") }, 4);
+        assert_eq!(table.held_by("edge-1"), Held { udp: vec![3], others: vec![4] });
+        assert_eq!(table.remove("k3").as_deref(), Some("edge-1"));
+        assert_eq!(table.edges().len(), 2);
         assert_eq!(table.remove("k1").as_deref(), Some("edge-1"));
         assert_eq!(table.remove("k1"), None);
         assert_eq!(table.remove("k2").as_deref(), Some("edge-0"));
-        assert_eq!((table.len(), table.presentities.len()), (0, 0), "nothing is left behind");
+        assert_eq!((table.len(), table.presentities.len(), table.edges().len()), (0, 0, 0), "nothing is left behind");
     }
 
     #[test]

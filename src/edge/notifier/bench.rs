@@ -32,6 +32,8 @@ pub(super) struct Bench {
     pub events: Vec<Event>,
     pub fan_outs: Vec<FanOut>,
     pub done: Vec<JobHandle>,
+    /// Jobs for other edges.
+    pub moved: Vec<JobHandle>,
     /// Bytes of the largest packet sent.
     pub largest: usize,
     revision: u64,
@@ -53,7 +55,8 @@ pub(super) fn config() -> EdgeConfig {
         max_subscriptions: 100,
         max_subscriptions_per_presentity: 3,
         subscription: SubscriptionConfig::default(),
-        auth: AuthPolicy::open(),
+        // The phones' own proxy, where a test has one.
+        auth: AuthPolicy { trusted: vec!["192.0.2.9".parse().unwrap(), "2001:db8::9".parse().unwrap()], ..AuthPolicy::open() },
         rate_limit: RateLimitConfig::off(),
         passthrough: false,
         profiles: Profiles::default(),
@@ -82,6 +85,7 @@ impl Bench {
             events: Vec::new(),
             fan_outs: Vec::new(),
             done: Vec::new(),
+            moved: Vec::new(),
             largest: 0,
             revision: 0,
         };
@@ -101,6 +105,7 @@ impl Bench {
                 Output::FanOut(fan_out) => self.fan_outs.push(*fan_out),
                 Output::Event(event) => self.events.push(*event),
                 Output::JobDone(handle) => self.done.push(handle),
+                Output::JobMoved(handle) => self.moved.push(handle),
             }
         }
     }
@@ -271,6 +276,7 @@ impl Bench {
             states: vec![FeatureState { status: Status::ON, version, ..FeatureState::new("DoNotDisturb") }],
             assigned: true,
             skip: None,
+            taken_from: None,
             not_after: "2999-01-01T00:00:00Z".into(),
             cause: Cause::new(),
         };

@@ -74,6 +74,13 @@ pub enum Input<'a> {
         /// The record; `None`: the key is gone.
         value: Option<&'a [u8]>,
     },
+    /// A silent edge's subscription over UDP, to be taken over.
+    Orphan(Box<Orphan>),
+    /// Whether this edge has shown to the others that it lives. If not, some of what it holds may be theirs by now.
+    Lease {
+        /// Whether it has.
+        is_held: bool,
+    },
     /// The users of the users file, read anew.
     Users(Arc<Users>),
     /// The bus came up or went away.
@@ -85,6 +92,17 @@ pub enum Input<'a> {
     Timeout,
     /// Take in nothing new.
     Drain,
+}
+
+/// A subscription whose edge is silent.
+#[derive(Debug)]
+pub struct Orphan {
+    /// Its key.
+    pub id: SubscriptionId,
+    /// Its record.
+    pub record: Record,
+    /// The record's revision.
+    pub revision: u64,
 }
 
 /// Names a NOTIFY, to say that it did not leave.
@@ -136,6 +154,8 @@ pub enum Output {
     Event(Box<Event>),
     /// A job is done with.
     JobDone(JobHandle),
+    /// A job's subscriptions may be another edge's by now: it goes there.
+    JobMoved(JobHandle),
 }
 
 /// What is asked of the bus.

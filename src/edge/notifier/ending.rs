@@ -1,6 +1,6 @@
 //! How a subscription ends: by its expiry, by what a NOTIFY was answered, by another edge that takes it over.
 
-use super::{BusRequest, Event, Notifier, Now, Output, Wait};
+use super::{Event, Notifier, Now, Output};
 use crate::bus::message::{EndReason, Kind, SubscriptionChange, SubscriptionEvent};
 use crate::bus::trace::{Cause, new_id};
 use crate::edge::exchange::{Lane, Task};
@@ -39,13 +39,17 @@ impl Notifier {
         // Where it has gone, another try finds it.
         let refusal = if reason == EndReason::Moved { Refusal::unavailable() } else { Refusal::no_subscription() };
         self.refuse_waiting(id, &refusal, now);
+        if reason == EndReason::Moved {
+            self.move_jobs(id);
+        }
         self.forget(id);
     }
 
     pub(super) fn remove_record(&mut self, id: SubscriptionId, cause: &Cause, now: Now) {
         let Some(subscription) = self.subscriptions.get(&id) else { return };
         let expected_revision = subscription.newest_revision();
-        self.ask(BusRequest::Remove { id, expected_revision }, Wait::Remove, cause.clone(), now);
+        let until = now.at + subscription.record_ttl(now.at, self.config.grace());
+        self.remove(id, expected_revision, until, cause.clone(), now);
     }
 
     /// A live subscription stops being a watcher, here and in the metrics.
@@ -98,13 +102,26 @@ impl Notifier {
         cause: &Cause,
         now: Now,
     ) {
+        self.emit_subscription_of(None, id, what, reason, cause, now);
+    }
+
+    /// As [`emit_subscription`](Self::emit_subscription), in the name of another edge.
+    pub(super) fn emit_subscription_of(
+        &mut self,
+        edge_id: Option<&str>,
+        id: SubscriptionId,
+        what: SubscriptionChange,
+        reason: Option<EndReason>,
+        cause: &Cause,
+        now: Now,
+    ) {
         let Some(subscription) = self.subscriptions.get(&id) else { return };
         let event = SubscriptionEvent {
             kind: Kind::default(),
             id: new_id(),
             time: clock::rfc3339(now.utc),
             cause: cause.clone(),
-            edge_id: self.config.edge_id.to_string(),
+            edge_id: edge_id.unwrap_or(&self.config.edge_id).to_owned(),
             subscription: id.to_string(),
             presentity: subscription.presentity.as_str().to_owned(),
             package: subscription.package.name.to_owned(),

@@ -219,7 +219,7 @@ impl Notifier {
         let storing = match std::mem::take(&mut subscription.lane.storing) {
             Storing::Asked(exchange) => Some(exchange),
             // It is refused when the key has been read.
-            Storing::Nothing | Storing::LookedUp => None,
+            Storing::Nothing | Storing::LookedUp | Storing::TakenOver => None,
         };
         let waiting = std::mem::take(&mut subscription.lane.waiting);
         for exchange in storing.into_iter().chain(waiting) {

@@ -13,9 +13,11 @@ mod ending;
 mod exchange;
 mod jobs;
 mod notify;
+mod removal;
 mod reply;
 mod request;
 mod restore;
+mod takeover;
 mod tell;
 mod view;
 mod work;
@@ -47,6 +49,8 @@ mod tests_random;
 #[cfg(test)]
 mod tests_responder;
 #[cfg(test)]
+mod tests_takeover;
+#[cfg(test)]
 mod tests_way;
 
 use std::collections::VecDeque;
@@ -71,7 +75,7 @@ use crate::sip::digest::Nonces;
 use crate::sip::flow::ConnectionId;
 use crate::sip::transaction::{ClientTransactions, ServerTransactions, Timers};
 
-pub use boundary::{BusRequest, Event, FanOut, Input, JobHandle, NotifyId, Now, Output, Token, Unsent};
+pub use boundary::{BusRequest, Event, FanOut, Input, JobHandle, NotifyId, Now, Orphan, Output, Token, Unsent};
 pub use reply::{BusReply, ReplyMessage, Unavailable};
 
 /// Something in the timer wheel.
@@ -79,6 +83,10 @@ pub use reply::{BusReply, ReplyMessage, Unavailable};
 enum Timer {
     Subscription(SubscriptionId),
     Wait(u64),
+    /// An answer of the workers is late: the phone is not to wait for it.
+    Patience(u64),
+    /// The removal of a key is tried again.
+    Removal(SubscriptionId),
 }
 
 /// Why a bus reply is waited for.
@@ -92,8 +100,10 @@ enum Wait {
     Lookup(SubscriptionId, Box<Exchange>),
     /// A responder is asked for the HA1 that this SUBSCRIBE is checked against.
     Auth(Box<auth::Unproven>),
-    /// A key is being removed; nothing follows from the answer.
-    Remove,
+    /// A key is being removed that has this revision.
+    Remove(SubscriptionId, u64),
+    /// An orphan is being stored in our name, and `CSeq` numbers up to this one are reserved.
+    TakeOver(SubscriptionId, u32),
     /// Workers were asked for states.
     Get(SubscriptionId, Work),
     /// Workers were asked for a change.
@@ -106,6 +116,8 @@ struct JobProgress {
     handle: JobHandle,
     outstanding: u32,
     failed: u32,
+    /// Whether a subscription that waited for it is another edge's now.
+    is_moved: bool,
 }
 
 /// See the module.
@@ -134,6 +146,11 @@ pub struct Notifier {
     /// Of the waits, those for a responder's HA1.
     auth_waits: usize,
     is_bus_up: bool,
+    is_lease_held: bool,
+    /// Orphans that may be ours: the answer to their store was lost.
+    unsure: AHashSet<SubscriptionId>,
+    /// Keys that are still to be removed.
+    removals: AHashMap<SubscriptionId, removal::Removal>,
     drains_since: Option<Instant>,
     is_overloaded: bool,
 }
@@ -144,6 +161,10 @@ const MAX_SERVER_TRANSACTIONS: usize = 1_000_000;
 const MAX_CLIENT_TRANSACTIONS: usize = 2_000_000;
 /// How long draining waits for phones: four transmissions of a NOTIFY.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(6);
+/// How long a phone waits for the workers until it gets the NOTIFY that it is owed without their answer.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(800);
+/// How often it is looked whether we are heard again.
+const LEASE_TURN: Duration = Duration::from_secs(1);
 /// Bus requests waited for at once; over it 503.
 pub const MAX_WAITS: usize = 20_000;
 /// Dialogs looked up at once, of those; over it 503. Whoever makes up dialogs takes no room from those who have one.
@@ -178,6 +199,9 @@ impl Notifier {
             scratch: Vec::with_capacity(4096),
             in_flight: 0,
             is_bus_up: false,
+            is_lease_held: true,
+            unsure: AHashSet::new(),
+            removals: AHashMap::new(),
             drains_since: None,
             is_overloaded: false,
         }
@@ -193,8 +217,10 @@ impl Notifier {
             Input::Closed(connection) => self.on_closed(connection, now),
             Input::Undeliverable { notify, why } => self.on_undeliverable(notify, why, now),
             Input::Reply { token, reply } => self.on_reply(token, reply, now),
-            Input::Job { job, handle, age } => self.on_job(*job, handle, age, now),
+            Input::Job { job, handle, age } => self.on_job(&job, handle, age, now),
             Input::Change { key, revision, value } => self.on_change(key, revision, value, now),
+            Input::Orphan(orphan) => self.on_orphan(*orphan, now),
+            Input::Lease { is_held } => self.is_lease_held = is_held,
             Input::Users(users) => self.accounts.use_file(users),
             Input::Bus { is_up } => self.is_bus_up = is_up,
             Input::Timeout => self.on_timeout(now),
@@ -210,7 +236,8 @@ impl Notifier {
     /// When [`Input::Timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.timers.next_at(), self.client.poll_timeout(), self.server.poll_timeout()].into_iter().flatten().min()
+        let client = self.client.poll_timeout().filter(|_| self.is_lease_held);
+        [self.timers.next_at(), client, self.server.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Whether everything in hand is finished: nothing asked of the bus, and no NOTIFY in flight, or only such as have been
@@ -218,7 +245,8 @@ impl Notifier {
     #[must_use]
     pub fn is_idle(&self, now: Now) -> bool {
         let waited = self.drains_since.map_or(Duration::ZERO, |since| now.at.saturating_duration_since(since));
-        self.waits.is_empty() && self.output.is_empty() && (self.in_flight == 0 || waited >= DRAIN_PATIENCE)
+        let is_done = self.in_flight == 0 && self.removals.is_empty();
+        self.waits.is_empty() && self.output.is_empty() && (is_done || waited >= DRAIN_PATIENCE)
     }
 
     /// Tells the notifier whether the stages after it have room for more changes.
@@ -228,12 +256,18 @@ impl Notifier {
 
     fn on_timeout(&mut self, now: Now) {
         self.server.handle_timeout(now.at);
-        self.client_timeout(now);
+        if self.is_lease_held {
+            self.client_timeout(now);
+        }
         let mut due = Vec::new();
         self.timers.pop_due(now.at, |timer| due.push(timer));
         for timer in due {
             match timer {
+                // What ends here may be served elsewhere.
+                Timer::Subscription(id) if !self.is_lease_held => self.timers.schedule(now.at + LEASE_TURN, Timer::Subscription(id)),
                 Timer::Subscription(id) => self.subscription_timeout(id, now),
+                Timer::Patience(token) => self.on_late_answer(token, now),
+                Timer::Removal(id) => self.retry_removal(id, now),
                 Timer::Wait(token) => {
                     if self.waits.contains_key(&token) {
                         self.on_reply(Token(token), BusReply::Unavailable(Unavailable::Timeout), now);
@@ -253,6 +287,9 @@ impl Notifier {
                 self.config.store_timeout
             }
         };
+        if matches!(request, BusRequest::Get(_) | BusRequest::RouteSet(_)) && timeout > ANSWER_PATIENCE {
+            self.timers.schedule(now.at + ANSWER_PATIENCE, Timer::Patience(token));
+        }
         self.lookups += usize::from(matches!(wait, Wait::Lookup(..)));
         self.waits.insert(token, wait);
         self.timers.schedule(now.at + timeout, Timer::Wait(token));

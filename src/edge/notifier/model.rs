@@ -296,6 +296,7 @@ impl World {
             states: vec![self.dnd(), FeatureState { version: self.version, ..FeatureState::new("CallForwardingAlways") }],
             assigned: is_assigned,
             skip: None,
+            taken_from: None,
             not_after: "2999-01-01T00:00:00Z".into(),
             cause: Cause::new(),
         };

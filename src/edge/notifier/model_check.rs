@@ -22,7 +22,9 @@ impl World {
                 Output::Send { to, packet, notify } => self.on_send(to, packet, notify),
                 Output::Request { token, request, .. } => self.bus.push((token, request)),
                 Output::Event(event) => self.on_event(&event),
-                Output::JobDone(JobHandle(handle)) => assert!(self.open_jobs.remove(&handle), "job {handle} is done twice"),
+                Output::JobDone(JobHandle(handle)) | Output::JobMoved(JobHandle(handle)) => {
+                    assert!(self.open_jobs.remove(&handle), "job {handle} is done twice")
+                }
                 Output::FanOut(_) => {}
             }
         }

@@ -35,6 +35,9 @@ impl Notifier {
         if matches!(subscription.phase, Phase::Storing | Phase::Over) || !subscription.outbox.is_due(now.at) {
             return;
         }
+        if !self.is_lease_held {
+            return self.wait_for_room(id, now);
+        }
         let Some(branch) = self.client.next_branch(rand::random()) else { return self.wait_for_room(id, now) };
         let grouping = grouping(subscription, &to, &self.config);
         let Some(parcel) = subscription.outbox.take(grouping, now.at) else { return };

@@ -92,7 +92,8 @@ impl Notifier {
                 self.on_looked_up(id, exchange, found, now);
             }
             Wait::Auth(unproven) => self.on_account(*unproven, read_from("responder", message), now),
-            Wait::Remove => {}
+            Wait::Remove(id, revision) => self.on_removed(id, revision, store_outcome(message), now),
+            Wait::TakeOver(id, cseq_reserved) => self.on_taken_over(id, cseq_reserved, store_outcome(message), now),
             Wait::Get(id, work) => self.on_states(id, &work, read_from::<GetResponse>("worker", message), now),
             Wait::Set(id, work) => self.on_route_set(id, work, read_from::<RouteSetResponse>("worker", message), now),
         }

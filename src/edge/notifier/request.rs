@@ -100,7 +100,8 @@ impl Notifier {
             return Err(Refusal::new(482).because("loop: this request has been here"));
         }
         match request.method().as_str() {
-            "SUBSCRIBE" | "OPTIONS" => Ok(()),
+            "SUBSCRIBE" => Ok(()),
+            "OPTIONS" => subscribe::supported(request),
             _ => Err(Refusal::method()),
         }
     }
@@ -145,6 +146,7 @@ impl Notifier {
             Err(refusal) => return self.refuse(&request, key, flow, &refusal, at, now),
         };
         subscribe.watcher = identity.watcher(&subscribe.watcher, &presentity);
+        subscribe.is_trusted = self.config.auth.may_lead_elsewhere(&identity, flow.peer.ip());
         let held = self.watchers.get(&presentity).map_or(0, smallvec::SmallVec::len);
         let refusal = if self.refuses_new() || self.subscriptions.len() >= self.config.max_subscriptions {
             Some(Refusal::unavailable())
@@ -189,7 +191,10 @@ impl Notifier {
             return self.refuse(request, *key, *flow, &refusal, *at, now);
         }
         match subscribe::admit(request, *flow, true, &self.config, &self.table) {
-            Ok(subscribe) => self.take_in_dialog(id, exchange(arrival, subscribe, identity), now),
+            Ok(mut subscribe) => {
+                subscribe.is_trusted = self.config.auth.may_lead_elsewhere(&identity, flow.peer.ip());
+                self.take_in_dialog(id, exchange(arrival, subscribe, identity), now);
+            }
             Err(refusal) => {
                 self.refuse(request, *key, *flow, &refusal, *at, now);
                 self.confirm(id, refusal.confirm, now);
@@ -201,6 +206,10 @@ impl Notifier {
     fn enter_dialog(&mut self, id: SubscriptionId, request: &Request, identity: &Identity) -> Result<(), Refusal> {
         let is_full = self.refuses_new() || self.lookups >= MAX_LOOKUPS;
         let Some(subscription) = self.subscriptions.get_mut(&id) else {
+            // Ended here, but the bucket does not know yet.
+            if self.removals.contains_key(&id) {
+                return Err(Refusal::no_subscription());
+            }
             return if is_full { Err(Refusal::unavailable()) } else { Ok(()) };
         };
         if !is_dialog_of(request, &subscription.dialog) || subscribe::is_of_other_package(request, subscription.package) {

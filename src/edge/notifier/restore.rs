@@ -1,8 +1,10 @@
 //! What the bucket says of our subscriptions: those of before a restart, those that come here, those that went elsewhere.
 
+use std::sync::Arc;
+
 use super::exchange::StoreOutcome;
 use super::reply::Found;
-use super::{BusRequest, Notifier, Now, Unavailable, Wait};
+use super::{Notifier, Now, Unavailable};
 use crate::bus::message::EndReason;
 use crate::bus::trace::Cause;
 use crate::edge::auth;
@@ -38,7 +40,7 @@ impl Notifier {
     }
 
     /// Makes a record a subscription here.
-    fn adopt(&mut self, id: SubscriptionId, record: Record, revision: u64, phase: Phase, now: Now) -> bool {
+    pub(super) fn adopt(&mut self, id: SubscriptionId, record: Record, revision: u64, phase: Phase, now: Now) -> bool {
         let Some(mut subscription) = record.restore(id, revision, &self.config, now.at, now.utc) else { return false };
         subscription.phase = phase;
         self.watchers.entry(subscription.presentity.clone()).or_default().push(id);
@@ -54,10 +56,14 @@ impl Notifier {
         let Some(value) = value else { return };
         let Ok(owner) = serde_json::from_slice::<Owner<'_>>(value) else { return };
         let is_ours = owner.edge_id == &*self.config.edge_id;
+        let is_taken_from_us = !is_ours && owner.taken_from.as_deref() == Some(&*self.config.edge_id);
         let Some(subscription) = self.subscriptions.get_mut(&id) else {
             // A record in our name of a subscription that is not here: nobody would ever serve it.
-            if is_ours {
+            if is_ours && !self.take_unsure(id, revision, value, now) {
                 self.remove_key(id, revision, now);
+            }
+            if !is_ours {
+                self.unsure.remove(&id);
             }
             return;
         };
@@ -68,14 +74,23 @@ impl Notifier {
             // The store that is under way will say whose it is.
             Phase::Live | Phase::Storing if subscription.lane.is_storing() => subscription.seen = Some(Seen { revision, is_ours }),
             Phase::Live if is_ours => subscription.revision = revision,
+            Phase::Live if is_taken_from_us => self.lose(id, now),
             Phase::Live => self.end(id, EndReason::Moved, &Cause::new(), now),
             Phase::Ending | Phase::Over if is_ours => self.remove_key(id, revision, now),
             Phase::Storing | Phase::Ending | Phase::Over => {}
         }
     }
 
-    pub(super) fn remove_key(&mut self, id: SubscriptionId, expected_revision: u64, now: Now) {
-        self.ask(BusRequest::Remove { id, expected_revision }, Wait::Remove, Cause::new(), now);
+    /// Compares all that is held with what the bucket says, after changes were lost: lets go of what is another edge's.
+    pub fn compare(&mut self, holder: impl Fn(SubscriptionId) -> Option<(u64, Arc<str>)>, now: Now) {
+        let ids: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
+        for id in ids {
+            let Some((revision, edge_id)) = holder(id) else { continue };
+            let value = serde_json::json!({ "edge_id": &*edge_id }).to_string();
+            if *edge_id != *self.config.edge_id {
+                self.on_change(&id.to_string(), revision, Some(value.as_bytes()), now);
+            }
+        }
     }
 
     /// The key was read for this SUBSCRIBE: its dialog is not held here, or its store met another revision.
@@ -185,4 +200,6 @@ fn is_dialog_of(exchange: &Exchange, record: &Record) -> bool {
 struct Owner<'a> {
     #[serde(borrow)]
     edge_id: &'a str,
+    #[serde(borrow, default)]
+    taken_from: Option<std::borrow::Cow<'a, str>>,
 }

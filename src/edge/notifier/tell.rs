@@ -14,6 +14,24 @@ use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::table::FeatureTable;
 use crate::feature::{FeatureState, Package, Presentity, package};
 
+/// Which watchers of a presentity are told.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whom<'a> {
+    /// All, but for one that knows already.
+    AllBut(Option<SubscriptionId>),
+    /// Those that were taken over from this edge, but for one that knows already.
+    TakenFrom(&'a str, Option<SubscriptionId>),
+}
+
+impl Whom<'_> {
+    fn has(self, subscription: &Subscription) -> bool {
+        match self {
+            Self::AllBut(skip) => Some(subscription.id) != skip,
+            Self::TakenFrom(edge_id, skip) => Some(subscription.id) != skip && subscription.taken_from.as_deref() == Some(edge_id),
+        }
+    }
+}
+
 impl Notifier {
     /// Has the phone that asked told these states; none is an empty NOTIFY, where one is owed.
     ///
@@ -50,11 +68,14 @@ impl Notifier {
         presentity: &Presentity,
         states: &[FeatureState],
         changes: &[Arc<Change>],
-        skip: Option<SubscriptionId>,
+        whom: Whom<'_>,
         now: Now,
     ) -> u64 {
         let ids = self.watchers_of(presentity, &package::of_states(states));
-        for id in ids.iter().filter(|id| Some(**id) != skip) {
+        for id in &ids {
+            if !self.subscriptions.get(id).is_some_and(|subscription| whom.has(subscription)) {
+                continue;
+            }
             for change in changes {
                 self.queue_unless_known(*id, change, now);
             }
@@ -85,12 +106,12 @@ impl Notifier {
         presentity: &Presentity,
         states: &[FeatureState],
         owed: &Owed,
-        skip: Option<SubscriptionId>,
+        whom: Whom<'_>,
         now: Now,
     ) -> u64 {
         let ids = self.watchers_of(presentity, &package::of_states(states));
-        for id in ids.iter().filter(|id| Some(**id) != skip) {
-            let Some(subscription) = self.subscriptions.get_mut(id) else { continue };
+        for id in &ids {
+            let Some(subscription) = self.subscriptions.get_mut(id).filter(|subscription| whom.has(subscription)) else { continue };
             let waits_long = waits_long(subscription, now);
             let job = owed.job.filter(|_| !waits_long);
             let replaced = subscription.outbox.owe_empty(Owed { job, ..owed.clone() });

@@ -48,6 +48,7 @@ fn job(bench: &mut Bench, handle: u64, states: Vec<FeatureState>, assigned: bool
         states,
         assigned,
         skip: None,
+        taken_from: None,
         not_after: "2999-01-01T00:00:00Z".into(),
         cause: Cause::new(),
     };

@@ -97,6 +97,45 @@ fn a_strict_router_gets_the_request_uri() {
 }
 
 #[test]
+fn a_telephone_number_is_served_where_tel_is_among_the_domains() {
+    for (domains, want) in [(&[][..], 200), (&["10.0.0.11"], 404), (&["10.0.0.11", "tel"], 200)] {
+        let mut bench = Bench::new(EdgeConfig { domains: domains.iter().map(|domain| (*domain).into()).collect(), ..config() });
+        bench.packet(&subscribe("a", 1, None, "", "").replace("SUBSCRIBE sip:alice@10.0.0.11", "SUBSCRIBE tel:+31201234567"));
+        if want == 200 {
+            bench.ack_store();
+        }
+        bench.expect_response(want);
+    }
+}
+
+/// Whoever may be anyone has us send nowhere but to itself; that survives a restart.
+#[test]
+fn a_source_that_nobody_vouches_for_leads_no_notify_to_a_third_address() {
+    let open = || EdgeConfig { auth: crate::edge::auth::AuthPolicy::open(), ..config() };
+    let proxied = subscribe("a", 1, None, "", "").replace("Max-Forwards", "Via: SIP/2.0/UDP 10.1.1.9:5060;branch=z9hG4bKq\nMax-Forwards");
+    let flow = Bench::new(open()).flow;
+    for (name, request, want) in [
+        ("to a contact", proxied.replace("<sip:alice@192.0.2.9:5062>", "<sip:alice@203.0.113.5>"), Destination::Flow(flow)),
+        ("to a name", proxied.replace("<sip:alice@192.0.2.9:5062>", "<sip:alice@victim.example>"), Destination::Flow(flow)),
+        ("over TCP", proxied.replace("<sip:alice@192.0.2.9:5062>", "<sip:a@203.0.113.5;transport=tcp>"), Destination::Flow(flow)),
+        ("by a route", proxied.replace("Event:", "Record-Route: <sip:203.0.113.5;lr>\nEvent:"), Destination::Flow(flow)),
+        ("to another port of its own", proxied.replace("192.0.2.9:5062>", "192.0.2.9:5099>"), host("192.0.2.9", 5099, Transport::Udp, 0)),
+    ] {
+        let mut bench = Bench::new(open());
+        bench.packet(&request);
+        let (token, BusRequest::Store { id, record, .. }) = bench.take_store() else { panic!("a store") };
+        bench.stored(token, 7);
+        bench.expect_response(200);
+        bench.answer_get(vec![FeatureState::new("DoNotDisturb")]);
+        assert_eq!(bench.sent.pop_front().expect("a NOTIFY").0, want, "{name}");
+        let mut restarted = Bench::new(open());
+        assert!(restarted.notifier.restore(&id.to_string(), 7, &serde_json::to_vec(&record).unwrap(), restarted.now));
+        restarted.job(3, 1);
+        assert_eq!(restarted.sent.pop_front().expect("a NOTIFY").0, want, "{name}, restarted");
+    }
+}
+
+#[test]
 fn a_phone_is_told_from_the_listener_that_it_subscribed_at_also_after_a_restart() {
     for (listener, peer) in [(2, "[2001:db8::9]:5062"), (3, "192.0.2.9:5062")] {
         let mut bench = Bench::new(config());

@@ -8,6 +8,7 @@ use crate::bus::message::{
 };
 use crate::bus::trace::{Cause, new_id};
 use crate::edge::exchange::{Retry, Task, Work};
+use crate::edge::notifier::tell::Whom;
 use crate::edge::outbox::Owed;
 use crate::edge::subscription::{Phase, SubscriptionId};
 use crate::feature::{FeatureState, Package, Presentity};
@@ -148,9 +149,9 @@ impl Notifier {
             return;
         }
         let local = if changes.is_empty() && !is_assigned {
-            self.tell_watchers_empty(presentity, &states, &owed(work), Some(id), now)
+            self.tell_watchers_empty(presentity, &states, &owed(work), Whom::AllBut(Some(id)), now)
         } else {
-            self.tell_watchers(presentity, &states, &changes, Some(id), now)
+            self.tell_watchers(presentity, &states, &changes, Whom::AllBut(Some(id)), now)
         };
         let events = events.into_iter().map(|event| FeatureEvent { watchers: local, ..event }).collect();
         let fan_out = FanOut { presentity: presentity.clone(), states, assigned: is_assigned, cause: work.cause.clone(), events };
@@ -166,6 +167,28 @@ impl Notifier {
     fn emit_refused(&mut self, presentity: &Presentity, state: &FeatureState, reason: &str, cause: &Cause, now: Now) {
         let event = feature_event(presentity, state, state, FeatureOutcome::Refused, Some(reason.to_owned()), cause, now);
         self.output.push_back(Output::Event(Box::new(Event::Feature(presentity.clone(), FeatureEvent { watchers: 1, ..event }))));
+    }
+
+    /// The workers' answer takes long: the phone has the NOTIFY that it is owed now, empty, and the state when it is known.
+    pub(super) fn on_late_answer(&mut self, token: u64, now: Now) {
+        let Some(Wait::Get(id, work) | Wait::Set(id, work)) = self.waits.get_mut(&token) else { return };
+        // The last NOTIFY says what it can, and waits for that.
+        if work.ends.is_some() || !std::mem::replace(&mut work.is_owed, false) {
+            return;
+        }
+        let (id, owed) = (*id, owed(work));
+        let Some(subscription) = self.subscriptions.get_mut(&id).filter(|subscription| subscription.phase != Phase::Over) else { return };
+        let is_ending = subscription.lane.works.iter().any(|work| work.ends.is_some());
+        if is_ending {
+            return;
+        }
+        // One NOTIFY for all that it has asked.
+        for work in &mut subscription.lane.works {
+            work.is_owed = false;
+        }
+        let replaced = subscription.outbox.owe_empty(owed);
+        self.settle_jobs(replaced.and_then(|owed| owed.job), true);
+        self.pump(id, now);
     }
 
     /// Asks for the full state again that no worker gave.

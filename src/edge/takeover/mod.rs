@@ -1,0 +1,81 @@
+//! What happens when an edge falls silent: the others divide its subscriptions over UDP, end in its place what expires, and
+//! see to the jobs that wait for it.
+//!
+//! ```text
+//! every edge ─▶ dfks.edge.alive ─▶ pulse ─▶ roster: who is silent, whose turn it is       pulse ─▶ lease: are we heard ourselves
+//! index of the bucket ─▶ taker ─(orphans)─▶ notifier, which stores them in its name
+//!                          ├─ what is over a connection: ended when it expires
+//!                          └─ dfks.notify.<silent edge> ─▶ redirect ─▶ the edges that hold the watchers now
+//! ```
+//! Two edges that want the same subscription meet at its key's revision: one has it. An edge that was not heard for
+//! `sip.takeover_seconds` sends no NOTIFY until it is heard again and has read what it lost.
+
+mod drain;
+mod pulse;
+mod record;
+mod taker;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::bus::Bus;
+use crate::bus::pull::Delivery;
+use crate::edge::config::EdgeConfig;
+use crate::edge::metrics::EdgeMetrics;
+use crate::edge::notifier::Orphan;
+use crate::edge::roster::Roster;
+use crate::notify::Queue;
+use crate::runtime::Tasks;
+use crate::sip::flow::Transport;
+
+/// Orphans that wait for the notifier.
+const ORPHANS: usize = 256;
+/// Jobs that wait to be sent on; one more comes again by itself.
+const MOVED_JOBS: usize = 1024;
+
+/// What the driver has of the take-over.
+pub(crate) struct TakeOver {
+    /// Subscriptions to take over.
+    pub orphans: mpsc::Receiver<Box<Orphan>>,
+    /// Until when the others leave us what we hold; `None` before we were first heard.
+    pub lease: watch::Receiver<Option<Instant>>,
+    /// Takes jobs whose watchers may be at another edge.
+    pub moved_jobs: mpsc::Sender<Delivery>,
+}
+
+impl TakeOver {
+    /// Starts to show that this edge lives, and to look after the others.
+    ///
+    /// # Errors
+    ///
+    /// When the client refuses the subscription: it is closed.
+    pub(crate) async fn start(
+        bus: &Bus,
+        queue: Queue,
+        config: &Arc<EdgeConfig>,
+        silent_after: Duration,
+        metrics: &Arc<EdgeMetrics>,
+        tasks: &Tasks,
+    ) -> Result<Self, async_nats::SubscribeError> {
+        let takes_udp = config.listeners.iter().any(|listener| listener.transport == Transport::Udp);
+        let roster = Arc::new(Mutex::new(Roster::new(&config.edge_id, takes_udp, silent_after)));
+        let heard = bus.client().subscribe(bus.subjects().edge_alive()).await?;
+        let (lease_sender, lease) = watch::channel(None);
+        let (orphan_sender, orphans) = mpsc::channel(ORPHANS);
+        let (moved_jobs, moved) = mpsc::channel(MOVED_JOBS);
+        let stopping = tasks.stopping().clone();
+        let pulse = pulse::Pulse::new(bus.clone(), queue.index().clone(), config, takes_udp, silent_after, &roster, lease_sender);
+        tasks.spawn("edge pulse", pulse.run(heard, stopping.clone()));
+        let taker = taker::Taker::new(bus.clone(), queue, Arc::clone(config), silent_after, roster, Arc::clone(metrics), orphan_sender);
+        tasks.spawn("take-over", taker.run(moved, stopping));
+        Ok(Self { orphans, lease, moved_jobs })
+    }
+}
+
+type SharedRoster = Arc<Mutex<Roster>>;
+
+fn lock(roster: &SharedRoster) -> MutexGuard<'_, Roster> {
+    roster.lock().unwrap_or_else(PoisonError::into_inner)
+}

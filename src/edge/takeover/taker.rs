@@ -1,0 +1,241 @@
+//! Takes over from silent edges, a bounded number of subscriptions a turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ahash::{AHashMap, AHashSet};
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::drain::{self, Drain};
+use super::{SharedRoster, lock, record};
+use crate::bus::pull::Delivery;
+use crate::bus::watchers::Held;
+use crate::bus::{Bus, RequestError};
+use crate::edge::config::EdgeConfig;
+use crate::edge::metrics::{EdgeMetrics, TakeOverOutcome};
+use crate::edge::notifier::Orphan;
+use crate::notify::Queue;
+use crate::runtime::clock;
+
+const TURN_EVERY: Duration = Duration::from_secs(1);
+/// Most records read in a turn: what bounds the load of a take-over, on us and on NATS.
+const PER_TURN: usize = 2000;
+/// Records read at a time.
+const AT_A_TIME: usize = 32;
+/// Each time that so long has passed, the next edge in line may take what the one before has left.
+const NEXT_IN_LINE_AFTER: Duration = Duration::from_secs(5);
+/// A subscription that is still there so long after it was tried is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// An edge whose subscriptions over UDP are all taken is looked at again after this.
+const IDLE_LOOK_AFTER: Duration = Duration::from_secs(10);
+/// How long before its key is gone by itself a subscription is ended in the place of its silent edge.
+const BEFORE_IT_IS_GONE: Duration = Duration::from_secs(2);
+/// Silent edges seen to at a time.
+const MAX_SILENT: usize = 64;
+
+/// See the module.
+pub(super) struct Taker {
+    bus: Bus,
+    queue: Queue,
+    config: Arc<EdgeConfig>,
+    silent_after: Duration,
+    roster: SharedRoster,
+    metrics: Arc<EdgeMetrics>,
+    orphans: mpsc::Sender<Box<Orphan>>,
+    silent: BTreeMap<Arc<str>, Silent>,
+    /// When what is over a connection is ended, by revision.
+    endings: BTreeSet<(Instant, u64)>,
+}
+
+/// An edge that is silent.
+struct Silent {
+    since: Instant,
+    look_at: Instant,
+    has_udp: bool,
+    tried: AHashMap<u64, Instant>,
+    planned: AHashSet<u64>,
+    drain: Option<Drain>,
+}
+
+impl Taker {
+    pub(super) fn new(
+        bus: Bus,
+        queue: Queue,
+        config: Arc<EdgeConfig>,
+        silent_after: Duration,
+        roster: SharedRoster,
+        metrics: Arc<EdgeMetrics>,
+        orphans: mpsc::Sender<Box<Orphan>>,
+    ) -> Self {
+        Self { bus, queue, config, silent_after, roster, metrics, orphans, silent: BTreeMap::new(), endings: BTreeSet::new() }
+    }
+
+    pub(super) async fn run(mut self, mut moved: mpsc::Receiver<Delivery>, stopping: CancellationToken) {
+        let mut turns = tokio::time::interval(TURN_EVERY);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let turned = async {
+                tokio::select! {
+                    _ = turns.tick() => self.turn().await,
+                    Some(delivery) = moved.recv() => {
+                        drain::send_on_own(&self.bus, &self.queue, delivery, &self.config.edge_id, &self.metrics).await;
+                    }
+                }
+            };
+            if stopping.run_until_cancelled(turned).await.is_none() {
+                break;
+            }
+        }
+        for silent in std::mem::take(&mut self.silent).into_values() {
+            close(silent).await;
+        }
+    }
+
+    async fn turn(&mut self) {
+        if !self.bus.is_connected() {
+            return;
+        }
+        let Ok(waiting) = drain::waiting(&self.bus).await else { return };
+        self.look_around(&waiting).await;
+        let edges: Vec<Arc<str>> = self.silent.keys().cloned().collect();
+        for edge_id in edges {
+            // On any trouble with the bus, the next turn goes on.
+            if let Err(error) = self.take_from(&edge_id).await {
+                return tracing::debug!(%error, "take-over interrupted");
+            }
+            self.drain(&edge_id, waiting.contains_key(&*edge_id)).await;
+        }
+        if let Err(error) = self.end_due().await {
+            tracing::debug!(%error, "take-over interrupted");
+        }
+    }
+
+    /// Which edges are silent now that hold something, or have jobs waiting.
+    async fn look_around(&mut self, waiting: &BTreeMap<String, u64>) {
+        let now = clock::now();
+        let mut holding: BTreeSet<Arc<str>> = self.queue.index().edges().into_iter().collect();
+        holding.extend(waiting.keys().map(|edge_id| Arc::from(edge_id.as_str())));
+        let silent: BTreeSet<Arc<str>> = {
+            let roster = lock(&self.roster);
+            holding.into_iter().filter(|edge_id| roster.is_silent(edge_id, now)).take(MAX_SILENT).collect()
+        };
+        let back: Vec<Arc<str>> = self.silent.keys().filter(|edge_id| !silent.contains(*edge_id)).cloned().collect();
+        for edge_id in back {
+            if !lock(&self.roster).is_silent(&edge_id, now) {
+                self.metrics.edge_heard_again(&edge_id);
+            }
+            if let Some(silent) = self.silent.remove(&edge_id) {
+                close(silent).await;
+            }
+        }
+        self.metrics.silent_edges(u32::try_from(silent.len()).unwrap_or(u32::MAX));
+        for edge_id in silent {
+            if !self.silent.contains_key(&edge_id) {
+                self.metrics.edge_silent(&edge_id, self.queue.index().held_by(&edge_id).udp.len());
+                self.silent.insert(edge_id, Silent::new(now));
+            }
+        }
+    }
+
+    async fn take_from(&mut self, edge_id: &Arc<str>) -> Result<(), RequestError> {
+        let now = clock::now();
+        let Some(silent) = self.silent.get_mut(edge_id).filter(|silent| silent.look_at <= now) else { return Ok(()) };
+        let held = self.queue.index().held_by(edge_id);
+        silent.has_udp = !held.udp.is_empty();
+        silent.look_at = if silent.has_udp { now } else { now + IDLE_LOOK_AFTER };
+        let wanted = silent.wanted(&held, &self.roster, now);
+        let reads = wanted.into_iter().map(|revision| record::read(&self.bus, revision));
+        let mut reads = stream::iter(reads).buffer_unordered(AT_A_TIME);
+        while let Some(read) = reads.next().await {
+            let Some(orphan) = read?.filter(|orphan| *orphan.record.edge_id == **edge_id) else { continue };
+            if &*orphan.record.transport == "udp" {
+                // It may have come back while we read.
+                if !lock(&self.roster).is_silent(edge_id, clock::now()) || self.orphans.send(Box::new(orphan)).await.is_err() {
+                    return Ok(());
+                }
+            } else if let Some(gone_at) = gone_at(&orphan, &self.config) {
+                self.endings.insert((gone_at.checked_sub(BEFORE_IT_IS_GONE).unwrap_or(gone_at), orphan.revision));
+                silent.planned.insert(orphan.revision);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what is over a connection, has expired, and whose edge is still silent.
+    async fn end_due(&mut self) -> Result<(), RequestError> {
+        let now = clock::now();
+        for _ in 0..PER_TURN {
+            let Some(&(at, revision)) = self.endings.first().filter(|(at, _)| *at <= now) else { return Ok(()) };
+            if let Some(orphan) = record::read(&self.bus, revision).await?
+                && lock(&self.roster).is_silent(&orphan.record.edge_id, now)
+                && record::end(&self.bus, &orphan).await?
+            {
+                self.metrics.take_over_ended(TakeOverOutcome::Expired);
+            }
+            self.endings.remove(&(at, revision));
+        }
+        Ok(())
+    }
+
+    /// Sees to the jobs of a silent edge, once its subscriptions over UDP are with others, or nobody takes them.
+    async fn drain(&mut self, edge_id: &Arc<str>, has_jobs: bool) {
+        let now = clock::now();
+        let Some(silent) = self.silent.get_mut(edge_id) else { return };
+        let waited = now.saturating_duration_since(silent.since);
+        let is_divided = !silent.has_udp || waited >= NEXT_IN_LINE_AFTER * 4 + self.silent_after;
+        let is_our_turn = lock(&self.roster).place(0, false, now) < in_line(waited);
+        if !has_jobs {
+            if let Some(drain) = silent.drain.take() {
+                drain.close().await;
+            }
+        } else if is_divided && is_our_turn {
+            let metrics = &self.metrics;
+            let drain = silent.drain.get_or_insert_with(|| {
+                let counted = Arc::clone(metrics);
+                Drain::open(&self.bus, edge_id, Box::new(move |why| counted.job_given_up(why)))
+            });
+            drain.turn(&self.bus, &self.queue, edge_id, metrics).await;
+        }
+    }
+}
+
+impl Silent {
+    fn new(now: Instant) -> Self {
+        Self { since: now, look_at: now, has_udp: true, tried: AHashMap::new(), planned: AHashSet::new(), drain: None }
+    }
+
+    /// What of the held is ours to see to now: at first our share, later also that of edges that have left theirs.
+    fn wanted(&mut self, held: &Held, roster: &SharedRoster, now: Instant) -> Vec<u64> {
+        self.tried.retain(|_, at| now.saturating_duration_since(*at) < AGAIN_AFTER);
+        let in_line = in_line(now.saturating_duration_since(self.since));
+        let roster = lock(roster);
+        let udp = held.udp.iter().filter(|revision| !self.tried.contains_key(*revision) && roster.place(**revision, true, now) < in_line);
+        let others =
+            held.others.iter().filter(|revision| !self.planned.contains(*revision) && roster.place(**revision, false, now) < in_line);
+        let udp: Vec<u64> = udp.copied().take(PER_TURN).collect();
+        let others: Vec<u64> = others.copied().take(PER_TURN - udp.len()).collect();
+        self.tried.extend(udp.iter().map(|revision| (*revision, now)));
+        udp.into_iter().chain(others).collect()
+    }
+}
+
+/// How many edges in line may act.
+fn in_line(waited: Duration) -> usize {
+    1 + usize::try_from(waited.as_secs() / NEXT_IN_LINE_AFTER.as_secs()).unwrap_or(usize::MAX / 2)
+}
+
+/// When the key is gone by itself.
+fn gone_at(orphan: &Orphan, config: &EdgeConfig) -> Option<Instant> {
+    let expires_at = clock::parse_rfc3339(&orphan.record.expires_at)?;
+    Some(clock::now() + clock::until(expires_at + config.grace()))
+}
+
+async fn close(silent: Silent) {
+    if let Some(drain) = silent.drain {
+        drain.close().await;
+    }
+}
