@@ -145,8 +145,15 @@ fn a_responder_in_node_decides_denies_and_has_side_effects() {
 
 #[test]
 fn a_responder_in_rust_owns_the_voicemail() {
-    let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--locked", "--example", "responder"]).current_dir(root("")).status();
-    assert!(built.unwrap().success());
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--locked", "--example", "responder"]).current_dir(root(""));
+    // What cargo tells a test about itself would have dependencies built anew that look at it.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            cargo.env_remove(name);
+        }
+    }
+    assert!(cargo.status().unwrap().success());
     // target/debug/deps/e2e-…
     let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/responder");
     let nats = Nats::start();
