@@ -18,7 +18,7 @@ pub(crate) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 /// How long it stays open at most.
 pub(crate) const MAX_BACK_OFF: Duration = Duration::from_secs(10);
 /// A breaker without input for so long is forgotten.
-const IDLE_FOR: Duration = Duration::from_secs(60);
+const IDLE_FOR: Duration = Duration::from_mins(1);
 /// Most subjects with a breaker. What does not fit has none, and is asked each time.
 const MAX_BREAKERS: usize = 65_536;
 
@@ -83,12 +83,11 @@ impl State {
             (Self::Open { until, back_off } | Self::HalfOpen { until, back_off }, Input::Ask) if now >= until => {
                 (Self::HalfOpen { until: now + back_off, back_off }, true)
             }
-            (Self::Open { .. } | Self::HalfOpen { .. }, Input::Ask) => (self, false),
+            // a failure in `Open` is one of the requests that were under way when it opened
+            (Self::Open { .. } | Self::HalfOpen { .. }, Input::Ask) | (Self::Open { .. }, Input::Failed) => (self, false),
             (_, Input::Answered) => (Self::NEW, true),
             (Self::Closed { failures }, Input::Failed) if failures + 1 < FAILURES => (Self::Closed { failures: failures + 1 }, true),
             (Self::Closed { .. }, Input::Failed) => (Self::Open { until: now + FIRST_BACK_OFF, back_off: FIRST_BACK_OFF }, false),
-            // one of the requests that were under way when it opened
-            (Self::Open { .. }, Input::Failed) => (self, false),
             (Self::HalfOpen { back_off, .. }, Input::Failed) => {
                 let back_off = (back_off * 2).min(MAX_BACK_OFF);
                 (Self::Open { until: now + back_off, back_off }, false)

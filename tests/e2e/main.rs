@@ -20,6 +20,7 @@ mod command;
 mod durable;
 mod edges;
 mod examples;
+mod feature;
 mod mi;
 mod readme;
 mod responder;
