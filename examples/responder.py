@@ -1,20 +1,25 @@
 #!/usr/bin/env python3
-"""A responder: answers for DoNotDisturb of every presentity. Needs nats-py (make tools: PYTHONPATH=.tools/python)."""
+"""A responder: owns Do Not Disturb of every presentity. Needs nats-py (pip install nats-py); NATS_URL names the server."""
 import asyncio, json, os
 import nats
 
-STATE = {"status": 1}  # what a CRM or billing system would look up
+status = {}  # by presentity: what a database would hold
 
+async def get(msg):
+    await msg.respond(json.dumps({"status": status.get(json.loads(msg.data)["presentity"], 1)}).encode())
 
-async def answer(msg):
-    request = json.loads(msg.data)
-    print("asked for", request["feature"], "of", request["presentity"], flush=True)
-    await msg.respond(json.dumps(STATE).encode())
-
+async def put(msg):
+    change = json.loads(msg.data)
+    status[change["presentity"]] = change["status"]
+    print(change["presentity"], change["feature"], change["status"], "from", change["origin"], flush=True)
+    await msg.respond(b"{}")  # as asked; {"error": {"code": 403, "description": "why"}} would deny it
 
 async def main():
     bus = await nats.connect(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
-    await bus.subscribe("dfks.responder.get.*.DoNotDisturb", cb=answer)
+    await bus.subscribe("dfks.responder.get.*.DoNotDisturb", cb=get)
+    await bus.subscribe("dfks.responder.set.*.DoNotDisturb", cb=put)
+    await bus.flush()
+    print("ready", flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main())

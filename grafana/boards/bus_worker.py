@@ -73,6 +73,10 @@ def responders():
         lines("Responders that fail, by feature", "Failed or late answers.", "reqps",
               ("{{feature}} {{kind}} {{outcome}}", """sum by (feature, kind, outcome)
                (rate(dfks_worker_responder_answers_total{@,outcome=~"failed|timeout"}[~])) > 0"""), runbook="DfksResponderFailing"),
+        lines("Responders not asked", "Circuit breakers, each of one tenant and feature: after 5 late or failed answers in a row the last known state is served.",
+              "short", ("{{kind}} {{state}}", "sum by (kind, state) (dfks_worker_breakers{@})"),
+              ("{{kind}} opened, 15 min", """sum by (kind) (increase(dfks_worker_breaker_transitions_total{@,to="open"}[15m]))"""),
+              runbook="DfksResponderFailing"),
         lines("Time of a responder", "Near routes.responder_timeout_ms changes fail.", "s",
               *quantiles("dfks_worker_responder_duration_seconds", by="kind", of=(0.5, 0.95, 0.99)), log=True, runbook="DfksResponderFailing"),
         lines("Time of a script", "One run of a route.", "s", *quantiles("dfks_worker_script_duration_seconds", by="route", of=(0.5, 0.99)), log=True),

@@ -22,11 +22,13 @@ pub(crate) enum Answer {
     Timeout,
     /// Nobody listens.
     None,
+    /// It failed again and again: not asked for a while.
+    Open,
 }
 
 impl Answer {
     /// The values of [`as_str`](Self::as_str), to have every metric series from the start.
-    pub(crate) const OUTCOMES: [&'static str; 5] = ["ok", "denied", "failed", "timeout", "none"];
+    pub(crate) const OUTCOMES: [&'static str; 6] = ["ok", "denied", "failed", "timeout", "none", "open"];
 
     /// Word for the metric label `outcome`.
     pub(crate) const fn as_str(&self) -> &'static str {
@@ -36,6 +38,7 @@ impl Answer {
             Self::Failed => "failed",
             Self::Timeout => "timeout",
             Self::None => "none",
+            Self::Open => "open",
         }
     }
 }

@@ -153,7 +153,7 @@ impl Handler {
             Answer::Change(change) => set.responder = Some(change),
             Answer::None => {}
             Answer::Denied(why) => return Ok(denied(&presentity, stored.record.state(spec), why)),
-            failed @ (Answer::Failed | Answer::Timeout) => {
+            failed @ (Answer::Failed | Answer::Timeout | Answer::Open) => {
                 return Err(Refusal::Responder { feature: spec.name().to_owned(), outcome: failed.as_str() });
             }
         }

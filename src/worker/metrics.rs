@@ -274,7 +274,7 @@ mod tests {
             for outcome in ["ok", "denied", "bad_request", "script_error", "responder_failed", "store_failed", "internal", "overloaded"] {
                 want.push(format!("{REQUESTS}{{kind=\"{kind}\",outcome=\"{outcome}\"}} 0"));
             }
-            for outcome in ["ok", "denied", "failed", "timeout", "none"] {
+            for outcome in ["ok", "denied", "failed", "timeout", "none", "open"] {
                 want.push(format!("{RESPONDER_REQUESTS}{{kind=\"{kind}\",outcome=\"{outcome}\"}} 0"));
             }
             for (name, label) in [(REQUEST_SECONDS, "kind"), (RESPONDER_SECONDS, "kind"), (SCRIPT_SECONDS, "route")] {

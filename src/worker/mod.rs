@@ -7,10 +7,12 @@
 //!                    reply  ◀── get, set: what it comes to (pure)
 //! ```
 //!
-//! Pure: [`script`], `call`, `change`, `answer`, `record`, `get`, `set`, `recent`. I/O: `service`, `handler`, `responder`,
+//! Pure: [`script`], `call`, `change`, `answer`, `record`, `get`, `set`, `recent`, `breaker`. I/O: `service`, `handler`, `responder`,
 //! `store`, [`routes`].
 
 mod answer;
+mod breaker;
+mod breaker_metrics;
 mod call;
 mod change;
 pub mod error;

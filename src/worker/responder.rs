@@ -1,7 +1,8 @@
 //! Asks the responders of a presentity's features. I/O.
 //!
 //! A responder that is slow holds up the requests for its own tenant and feature only: each is asked at the same time as
-//! the others, for [`RoutesConfig::responder_timeout_ms`] at most, and only so many may wait for one subject.
+//! the others, for [`RoutesConfig::responder_timeout_ms`] at most, and only so many may wait for one subject. One that fails
+//! again and again is not asked at all for a while ([`breaker`](crate::worker::breaker)).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,9 @@ use crate::bus::{Bus, RequestError};
 use crate::config::{Responders as Mode, RoutesConfig};
 use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity};
 use crate::runtime::clock;
-use crate::worker::answer::{self, Answer};
+use crate::worker::answer::{self, Answer, AnswerError};
+use crate::worker::breaker::{Breakers, Input};
+use crate::worker::breaker_metrics::BreakerMetrics;
 use crate::worker::feature_metrics::FeatureMetrics;
 use crate::worker::metrics::{DropReason, WorkerMetrics};
 use crate::worker::recent::Recent;
@@ -40,6 +43,9 @@ pub(crate) struct Responders {
     metrics: Arc<WorkerMetrics>,
     features: FeatureMetrics,
     silent: Mutex<Recent>,
+    get_breakers: Mutex<Breakers>,
+    set_breakers: Mutex<Breakers>,
+    breaker_metrics: BreakerMetrics,
     waiting: Mutex<HashMap<Box<str>, usize, ahash::RandomState>>,
 }
 
@@ -53,6 +59,9 @@ impl Responders {
             timeout: Duration::from_millis(config.responder_timeout_ms),
             metrics,
             silent: Mutex::new(Recent::new(MAX_SILENT, SILENT_FOR)),
+            get_breakers: Mutex::new(Breakers::new()),
+            set_breakers: Mutex::new(Breakers::new()),
+            breaker_metrics: BreakerMetrics::new(),
             waiting: Mutex::default(),
         }
     }
@@ -111,10 +120,11 @@ impl Responders {
     ) -> Answer {
         let Some(_waiting) = Waiting::enter(self, &subject) else {
             self.metrics.dropped(DropReason::ResponderBusy);
-            self.metrics.responder_asked(route, &Answer::Failed, Duration::ZERO);
-            self.features.answered(route, spec.name(), &Answer::Failed);
-            return Answer::Failed;
+            return self.not_asked(route, spec, Answer::Failed);
         };
+        if !self.break_or_pass(route, spec, &subject, Input::Ask) {
+            return self.not_asked(route, spec, Answer::Open);
+        }
         let started_at = clock::now();
         let reply: Result<Map<String, Value>, RequestError> =
             self.bus.request(pattern, subject.clone(), request, cause, self.timeout).await;
@@ -128,6 +138,9 @@ impl Responders {
             Ok(reply) => answer::read(&self.table, spec, route, reply),
             Err(error) => answer::missing(error),
         };
+        if let Some(input) = shows(&answer) {
+            self.break_or_pass(route, spec, &subject, input);
+        }
         let answer = answer.unwrap_or_else(|error| {
             self.metrics.responder_failed(route, spec.name(), &error);
             Answer::Failed
@@ -137,10 +150,51 @@ impl Responders {
         answer
     }
 
+    /// Hands `input` to the subject's breaker; whether a request may pass.
+    fn break_or_pass(&self, route: Route, spec: &FeatureSpec, subject: &str, input: Input) -> bool {
+        let now = clock::now();
+        let breakers = match route {
+            Route::Get => &self.get_breakers,
+            Route::Set => &self.set_breakers,
+        };
+        let (may_pass, transition, forgotten) = {
+            let mut breakers = lock(breakers);
+            let forgotten = if input == Input::Ask { Vec::new() } else { breakers.sweep(now) };
+            let (may_pass, transition) = breakers.handle(subject, input, now);
+            (may_pass, transition, forgotten)
+        };
+        for transition in forgotten {
+            self.breaker_metrics.forgotten(route, transition);
+        }
+        if let Some(transition) = transition {
+            self.breaker_metrics.went(route, spec.name(), transition);
+        }
+        may_pass
+    }
+
+    /// A request that is not sent.
+    fn not_asked(&self, route: Route, spec: &FeatureSpec, answer: Answer) -> Answer {
+        self.metrics.responder_asked(route, &answer, Duration::ZERO);
+        self.features.answered(route, spec.name(), &answer);
+        answer
+    }
+
     /// Whether nobody listened lately. When that was long enough ago, one request is sent to see, and the others go on
     /// without it meanwhile: they must not all come at once.
     fn is_silent(&self, subject: &str) -> bool {
         lock(&self.silent).contains_or_claim(subject, clock::now())
+    }
+}
+
+/// What an answer shows about the responder. An error below 500 is about the request: the responder is well. While the bus is
+/// away nothing is known of it.
+fn shows(answer: &Result<Answer, AnswerError>) -> Option<Input> {
+    match answer {
+        Ok(Answer::Timeout) => Some(Input::Failed),
+        Ok(_) => Some(Input::Answered),
+        Err(AnswerError::Bus(_)) => None,
+        Err(AnswerError::Error(error)) if error.code < 500 => Some(Input::Answered),
+        Err(_) => Some(Input::Failed),
     }
 }
 

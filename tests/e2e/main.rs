@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a test may panic, and looks at the clock itself"
 )]
@@ -18,10 +19,12 @@ mod capture;
 mod command;
 mod durable;
 mod edges;
+mod examples;
 mod feature;
 mod mi;
 mod readme;
 mod responder;
+mod services;
 mod sipp;
 mod stop;
 mod subscribe;

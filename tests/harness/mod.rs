@@ -16,6 +16,7 @@ mod dialog;
 mod packet;
 mod phone;
 mod product;
+mod program;
 
 pub use bus::{Service, Taken, Wiretap};
 pub use cli::{Done, Running, dfks, dfks_at, dfks_with, started};
@@ -23,3 +24,4 @@ pub use dialog::{Dialog, Subscribe, set_dnd, set_forwarding};
 pub use packet::Packet;
 pub use phone::{Answer, Phone};
 pub use product::{Product, Setup};
+pub use program::{Program, root};

@@ -1,11 +1,13 @@
 //! Responders: what they decide, and what happens when they do not.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dfks::bus::subject::Pattern;
 use dfks::config::RoutesConfig;
 use dfks::runtime::clock;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -116,4 +118,75 @@ async fn a_slow_responder_delays_only_its_own_tenant() {
     let (gets, sets, ()) = tokio::join!(gets, sets, fast);
     assert!(gets.iter().all(Result::is_ok) && sets.iter().all(Result::is_err), "gets fall back, sets are refused");
     assert!(asked.load(Ordering::Relaxed) <= 128 * 6, "no more than 128 wait for one subject");
+}
+
+/// ```text
+/// get ──▶ 5 late answers … open: last known state at once, set 503 at once … 1 s … one probe ──▶ it answers: closed
+/// ```
+#[tokio::test(flavor = "multi_thread")]
+async fn a_responder_that_is_late_again_and_again_is_not_waited_for_until_a_probe_finds_it_well() {
+    let mut bench = Bench::with(RoutesConfig { responder_timeout_ms: 400, ..routes() }).await;
+    let is_well = Arc::new(AtomicBool::new(false));
+    let (well, client) = (Arc::clone(&is_well), bench.bus.client().clone());
+    let (asked, count) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut requests = client.subscribe("dfks.responder.*.dead_example.DoNotDisturb").await.unwrap();
+    client.flush().await.unwrap();
+    let counter = Arc::clone(&asked);
+    bench.tasks.spawn(async move {
+        while let Some(request) = requests.next().await {
+            counter.fetch_add(1, Ordering::Relaxed);
+            if well.load(Ordering::Relaxed) {
+                client.publish(request.reply.unwrap(), r#"{"status":1}"#.into()).await.unwrap();
+            }
+        }
+        Ok(())
+    });
+    let other = Arc::clone(&count);
+    bench
+        .responder("dfks.responder.*.alive_example.DoNotDisturb", Duration::ZERO, move |_| {
+            other.fetch_add(1, Ordering::Relaxed);
+            json!({"status": 1})
+        })
+        .await;
+    let dead = |user: u32| format!("sip:u{user}@dead.example");
+    let late: Vec<_> = (0..5).map(dead).collect();
+    join_all(late.iter().map(|presentity| bench.state(presentity, "DoNotDisturb"))).await;
+    join_all(late.iter().map(|presentity| bench.set(presentity, "DoNotDisturb", 1, "mi"))).await;
+    let before = asked.load(Ordering::Relaxed);
+    assert_eq!(before, 10, "five of each kind");
+
+    // Less than one timeout for all of them: nothing is waited for. Whoever was probed meanwhile waits, hence so few.
+    let (mut fastest_get, mut fastest_set) = (Duration::MAX, Duration::MAX);
+    for user in 0..5 {
+        let started_at = clock::now();
+        assert_eq!(bench.state(&dead(user), "DoNotDisturb").await["source"], "default");
+        fastest_get = fastest_get.min(clock::now() - started_at);
+        let started_at = clock::now();
+        let error = bench.set(&dead(user), "DoNotDisturb", 1, "mi").await.unwrap_err();
+        assert_eq!(error.code, 503, "{error:?}");
+        fastest_set = fastest_set.min(clock::now() - started_at);
+        assert_eq!(bench.state("sip:u@alive.example", "DoNotDisturb").await["source"], "responder");
+    }
+    assert!(fastest_get < Duration::from_millis(200) && fastest_set < Duration::from_millis(200), "{fastest_get:?} {fastest_set:?}");
+    assert!(asked.load(Ordering::Relaxed) < before + 5, "most were not asked");
+    assert_eq!(count.load(Ordering::Relaxed), 5, "another tenant's is asked each time");
+
+    is_well.store(true, Ordering::Relaxed);
+    eventually("get is answered again", async || bench.state(&dead(0), "DoNotDisturb").await["source"] == "responder").await;
+    eventually("set is made again", async || bench.set(&dead(0), "DoNotDisturb", 1, "mi").await.is_ok()).await;
+}
+
+/// Errors about a request (4xx) do not stop the others: the responder is well.
+#[tokio::test]
+async fn a_responder_that_refuses_one_presentity_goes_on_to_be_asked() {
+    let mut bench = Bench::with(routes()).await;
+    let answer = |request: Value| match request["presentity"].as_str().unwrap() {
+        "sip:nobody@a.example" => json!({"error": {"code": 404, "description": "no such user"}}),
+        _ => json!({"status": 1}),
+    };
+    bench.responder("dfks.responder.get.a_example.DoNotDisturb", Duration::ZERO, answer).await;
+    for _ in 0..7 {
+        assert_eq!(bench.state("sip:nobody@a.example", "DoNotDisturb").await["source"], "default");
+    }
+    assert_eq!(bench.state(ALICE, "DoNotDisturb").await["source"], "responder");
 }
