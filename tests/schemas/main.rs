@@ -32,7 +32,7 @@ fn round_trip<M: Serialize + DeserializeOwned>(json: &Value) -> serde_json::Resu
 
 type RoundTrip = fn(&Value) -> serde_json::Result<Value>;
 
-const TYPES: [(&str, RoundTrip); 19] = [
+const TYPES: [(&str, RoundTrip); 20] = [
     ("set_request", round_trip::<SetRequest>),
     ("set_response", round_trip::<SetResponse>),
     ("get_request", round_trip::<GetRequest>),

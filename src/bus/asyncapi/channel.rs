@@ -14,7 +14,7 @@ struct Traffic {
 }
 
 /// The table of the contract.
-const TRAFFIC: [Traffic; 14] = [
+const TRAFFIC: [Traffic; 15] = [
     Traffic {
         pattern: Pattern::Set,
         title: "Set a feature",
