@@ -296,6 +296,12 @@ pub(crate) struct PhoneArgs {
     /// Where calls go when a forward is switched on at the keyboard; none: asked for when needed
     #[arg(long, value_name = "TARGET")]
     pub(crate) forward_to: Option<String>,
+    /// The event package to subscribe to: as-feature-event or x-broadworks-hoteling
+    #[arg(long, value_name = "PACKAGE", default_value = "as-feature-event")]
+    pub(crate) package: String,
+    /// Where [features.NAME] adds keys that are not built in
+    #[command(flatten)]
+    pub(crate) features: ConfigArgs,
     /// Lifetime to ask for, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "3600")]
     pub(crate) expires: u32,

@@ -45,7 +45,7 @@ pub(crate) async fn set(args: SetArgs) -> Result<(), Failure> {
 pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
     let nats = Nats::connect(&args.client).await?;
     let features = (!args.features.is_empty()).then_some(args.features);
-    let request = GetRequest { kind: Kind::default(), presentity: args.presentity, features };
+    let request = GetRequest { kind: Kind::default(), presentity: args.presentity, features, package: None };
     let reply: GetResponse = nats.ask(Whom::Worker, (Pattern::Get, nats.bus().subjects().get()), &request).await?;
     if args.client.json {
         return print_json(&reply);
