@@ -121,6 +121,20 @@ impl Bus {
         }
     }
 
+    /// Waits until the server has not permitted something, and gives its words: `Permissions Violation for Publish to "dfks.set"`.
+    pub(crate) async fn denied(&self) -> String {
+        let mut denied = self.shared.link.watch_denied();
+        match denied.wait_for(Option::is_some).await {
+            Ok(text) => text.clone().unwrap_or_default(),
+            Err(_gone) => std::future::pending().await,
+        }
+    }
+
+    /// Why there is no connection yet, as far as the client knows.
+    pub(crate) fn why_not_connected(&self) -> Option<String> {
+        self.shared.link.why_not_connected()
+    }
+
     /// Changes with each connection that comes and goes.
     pub(crate) fn link_status(&self) -> tokio::sync::watch::Receiver<LinkStatus> {
         self.shared.link.watch()

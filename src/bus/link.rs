@@ -32,6 +32,7 @@ pub(crate) struct Link {
     pub(crate) replies: Replies,
     status: watch::Sender<LinkStatus>,
     last_error: Mutex<Option<String>>,
+    denied: watch::Sender<Option<String>>,
 }
 
 /// Where the connection stands.
@@ -52,6 +53,7 @@ impl Link {
             replies: Replies::default(),
             status: watch::Sender::new(LinkStatus::default()),
             last_error: Mutex::new(None),
+            denied: watch::Sender::new(None),
         }
     }
 
@@ -61,6 +63,16 @@ impl Link {
 
     pub(crate) fn watch(&self) -> watch::Receiver<LinkStatus> {
         self.status.subscribe()
+    }
+
+    /// What the server did not permit last, in its own words.
+    pub(crate) fn watch_denied(&self) -> watch::Receiver<Option<String>> {
+        self.denied.subscribe()
+    }
+
+    /// Why the last attempt to connect failed; `None` once one succeeded.
+    pub(crate) fn why_not_connected(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn handle(&self, event: Event) {
@@ -99,6 +111,7 @@ impl Link {
     fn server_error(&self, text: &str) {
         if let Some((action, subject)) = permission_violation(text) {
             self.metrics.permission_violation(action, &subject);
+            self.denied.send_replace(Some(text.to_owned()));
         } else {
             tracing::warn!(error = text, "nats server error");
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::events::EventKind;
 use crate::feature::Values;
 
 /// Keeps the feature keys of SIP phones in step with the services that own them, over NATS.
@@ -50,11 +51,17 @@ Examples:
   dfks watchers sip:alice@127.0.0.1 --json";
 
 const EVENTS: &str = "\
-Example:
+Examples:
+  dfks events
+  dfks events --presentity sip:alice@127.0.0.1 --feature DoNotDisturb
+  dfks events --kind subscription --kind notify
+  dfks events --count 1 --kind feature && echo something changed
   dfks events --json | jq 'select(.type == \"io.dfks.event.v1.feature\")'";
 
 const PHONE: &str = "\
-It stays subscribed until Ctrl-C, for --for SECONDS, or, with --press and without --for, until the last key is confirmed.
+On a terminal it draws its lamps, and keys press its keys: d DoNotDisturb, a CallForwardingAlways, b CallForwardingBusy,
+n CallForwardingNoAnswer, q quits. Elsewhere, and with --json, --press or --for, it prints a line for each thing that happens and stays
+subscribed until Ctrl-C, for --for SECONDS, or, with --press and without --for, until the last key is confirmed.
 
 Examples:
   dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060
@@ -65,7 +72,18 @@ Examples:
 const SCHEMAS: &str = "\
 Examples:
   dfks schemas                                          all of them on stdout, one a line
-  dfks schemas --out schemas";
+  dfks schemas --out schemas                            a file each, and asyncapi.yaml";
+
+const COMPLETIONS: &str = "\
+Examples:
+  dfks completions bash > /etc/bash_completion.d/dfks
+  dfks completions zsh > \"${fpath[1]}/_dfks\"
+  dfks completions fish > ~/.config/fish/completions/dfks.fish";
+
+const MAN: &str = "\
+Examples:
+  dfks man > /usr/local/share/man/man1/dfks.1
+  dfks man | man -l -";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -91,16 +109,32 @@ pub(crate) enum Command {
     /// A simulated phone: subscribes, prints each NOTIFY, presses keys
     #[command(after_help = PHONE)]
     Phone(PhoneArgs),
-    /// Write the JSON Schemas that the code generates
+    /// Write the JSON Schemas and the AsyncAPI document that the code generates
     #[command(after_help = SCHEMAS)]
     Schemas(SchemasArgs),
     /// Write the completions of a shell
+    #[command(after_help = COMPLETIONS)]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
     /// Write the man page
+    #[command(after_help = MAN)]
     Man,
+}
+
+impl Command {
+    /// Whether it prints for programs.
+    pub(crate) const fn is_json(&self) -> bool {
+        match self {
+            Self::Set(SetArgs { client, .. })
+            | Self::Get(GetArgs { client, .. })
+            | Self::Watchers(WatchersArgs { client, .. })
+            | Self::Events(EventsArgs { client, .. }) => client.json,
+            Self::Phone(phone) => phone.json,
+            _ => false,
+        }
+    }
 }
 
 /// Where the configuration is.
@@ -222,6 +256,18 @@ pub(crate) struct WatchersArgs {
 /// Of `dfks events`.
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
+    /// Only events of this presentity, in any spelling
+    #[arg(long, value_name = "PRESENTITY")]
+    pub(crate) presentity: Option<String>,
+    /// Only events of this feature; repeat for several
+    #[arg(long = "feature", value_name = "FEATURE")]
+    pub(crate) features: Vec<String>,
+    /// Only events of this kind; repeat for several
+    #[arg(long = "kind", value_name = "KIND")]
+    pub(crate) kinds: Vec<EventKind>,
+    /// Leave after so many events were shown
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
     /// How to reach NATS, and how to print.
     #[command(flatten)]
     pub(crate) client: ClientArgs,
@@ -247,6 +293,9 @@ pub(crate) struct PhoneArgs {
     /// The phone's user; none: the presentity
     #[arg(long, value_name = "URI")]
     pub(crate) watcher: Option<String>,
+    /// Where calls go when a forward is switched on at the keyboard; none: asked for when needed
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) forward_to: Option<String>,
     /// The event package to subscribe to: as-feature-event or x-broadworks-hoteling
     #[arg(long, value_name = "PACKAGE", default_value = "as-feature-event")]
     pub(crate) package: String,
@@ -334,45 +383,5 @@ fn press(text: &str) -> Result<Press, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn reads_key_presses() {
-        for (text, want) in [
-            ("DoNotDisturb=on", Some(("DoNotDisturb", true, vec![]))),
-            ("DoNotDisturb=off", Some(("DoNotDisturb", false, vec![]))),
-            ("CallForwardingBusy=1,forwardTo=sip:b@h;a=b", Some(("CallForwardingBusy", true, vec![("forwardTo", "sip:b@h;a=b")]))),
-            ("F=on,forwardTo=a,b,ringCount=4", Some(("F", true, vec![("forwardTo", "a,b"), ("ringCount", "4")]))),
-            ("F=on,forwardTo=", Some(("F", true, vec![("forwardTo", "")]))),
-            ("DoNotDisturb", None),
-            ("DoNotDisturb=maybe", None),
-            ("=on", None),
-            ("F=on,x", None),
-            ("", None),
-        ] {
-            let want = want.map(|(feature, is_on, values)| Press {
-                feature: feature.to_owned(),
-                is_on,
-                values: values.into_iter().map(|(field, value)| (field.to_owned(), value.to_owned())).collect(),
-            });
-            assert_eq!(press(text).ok(), want, "{text}");
-        }
-    }
-
-    #[test]
-    fn reads_fields_and_seconds() {
-        assert_eq!(field("forwardTo=sip:b@h;x=y"), Ok(("forwardTo".to_owned(), "sip:b@h;x=y".to_owned())));
-        assert_eq!(field("forwardTo="), Ok(("forwardTo".to_owned(), String::new())));
-        assert!(field("forwardTo").is_err() && field("=x").is_err());
-        assert_eq!(seconds("0.5"), Ok(0.5));
-        assert!(seconds("-1").is_err() && seconds("NaN").is_err() && seconds("inf").is_err() && seconds("x").is_err());
-    }
-}
+#[path = "args_tests.rs"]
+mod tests;

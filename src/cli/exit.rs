@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use crate::bus::error::RequestError;
+use crate::bus::message::ErrorBody;
 use crate::config::ConfigError;
 
 /// Why a command was not carried out: one line on stderr, and the exit code.
@@ -12,6 +12,9 @@ pub(crate) enum Failure {
     /// Whoever was asked refused it, or it failed while running.
     #[error("{0}")]
     Refused(String),
+    /// Whoever was asked answered with an error.
+    #[error("{0}")]
+    Answered(ErrorBody),
     /// Nobody answered.
     #[error("{0}")]
     NobodyAnswered(String),
@@ -28,7 +31,7 @@ impl Failure {
     #[must_use]
     pub(crate) const fn code(&self) -> u8 {
         match self {
-            Self::Refused(_) => 1,
+            Self::Refused(_) | Self::Answered(_) => 1,
             Self::NobodyAnswered(_) => 69,
             Self::Config(_) => 78,
             Self::Usage(_) => 64,
@@ -41,15 +44,20 @@ impl Failure {
         ExitCode::from(self.code())
     }
 
-    /// What became of a request that was sent to `whom`.
-    pub(crate) fn of_request(error: &RequestError, whom: &str) -> Self {
-        match error {
-            RequestError::Refused(body) => Self::Refused(body.description.clone()),
-            RequestError::NoResponders => Self::NobodyAnswered(format!("no {whom} listens on this NATS")),
-            RequestError::Timeout(after) => Self::NobodyAnswered(format!("no {whom} answered within {after:?}")),
-            RequestError::Disconnected => Self::NobodyAnswered("the connection to NATS was lost".to_owned()),
-            other => Self::Refused(other.to_string()),
-        }
+    /// The same for programs: `{"error":{"code":400,"description":"unknown feature 'Foo': …","exit_code":1,"field":"feature"}}`.
+    ///
+    /// `code` and `field` are there when a service answered with them.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let (code, field) = match self {
+            Self::Answered(body) => (Some(body.code), body.field.as_deref()),
+            _ => (None, None),
+        };
+        let mut error = serde_json::Map::new();
+        error.insert("description".to_owned(), self.to_string().into());
+        error.insert("exit_code".to_owned(), self.code().into());
+        error.extend(code.map(|code| ("code".to_owned(), code.into())));
+        error.extend(field.map(|field| ("field".to_owned(), field.into())));
+        serde_json::json!({ "error": error })
     }
 }
 
@@ -100,5 +108,14 @@ mod tests {
         let text = String::new;
         let failures = [Failure::Refused(text()), Failure::NobodyAnswered(text()), Failure::Config(text()), Failure::Usage(text())];
         assert_eq!(failures.map(|failure| failure.code()), [1, 69, 78, 64]);
+    }
+
+    #[test]
+    fn a_program_is_told_what_a_person_is_told() {
+        let body = ErrorBody { code: 400, description: "unknown feature".to_owned(), field: Some("feature".to_owned()) };
+        let want = r#"{"error":{"code":400,"description":"unknown feature","exit_code":1,"field":"feature"}}"#;
+        assert_eq!(Failure::Answered(body).to_json().to_string(), want);
+        let want = r#"{"error":{"description":"nobody","exit_code":69}}"#;
+        assert_eq!(Failure::NobodyAnswered("nobody".to_owned()).to_json().to_string(), want);
     }
 }

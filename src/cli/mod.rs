@@ -2,10 +2,13 @@
 
 mod args;
 mod client;
+mod events;
 mod exit;
 mod mi;
 mod output;
+mod paint;
 pub mod phone;
+mod reach;
 mod roles;
 mod run;
 mod schemas;
@@ -34,8 +37,13 @@ pub fn main() -> ExitCode {
             return if is_answer { ExitCode::SUCCESS } else { Failure::Usage(String::new()).exit_code() };
         }
     };
+    let is_json = command.is_json();
     match carry_out(command) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if is_json => {
+            output::complain(&failure.to_json().to_string());
+            failure.exit_code()
+        }
         Err(failure) => {
             output::complain(&format!("dfks: {}", output::printable(&failure.to_string())));
             failure.exit_code()
@@ -50,7 +58,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Set(args) => client::block_on(client::set(args)),
         Command::Get(args) => client::block_on(client::get(args)),
         Command::Watchers(args) => client::block_on(client::watchers(args)),
-        Command::Events(args) => client::block_on(client::events(args)),
+        Command::Events(args) => client::block_on(events::follow(args)),
         Command::Phone(args) => client::block_on(phone::run(args)),
         Command::Schemas(args) => schemas::write(args.out.as_deref()),
         Command::Completions { shell } => {

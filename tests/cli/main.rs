@@ -18,6 +18,7 @@ use dfks::config::Config;
 #[path = "../common/mod.rs"]
 mod common;
 mod run;
+mod terminal;
 
 fn dfks(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dfks"));
@@ -67,6 +68,11 @@ fn usage_errors_are_64_and_help_is_0() {
         &["phone", "sip:alice@h", "--server", "127.0.0.1"],
         &["phone", "sip:alice@h", "--server", "127.0.0.1:5060", "--press", "DoNotDisturb"],
         &["phone", "sip:alice@h", "--server", "127.0.0.1:5060", "--for", "-1"],
+        &["events", "--kind", "weather"],
+        &["events", "--count", "0"],
+        &["events", "--presentity", "alice"],
+        &["completions"],
+        &["completions", "perl"],
     ] {
         let ended = run(args);
         assert_eq!((ended.code, ended.out.as_str()), (64, ""), "{args:?} {}", ended.err);
@@ -74,7 +80,7 @@ fn usage_errors_are_64_and_help_is_0() {
     }
     let version = run(&["--version"]);
     assert_eq!((version.code, version.out.as_str()), (0, concat!("dfks ", env!("CARGO_PKG_VERSION"), "\n")));
-    for command in ["run", "check", "set", "get", "watchers", "events", "phone", "schemas"] {
+    for command in ["run", "check", "set", "get", "watchers", "events", "phone", "schemas", "completions", "man"] {
         let help = run(&[command, "--help"]);
         assert_eq!(help.code, 0, "{command}");
         assert!(help.out.contains("Example") && help.out.contains(&format!("dfks {command}")), "{command}: {}", help.out);
@@ -142,7 +148,8 @@ fn nobody_there_is_69() {
     for args in [&["get", "sip:alice@h"][..], &["set", "sip:alice@h", "DoNotDisturb", "on"], &["watchers"], &["events"]] {
         let ended = run_with(args, &[("NATS_URL", &url)]);
         assert_eq!((ended.code, ended.out.as_str()), (69, ""), "{args:?}");
-        assert_eq!(ended.err, format!("dfks: no NATS server answered at {url}\n"));
+        let want = format!("dfks: no NATS server answered at {url}: check that it runs there, or name another with --nats or NATS_URL\n");
+        assert_eq!(ended.err, want);
     }
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for transport in ["udp", "tcp"] {
@@ -156,14 +163,23 @@ fn nobody_there_is_69() {
     assert!(started.elapsed() < Duration::from_mins(1));
 
     let nats = common::Nats::start();
-    for (args, whom) in [
-        (&["get", "sip:alice@h"][..], "no worker listens on this NATS"),
-        (&["set", "sip:alice@h", "DoNotDisturb", "on"], "no mi bridge listens on this NATS"),
-        (&["watchers"], "no edge answered"),
+    let url = nats.url();
+    for (args, whom, role) in [
+        (&["get", "sip:alice@h"][..], "no worker listens on dfks.get", "worker"),
+        (&["set", "sip:alice@h", "DoNotDisturb", "on"], "no mi bridge listens on dfks.set", "mi"),
+        (&["watchers"], "no edge listens on dfks.watchers", "edge"),
     ] {
-        let ended = run_with(args, &[("NATS_URL", &nats.url())]);
-        assert_eq!((ended.code, ended.err), (69, format!("dfks: {whom}\n")), "{args:?}");
+        let ended = run_with(args, &[("NATS_URL", &url)]);
+        let check = format!("check that 'dfks run --role {role}' runs on this NATS with nats.prefix \"dfks\"");
+        assert_eq!((ended.code, ended.err), (69, format!("dfks: {whom} at {url}: {check}\n")), "{args:?}");
+        // a program gets the same as one object
+        let ended = run_with(&[args, &["--json"]].concat(), &[("NATS_URL", &url)]);
+        let told: serde_json::Value = serde_json::from_str(&ended.err).unwrap();
+        assert_eq!((ended.code, ended.out.as_str(), &told["error"]["exit_code"]), (69, "", &69.into()), "{args:?}");
+        assert!(told["error"]["description"].as_str().unwrap().starts_with(whom), "{told}");
     }
+    let ended = run_with(&["get", "sip:alice@h", "--prefix", "lab"], &[("NATS_URL", &url)]);
+    assert!(ended.err.contains("no worker listens on lab.get at ") && ended.err.contains("nats.prefix \"lab\""), "{}", ended.err);
 }
 
 #[test]

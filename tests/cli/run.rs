@@ -15,7 +15,7 @@ use super::{Ended, common, dfks, run_with};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A `dfks run` of this test, on ports of its own. Killed when dropped.
-struct Running {
+pub(super) struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
     seen: Vec<String>,
@@ -23,7 +23,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(env: &[(&str, &str)], args: &[&str]) -> Self {
+    pub(super) fn start(env: &[(&str, &str)], args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut child = dfks(&[&["run"], args].concat())
             .env("DFKS__NATS__DATA_DIR", dir.path().join("data"))
@@ -41,7 +41,7 @@ impl Running {
     }
 
     /// What follows `label` in the banner.
-    fn at(&mut self, label: &str) -> String {
+    pub(super) fn at(&mut self, label: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = self.seen.iter().find_map(|line| line.strip_prefix(label)) {
@@ -53,7 +53,7 @@ impl Running {
         }
     }
 
-    fn sip(&mut self, transport: &str) -> String {
+    pub(super) fn sip(&mut self, transport: &str) -> String {
         let listening = self.at("  SIP ");
         let prefix = format!("{transport}:");
         listening.split(", ").find_map(|listener| listener.strip_prefix(&prefix)).unwrap().to_owned()

@@ -1,14 +1,19 @@
 //! `dfks phone`: a simulated phone. For smoke tests, the first minute, and our own tests.
 //!
-//! [`subscriber`] is the phone's side of the protocol and `script` its plan, both pure; `Line` is the socket.
+//! [`subscriber`] is the phone's side of the protocol and `script` its plan, both pure; `Line` is the socket. On a terminal `panel`
+//! holds what its lamps show and what its keys mean and `picture` draws them, both pure; `Terminal` is the screen.
 
 pub mod input;
 mod line;
+mod live;
 pub mod notification;
+mod panel;
+mod picture;
 mod script;
 pub mod subscriber;
+mod terminal;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,6 +25,7 @@ use input::Output;
 pub use input::{Asked, Event, Input, InputError, Settings};
 use line::Line;
 pub use notification::{Notification, ShownFeature};
+use panel::Panel;
 use script::{Leave, Order, Script};
 use subscriber::Subscriber;
 
@@ -139,6 +145,7 @@ async fn sleep_until(at: Option<Instant>) {
 pub(super) async fn run(args: PhoneArgs) -> Result<(), Failure> {
     let presentity = Presentity::parse(&args.presentity).map_err(|error| Failure::Usage(format!("'{}': {error}", args.presentity)))?;
     let watcher = args.watcher.clone().unwrap_or_else(|| presentity.as_str().to_owned());
+    let lamps_of = presentity.clone();
     let server = resolve(&args.server).await?;
     let transport = match args.transport {
         PhoneTransport::Udp => Transport::Udp,
@@ -146,6 +153,10 @@ pub(super) async fn run(args: PhoneArgs) -> Result<(), Failure> {
     };
     let opened = Phone::open(server, transport, keys(&args)?, presentity, &watcher, args.expires).await;
     let mut phone = opened.map_err(|error| Failure::NobodyAnswered(format!("{server} over {}: {error}", transport.as_str())))?;
+    let is_scripted = args.json || args.expires == 0 || args.stay.is_some() || !args.presses.is_empty();
+    if !is_scripted && io::stdin().is_terminal() && io::stdout().is_terminal() {
+        return live::run(phone, Panel::new(lamps_of, args.forward_to, args.server)).await;
+    }
     let leave = match args.stay {
         _ if args.expires == 0 => Leave::Fetched,
         Some(seconds) => Leave::At(clock::now() + Duration::from_secs_f64(seconds)),

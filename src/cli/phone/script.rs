@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::input::{Asked, Event, Input};
 use super::notification::Notification;
-use super::subscriber::refresh_after;
+use super::subscriber::{ends_dialog, refresh_after};
 use crate::cli::args::Press;
 use crate::cli::exit::Failure;
 use crate::feature::Status;
@@ -22,6 +22,9 @@ const SETTLE: Duration = Duration::from_millis(300);
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(32);
 /// Longest wait for the NOTIFY that ends the subscription, once it was asked for.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Keys that may wait for the one before them to be confirmed.
+const MAX_WAITING_PRESSES: usize = 8;
 
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub(super) struct Script {
     refresh_at: Option<Instant>,
     failure: Option<Failure>,
     orders: VecDeque<Order>,
+    /// Someone presses the keys: what is refused is told to them, and the phone goes on.
+    is_live: bool,
 }
 
 impl Script {
@@ -82,7 +87,23 @@ impl Script {
             refresh_at: None,
             failure: None,
             orders: [Order::Tell(Input::Subscribe)].into(),
+            is_live: false,
         }
+    }
+
+    /// A phone whose keys someone presses, until they leave.
+    pub(super) fn live(now: Instant) -> Self {
+        Self { is_live: true, ..Self::new(Vec::new(), Leave::WhenTold, now) }
+    }
+
+    /// A key is pressed. `false` when too many wait already.
+    pub(super) fn press(&mut self, press: Press, now: Instant) -> bool {
+        if self.presses.len() >= MAX_WAITING_PRESSES {
+            return false;
+        }
+        self.presses.push_back(press);
+        self.go_on(now);
+        true
     }
 
     pub(super) fn poll_order(&mut self) -> Option<Order> {
@@ -123,6 +144,10 @@ impl Script {
             }
             Event::Refused { asked, status, reason } => {
                 self.is_asking = false;
+                if self.is_live && matches!(asked, Asked::Press(_)) && !ends_dialog(*status) {
+                    self.step = Step::Staying;
+                    return self.go_on(now);
+                }
                 self.fail(Failure::Refused(format!("{} refused: {status} {reason}", request_name(asked))));
                 if matches!(asked, Asked::Subscribe | Asked::Unsubscribe) {
                     return self.finish();
@@ -140,6 +165,10 @@ impl Script {
     /// The subscriber did not take what it was told: a key that no phone has, a dialog that has ended.
     pub(super) fn not_taken(&mut self, reason: String, now: Instant) {
         self.is_asking = false;
+        if self.is_live && matches!(self.step, Step::Pressing { .. }) {
+            self.step = Step::Staying;
+            return self.go_on(now);
+        }
         self.fail(Failure::Refused(reason));
         if matches!(self.step, Step::Leaving { .. }) { self.finish() } else { self.go_on(now) }
     }
@@ -197,8 +226,13 @@ impl Script {
                 self.orders.push_back(Order::Confirmed { press: press.clone(), is_taken });
                 self.press_next(now);
             }
+            Step::Pressing { press, until, .. } if self.is_live && *until <= now => {
+                self.orders.push_back(Order::Confirmed { press: press.clone(), is_taken: false });
+                self.press_next(now);
+            }
             Step::Pressing { press, until, .. } if *until <= now => self.give_up(format!("no NOTIFY confirmed {}", press.feature), now),
             Step::Settling { .. } | Step::Pressing { .. } => {}
+            Step::Staying if !self.presses.is_empty() => self.press_next(now),
             Step::Staying => self.stay(now),
         }
     }

@@ -200,8 +200,7 @@ impl Subscriber {
             self.event(Event::Accepted { asked, expires_seconds });
             return;
         }
-        // RFC 5057: these end the dialog's usage, every other refusal leaves it
-        if asked == Asked::Subscribe || matches!(status, 404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604) {
+        if asked == Asked::Subscribe || ends_dialog(status) {
             self.state = State::Ended;
         }
         let mut reason = response.reason().to_owned();
@@ -289,6 +288,11 @@ impl Subscriber {
     fn event(&mut self, event: Event) {
         self.output.push_back(Output::Event(event));
     }
+}
+
+/// Whether a refusal of this status ends the subscription; every other one leaves it. Source: RFC 5057 §5.1.
+pub(super) const fn ends_dialog(status: u16) -> bool {
+    matches!(status, 404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604)
 }
 
 /// When a subscription of this lifetime is refreshed: well before its end.

@@ -1,0 +1,180 @@
+//! How a client command reaches whom it asks: a connection to NATS, a question, and what to say when there is no answer.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::args::ClientArgs;
+use super::exit::Failure;
+use crate::bus::client::Bus;
+use crate::bus::error::RequestError;
+use crate::bus::subject::Pattern;
+use crate::bus::trace::Cause;
+use crate::config::{Config, NatsConfig, hide_user};
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A wait that is longer than this is said on a terminal.
+const SHOWN_AFTER: Duration = Duration::from_millis(400);
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// Takes `dfks.set`.
+    Bridge,
+    /// Takes `dfks.get`.
+    Worker,
+    /// Takes `dfks.watchers`.
+    Edge,
+}
+
+impl Whom {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Bridge => "mi bridge",
+            Self::Worker => "worker",
+            Self::Edge => "edge",
+        }
+    }
+
+    const fn role(self) -> &'static str {
+        match self {
+            Self::Bridge => "mi",
+            Self::Worker => "worker",
+            Self::Edge => "edge",
+        }
+    }
+}
+
+/// A connection to the NATS of `--nats`.
+#[derive(Debug)]
+pub(super) struct Nats {
+    bus: Bus,
+    /// Without its password.
+    url: String,
+    prefix: String,
+    timeout: Duration,
+}
+
+impl Nats {
+    /// Connects, or says why not: nobody answered, or the credentials are refused.
+    pub(super) async fn connect(args: &ClientArgs) -> Result<Self, Failure> {
+        let nats = NatsConfig { url: args.nats.clone(), prefix: args.prefix.clone(), ..NatsConfig::default() };
+        let mut config = Config { nats, ..Config::default() };
+        if let Some(creds) = &args.creds {
+            config.nats.credentials_file.clone_from(creds);
+        }
+        config.nats.check().map_err(|error| Failure::Usage(error.to_string()))?;
+        let bus = Bus::connect(&config.nats, "dfks-cli").await.map_err(|error| Failure::Usage(error.to_string()))?;
+        let url = hide_user(&args.nats);
+        let deadline = CONNECT_TIMEOUT.min(args.timeout());
+        let connecting = tokio::time::timeout(deadline, bus.connected());
+        if said(&format!("connecting to {url}"), connecting).await.is_ok() {
+            return Ok(Self { bus, url, prefix: args.prefix.clone(), timeout: args.timeout() });
+        }
+        Err(match bus.why_not_connected() {
+            Some(reason) if reason.to_ascii_lowercase().contains("authorization") => {
+                Failure::Refused(format!("the NATS server at {url} refuses these credentials: give others with --creds, or in the URL"))
+            }
+            _ => Failure::NobodyAnswered(format!(
+                "no NATS server answered at {url}: check that it runs there, or name another with --nats or NATS_URL"
+            )),
+        })
+    }
+
+    /// The bus.
+    pub(super) const fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Asks, and reads the answer.
+    pub(super) async fn ask<M: Serialize, R: DeserializeOwned>(
+        &self,
+        whom: Whom,
+        (pattern, subject): (Pattern, String),
+        message: &M,
+    ) -> Result<R, Failure> {
+        let cause = Cause::new();
+        let asked = self.bus.request(pattern, subject.clone(), message, &cause, self.timeout);
+        self.permitted(&subject, whom, asked).await?.map_err(|error| self.failure(&error, &subject, whom))
+    }
+
+    /// Does the work, unless the server says first that it is not permitted.
+    pub(super) async fn permitted<T>(&self, subject: &str, whom: Whom, work: impl Future<Output = T>) -> Result<T, Failure> {
+        let waiting = format!("waiting for {} on {subject} at {}", with_article(whom.name()), self.url);
+        tokio::select! {
+            done = said(&waiting, work) => Ok(done),
+            text = self.bus.denied() => Err(self.not_permitted(&text)),
+        }
+    }
+
+    /// The server does not permit something.
+    pub(super) fn not_permitted(&self, text: &str) -> Failure {
+        let action = if text.to_ascii_lowercase().contains("subscription") { "subscribe to" } else { "publish to" };
+        let subject = text.split('"').nth(1).unwrap_or("that subject");
+        Failure::Refused(format!("not permitted: the NATS server at {} does not let this user {action} {subject}", self.url))
+    }
+
+    /// Why there is no answer.
+    pub(super) fn failure(&self, error: &RequestError, subject: &str, whom: Whom) -> Failure {
+        match error {
+            RequestError::Refused(body) => Failure::Answered(body.clone()),
+            RequestError::NoResponders => self.nobody(subject, whom),
+            RequestError::Timeout(after) => Failure::NobodyAnswered(format!(
+                "no {} answered on {subject} at {} within {after:?}: wait longer with --timeout, or see its log",
+                whom.name(),
+                self.url
+            )),
+            RequestError::Disconnected => Failure::NobodyAnswered(format!("the connection to NATS at {} was lost", self.url)),
+            other => Failure::Refused(other.to_string()),
+        }
+    }
+
+    /// Nobody listens.
+    pub(super) fn nobody(&self, subject: &str, whom: Whom) -> Failure {
+        Failure::NobodyAnswered(format!(
+            "no {} listens on {subject} at {}: check that 'dfks run --role {}' runs on this NATS with nats.prefix \"{}\"",
+            whom.name(),
+            self.url,
+            whom.role(),
+            self.prefix
+        ))
+    }
+}
+
+impl ClientArgs {
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_secs(u64::from(self.timeout))
+    }
+}
+
+fn with_article(name: &str) -> String {
+    format!("{} {name}", if name.starts_with('e') { "an" } else { "a" })
+}
+
+/// Does the work; when it takes long, says on a terminal's stderr what it waits for, and takes that away at the end.
+async fn said<T>(what: &str, work: impl Future<Output = T>) -> T {
+    if !io::stderr().is_terminal() {
+        return work.await;
+    }
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        done = &mut work => return done,
+        () = tokio::time::sleep(SHOWN_AFTER) => {}
+    }
+    let erase = Erase;
+    let _nobody_left = write!(io::stderr(), "{what} …").and_then(|()| io::stderr().flush());
+    let done = work.await;
+    drop(erase);
+    done
+}
+
+/// Takes the line away, also where the wait is given up.
+struct Erase;
+
+impl Drop for Erase {
+    fn drop(&mut self) {
+        let _nobody_left = write!(io::stderr(), "\r\x1b[K").and_then(|()| io::stderr().flush());
+    }
+}
