@@ -45,6 +45,8 @@ mod tests_random;
 #[cfg(test)]
 mod tests_responder;
 #[cfg(test)]
+mod tests_third;
+#[cfg(test)]
 mod tests_way;
 
 use std::collections::VecDeque;
