@@ -40,6 +40,7 @@ fn requests() -> Vec<String> {
 
 fn check(mode: &str, mut bench: Bench) {
     let source = bench.flow.peer.ip();
+    let mut answers = 0;
     for text in requests() {
         bench.packet(&text);
         // A responder that is asked for a password knows nobody; time goes by.
@@ -47,8 +48,10 @@ fn check(mode: &str, mut bench: Bench) {
         for (to, message) in bench.sent.drain(..) {
             let Destination::Flow(flow) = &to else { panic!("{mode}: {message:?} to {to:?} for\n{text}") };
             assert_eq!(flow.peer.ip(), source, "{mode}: {message:?} for\n{text}");
+            answers += 1;
         }
     }
+    assert!(answers > 20, "{mode}: {answers} answers");
     assert!(bench.notifier.subscriptions.is_empty(), "{mode}");
 }
 

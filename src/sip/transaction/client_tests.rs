@@ -182,6 +182,7 @@ fn those_whose_connection_is_lost_come_back_and_are_heard_of_no_more() {
 #[test]
 fn every_state_takes_every_input() {
     type Input = fn(&mut ClientTransactions<u32>, &str, Instant) -> String;
+    type Row = (&'static str, Input, [(&'static str, usize); 4]);
     let answer = |table: &mut ClientTransactions<u32>, branch: &str, status, now| {
         format!("{:?}", table.handle_response(branch, "NOTIFY", status, now))
     };
@@ -191,7 +192,7 @@ fn every_state_takes_every_input() {
     };
     let (trying, proceeding, completed, gone) = (0, 1, 2, 3);
     // Name, input, then what comes of it in each state, and whether the transaction is still there.
-    let rows: Vec<(&str, Input, [(&str, usize); 4])> = vec![
+    let rows: Vec<Row> = vec![
         (
             "1xx",
             |table, branch, now| format!("{:?}", table.handle_response(branch, "NOTIFY", 100, now)),
