@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean
+.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -64,6 +64,23 @@ fuzz: ## Fuzz each parser and the notifier (FUZZ_SECONDS=3600 each, JOBS=2 at on
 
 fuzz-short: ## The same for a few seconds each
 	@fuzz/run 5
+
+helm-check: $(NATS_SERVER) ## Check the Helm chart: lint, schemas, cross-checks, each role started as rendered (needs a built dfks)
+	@tools/deploy-packages
+	@tools/python-packages
+	cd helm/tests && PYTHONPATH=../../.tools/deploy:../../.tools/python PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b
+
+helm-check-full: helm-check ## The same, with the Prometheus operator's schemas and checkov
+	@tools/chart-node-packages
+	cd helm/tests && PYTHONPATH=../../.tools/deploy:../../.tools/python PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b test_schemas
+	@helm/checkov
+
+deb: build ## Build the Debian package (target/debian)
+	@deploy/debian/build
+
+helm-docs: ## Write the chart's table of values anew
+	@tools/deploy-packages
+	PYTHONPATH=.tools/deploy helm/readme.py
 
 clean: ## Remove what was built and fetched
 	$(CARGO) clean

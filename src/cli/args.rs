@@ -247,6 +247,12 @@ pub(crate) struct PhoneArgs {
     /// The phone's user; none: the presentity
     #[arg(long, value_name = "URI")]
     pub(crate) watcher: Option<String>,
+    /// The event package to subscribe to: as-feature-event or x-broadworks-hoteling
+    #[arg(long, value_name = "PACKAGE", default_value = "as-feature-event")]
+    pub(crate) package: String,
+    /// Where [features.NAME] adds keys that are not built in
+    #[command(flatten)]
+    pub(crate) features: ConfigArgs,
     /// Lifetime to ask for, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "3600")]
     pub(crate) expires: u32,

@@ -55,7 +55,7 @@ pub(crate) async fn set(args: SetArgs) -> Result<(), Failure> {
 pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
     let bus = connect(&args.client).await?;
     let features = (!args.features.is_empty()).then_some(args.features);
-    let request = GetRequest { kind: Kind::default(), presentity: args.presentity, features };
+    let request = GetRequest { kind: Kind::default(), presentity: args.presentity, features, package: None };
     let cause = Cause::new();
     let asked = bus.request(Pattern::Get, bus.subjects().get(), &request, &cause, args.client.timeout());
     let reply: GetResponse = asked.await.map_err(|error| Failure::of_request(&error, "worker"))?;

@@ -182,7 +182,7 @@ pub(super) async fn prepare(bus: &Bus, config: &Config) -> Result<(), Failure> {
 /// The features by name, with those of `[features]`.
 pub(super) fn table(config: &Config) -> Result<Arc<FeatureTable>, Failure> {
     let table = FeatureTable::with_config(&config.features.tables);
-    table.map(Arc::new).map_err(|error| Failure::Config(format!("features: {error}")))
+    table.map(Arc::new).map_err(|error| Failure::Config(error.to_string()))
 }
 
 fn announce(config: &Config, roles: &[Role], listening: &[String], base: &Base) {

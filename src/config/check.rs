@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::error::as_toml;
 use super::{AuthConfig, AuthMode, Cidr, Config, ConfigError, Listener, NatsConfig, ProfileConfig, SipConfig, SipTlsConfig};
-use crate::feature::Presentity;
+use crate::feature::{FeatureTable, Presentity};
 use crate::sip::Transport;
 use crate::sip::transport::Tls;
 
@@ -36,6 +36,7 @@ pub(crate) fn check(config: &mut Config) -> Result<(), ConfigError> {
     named_file("http.token_file", &config.http.token_file)?;
     range("run.shutdown_grace_seconds", config.run.shutdown_grace_seconds, 0, 3600)?;
     log_level(&config.log.level)?;
+    FeatureTable::with_config(&config.features.tables)?;
     secure(config)
 }
 

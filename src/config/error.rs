@@ -64,6 +64,9 @@ pub enum ConfigError {
         /// Why, and what is allowed instead.
         reason: String,
     },
+    /// A row of `[features.NAME]` that cannot join the feature table.
+    #[error(transparent)]
+    Feature(#[from] crate::feature::TableError),
     /// A key of the contract whose feature this version does not have.
     #[error("{key} = {value}: {feature} is not there yet, expected {expected}")]
     Later {

@@ -10,12 +10,11 @@ struct Later {
     feature: &'static str,
 }
 
-const LATER: [Later; 5] = [
+const LATER: [Later; 4] = [
     row("sip.takeover_seconds", "the take-over of a silent edge's subscriptions"),
     row("http.token_file", "the console"),
     row("trace.otlp", "OTLP"),
-    row("features.passthrough", "a feature by table"),
-    row("features", "a feature by table"),
+    row("features.passthrough", "the passing on of unknown XML"),
 ];
 
 const fn row(key: &'static str, feature: &'static str) -> Later {

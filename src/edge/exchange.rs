@@ -14,7 +14,7 @@ use crate::bus::trace::Cause;
 use crate::edge::auth::Identity;
 use crate::edge::outbox::Ending;
 use crate::edge::subscribe::Subscribe;
-use crate::feature::csta::FeatureChange;
+use crate::feature::FeatureChange;
 use crate::sip::request::Request;
 use crate::sip::transaction::TransactionKey;
 

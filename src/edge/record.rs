@@ -8,19 +8,22 @@ use smallvec::SmallVec;
 
 use crate::edge::config::EdgeConfig;
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId, Timers};
-use crate::feature::Presentity;
+use crate::feature::{Presentity, package};
 use crate::runtime::clock;
 use crate::sip::flow::{Flow, Transport};
 
 /// Value of a key in `dfks-subscriptions`.
 ///
-/// Shape: one JSON object; `edge_id` and `presentity` are what the watcher index reads.
+/// Shape: one JSON object; `edge_id`, `presentity` and `package` are what the watcher index reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The edge that owns the subscription.
     pub edge_id: Box<str>,
     /// Whose features, canonical.
     pub presentity: Box<str>,
+    /// Its event package; records of a time that knew one have none.
+    #[serde(default = "package::first_name")]
+    pub package: String,
     /// URI of the phone's user.
     pub watcher: Box<str>,
     /// Call-ID of the dialog.
@@ -69,6 +72,7 @@ impl Record {
         Self {
             edge_id: config.edge_id.clone(),
             presentity: subscription.presentity.as_str().into(),
+            package: subscription.package.name.to_owned(),
             watcher: subscription.watcher.clone(),
             call_id: dialog.call_id.clone(),
             remote_tag: dialog.remote_tag.clone(),
@@ -104,6 +108,7 @@ impl Record {
         Some(Subscription {
             id,
             presentity: Presentity::parse(&self.presentity).ok()?,
+            package: package::find(&self.package)?,
             watcher: self.watcher,
             dialog: Dialog {
                 call_id: self.call_id,

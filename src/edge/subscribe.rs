@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use crate::config::PresentityFrom;
 use crate::edge::config::EdgeConfig;
 use crate::edge::profile::Quirks;
-use crate::feature::csta::{self, CstaError, FeatureChange};
-use crate::feature::media::{CONTENT_TYPE, EVENT_PACKAGE};
+use crate::feature::body::{BodyError, FeatureChange};
+use crate::feature::package::{self, Package};
 use crate::feature::table::FeatureTable;
 use crate::feature::{Presentity, PresentityError};
 use crate::sip::flow::Flow;
@@ -16,6 +16,8 @@ use crate::sip::uri;
 /// What an admitted SUBSCRIBE asks for.
 #[derive(Debug)]
 pub struct Subscribe {
+    /// The event package that it is about.
+    pub package: &'static Package,
     /// What it came on.
     pub flow: Flow,
     /// Whether it had one Via.
@@ -68,8 +70,6 @@ const RETRY_AFTER_REFUSAL_SECONDS: u32 = 3600;
 const RETRY_AFTER_OVERLOAD_SECONDS: u32 = 5;
 /// What we take, for Allow.
 pub const ALLOW: &str = "SUBSCRIBE, OPTIONS";
-/// What we send, for Accept in responses.
-pub const ACCEPT: &str = "application/x-as-feature-event+xml";
 
 impl Refusal {
     /// A refusal without headers.
@@ -177,19 +177,20 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
     if !unsupported.is_empty() {
         return Err(Refusal::new(420).with("Unsupported", unsupported.join(", ")));
     }
-    let event_id = event(request)?;
+    let (package, event_id) = event(request)?;
     let granted_seconds = granted(request, config)?;
     let accept = request.accept();
-    let (main, sub) = split_type(CONTENT_TYPE);
+    let (main, sub) = package.media_type();
     // Some phones send none: that excludes nothing.
     let accepts = |main, sub| !accept.is_sent() || accept.allows(main, sub);
-    let accepts_multipart = accept.is_sent().then(|| accept.allows("multipart", "mixed"));
+    let accepts_multipart = accept.is_sent().then(|| package.has_multipart && accept.allows("multipart", "mixed"));
     if !accepts(main, sub) && accepts_multipart != Some(true) {
-        return Err(Refusal::new(406).with("Accept", ACCEPT).because("Accept excludes every type that we send"));
+        return Err(Refusal::new(406).with("Accept", package.content_type).because("Accept excludes every type that we send"));
     }
     let contact = contact(request, is_in_dialog)?;
-    let change = change(request, table)?;
+    let change = change(request, package, table)?;
     Ok(Subscribe {
+        package,
         flow,
         is_direct: request.via_count() == 1,
         watcher: request.from().uri.clone(),
@@ -204,12 +205,15 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
 }
 
 /// The event package, matched without regard to case as the field does, and its `id`.
-fn event(request: &Request) -> Result<Option<Box<str>>, Refusal> {
-    let refused = || Refusal::new(489).with("Allow-Events", EVENT_PACKAGE).for_long();
-    match request.event() {
-        Some(event) if event.is(EVENT_PACKAGE) => Ok(event.id.map(Into::into)),
-        _ => Err(refused()),
-    }
+fn event(request: &Request) -> Result<(&'static Package, Option<Box<str>>), Refusal> {
+    let event = request.event().and_then(|event| Some((package::find(event.package)?, event.id.map(Into::into))));
+    event.ok_or_else(|| Refusal::new(489).with("Allow-Events", package::allow_events()).for_long())
+}
+
+/// Whether a SUBSCRIBE in a dialog names another package than its subscription: it is in none then. Source: RFC 6665 §4.4.1.
+#[must_use]
+pub fn is_of_other_package(request: &Request, package: &'static Package) -> bool {
+    request.event().and_then(|event| package::find(event.package)).is_some_and(|named| named != package)
 }
 
 /// Lifetime granted: the requested one, cut to the configured maximum; absent means the default.
@@ -237,25 +241,21 @@ fn contact(request: &Request, is_in_dialog: bool) -> Result<Option<Box<str>>, Re
     }
 }
 
-fn change(request: &Request, table: &FeatureTable) -> Result<Option<FeatureChange>, Refusal> {
+fn change(request: &Request, package: &'static Package, table: &FeatureTable) -> Result<Option<FeatureChange>, Refusal> {
     if request.body().is_empty() {
         return Ok(None);
     }
     if request.content_encoding().any(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-        return Err(Refusal::new(415).with("Accept-Encoding", "identity").with("Accept", ACCEPT));
+        return Err(Refusal::new(415).with("Accept-Encoding", "identity").with("Accept", package.content_type));
     }
-    let (main, sub) = split_type(CONTENT_TYPE);
+    let (main, sub) = package.media_type();
     if !request.content_type().is_some_and(|media| media.is_ok_and(|media| media.is(main, sub))) {
-        return Err(Refusal::new(415).with("Accept", ACCEPT));
+        return Err(Refusal::new(415).with("Accept", package.content_type));
     }
-    csta::read_request(table, request.body()).map(Some).map_err(|error| refused_body(&error))
+    (package.codec.read_request)(table, request.body()).map(Some).map_err(|error| refused_body(&error))
 }
 
-fn refused_body(error: &CstaError) -> Refusal {
+fn refused_body(error: &BodyError) -> Refusal {
     let confirm = error.feature().map_or(Confirm::Everything, |feature| Confirm::Feature(feature.to_owned()));
     Refusal { confirm, ..Refusal::new(400).because(error.to_string()) }
-}
-
-fn split_type(media_type: &'static str) -> (&'static str, &'static str) {
-    media_type.split_once('/').unwrap_or((media_type, ""))
 }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::edge::outbox::{Outbox, Parcel};
 use crate::edge::profile::Quirks;
 use crate::edge::subscribe::Subscribe;
-use crate::feature::{FeatureState, Presentity};
+use crate::feature::{FeatureState, Package, Presentity};
 use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::uri;
 
@@ -113,6 +113,8 @@ pub struct Subscription {
     pub id: SubscriptionId,
     /// Whose features it watches.
     pub presentity: Presentity,
+    /// Which of them: those of this event package.
+    pub package: &'static Package,
     /// URI of the phone's user.
     pub watcher: Box<str>,
     /// Its dialog.
@@ -203,6 +205,7 @@ impl Subscription {
         Self {
             id,
             presentity,
+            package: subscribe.package,
             watcher: subscribe.watcher.clone(),
             dialog,
             flow: subscribe.flow,

@@ -101,6 +101,7 @@ impl Watchers {
         Watcher {
             subscription: subscription.id.to_string(),
             presentity: subscription.presentity.as_str().to_owned(),
+            package: subscription.package.name.to_owned(),
             watcher: subscription.watcher.to_string(),
             call_id: subscription.dialog.call_id.to_string(),
             contact: subscription.dialog.target.to_string(),

@@ -9,7 +9,6 @@ use crate::edge::config::EdgeConfig;
 use crate::edge::next_hop::Destination;
 use crate::edge::outbox::Parcel;
 use crate::edge::subscription::{Dialog, Phase, Subscription};
-use crate::feature::media::{CONTENT_TYPE, EVENT_PACKAGE};
 use crate::feature::multipart;
 use crate::sip::flow::{Flow, Transport};
 use crate::sip::header::{Event, SubscriptionState};
@@ -32,7 +31,7 @@ pub struct Sending<'a> {
 
 /// Writes a NOTIFY. `scratch` is reused from one to the next.
 pub fn notify(subscription: &Subscription, parcel: &Parcel, sending: &Sending<'_>, now: Instant, scratch: &mut Vec<u8>) -> Bytes {
-    let dialog = &subscription.dialog;
+    let (dialog, package) = (&subscription.dialog, subscription.package);
     let contact = own_contact(subscription, sending.config);
     let state = if parcel.is_last {
         SubscriptionState::terminated("timeout")
@@ -46,10 +45,10 @@ pub fn notify(subscription: &Subscription, parcel: &Parcel, sending: &Sending<'_
     let multipart_type;
     let body = match documents.as_slice() {
         [] => None,
-        [document] => Some((CONTENT_TYPE, *document)),
+        [document] => Some((package.content_type, *document)),
         several => {
             let boundary = multipart::boundary(u64::from(sending.cseq), several);
-            multipart::write(&boundary, several, &mut multipart_body);
+            multipart::write(&boundary, package.content_type, several, &mut multipart_body);
             multipart_type = multipart::content_type(&boundary);
             Some((&*multipart_type, &*multipart_body))
         }
@@ -69,7 +68,7 @@ pub fn notify(subscription: &Subscription, parcel: &Parcel, sending: &Sending<'_
         cseq: sending.cseq,
         contact: &contact,
     };
-    let event = Event { package: EVENT_PACKAGE, id: dialog.event_id.as_deref() };
+    let event = Event { package: package.name, id: dialog.event_id.as_deref() };
     scratch.clear();
     Notify { head, event, subscription_state: state, extra: &[], body }.write(scratch);
     Bytes::copy_from_slice(scratch)

@@ -19,12 +19,12 @@ pub fn merge(spec: &FeatureSpec, stored: &FeatureState, status: Option<Status>, 
     let mut state = stored.clone();
     if spec.is_agent() {
         merge_agent(&mut state, status, values)?;
-        let is_first_change = stored.version == 0 && (status.is_some() || !values.is_empty());
-        state.assigned |= is_first_change;
     } else {
         state.status = status.unwrap_or(state.status);
         state.values.extend(values.iter().map(|(field, value)| (field.clone(), value.clone())));
     }
+    let is_first_change = stored.version == 0 && (status.is_some() || !values.is_empty());
+    state.assigned |= is_first_change && !spec.is_assigned_at_first();
     Ok(state)
 }
 
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_change_assigns_the_agent_state_and_no_other_does() {
+    fn the_first_change_assigns_what_is_unassigned_by_default_and_no_other_does() {
         let table = FeatureTable::built_in();
         let spec = table.require("AgentState").unwrap();
         let fresh = spec.default_state();
@@ -118,6 +118,8 @@ mod tests {
         assert!(merge(spec, &fresh, Some(Status::ON), &Values::new()).unwrap().assigned);
         let withdrawn = FeatureState { version: 3, ..fresh };
         assert!(!merge(spec, &withdrawn, Some(Status::ON), &Values::new()).unwrap().assigned);
+        let hoteling = table.require("Hoteling").unwrap();
+        assert!(merge(hoteling, &hoteling.default_state(), Some(Status::OFF), &Values::new()).unwrap().assigned);
         let dnd = table.require("DoNotDisturb").unwrap();
         let unassigned = FeatureState { assigned: false, ..dnd.default_state() };
         assert!(!merge(dnd, &unassigned, Some(Status::ON), &Values::new()).unwrap().assigned);

@@ -2,7 +2,7 @@ use super::*;
 
 const ED3: &str = "http://www.ecma-international.org/standards/ecma-323/csta/ed3";
 
-fn request(body: &[u8]) -> Result<FeatureChange, CstaError> {
+fn request(body: &[u8]) -> Result<FeatureChange, BodyError> {
     read_request(&FeatureTable::built_in(), body)
 }
 
@@ -296,4 +296,18 @@ fn a_configured_root_may_be_in_any_namespace() {
     let table = FeatureTable::with_config(&[("Hold".to_owned(), row)].into()).unwrap();
     let body = "<SetHold xmlns='urn:vendor'><on>1</on><tune>jazz</tune></SetHold>";
     assert_eq!(read_request(&table, body.as_bytes()).unwrap(), change("Hold", true, &[("music", "jazz")]));
+}
+
+#[test]
+fn namespaces_of_csta_are_known_in_all_their_spellings() {
+    for (namespace, want) in [
+        ("http://www.ecma-international.org/standards/ecma-323/csta/ed3", true),
+        ("http://www.ecma-international.org/standards/ecma-323/csta/ed4", true),
+        ("http://www.ecmainternational.org/standards/ecma-323/csta/ed3", true),
+        ("urn:x", false),
+        ("http://www.ecma-international.org/other", false),
+        ("", false),
+    ] {
+        assert_eq!(is_csta(namespace), want, "{namespace}");
+    }
 }

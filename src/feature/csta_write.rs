@@ -10,8 +10,7 @@ use crate::feature::table::{
     AGENT_REASON, Direction, Elements, FeatureSpec, FeatureTable, LOGGED_OFF, LOGGED_ON, REASON, SET_AGENT_STATE, STATE, Wire,
     agent_event_root,
 };
-
-const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>";
+use crate::feature::xml_write::{DECLARATION, close, element, extend, text};
 
 /// Appends the document that tells a phone the state of one feature.
 ///
@@ -32,6 +31,7 @@ pub fn write_event(table: &FeatureTable, user: &str, state: &FeatureState, out: 
             write_reason(&state.values, out);
             close(root, out);
         }
+        Wire::OwnBody => return Err(not_of_csta(table, &state.feature)),
     }
     Ok(())
 }
@@ -60,6 +60,7 @@ pub fn write_request(
             write_reason(values, out);
             close(SET_AGENT_STATE, out);
         }
+        Wire::OwnBody => return Err(not_of_csta(table, feature)),
     }
     Ok(())
 }
@@ -74,8 +75,13 @@ pub fn response(table: &FeatureTable, feature: &str) -> Option<Vec<u8>> {
             extend(&mut out, &[DECLARATION, "<", &elements.request_root, "Response xmlns=\"", NAMESPACE, "\"/>"]);
             Some(out)
         }
-        Wire::Elements(_) | Wire::Agent => None,
+        Wire::Elements(_) | Wire::Agent | Wire::OwnBody => None,
     }
+}
+
+/// A feature of another package has no CSTA document.
+fn not_of_csta(table: &FeatureTable, feature: &str) -> FeatureError {
+    FeatureError::unknown(feature, table.iter().filter(|spec| spec.wire != Wire::OwnBody).map(FeatureSpec::name))
 }
 
 /// The agent state to show: `state` where it is known, else what the status says.
@@ -116,42 +122,6 @@ fn write_reason(values: &Values, out: &mut Vec<u8>) {
 fn open_document(root: &str, user: &str, out: &mut Vec<u8>) {
     extend(out, &[DECLARATION, "<", root, " xmlns=\"", NAMESPACE, "\">"]);
     element("device", user, out);
-}
-
-fn element(name: &str, value: &str, out: &mut Vec<u8>) {
-    extend(out, &["<", name, ">"]);
-    text(value, out);
-    close(name, out);
-}
-
-fn close(name: &str, out: &mut Vec<u8>) {
-    extend(out, &["</", name, ">"]);
-}
-
-fn extend(out: &mut Vec<u8>, parts: &[&str]) {
-    for part in parts {
-        out.extend_from_slice(part.as_bytes());
-    }
-}
-
-/// Character data: escaped, in ASCII (all else as numeric references, which every declared encoding allows), and without
-/// what XML 1.0 does not allow at all.
-fn text(value: &str, out: &mut Vec<u8>) {
-    for character in value.chars() {
-        match character {
-            '&' => out.extend_from_slice(b"&amp;"),
-            '<' => out.extend_from_slice(b"&lt;"),
-            '>' => out.extend_from_slice(b"&gt;"),
-            ' '..='~' => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
-            allowed if is_xml_character(allowed) => out.extend_from_slice(format!("&#{};", u32::from(allowed)).as_bytes()),
-            _ => {}
-        }
-    }
-}
-
-/// XML 1.0 §2.2 `Char`.
-const fn is_xml_character(character: char) -> bool {
-    matches!(character, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
 }
 
 #[cfg(test)]

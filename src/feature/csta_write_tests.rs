@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::feature::csta::{CstaEvent, FeatureChange, read_event, read_request};
+use crate::feature::body::{BodyEvent, FeatureChange};
+use crate::feature::csta::{read_event, read_request};
+use crate::feature::xml_write::is_xml_character;
 
 fn values(pairs: &[(&str, &str)]) -> Values {
     pairs.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())).collect()
@@ -125,7 +127,7 @@ proptest! {
         let mut out = Vec::new();
         write_event(&table, &user, &state, &mut out).unwrap();
         prop_assert!(out.is_ascii());
-        let want = CstaEvent { device: user, feature: feature.to_owned(), status: Status(on), values: read_back(&values) };
+        let want = BodyEvent { device: user, feature: feature.to_owned(), status: Status(on), values: read_back(&values) };
         prop_assert_eq!(read_event(&table, &out).unwrap(), want);
     }
 

@@ -3,6 +3,8 @@
 use std::fmt::{self, Write};
 
 use crate::bus::message::ErrorBody;
+use crate::feature::nearest::nearest;
+use crate::feature::package::{self, Package};
 use crate::feature::table::{AGENT_STATES, MAX_RING_COUNT, MAX_TEXT_CHARS};
 
 /// Why a feature, or a value of one, is refused: from a phone, a command, a script or a responder alike.
@@ -10,12 +12,20 @@ use crate::feature::table::{AGENT_STATES, MAX_RING_COUNT, MAX_TEXT_CHARS};
 #[non_exhaustive]
 pub enum FeatureError {
     /// The table has no feature of this name. Names are compared with regard to case.
-    #[error("unknown feature '{}': expected {}", Shown(name), expected.join(", "))]
+    #[error("unknown feature '{}': {}expected {}", Shown(name), Nearest(nearest.as_deref()), expected.join(", "))]
     Unknown {
         /// The name that was given.
         name: String,
+        /// The name that was probably meant.
+        nearest: Option<String>,
         /// The names there are.
         expected: Vec<String>,
+    },
+    /// There is no event package of this name.
+    #[error("unknown package '{}': expected {}", Shown(name), package::allow_events())]
+    UnknownPackage {
+        /// The name that was given.
+        name: String,
     },
     /// The feature has no field of this name.
     #[error("unknown field '{}' of {feature}: {}", Shown(field), Fields(allowed))]
@@ -36,6 +46,14 @@ pub enum FeatureError {
     /// `state` is none of the agent states.
     #[error("invalid state '{}': expected {}", Shown(value), AGENT_STATES.join(", "))]
     AgentState {
+        /// What was given.
+        value: String,
+    },
+    /// A number of seconds is none.
+    #[error("invalid {field} '{}': expected whole seconds from 0 to {}", Shown(value), u32::MAX)]
+    Seconds {
+        /// The field.
+        field: String,
         /// What was given.
         value: String,
     },
@@ -66,14 +84,32 @@ pub enum FeatureError {
 }
 
 impl FeatureError {
+    /// An unknown feature, with the names that there are.
+    pub(super) fn unknown<'n>(name: &str, expected: impl IntoIterator<Item = &'n str>) -> Self {
+        let expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+        let nearest = nearest(name, expected.iter().map(String::as_str)).map(str::to_owned);
+        Self::Unknown { name: name.to_owned(), nearest, expected }
+    }
+
+    /// The event package of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`FeatureError::UnknownPackage`], answered 400.
+    pub fn require_package(name: &str) -> Result<&'static Package, Self> {
+        package::find(name).ok_or_else(|| Self::UnknownPackage { name: name.to_owned() })
+    }
+
     /// Word for the log field and metric label `reason`.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Unknown { .. } => "unknown_feature",
+            Self::UnknownPackage { .. } => "unknown_package",
             Self::UnknownField { .. } => "unknown_field",
             Self::RingCount { .. } => "ring_count",
             Self::AgentState { .. } => "agent_state",
+            Self::Seconds { .. } => "seconds",
             Self::TooLong { .. } => "too_long",
             Self::ControlCharacter { .. } => "control_character",
             Self::Contradiction { .. } => "contradiction",
@@ -85,7 +121,11 @@ impl FeatureError {
     pub fn field(&self) -> String {
         match self {
             Self::Unknown { .. } => "feature".to_owned(),
-            Self::UnknownField { field, .. } | Self::TooLong { field, .. } | Self::ControlCharacter { field, .. } => {
+            Self::UnknownPackage { .. } => "package".to_owned(),
+            Self::UnknownField { field, .. }
+            | Self::Seconds { field, .. }
+            | Self::TooLong { field, .. }
+            | Self::ControlCharacter { field, .. } => {
                 format!("values.{}", Shown(field))
             }
             Self::RingCount { .. } => "values.ringCount".to_owned(),
@@ -116,6 +156,15 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
+/// `did you mean DoNotDisturb? `, or nothing.
+struct Nearest<'a>(Option<&'a str>);
+
+impl fmt::Display for Nearest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |name| write!(f, "did you mean {name}? "))
+    }
+}
+
 /// `expected ringCount, forwardTo`, or that there are none.
 struct Fields<'a>(&'a [String]);
 
@@ -142,7 +191,7 @@ mod tests {
                 unknown,
                 "unknown_feature",
                 "feature",
-                "unknown feature 'Foo': expected DoNotDisturb, CallForwardingAlways, CallForwardingBusy, CallForwardingNoAnswer, AgentState",
+                "unknown feature 'Foo': expected DoNotDisturb, CallForwardingAlways, CallForwardingBusy, CallForwardingNoAnswer, AgentState, Hoteling",
             ),
             (
                 check("CallForwardingNoAnswer", "ringcount", "4"),

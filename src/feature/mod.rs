@@ -5,21 +5,27 @@
 //!                     (table: which element is which feature, field and status)          multipart: several in one body
 //! ```
 
+pub mod body;
 pub mod change;
 pub mod csta;
 pub mod csta_write;
 pub mod error;
+pub mod hoteling;
 pub mod media;
 pub mod multipart;
+pub mod nearest;
+pub mod package;
 pub mod presentity;
 pub mod state;
 pub mod table;
 mod table_config;
 mod xml;
+mod xml_write;
 
+pub use body::{BodyError, FeatureChange};
 pub use change::merge;
-pub use csta::{CstaError, FeatureChange};
 pub use error::FeatureError;
+pub use package::Package;
 pub use presentity::{Presentity, PresentityError};
 pub use state::{FeatureState, Source, Status, Values};
 pub use table::{FeatureSpec, FeatureTable};

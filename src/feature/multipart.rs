@@ -3,7 +3,7 @@
 //! Flat, one XML document a part. Phones read only the first of documents that are merely concatenated.
 //! Source: RFC 2046 §5.1.
 
-use crate::feature::media::{CONTENT_TYPE, MULTIPART_TYPE};
+use crate::feature::media::MULTIPART_TYPE;
 
 /// Most parts that [`split`] reads of one body.
 pub const MAX_PARTS: usize = 64;
@@ -30,12 +30,12 @@ pub fn content_type(boundary: &str) -> String {
     format!("{MULTIPART_TYPE};boundary={boundary}")
 }
 
-/// Appends a body of these parts, each of [`CONTENT_TYPE`]. The boundary is in none of them, see [`boundary`].
+/// Appends a body of these parts, each of this type. The boundary is in none of them, see [`boundary`].
 ///
 /// Shape: `--b CRLF Content-Type: … CRLF CRLF part CRLF --b … CRLF --b-- CRLF`
-pub fn write(boundary: &str, parts: &[&[u8]], out: &mut Vec<u8>) {
+pub fn write(boundary: &str, content_type: &str, parts: &[&[u8]], out: &mut Vec<u8>) {
     for part in parts {
-        for piece in ["--", boundary, "\r\nContent-Type: ", CONTENT_TYPE, "\r\n\r\n"] {
+        for piece in ["--", boundary, "\r\nContent-Type: ", content_type, "\r\n\r\n"] {
             out.extend_from_slice(piece.as_bytes());
         }
         out.extend_from_slice(part);
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn each_part_has_its_type_and_a_line_end_before_its_boundary() {
         let mut body = Vec::new();
-        write("b", &[b"<a/>", b"<b/>"], &mut body);
+        write("b", "application/x-as-feature-event+xml", &[b"<a/>", b"<b/>"], &mut body);
         assert_eq!(
             String::from_utf8(body).unwrap(),
             "--b\r\nContent-Type: application/x-as-feature-event+xml\r\n\r\n<a/>\r\n\
@@ -173,7 +173,7 @@ mod tests {
             let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
             let boundary = boundary(first, &parts);
             let mut body = Vec::new();
-            write(&boundary, &parts, &mut body);
+            write(&boundary, "a/b", &parts, &mut body);
             prop_assert_eq!(split(&content_type(&boundary), &body), parts);
         }
         #[test]

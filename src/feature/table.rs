@@ -1,6 +1,8 @@
 //! The feature table: which features there are, their values, and the XML elements that stand for them.
 
 use crate::feature::error::FeatureError;
+use crate::feature::hoteling;
+use crate::feature::package::{self, Package};
 use crate::feature::state::{FeatureState, Values};
 
 /// Largest `ringCount`.
@@ -17,7 +19,8 @@ pub(crate) const REASON: &str = "reason";
 
 /// Every feature that this deployment synchronises, in the order in which phones are told of them.
 ///
-/// Built in: the four of `presence_dfks` in its order, then `AgentState`; `[features.NAME]` adds more after them.
+/// Built in: the four of `presence_dfks` in its order, then `AgentState`, then those of other packages; `[features.NAME]` adds
+/// more after them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeatureTable {
     pub(super) specs: Vec<FeatureSpec>,
@@ -49,6 +52,8 @@ pub(super) enum Rule {
     RingCount,
     /// One of [`AGENT_STATES`].
     AgentState,
+    /// Whole seconds, a `u32`.
+    Seconds,
 }
 
 /// How a feature is written in XML.
@@ -58,6 +63,8 @@ pub(super) enum Wire {
     Elements(Elements),
     /// `SetAgentState`, and an event root for each state.
     Agent,
+    /// Not in CSTA: the codec of its package knows its documents.
+    OwnBody,
 }
 
 /// The columns of [`Wire::Elements`].
@@ -104,7 +111,7 @@ pub(super) const SET_AGENT_STATE: &str = "SetAgentState";
 pub(super) const AGENT_REASON: &str = "AgentNotReadyReasonValue";
 
 impl FeatureTable {
-    /// `DoNotDisturb`, `CallForwardingAlways`, `CallForwardingBusy`, `CallForwardingNoAnswer`, `AgentState`.
+    /// `DoNotDisturb`, `CallForwardingAlways`, `CallForwardingBusy`, `CallForwardingNoAnswer`, `AgentState`, `Hoteling`.
     #[must_use]
     pub fn built_in() -> Self {
         let forward_to = || Field::new("forwardTo", Rule::Text, "forwardDN", "forwardTo");
@@ -134,6 +141,7 @@ impl FeatureTable {
                     ],
                     wire: Wire::Agent,
                 },
+                hoteling::spec(),
             ],
         }
     }
@@ -160,7 +168,7 @@ impl FeatureTable {
     ///
     /// [`FeatureError::Unknown`] with the names there are, answered 400.
     pub fn require(&self, name: &str) -> Result<&FeatureSpec, FeatureError> {
-        self.find(name).ok_or_else(|| FeatureError::Unknown { name: name.to_owned(), expected: self.names().map(str::to_owned).collect() })
+        self.find(name).ok_or_else(|| FeatureError::unknown(name, self.names()))
     }
 }
 
@@ -189,10 +197,16 @@ impl FeatureSpec {
     }
 
     /// The state that it has until a phone, a command, a responder or a script sets it: off, without values, and
-    /// assigned, except for `AgentState`, so that a phone without ACD is not told of it.
+    /// assigned, except for `AgentState` and `Hoteling`, which few phones have.
     #[must_use]
     pub fn default_state(&self) -> FeatureState {
-        FeatureState { assigned: !self.is_agent(), ..FeatureState::new(&self.name) }
+        FeatureState { assigned: self.is_assigned_at_first(), ..FeatureState::new(&self.name) }
+    }
+
+    /// The package whose subscriptions are told of it.
+    #[must_use]
+    pub fn package(&self) -> &'static Package {
+        package::of(&self.name)
     }
 
     /// Checks a set of values.
@@ -223,6 +237,8 @@ impl FeatureSpec {
             Rule::RingCount => Err(FeatureError::RingCount { value: value.to_owned() }),
             Rule::AgentState if AGENT_STATES.contains(&value) => Ok(()),
             Rule::AgentState => Err(FeatureError::AgentState { value: value.to_owned() }),
+            Rule::Seconds if is_seconds(value) => Ok(()),
+            Rule::Seconds => Err(FeatureError::Seconds { field: field.to_owned(), value: value.to_owned() }),
         }
     }
 
@@ -230,10 +246,15 @@ impl FeatureSpec {
         matches!(self.wire, Wire::Agent)
     }
 
-    /// Whether a document with this root may be about this feature.
+    pub(super) const fn is_assigned_at_first(&self) -> bool {
+        matches!(self.wire, Wire::Elements(_))
+    }
+
+    /// Whether a CSTA document with this root may be about this feature.
     pub(super) fn has_root(&self, root: &str, direction: Direction) -> bool {
         match (&self.wire, direction) {
             (Wire::Elements(elements), direction) => elements.root(direction) == root,
+            (Wire::OwnBody, _) => false,
             (Wire::Agent, Direction::Request) => root == SET_AGENT_STATE,
             (Wire::Agent, Direction::Event) => AGENT_STATES.iter().any(|state| agent_event_root(state) == root),
         }
@@ -297,6 +318,11 @@ fn is_ring_count(value: &str) -> bool {
         && value.parse::<u8>().is_ok_and(|ring_count| ring_count <= MAX_RING_COUNT)
 }
 
+/// Up to ten digits that are a `u32`.
+fn is_seconds(value: &str) -> bool {
+    value.len() <= 10 && value.bytes().all(|byte| byte.is_ascii_digit()) && value.parse::<u32>().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,6 +340,7 @@ mod tests {
                 ("CallForwardingBusy", vec!["forwardTo"], true),
                 ("CallForwardingNoAnswer", vec!["forwardTo", "ringCount"], true),
                 ("AgentState", vec!["state", "reason"], false),
+                ("Hoteling", vec!["guestAddress", "expires"], false),
             ]
         );
         for spec in table.iter() {
@@ -355,6 +382,15 @@ mod tests {
             ("AgentState", "state", "WorkingAfterCall", false),
             ("AgentState", "state", "", false),
             ("AgentState", "reason", "lunch & more", true),
+            ("Hoteling", "guestAddress", longest.as_str(), true),
+            ("Hoteling", "guestAddress", "a\nb", false),
+            ("Hoteling", "expires", "0", true),
+            ("Hoteling", "expires", "4294967295", true),
+            ("Hoteling", "expires", "4294967296", false),
+            ("Hoteling", "expires", "00000000001", false),
+            ("Hoteling", "expires", "+1", false),
+            ("Hoteling", "expires", "1.5", false),
+            ("Hoteling", "expires", "", false),
         ] {
             assert_eq!(table.require(feature).unwrap().check_value(field, value).is_ok(), ok, "{feature} {field} {value:?}");
         }

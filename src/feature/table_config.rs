@@ -193,7 +193,7 @@ fn check_elements_differ(name: &str, row: &FeatureConfig, fields: &[Field]) -> R
 fn check_roots_free(table: &FeatureTable, name: &str, new: &Elements) -> Result<(), TableError> {
     for spec in table.iter() {
         let told_apart = match &spec.wire {
-            Wire::Agent => false,
+            Wire::Agent | Wire::OwnBody => false,
             Wire::Elements(old) => match (&old.selector, &new.selector) {
                 (Some((old_element, old_value)), Some((element, value))) => old_element == element && old_value != value,
                 _ => false,

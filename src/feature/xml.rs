@@ -7,6 +7,7 @@ use quick_xml::NsReader;
 use quick_xml::events::{BytesRef, Event};
 use quick_xml::name::ResolveResult;
 
+use crate::feature::body::BodyErrorKind;
 use crate::feature::error::Shown;
 
 /// Longest body taken in, in bytes.
@@ -19,8 +20,8 @@ pub(crate) const MAX_DEPTH: usize = 8;
 pub(super) struct Document {
     /// The root first; empty only where reading failed before it.
     elements: Vec<Element>,
-    /// Whether the root is in one of the CSTA namespaces, or in none.
-    pub(super) is_csta: bool,
+    /// Namespace of the root; none where it has none, or a prefix that nobody declared.
+    namespace: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -94,6 +95,22 @@ impl Document {
         self.elements.iter().find(|element| element.depth > 2 && element.name == name).map(Element::trimmed)
     }
 
+    /// The one text of a child of the root; repeated with the same text it counts once.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyErrorKind::Ambiguous`].
+    pub(super) fn one(&self, name: &str) -> Result<Option<&str>, BodyErrorKind> {
+        let mut texts = self.children(name);
+        let first = texts.next();
+        if texts.any(|text| Some(text) != first) { Err(BodyErrorKind::Ambiguous(name.to_owned())) } else { Ok(first) }
+    }
+
+    /// Whether the root is in a namespace like this, or in none.
+    pub(super) fn is_in(&self, is_like: impl FnOnce(&str) -> bool) -> bool {
+        self.namespace.as_deref().is_none_or(is_like)
+    }
+
     fn fill(&mut self, text: &str) -> Result<(), XmlError> {
         let mut reader = NsReader::from_str(text);
         reader.config_mut().expand_empty_elements = true;
@@ -110,7 +127,7 @@ impl Document {
                         if !self.elements.is_empty() {
                             return Err(XmlError::NotOneRoot);
                         }
-                        self.is_csta = is_csta(&reader.resolver().resolve_element(start.name()).0);
+                        self.namespace = namespace(&reader.resolver().resolve_element(start.name()).0);
                     }
                     open.push(self.elements.len());
                     let name = start.local_name().into_inner().to_owned();
@@ -156,13 +173,10 @@ fn decode(body: &[u8]) -> String {
     std::str::from_utf8(body).map_or_else(|_| body.iter().copied().map(char::from).collect(), str::to_owned)
 }
 
-/// Any edition of CSTA, with or without the hyphen that some phones forget; none; or a prefix that nobody declared.
-fn is_csta(namespace: &ResolveResult<'_>) -> bool {
+fn namespace(namespace: &ResolveResult<'_>) -> Option<String> {
     match namespace {
-        ResolveResult::Bound(namespace) => ["http://www.ecma-international.org/", "http://www.ecmainternational.org/"]
-            .iter()
-            .any(|host| namespace.as_ref().trim().strip_prefix(host).is_some_and(|rest| rest.starts_with("standards/ecma-323/csta/"))),
-        ResolveResult::Unbound | ResolveResult::Unknown(_) => true,
+        ResolveResult::Bound(namespace) => Some(namespace.as_ref().trim().to_owned()),
+        ResolveResult::Unbound | ResolveResult::Unknown(_) => None,
     }
 }
 
@@ -240,19 +254,12 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_of_csta_and_none_are_taken() {
-        for (root, want) in [
-            ("<a/>", true),
-            ("<a xmlns='http://www.ecma-international.org/standards/ecma-323/csta/ed3'/>", true),
-            ("<a xmlns='http://www.ecma-international.org/standards/ecma-323/csta/ed4'/>", true),
-            ("<a xmlns='http://www.ecmainternational.org/standards/ecma-323/csta/ed3'/>", true),
-            ("<p:a xmlns:p='http://www.ecma-international.org/standards/ecma-323/csta/ed3'/>", true),
-            ("<p:a/>", true),
-            ("<a xmlns='urn:x'/>", false),
-            ("<a xmlns='http://www.ecma-international.org/other'/>", false),
-        ] {
+    fn the_namespace_of_the_root_is_kept() {
+        for (root, want) in
+            [("<a/>", None), ("<a xmlns=' urn:x '/>", Some("urn:x")), ("<p:a xmlns:p='urn:x'/>", Some("urn:x")), ("<p:a/>", None)]
+        {
             let document = Document::read(root.as_bytes()).unwrap();
-            assert_eq!((document.root(), document.is_csta), (Some("a"), want), "{root}");
+            assert_eq!((document.root(), document.namespace.as_deref()), (Some("a"), want), "{root}");
         }
     }
 

@@ -7,7 +7,7 @@ use crate::bus::message::{ErrorBody, Kind, Origin, RouteSetRequest, RouteSetResp
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{self, Cause};
 use crate::bus::{Bus, EdgeWatchers, RequestError};
-use crate::feature::Presentity;
+use crate::feature::{Package, Presentity};
 use crate::mi::command::SetCommand;
 use crate::mi::error::{Failure, Step};
 use crate::mi::metrics::MiMetrics;
@@ -17,16 +17,20 @@ use crate::runtime::clock;
 
 /// The way from a change to the edges that hold its watchers.
 pub trait Fanout: Send + Sync + 'static {
-    /// The edges that hold live subscriptions of a presentity, those included that were stored just before the call.
-    fn watchers(&self, presentity: &Presentity) -> impl Future<Output = Result<Vec<EdgeWatchers>, RequestError>> + Send;
+    /// The edges that hold live subscriptions of a presentity in one of these event packages, those included that were stored just before the call.
+    fn watchers(
+        &self,
+        presentity: &Presentity,
+        packages: &[&'static Package],
+    ) -> impl Future<Output = Result<Vec<EdgeWatchers>, RequestError>> + Send;
 
     /// Stores NOTIFY jobs, each for its edge; done when all are acknowledged.
     fn store(&self, jobs: Vec<EdgeJob>) -> impl Future<Output = Result<(), RequestError>> + Send;
 }
 
 impl Fanout for Queue {
-    async fn watchers(&self, presentity: &Presentity) -> Result<Vec<EdgeWatchers>, RequestError> {
-        Self::watchers(self, presentity).await
+    async fn watchers(&self, presentity: &Presentity, packages: &[&'static Package]) -> Result<Vec<EdgeWatchers>, RequestError> {
+        Self::watchers(self, presentity, packages).await
     }
 
     async fn store(&self, jobs: Vec<EdgeJob>) -> Result<(), RequestError> {
@@ -122,7 +126,8 @@ impl<F: Fanout> Bridge<F> {
         if !answer.notify {
             return Ok(0);
         }
-        let watchers = self.fanout.watchers(presentity).await.map_err(|error| self.failed(Step::Watchers, &error))?;
+        let watchers =
+            self.fanout.watchers(presentity, &plan::packages(answer)).await.map_err(|error| self.failed(Step::Watchers, &error))?;
         let jobs = occasion.jobs(answer, &watchers);
         let count = jobs.len();
         if count > 0 {

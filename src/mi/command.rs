@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn each_fault_names_the_field_what_was_sent_and_what_is_allowed() {
-        let names = "DoNotDisturb, CallForwardingAlways, CallForwardingBusy, CallForwardingNoAnswer, AgentState";
+        let names = "DoNotDisturb, CallForwardingAlways, CallForwardingBusy, CallForwardingNoAnswer, AgentState, Hoteling";
         let uri = "sip:user@host or tel:number";
         let fields = "\"forwardTo/…\" or \"ringCount/…\"";
         let nine: Vec<_> = (0..9).map(|n| format!("ringCount/{n}")).collect();
@@ -237,7 +237,11 @@ mod tests {
             ),
             (with("feature", Value::Null), Some("feature"), format!("feature is missing: expected {names}")),
             (with("feature", json!({})), Some("feature"), format!("invalid feature '{{}}': expected {names}")),
-            (with("feature", json!("donotdisturb")), Some("feature"), format!("unknown feature 'donotdisturb': expected {names}")),
+            (
+                with("feature", json!("donotdisturb")),
+                Some("feature"),
+                format!("unknown feature 'donotdisturb': did you mean DoNotDisturb? expected {names}"),
+            ),
             (with("status", Value::Null), Some("status"), format!("status is missing: expected {STATUS_EXPECTED}")),
             (with("status", json!(2)), Some("status"), format!("invalid status '2': expected {STATUS_EXPECTED}")),
             (with("status", json!(-1)), Some("status"), format!("invalid status '-1': expected {STATUS_EXPECTED}")),

@@ -18,7 +18,7 @@ pub(crate) fn listing<'w>(edges: impl IntoIterator<Item = (&'w str, &'w [Watcher
 fn entry(edge_id: &str, watcher: &Watcher) -> Value {
     json!({
         "pres_uri": watcher.presentity,
-        "event": "as-feature-event",
+        "event": watcher.package,
         "expires": watcher.expires_at,
         "watcher": watcher.watcher,
         "callid": watcher.call_id,
@@ -89,6 +89,7 @@ mod tests {
     fn lists_what_the_filter_lets_through_with_the_edge_that_holds_it() {
         let watcher = |presentity: &str, watcher: &str| Watcher {
             subscription: "s".into(),
+            package: "as-feature-event".to_owned(),
             presentity: presentity.into(),
             watcher: watcher.into(),
             call_id: "c".into(),

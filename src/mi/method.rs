@@ -245,7 +245,12 @@ mod tests {
             (named("feature", json!(null)), -32602, "Invalid params", "Bad type for parameter 'feature'"),
             (named("route_param", json!(1)), -32602, "Invalid params", "Bad type for parameter 'route_param'"),
             (named("values", json!(4)), -32602, "Invalid params", "Bad type for parameter 'values'"),
-            (named("feature", json!("donotdisturb")), 400, "Unknown feature", "unknown feature 'donotdisturb': expected DoNotDisturb, "),
+            (
+                named("feature", json!("donotdisturb")),
+                400,
+                "Unknown feature",
+                "unknown feature 'donotdisturb': did you mean DoNotDisturb? expected DoNotDisturb, ",
+            ),
             (named("feature", json!("Foo")), 400, "Unknown feature", "unknown feature 'Foo'"),
             (named("presentity", json!("garbage")), 400, "Invalid presentity", "'garbage': a presentity is sip:user@host"),
             (named("values", json!(["ringCount"])), 400, fields, ""),

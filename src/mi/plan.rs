@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::bus::EdgeWatchers;
 use crate::bus::message::{ErrorBody, FeatureEvent, FeatureOutcome, Kind, Origin, RouteSetResponse, SetResponse};
 use crate::bus::trace::Cause;
-use crate::feature::{FeatureState, Presentity};
+use crate::feature::{FeatureState, Package, Presentity, package};
 use crate::notify::job::{self, EdgeJob, Notice};
 use crate::runtime::clock;
 
@@ -49,8 +49,7 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
         if !answer.notify {
             return Vec::new();
         }
-        let mut states = vec![FeatureState { assigned: true, notify: true, ..answer.state.clone() }];
-        states.extend(answer.also.iter().filter(|state| state.assigned && state.notify).cloned());
+        let states = told(answer);
         let Ok(presentity) = Presentity::parse(&answer.presentity) else { return Vec::new() };
         let notice = Notice {
             presentity: &presentity,
@@ -89,6 +88,18 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
             watchers,
         }
     }
+}
+
+/// The states that watchers are told.
+fn told(answer: &RouteSetResponse) -> Vec<FeatureState> {
+    let also = answer.also.iter().filter(|state| state.assigned && state.notify).cloned();
+    std::iter::once(FeatureState { assigned: true, notify: true, ..answer.state.clone() }).chain(also).collect()
+}
+
+/// The event packages whose watchers are told.
+#[must_use]
+pub fn packages(answer: &RouteSetResponse) -> Vec<&'static Package> {
+    package::of_states(&told(answer))
 }
 
 /// How many subscriptions will be notified: none where the route suppressed the NOTIFY.

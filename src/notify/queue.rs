@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 
 use crate::bus::subject::Pattern;
 use crate::bus::{Bus, EdgeWatchers, RequestError, WatcherIndex};
-use crate::feature::Presentity;
+use crate::feature::{Package, Presentity, package};
 use crate::notify::job::{self, EdgeJob, Notice};
 use crate::runtime::clock;
 
@@ -41,20 +41,20 @@ impl Queue {
     ///
     /// [`RequestError`]: some of the jobs may have been stored. The same notice again stores each of them once.
     pub async fn fan_out(&self, notice: &Notice<'_>) -> Result<FanOut, RequestError> {
-        let edges = self.watchers(notice.presentity).await?;
+        let edges = self.watchers(notice.presentity, &package::of_states(notice.states)).await?;
         let jobs = job::jobs(notice, &edges, clock::utc_now());
         let watchers = job::watchers(notice, &jobs);
         let jobs = self.store(jobs).await?;
         Ok(FanOut { jobs, watchers })
     }
 
-    /// The edges that hold live subscriptions of a presentity, those of every subscription that was stored before this call.
+    /// The edges that hold live subscriptions of a presentity in one of these event packages, those of every subscription that was stored before this call.
     ///
     /// # Errors
     ///
     /// [`RequestError`] when the bus is away or the index cannot catch up in time.
-    pub async fn watchers(&self, presentity: &Presentity) -> Result<Vec<EdgeWatchers>, RequestError> {
-        self.index.watchers(presentity).await
+    pub async fn watchers(&self, presentity: &Presentity, packages: &[&'static Package]) -> Result<Vec<EdgeWatchers>, RequestError> {
+        self.index.watchers_of(presentity, packages).await
     }
 
     /// Stores jobs and waits for all acknowledgements. Returns how many there are.

@@ -158,8 +158,8 @@ mod tests {
             let error = read_text(Route::Set, text).unwrap_err();
             assert!(error.contains(want), "{text}: {error}");
         }
-        let many = format!(r#"{{"also":[{}]}}"#, [r#"{"feature":"DoNotDisturb"}"#; 6].join(","));
-        assert!(read_text(Route::Set, &many).unwrap_err().contains("6 entries"));
+        let many = format!(r#"{{"also":[{}]}}"#, [r#"{"feature":"DoNotDisturb"}"#; 7].join(","));
+        assert!(read_text(Route::Set, &many).unwrap_err().contains("7 entries"));
     }
 
     #[test]

@@ -5,17 +5,24 @@ use crate::worker::answer::Answer;
 use crate::worker::change::Change;
 use crate::worker::record::Record;
 
-/// The features that a request names, in table order; all when it names none.
+/// The features that a request names, in table order; all when it names none. Where it names an event package, those of it.
 ///
 /// # Errors
 ///
-/// [`FeatureError::Unknown`], answered 400.
-pub(crate) fn asked<'t>(table: &'t FeatureTable, features: Option<&[String]>) -> Result<Vec<&'t FeatureSpec>, FeatureError> {
-    let Some(names) = features else { return Ok(table.iter().collect()) };
-    for name in names {
+/// [`FeatureError::Unknown`] and [`FeatureError::UnknownPackage`], answered 400.
+pub(crate) fn asked<'t>(
+    table: &'t FeatureTable,
+    features: Option<&[String]>,
+    package: Option<&str>,
+) -> Result<Vec<&'t FeatureSpec>, FeatureError> {
+    let package = package.map(FeatureError::require_package).transpose()?;
+    for name in features.unwrap_or_default() {
         table.require(name)?;
     }
-    Ok(table.iter().filter(|spec| names.iter().any(|name| name == spec.name())).collect())
+    let is_asked = |spec: &&FeatureSpec| {
+        features.is_none_or(|names| names.iter().any(|name| name == spec.name())) && package.is_none_or(|package| spec.package() == package)
+    };
+    Ok(table.iter().filter(is_asked).collect())
 }
 
 /// The state before the script, and whether it is news that the store should keep as the last known state.
@@ -90,12 +97,18 @@ mod tests {
     #[test]
     fn features_come_in_table_order_and_unknown_ones_are_refused() {
         let table = FeatureTable::built_in();
-        let names = |features: Option<&[&str]>| {
+        let names_of = |features: Option<&[&str]>, package: Option<&str>| {
             let features: Option<Vec<String>> = features.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-            let asked = asked(&table, features.as_deref()).map(|specs| specs.iter().map(|spec| spec.name()).collect::<Vec<_>>());
+            let asked = asked(&table, features.as_deref(), package).map(|specs| specs.iter().map(|spec| spec.name()).collect::<Vec<_>>());
             asked.map_err(|error| error.reason())
         };
-        assert_eq!(names(None).unwrap().len(), 5);
+        let names = |features: Option<&[&str]>| names_of(features, None);
+        assert_eq!(names(None).unwrap().last(), Some(&"Hoteling"));
+        assert_eq!(names(None).unwrap().len(), 6);
+        assert_eq!(names_of(None, Some("as-feature-event")).unwrap(), names(None).unwrap()[..5]);
+        assert_eq!(names_of(None, Some("X-BroadWorks-Hoteling")).unwrap(), ["Hoteling"]);
+        assert_eq!(names_of(Some(&[DND, "Hoteling"]), Some("as-feature-event")).unwrap(), [DND]);
+        assert_eq!(names_of(None, Some("presence")), Err("unknown_package"));
         assert_eq!(names(Some(&["CallForwardingBusy", DND, DND])).unwrap(), [DND, "CallForwardingBusy"]);
         assert_eq!(names(Some(&[])).unwrap(), [""; 0]);
         assert_eq!(names(Some(&[DND, "Foo"])), Err("unknown_feature"));

@@ -44,7 +44,7 @@ impl Handler {
     pub(crate) async fn get(&self, payload: &[u8], cause: &Cause) -> Result<GetResponse, Refusal> {
         let request: GetRequest = serde_json::from_slice(payload)?;
         let presentity = Presentity::parse(&request.presentity)?;
-        let specs = get::asked(&self.table, request.features.as_deref())?;
+        let specs = get::asked(&self.table, request.features.as_deref(), request.package.as_deref())?;
         let asked = join_all(specs.iter().map(|spec| self.responders.get(&presentity, spec, cause)));
         let (stored, answers) = join(self.store.read(&presentity), asked).await;
         let stored = stored?;

@@ -145,7 +145,7 @@ fn deny_and_also_are_for_the_set_route() {
         (r#"also("CallForwardingBusy", #{status: 3});"#, "takes 0, 1, false or true"),
         (r#"also("CallForwardingBusy", #{values: #{ringCount: "3"}});"#, "ringCount"),
         (r#"also("CallForwardingBusy", #{values: 1});"#, "takes values as"),
-        (r#"for i in 0..6 { also("CallForwardingBusy", #{status: 0}); }"#, "more often"),
+        (r#"for i in 0..7 { also("CallForwardingBusy", #{status: 0}); }"#, "more often"),
     ] {
         let error = set("DoNotDisturb", body).unwrap_err();
         assert!(error.message.contains(want) && error.line == 2, "{body}: {error}");

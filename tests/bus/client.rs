@@ -17,7 +17,7 @@ use crate::common::{Nats, eventually};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn ask() -> GetRequest {
-    GetRequest { kind: Kind::default(), presentity: "sip:alice@10.0.0.11".into(), features: None }
+    GetRequest { kind: Kind::default(), presentity: "sip:alice@10.0.0.11".into(), features: None, package: None }
 }
 
 pub(crate) async fn connect(config: &NatsConfig) -> Bus {

@@ -6,7 +6,7 @@ use crate::common::Nats;
 use crate::harness::{Phone, Product, Service, dfks_with};
 use crate::{ALICE, ALL_OFF};
 
-const NAMES: &str = "expected DoNotDisturb, CallForwardingAlways, CallForwardingBusy, CallForwardingNoAnswer, AgentState";
+const NAMES: &str = "expected DoNotDisturb, CallForwardingAlways, CallForwardingBusy, CallForwardingNoAnswer, AgentState, Hoteling";
 
 #[test]
 fn every_bad_command_is_told_what_was_expected_and_changes_nothing() {

@@ -18,6 +18,7 @@ mod capture;
 mod command;
 mod durable;
 mod edges;
+mod feature;
 mod mi;
 mod readme;
 mod responder;

@@ -21,7 +21,7 @@ use dfks::bus::message::{
 };
 use dfks::bus::{Bus, EdgeWatchers, RequestError};
 use dfks::config::NatsConfig;
-use dfks::feature::{FeatureState, FeatureTable, Presentity, Status};
+use dfks::feature::{FeatureState, FeatureTable, Package, Presentity, Status};
 use dfks::mi::service::MAX_IN_HAND;
 use dfks::mi::{Bridge, Fanout, MiError, run};
 use dfks::notify::EdgeJob;
@@ -51,7 +51,7 @@ impl Edges {
 }
 
 impl Fanout for Edges {
-    async fn watchers(&self, _: &Presentity) -> Result<Vec<EdgeWatchers>, RequestError> {
+    async fn watchers(&self, _: &Presentity, _: &[&'static Package]) -> Result<Vec<EdgeWatchers>, RequestError> {
         Ok(self.watchers.iter().map(|(edge_id, count)| EdgeWatchers { edge_id: Arc::from(*edge_id), count: *count }).collect())
     }
 

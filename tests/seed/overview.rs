@@ -26,7 +26,7 @@ fn enables_the_handling_of_the_as_feature_event_event_package() {
     let (request, branch) = phone.dialog(ALICE).request(&Subscribe::default());
     phone.send(request.replace("Event: as-feature-event", "Event: presence").as_bytes());
     let refused = phone.responses(&branch, 1).remove(0);
-    assert_eq!((refused.status(), refused.must("allow-events")), (Some(489), "as-feature-event"));
+    assert_eq!((refused.status(), refused.must("allow-events")), (Some(489), "as-feature-event, x-broadworks-hoteling"));
 }
 
 /// "This can be used to synchronize the status of features such as Do Not Disturb and different forwarding types between a SIP

@@ -12,7 +12,7 @@ async fn answers_the_default_then_what_was_set() {
     let all = bench.get("sips:alice@A.example:5061;x=y", Value::Null).await.unwrap();
     assert_eq!((all["type"].as_str(), all["presentity"].as_str()), (Some("io.dfks.api.v1.get_response"), Some(ALICE)));
     let names: Vec<_> = all["features"].as_array().unwrap().iter().map(|state| state["feature"].as_str().unwrap()).collect();
-    assert_eq!(names, ["DoNotDisturb", "CallForwardingAlways", "CallForwardingBusy", "CallForwardingNoAnswer", "AgentState"]);
+    assert_eq!(names, ["DoNotDisturb", "CallForwardingAlways", "CallForwardingBusy", "CallForwardingNoAnswer", "AgentState", "Hoteling"]);
     let want = json!({"feature": "DoNotDisturb", "assigned": true, "status": 0, "values": {}, "version": 0, "source": "default"});
     assert_eq!(all["features"][0], want);
     assert_eq!(all["features"][4]["assigned"], false);

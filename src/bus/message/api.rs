@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kind, Origin, yes};
 use crate::bus::trace::Cause;
-use crate::feature::{FeatureState, Status, Values};
+use crate::feature::{FeatureState, Status, Values, package};
 
 /// A command to set one feature: `dfks.set`, `dfks.command.set`.
 ///
@@ -72,6 +72,9 @@ pub struct GetRequest {
     /// Which features; left out or null: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Vec<String>>,
+    /// Of all, only those of this event package; left out or null: of every package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
 }
 
 /// The states asked for, in the order of the feature table.
@@ -202,6 +205,9 @@ pub struct Watcher {
     pub subscription: String,
     /// Whose features it watches.
     pub presentity: String,
+    /// Its event package.
+    #[serde(default = "package::first_name")]
+    pub package: String,
     /// URI of the phone's user.
     pub watcher: String,
     /// Call-ID of its dialog.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kind, Origin};
 use crate::bus::trace::Cause;
-use crate::feature::FeatureState;
+use crate::feature::{FeatureState, package};
 
 /// A subscription came, was refreshed or ended: `dfks.event.subscription.<domain>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +25,9 @@ pub struct SubscriptionEvent {
     pub subscription: String,
     /// Whose features it watches.
     pub presentity: String,
+    /// Its event package.
+    #[serde(default = "package::first_name")]
+    pub package: String,
     /// URI of the phone's user.
     pub watcher: String,
     /// What happened.
@@ -131,6 +134,9 @@ pub struct NotifyEvent {
     pub subscription: String,
     /// Whose features.
     pub presentity: String,
+    /// Event package of the subscription.
+    #[serde(default = "package::first_name")]
+    pub package: String,
     /// Which features its body had.
     pub features: Vec<String>,
     /// What became of it.

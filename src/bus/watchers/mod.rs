@@ -26,6 +26,7 @@ use crate::bus::watchers::feed::{Feed, Record};
 use crate::bus::watchers::fence::{Passed, Progress};
 use crate::bus::watchers::table::{RecordHead, Table};
 use crate::feature::Presentity;
+use crate::feature::package::{PACKAGES, Package};
 use crate::runtime::{Backoff, Tasks};
 
 /// Waits between attempts to read the bucket.
@@ -128,7 +129,16 @@ impl WatcherIndex {
     ///
     /// [`RequestError`] when the bus is away, or the index cannot catch up within `nats.timeout_ms`.
     pub async fn watchers(&self, presentity: &Presentity) -> Result<Vec<EdgeWatchers>, RequestError> {
-        self.look(|table| table.watchers(presentity.as_str())).await
+        self.watchers_of(presentity, &PACKAGES).await
+    }
+
+    /// As [`watchers`](Self::watchers), of the subscriptions of these event packages.
+    ///
+    /// # Errors
+    ///
+    /// As [`watchers`](Self::watchers).
+    pub async fn watchers_of(&self, presentity: &Presentity, packages: &[&'static Package]) -> Result<Vec<EdgeWatchers>, RequestError> {
+        self.look(|table| table.watchers(presentity.as_str(), packages)).await
     }
 
     /// The revision of a subscription and the edge that holds it, with all that was stored before this call; `None` where

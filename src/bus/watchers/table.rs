@@ -9,8 +9,9 @@ use serde::Deserialize;
 use smallvec::SmallVec;
 
 use crate::bus::watchers::EdgeWatchers;
+use crate::feature::package::{AS_FEATURE_EVENT, Package};
 
-/// Presentity → edge → live subscriptions, and key → presentity and edge, so that a removed key can be taken out.
+/// Presentity and package → edge → live subscriptions, and key → presentity and edge, so that a removed key can be taken out.
 ///
 /// Keys and presentities are held as 64-bit hashes with seeds of this process: 180 MB for a million subscriptions. Two
 /// presentities in a million that share a hash (once in 10⁷ such tables) share their counts: an edge gets a job for which
@@ -43,9 +44,16 @@ pub(crate) struct RecordHead<'a> {
     /// Whose watcher, canonical.
     #[serde(borrow)]
     pub(crate) presentity: Cow<'a, str>,
+    /// Its event package.
+    #[serde(borrow, default = "first_package")]
+    pub(crate) package: Cow<'a, str>,
     /// The edge that holds it.
     #[serde(borrow)]
     pub(crate) edge_id: Cow<'a, str>,
+}
+
+const fn first_package() -> Cow<'static, str> {
+    Cow::Borrowed(AS_FEATURE_EVENT.name)
 }
 
 impl Table {
@@ -57,7 +65,7 @@ impl Table {
     /// A key was stored. Returns the edge that holds it now.
     pub(crate) fn store(&mut self, key: &str, head: &RecordHead<'_>, revision: u64) -> Arc<str> {
         let key = self.hasher.hash_one(key);
-        let presentity = self.hasher.hash_one(head.presentity.as_ref());
+        let presentity = self.watched(&head.presentity, &head.package);
         let (edge, edge_id) = self.edge(&head.edge_id);
         if let Some(before) = self.entries.insert(key, Entry { presentity, revision, edge }) {
             self.uncount(before);
@@ -77,17 +85,22 @@ impl Table {
         self.edges.get(entry.edge as usize).map(Arc::clone)
     }
 
-    /// The edges that hold watchers of a presentity.
-    pub(crate) fn watchers(&self, presentity: &str) -> Vec<EdgeWatchers> {
-        let counts = self.presentities.get(&self.hasher.hash_one(presentity));
-        counts
-            .into_iter()
-            .flatten()
-            .filter_map(|counted| {
-                let edge_id = Arc::clone(self.edges.get(counted.edge as usize)?);
-                Some(EdgeWatchers { edge_id, count: u64::from(counted.count) })
-            })
-            .collect()
+    /// The edges that hold watchers of a presentity's features in one of these packages.
+    pub(crate) fn watchers(&self, presentity: &str, packages: &[&'static Package]) -> Vec<EdgeWatchers> {
+        let mut edges: Vec<EdgeWatchers> = Vec::new();
+        let counts = packages.iter().filter_map(|package| self.presentities.get(&self.watched(presentity, package.name))).flatten();
+        for counted in counts {
+            let Some(edge_id) = self.edges.get(counted.edge as usize) else { continue };
+            match edges.iter_mut().find(|edge| edge.edge_id == *edge_id) {
+                Some(edge) => edge.count += u64::from(counted.count),
+                None => edges.push(EdgeWatchers { edge_id: Arc::clone(edge_id), count: u64::from(counted.count) }),
+            }
+        }
+        edges
+    }
+
+    fn watched(&self, presentity: &str, package: &str) -> u64 {
+        self.hasher.hash_one((presentity, package))
     }
 
     /// The revision of a key, and the edge that holds it.
@@ -135,13 +148,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::feature::package::HOTELING;
 
     fn head<'a>(presentity: &'a str, edge_id: &'a str) -> RecordHead<'a> {
-        RecordHead { presentity: presentity.into(), edge_id: edge_id.into() }
+        RecordHead { presentity: presentity.into(), package: first_package(), edge_id: edge_id.into() }
     }
 
     fn counts(table: &Table, presentity: &str) -> Vec<(String, u64)> {
-        let mut counts: Vec<_> = table.watchers(presentity).into_iter().map(|w| (w.edge_id.to_string(), w.count)).collect();
+        let mut counts: Vec<_> =
+            table.watchers(presentity, &[&AS_FEATURE_EVENT]).into_iter().map(|w| (w.edge_id.to_string(), w.count)).collect();
         counts.sort();
         counts
     }
@@ -163,7 +178,26 @@ mod tests {
     }
 
     #[test]
-    fn reads_two_fields_of_a_record_and_skips_the_rest() {
+    fn watchers_are_counted_by_package_and_summed_by_edge() {
+        let mut table = Table::default();
+        table.store("k1", &head("sip:alice@a", "edge-0"), 1);
+        table.store("k2", &RecordHead { package: HOTELING.name.into(), ..head("sip:alice@a", "edge-0") }, 2);
+        table.store("k3", &RecordHead { package: HOTELING.name.into(), ..head("sip:alice@a", "edge-1") }, 3);
+        for (packages, want) in [
+            (&[&AS_FEATURE_EVENT][..], vec![("edge-0", 1)]),
+            (&[&HOTELING], vec![("edge-0", 1), ("edge-1", 1)]),
+            (&[&AS_FEATURE_EVENT, &HOTELING], vec![("edge-0", 2), ("edge-1", 1)]),
+            (&[], vec![]),
+        ] {
+            let got = table.watchers("sip:alice@a", packages);
+            assert_eq!(got.iter().map(|edge| (&*edge.edge_id, edge.count)).collect::<Vec<_>>(), want);
+        }
+        table.remove("k2");
+        assert_eq!(table.watchers("sip:alice@a", &[&HOTELING]).len(), 1);
+    }
+
+    #[test]
+    fn reads_three_fields_of_a_record_and_skips_the_rest() {
         let record = br#"{"v":1,"presentity":"sip:\u0061lice@a","dialog":{"edge_id":"no"},"edge_id":"edge-0","cseq":[1]}"#;
         let head: RecordHead<'_> = serde_json::from_slice(record).unwrap();
         assert_eq!((head.presentity.as_ref(), head.edge_id.as_ref()), ("sip:alice@a", "edge-0"));

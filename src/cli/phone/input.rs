@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::notification::Notification;
-use crate::feature::{FeatureError, Presentity, Status, Values};
+use crate::feature::{FeatureError, Package, Presentity, Status, Values};
 use crate::sip::Transport;
 use crate::sip::transaction::Timers;
 
@@ -14,6 +14,8 @@ use crate::sip::transaction::Timers;
 pub struct Settings {
     /// Whose features it shows.
     pub presentity: Presentity,
+    /// The event package that it subscribes to.
+    pub package: &'static Package,
     /// URI of the phone's user.
     pub watcher: String,
     /// How SIP travels.

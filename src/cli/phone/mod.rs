@@ -10,6 +10,7 @@ pub mod subscriber;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
@@ -25,10 +26,26 @@ use subscriber::Subscriber;
 use super::args::{PhoneArgs, PhoneTransport, Press};
 use super::exit::Failure;
 use super::output::{print, print_json, printable};
-use crate::feature::{FeatureTable, Presentity};
+use crate::feature::package::AS_FEATURE_EVENT;
+use crate::feature::{FeatureError, FeatureTable, Package, Presentity};
 use crate::runtime::{StopSignals, clock};
 use crate::sip::Transport;
 use crate::sip::transaction::Timers;
+
+/// Which keys a phone has.
+#[derive(Debug)]
+pub struct Keys {
+    /// Those of this event package.
+    pub package: &'static Package,
+    /// Of the features in this table.
+    pub table: FeatureTable,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { package: &AS_FEATURE_EVENT, table: FeatureTable::built_in() }
+    }
+}
 
 /// A simulated phone with its socket.
 #[derive(Debug)]
@@ -45,10 +62,18 @@ impl Phone {
     /// # Errors
     ///
     /// What the system says: no route, nobody accepts the TCP connection.
-    pub async fn open(server: SocketAddr, transport: Transport, presentity: Presentity, watcher: &str, expires: u32) -> io::Result<Self> {
+    pub async fn open(
+        server: SocketAddr,
+        transport: Transport,
+        keys: Keys,
+        presentity: Presentity,
+        watcher: &str,
+        expires: u32,
+    ) -> io::Result<Self> {
         let line = Line::open(server, transport).await?;
         let settings = Settings {
             presentity,
+            package: keys.package,
             watcher: watcher.to_owned(),
             transport,
             local: line.local_addr()?,
@@ -57,7 +82,7 @@ impl Phone {
             seed: rand::random(),
             timers: Timers::default(),
         };
-        Ok(Self { subscriber: Subscriber::new(settings, FeatureTable::built_in(), clock::now()), line, is_reached: false })
+        Ok(Self { subscriber: Subscriber::new(settings, keys.table, clock::now()), line, is_reached: false })
     }
 
     /// Tells the phone to do something; [`next`](Self::next) carries it out.
@@ -119,7 +144,7 @@ pub(super) async fn run(args: PhoneArgs) -> Result<(), Failure> {
         PhoneTransport::Udp => Transport::Udp,
         PhoneTransport::Tcp => Transport::Tcp,
     };
-    let opened = Phone::open(server, transport, presentity, &watcher, args.expires).await;
+    let opened = Phone::open(server, transport, keys(&args)?, presentity, &watcher, args.expires).await;
     let mut phone = opened.map_err(|error| Failure::NobodyAnswered(format!("{server} over {}: {error}", transport.as_str())))?;
     let leave = match args.stay {
         _ if args.expires == 0 => Leave::Fetched,
@@ -159,6 +184,16 @@ pub(super) async fn run(args: PhoneArgs) -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// The keys that the arguments ask for: without `--config`, those that are built in.
+fn keys(args: &PhoneArgs) -> Result<Keys, Failure> {
+    let package = FeatureError::require_package(&args.package).map_err(|error| Failure::Usage(error.to_string()))?;
+    let table = match &args.features.config {
+        Some(_) => Arc::unwrap_or_clone(super::run::table(&super::load(&args.features)?)?),
+        None => FeatureTable::built_in(),
+    };
+    Ok(Keys { package, table })
 }
 
 async fn resolve(server: &str) -> Result<SocketAddr, Failure> {

@@ -5,9 +5,8 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::cli::output::{feature_line, printable};
-use crate::feature::csta::read_event;
-use crate::feature::media::{CONTENT_TYPE, MULTIPART_TYPE};
-use crate::feature::{FeatureTable, Status, Values, multipart};
+use crate::feature::media::MULTIPART_TYPE;
+use crate::feature::{FeatureTable, Package, Status, Values, multipart};
 use crate::sip::header::{SubscriptionState, Substate};
 use crate::sip::{Name, Request};
 
@@ -42,12 +41,12 @@ pub struct ShownFeature {
 impl Notification {
     /// Reads a NOTIFY. What cannot be read is said, not refused.
     #[must_use]
-    pub fn read(table: &FeatureTable, request: &Request) -> Self {
+    pub fn read(table: &FeatureTable, package: &'static Package, request: &Request) -> Self {
         let subscription_state = request.message().header(Name::SubscriptionState).unwrap_or_default();
         let is_terminated = SubscriptionState::parse(subscription_state).is_some_and(|state| state.state == Substate::Terminated);
         let (mut features, mut unreadable) = (Vec::new(), Vec::new());
-        for part in parts(request, &mut unreadable) {
-            match read_event(table, part) {
+        for part in parts(package, request, &mut unreadable) {
+            match (package.codec.read_event)(table, part) {
                 Ok(event) => features.push(ShownFeature { feature: event.feature, status: event.status, values: event.values }),
                 Err(error) => unreadable.push(error.to_string()),
             }
@@ -79,16 +78,16 @@ impl Notification {
 }
 
 /// The documents of a body: one, or those of a multipart.
-fn parts<'a>(request: &'a Request, unreadable: &mut Vec<String>) -> Vec<&'a [u8]> {
+fn parts<'a>(package: &'static Package, request: &'a Request, unreadable: &mut Vec<String>) -> Vec<&'a [u8]> {
     let body = request.body();
     if body.is_empty() {
         return Vec::new();
     }
     let content_type = request.message().header(Name::ContentType).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case(MULTIPART_TYPE) {
+    if essence.eq_ignore_ascii_case(MULTIPART_TYPE) && package.has_multipart {
         multipart::split(content_type, body)
-    } else if essence.eq_ignore_ascii_case(CONTENT_TYPE) {
+    } else if essence.eq_ignore_ascii_case(package.content_type) {
         vec![body]
     } else {
         unreadable.push(format!("Content-Type {content_type}"));

@@ -51,7 +51,7 @@ async fn press_and_leave(mut phone: Phone) -> Vec<bool> {
 
 async fn phone(server: SocketAddr, transport: Transport) -> Phone {
     let presentity = Presentity::parse("sip:alice@example.com").unwrap();
-    Phone::open(server, transport, presentity, "sip:alice@example.com", 3600).await.unwrap()
+    Phone::open(server, transport, Keys::default(), presentity, "sip:alice@example.com", 3600).await.unwrap()
 }
 
 #[tokio::test]

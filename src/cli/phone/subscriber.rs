@@ -21,8 +21,6 @@ use bytes::Bytes;
 use super::input::{Asked, Event, Input, InputError, Output, Settings};
 use super::notification::Notification;
 use crate::feature::FeatureTable;
-use crate::feature::csta_write::write_request;
-use crate::feature::media::{CONTENT_TYPE, EVENT_PACKAGE, MULTIPART_TYPE};
 use crate::sip::header::NameAddr;
 use crate::sip::request_writer::{Party, RequestHead, RequestWriter};
 use crate::sip::response::response;
@@ -91,7 +89,8 @@ impl Subscriber {
             Input::Unsubscribe => self.ask(Asked::Unsubscribe, 0, &[], now)?,
             Input::Press { feature, status, values } => {
                 let mut body = Vec::new();
-                write_request(&self.table, self.settings.presentity.user(), &feature, status, &values, &mut body)?;
+                let write = self.settings.package.codec.write_request;
+                write(&self.table, self.settings.presentity.user(), &feature, status, &values, &mut body)?;
                 self.ask(Asked::Press(feature), self.settings.expires_seconds, &body, now)?;
             }
             Input::Packet { bytes, source } => self.take(&bytes, source, now),
@@ -164,14 +163,14 @@ impl Subscriber {
             },
         );
         writer
-            .header("Event", EVENT_PACKAGE)
+            .header("Event", self.settings.package.name)
             .header("Expires", expires_seconds)
-            .header("Accept", format_args!("{CONTENT_TYPE}, {MULTIPART_TYPE}"))
+            .header("Accept", self.settings.package.accept_of_phones())
             .header("User-Agent", &self.settings.user_agent);
         if body.is_empty() {
             writer.no_body();
         } else {
-            writer.body(CONTENT_TYPE, body);
+            writer.body(self.settings.package.content_type, body);
         }
         out.into()
     }
@@ -247,7 +246,7 @@ impl Subscriber {
         }
         self.remote_cseq = Some(request.cseq());
         self.learn_target(request.message());
-        let notification = Notification::read(&self.table, request);
+        let notification = Notification::read(&self.table, self.settings.package, request);
         if notification.is_terminated {
             self.state = State::Ended;
         }
@@ -261,7 +260,7 @@ impl Subscriber {
         match () {
             () if !request.method().is_notify() => 405,
             () if !is_ours || self.cseq == 0 => 481,
-            () if !request.event().is_some_and(|event| event.is(EVENT_PACKAGE)) => 489,
+            () if !request.event().is_some_and(|event| event.is(self.settings.package.name)) => 489,
             () if self.remote_tag.is_some() && self.remote_tag.as_deref() != tag => 481,
             () if self.remote_cseq.is_some_and(|last| request.cseq() < last) => 500,
             () => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::feature::csta_write::write_event;
-use crate::feature::media::{CONTENT_TYPE, EVENT_PACKAGE};
+use crate::feature::package::AS_FEATURE_EVENT;
 use crate::feature::{FeatureState, Status, Values, multipart};
 use crate::sip::request_writer::{Party, RequestHead, RequestWriter};
 use crate::sip::response::response;
@@ -21,6 +21,7 @@ fn source() -> SocketAddr {
 
 fn subscriber(transport: Transport) -> (Subscriber, Instant) {
     let settings = Settings {
+        package: &AS_FEATURE_EVENT,
         presentity: Presentity::parse("sip:alice@example.com").unwrap(),
         watcher: "sip:desk@example.com".to_owned(),
         transport,
@@ -93,8 +94,14 @@ struct Notify<'a> {
     body: &'a [u8],
 }
 
-const NOTIFY: Notify<'static> =
-    Notify { cseq: 1, state: "active;expires=3600", event: EVENT_PACKAGE, method: "NOTIFY", content_type: CONTENT_TYPE, body: b"" };
+const NOTIFY: Notify<'static> = Notify {
+    cseq: 1,
+    state: "active;expires=3600",
+    event: AS_FEATURE_EVENT.name,
+    method: "NOTIFY",
+    content_type: AS_FEATURE_EVENT.content_type,
+    body: b"",
+};
 
 /// A NOTIFY in the dialog of `subscribe`.
 fn notify(subscribe: &Request, notify: &Notify<'_>) -> Bytes {
@@ -187,7 +194,7 @@ fn a_notify_is_answered_and_shown_once() {
     let parts: Vec<&[u8]> = documents.iter().map(Vec::as_slice).collect();
     let boundary = multipart::boundary(1, &parts);
     let mut body = Vec::new();
-    multipart::write(&boundary, &parts, &mut body);
+    multipart::write(&boundary, AS_FEATURE_EVENT.content_type, &parts, &mut body);
     let bytes = notify(&subscribe, &Notify { content_type: &multipart::content_type(&boundary), body: &body, ..NOTIFY });
     packet(&mut phone, bytes.clone(), now);
     assert_eq!(status(&answered(&mut phone)), 200);
@@ -245,7 +252,7 @@ fn an_unreadable_body_is_told() {
     let (mut phone, now, subscribe) = subscribed();
     for (cseq, content_type, body, want) in [
         (1, "text/plain", &b"hello"[..], "Content-Type text/plain"),
-        (2, CONTENT_TYPE, b"<NoSuchEvent/>", "unknown root element 'NoSuchEvent'"),
+        (2, AS_FEATURE_EVENT.content_type, b"<NoSuchEvent/>", "unknown root element 'NoSuchEvent'"),
     ] {
         packet(&mut phone, notify(&subscribe, &Notify { cseq, content_type, body, ..NOTIFY }), now);
         assert_eq!(status(&answered(&mut phone)), 200);

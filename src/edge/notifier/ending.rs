@@ -107,6 +107,7 @@ impl Notifier {
             edge_id: self.config.edge_id.to_string(),
             subscription: id.to_string(),
             presentity: subscription.presentity.as_str().to_owned(),
+            package: subscription.package.name.to_owned(),
             watcher: subscription.watcher.to_string(),
             what,
             reason,

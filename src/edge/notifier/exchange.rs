@@ -9,8 +9,7 @@ use crate::edge::outbox::Ending;
 use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
 use crate::edge::subscription::{Phase, Seen, Subscription, SubscriptionId};
-use crate::feature::csta_write;
-use crate::feature::media::CONTENT_TYPE;
+use crate::feature::{csta_write, package};
 use crate::sip::{response, uri};
 
 /// How the bucket answered a store.
@@ -147,10 +146,10 @@ impl Notifier {
         writer.header("Expires", exchange.subscribe.granted_seconds);
         let is_sips = self.subscriptions.get(&id).is_some_and(|subscription| subscription.dialog.is_sips());
         writer.header("Contact", self.contact_of(flow, is_sips || uri::is_sips(exchange.request.uri())));
-        writer.header("Allow-Events", crate::feature::media::EVENT_PACKAGE);
+        writer.header("Allow-Events", package::allow_events());
         writer.copy_record_route();
         if let Some(body) = &body {
-            writer.body(CONTENT_TYPE, body);
+            writer.body(exchange.subscribe.package.content_type, body);
         }
         self.finish(&exchange.request, exchange.transaction, flow, 200, writer.finish(), exchange.arrived_at, now);
     }

@@ -25,9 +25,9 @@ impl Notifier {
         let since = now.at.checked_sub(age).unwrap_or(now.at);
         let changes = self.shown(&presentity, &job.states, &job.cause, since, Some(key));
         if changes.is_empty() && !job.assigned {
-            self.tell_watchers_empty(&presentity, &Owed { cause: job.cause, since, job: Some(key) }, skip, now);
+            self.tell_watchers_empty(&presentity, &job.states, &Owed { cause: job.cause, since, job: Some(key) }, skip, now);
         } else {
-            self.tell_watchers(&presentity, &changes, skip, now);
+            self.tell_watchers(&presentity, &job.states, &changes, skip, now);
         }
         self.settle_jobs([key], true);
     }

@@ -39,6 +39,8 @@ mod tests_move;
 #[cfg(test)]
 mod tests_order;
 #[cfg(test)]
+mod tests_package;
+#[cfg(test)]
 mod tests_quirk;
 #[cfg(test)]
 mod tests_random;

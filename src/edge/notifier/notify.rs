@@ -308,6 +308,7 @@ impl Notifier {
             edge_id: self.config.edge_id.to_string(),
             subscription: id.to_string(),
             presentity: subscription.presentity.as_str().to_owned(),
+            package: subscription.package.name.to_owned(),
             features: in_flight.parcel.changes.iter().map(|change| change.state.feature.clone()).collect(),
             outcome,
             status,

@@ -14,8 +14,7 @@ use crate::edge::next_hop::Destination;
 use crate::edge::outbox::Ending;
 use crate::edge::subscribe::{self, ALLOW, Confirm, Refusal, Subscribe};
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
-use crate::feature::Presentity;
-use crate::feature::media::EVENT_PACKAGE;
+use crate::feature::{Presentity, package};
 use crate::sip::flow::Flow;
 use crate::sip::header::Via;
 use crate::sip::message::{self, Fault, Message, Start};
@@ -128,8 +127,8 @@ impl Notifier {
         let mut writer = response::response(request, 200, flow.peer);
         writer.to_tag(&key.tag());
         writer.header("Allow", ALLOW);
-        writer.header("Accept", subscribe::ACCEPT);
-        writer.header("Allow-Events", EVENT_PACKAGE);
+        writer.header("Accept", package::accept());
+        writer.header("Allow-Events", package::allow_events());
         self.finish(request, key, flow, 200, writer.finish(), now.at, now);
     }
 
@@ -204,7 +203,7 @@ impl Notifier {
         let Some(subscription) = self.subscriptions.get_mut(&id) else {
             return if is_full { Err(Refusal::unavailable()) } else { Ok(()) };
         };
-        if !is_dialog_of(request, &subscription.dialog) {
+        if !is_dialog_of(request, &subscription.dialog) || subscribe::is_of_other_package(request, subscription.package) {
             return Err(Refusal::no_subscription());
         }
         if !identity.may_use_dialog_of(&subscription.watcher, &subscription.presentity) {

@@ -10,7 +10,7 @@ use crate::edge::exchange::{Exchange, Storing};
 use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
 use crate::edge::subscription::{Phase, Seen, Subscription, SubscriptionId};
-use crate::feature::Presentity;
+use crate::feature::{Presentity, package};
 
 /// What a SUBSCRIBE is to its subscription, once the bucket has said what it knows.
 enum Decision {
@@ -175,7 +175,9 @@ fn decide(subscription: &mut Subscription, exchange: &Exchange, found: Found, ed
 }
 
 fn is_dialog_of(exchange: &Exchange, record: &Record) -> bool {
-    exchange.request.call_id() == &*record.call_id && exchange.request.from().tag().unwrap_or_default() == &*record.remote_tag
+    exchange.request.call_id() == &*record.call_id
+        && exchange.request.from().tag().unwrap_or_default() == &*record.remote_tag
+        && package::find(&record.package) == Some(exchange.subscribe.package)
 }
 
 /// What a change is checked for: whose record it is.

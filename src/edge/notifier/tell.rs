@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::notify::LONGEST_JOB_WAIT;
 use super::{Notifier, Now};
 use crate::bus::trace::Cause;
@@ -10,14 +12,15 @@ use crate::edge::exchange::Work;
 use crate::edge::outbox::{Change, JobKey, Owed};
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::table::FeatureTable;
-use crate::feature::{FeatureState, Presentity, csta_write};
+use crate::feature::{FeatureState, Package, Presentity, package};
 
 impl Notifier {
     /// Has the phone that asked told these states; none is an empty NOTIFY, where one is owed.
     ///
-    /// A state that is older than what the phone was told since the workers were asked is left out.
+    /// A state that is older than what the phone was told since the workers were asked is left out, and what is not of its package.
     pub(super) fn tell(&mut self, id: SubscriptionId, changes: Vec<Arc<Change>>, work: &Work) {
         let Some(subscription) = self.subscriptions.get_mut(&id).filter(|subscription| subscription.phase != Phase::Over) else { return };
+        let changes: Vec<_> = changes.into_iter().filter(|change| subscription.package.has(&change.state.feature)).collect();
         let mut replaced = Vec::new();
         if changes.is_empty() && work.is_owed {
             let owed = Owed { cause: work.cause.clone(), since: work.since, job: None };
@@ -34,15 +37,23 @@ impl Notifier {
         self.settle_jobs(replaced, true);
     }
 
-    /// Queues states for every watcher of a presentity here that does not know them; gives the number of watchers.
+    /// The watchers here of a presentity's features in these packages.
+    fn watchers_of(&self, presentity: &Presentity, packages: &[&'static Package]) -> SmallVec<[SubscriptionId; 4]> {
+        let has_package = |id: &SubscriptionId| self.subscriptions.get(id).is_some_and(|watcher| packages.contains(&watcher.package));
+        self.watchers.get(presentity).into_iter().flatten().copied().filter(has_package).collect()
+    }
+
+    /// Queues states for every watcher of a presentity here that does not know them; gives the number of watchers that the
+    /// features of `states` concern.
     pub(super) fn tell_watchers(
         &mut self,
         presentity: &Presentity,
+        states: &[FeatureState],
         changes: &[Arc<Change>],
         skip: Option<SubscriptionId>,
         now: Now,
     ) -> u64 {
-        let ids = self.watchers.get(presentity).cloned().unwrap_or_default();
+        let ids = self.watchers_of(presentity, &package::of_states(states));
         for id in ids.iter().filter(|id| Some(**id) != skip) {
             for change in changes {
                 self.queue_unless_known(*id, change, now);
@@ -55,7 +66,8 @@ impl Notifier {
     /// A watcher that has a version, or is being told it, is not sent it again: no echo, no second NOTIFY for a job that came twice.
     fn queue_unless_known(&mut self, id: SubscriptionId, change: &Arc<Change>, now: Now) {
         let feature = feature_index(&self.table, &change.state.feature);
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        let subscription = self.subscriptions.get_mut(&id).filter(|subscription| subscription.package.has(&change.state.feature));
+        let Some(subscription) = subscription else { return };
         subscription.lane.overtake(feature, change.state.version);
         if subscription.knows(feature, change.state.version) || subscription.is_being_told(&change.state) {
             return;
@@ -67,9 +79,16 @@ impl Notifier {
         self.settle_jobs(replaced, true);
     }
 
-    /// Owes every watcher here a NOTIFY with an empty body.
-    pub(super) fn tell_watchers_empty(&mut self, presentity: &Presentity, owed: &Owed, skip: Option<SubscriptionId>, now: Now) -> u64 {
-        let ids = self.watchers.get(presentity).cloned().unwrap_or_default();
+    /// Owes every watcher here that the features of `states` concern a NOTIFY with an empty body.
+    pub(super) fn tell_watchers_empty(
+        &mut self,
+        presentity: &Presentity,
+        states: &[FeatureState],
+        owed: &Owed,
+        skip: Option<SubscriptionId>,
+        now: Now,
+    ) -> u64 {
+        let ids = self.watchers_of(presentity, &package::of_states(states));
         for id in ids.iter().filter(|id| Some(**id) != skip) {
             let Some(subscription) = self.subscriptions.get_mut(id) else { continue };
             let waits_long = waits_long(subscription, now);
@@ -113,7 +132,7 @@ impl Notifier {
         job: Option<JobKey>,
     ) -> Option<Arc<Change>> {
         let mut document = Vec::with_capacity(512);
-        if csta_write::write_event(&self.table, presentity.user(), &state, &mut document).is_err() {
+        if (package::of(&state.feature).codec.write_event)(&self.table, presentity.user(), &state, &mut document).is_err() {
             self.metrics.unknown_feature();
             return None;
         }

@@ -322,7 +322,7 @@ fn options_says_what_is_taken() {
     let mut bench = Bench::new(config());
     bench.packet(&subscribe("o", 1, None, "", "").replace("SUBSCRIBE", "OPTIONS"));
     let ok = bench.expect_response(200);
-    assert_eq!(ok.header(Name::AllowEvents), Some("as-feature-event"));
+    assert_eq!(ok.header(Name::AllowEvents), Some("as-feature-event, x-broadworks-hoteling"));
     assert_eq!(ok.header(Name::Allow), Some("SUBSCRIBE, OPTIONS"));
 }
 

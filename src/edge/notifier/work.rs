@@ -10,7 +10,7 @@ use crate::bus::trace::{Cause, new_id};
 use crate::edge::exchange::{Retry, Task, Work};
 use crate::edge::outbox::Owed;
 use crate::edge::subscription::{Phase, SubscriptionId};
-use crate::feature::{FeatureState, Presentity};
+use crate::feature::{FeatureState, Package, Presentity};
 use crate::runtime::clock;
 
 impl Notifier {
@@ -25,8 +25,8 @@ impl Notifier {
         let presentity = subscription.presentity.as_str().to_owned();
         let cause = work.cause.clone();
         let (request, wait) = match &work.task {
-            Task::Everything => (get(presentity, None), Wait::Get(id, work)),
-            Task::Confirm { feature, .. } => (get(presentity, Some(vec![feature.clone()])), Wait::Get(id, work)),
+            Task::Everything => (get(presentity, None, subscription.package), Wait::Get(id, work)),
+            Task::Confirm { feature, .. } => (get(presentity, Some(vec![feature.clone()]), subscription.package), Wait::Get(id, work)),
             Task::Change(change) => {
                 let request = RouteSetRequest {
                     kind: Kind::default(),
@@ -148,9 +148,9 @@ impl Notifier {
             return;
         }
         let local = if changes.is_empty() && !is_assigned {
-            self.tell_watchers_empty(presentity, &owed(work), Some(id), now)
+            self.tell_watchers_empty(presentity, &states, &owed(work), Some(id), now)
         } else {
-            self.tell_watchers(presentity, &changes, Some(id), now)
+            self.tell_watchers(presentity, &states, &changes, Some(id), now)
         };
         let events = events.into_iter().map(|event| FeatureEvent { watchers: local, ..event }).collect();
         let fan_out = FanOut { presentity: presentity.clone(), states, assigned: is_assigned, cause: work.cause.clone(), events };
@@ -191,8 +191,8 @@ fn feature_events(presentity: &Presentity, response: &RouteSetResponse, work: &W
     std::iter::once(applied(&response.previous, &response.state)).chain(also).collect()
 }
 
-fn get(presentity: String, features: Option<Vec<String>>) -> BusRequest {
-    BusRequest::Get(GetRequest { kind: Kind::default(), presentity, features })
+fn get(presentity: String, features: Option<Vec<String>>, package: &'static Package) -> BusRequest {
+    BusRequest::Get(GetRequest { kind: Kind::default(), presentity, features, package: Some(package.name.to_owned()) })
 }
 
 fn owed(work: &Work) -> Owed {

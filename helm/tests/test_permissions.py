@@ -1,0 +1,107 @@
+"""deploy/nats/permissions.conf on a real server: what each user may and may not say and hear."""
+
+import asyncio
+import unittest
+
+import nats
+
+import chart
+import nats_servers
+
+PUBLISH = {
+    # subject: who may
+    "dfks.get": {"edge", "portal"},
+    "dfks.set": {"portal"},
+    "dfks.command.set": {"portal"},
+    "dfks.route.set": {"edge", "mi"},
+    "dfks.watchers": {"mi", "portal"},
+    "dfks.responder.auth.example_com": {"edge"},
+    "dfks.responder.get.example_com.DoNotDisturb": {"worker"},
+    "dfks.responder.set.example_com.DoNotDisturb": {"worker"},
+    "dfks.event.subscription.example_com": {"edge"},
+    "dfks.event.feature.example_com.DoNotDisturb": {"edge", "mi"},
+    "dfks.event.notify.example_com": {"edge"},
+    "dfks.notify.edge-0": {"edge", "mi"},
+    "dfks.dead.command": {"edge", "mi"},
+    "$KV.dfks-subscriptions.abc": {"edge"},
+    "$KV.dfks-features.sip=3Aalice": {"worker"},
+    "$JS.API.STREAM.INFO.DFKS_EVENTS": {"edge", "worker", "mi"},
+    "$JS.API.STREAM.CREATE.DFKS_EVENTS": {"edge", "worker", "mi"},
+    "$JS.API.STREAM.CREATE.OTHER": set(),
+    "$JS.API.STREAM.DELETE.DFKS_EVENTS": set(),
+    "$JS.API.STREAM.PURGE.KV_dfks-features": set(),
+    "$JS.API.STREAM.UPDATE.DFKS_EVENTS": set(),
+    "$JS.API.CONSUMER.MSG.NEXT.DFKS_NOTIFY.edge-0": {"edge"},
+    "$JS.API.CONSUMER.MSG.NEXT.DFKS_COMMANDS.mi": {"mi"},
+    "$JS.API.DIRECT.GET.KV_dfks-features.x": {"worker"},
+    "_INBOX_edge.x.1": set(),
+    "elsewhere": set(),
+}
+
+SUBSCRIBE = {
+    # (subject, queue): who may
+    ("dfks.get", "dfks-worker"): {"worker"},
+    ("dfks.get", ""): set(),
+    ("dfks.route.set", "dfks-worker"): {"worker"},
+    ("dfks.set", "dfks-mi"): {"mi"},
+    ("dfks.set", ""): set(),
+    ("dfks.watchers", ""): {"edge"},
+    ("dfks.responder.get.example_com.*", "billing"): {"responder"},
+    ("dfks.responder.auth.example_com", ""): {"responder"},
+    ("dfks.event.>", ""): {"portal"},
+    ("dfks.notify.*", ""): set(),
+    ("$KV.dfks-subscriptions.>", ""): set(),
+    ("$SRV.PING", ""): {"worker", "mi"},
+    ("_INBOX_edge.x.*", ""): {"edge"},
+    ("_INBOX_worker.x.*", ""): {"worker"},
+    ("_INBOX_mi.x.*", ""): {"mi"},
+    (">", ""): set(),
+}
+USERS = ("edge", "worker", "mi", "responder", "portal")
+
+
+async def violations(url, user, act):
+    """What the server says against it. Then comes what nobody may: when that is refused, all before it has been said."""
+    errors, is_over = [], asyncio.Event()
+
+    async def note(error):
+        if "the-end" in str(error):
+            is_over.set()
+        else:
+            errors.append(str(error).lower())
+
+    client = await nats.connect(url, user=user, password=f"{user}-secret", error_cb=note, allow_reconnect=False, inbox_prefix=f"_INBOX_{user}".encode())
+    await act(client)
+    await client.flush(10)
+    await client.publish("the-end", b"")
+    await asyncio.wait_for(is_over.wait(), 20)
+    await client.close()
+    return [error for error in errors if "permissions violation" in error]
+
+
+class Permissions(unittest.TestCase):
+    def test_each_user_may_what_it_needs_and_no_more(self):
+        with nats_servers.Servers(1, permissions=chart.ROOT / "deploy/nats/permissions.conf") as servers:
+            for user in USERS:
+                for subject, may in PUBLISH.items():
+                    with self.subTest(user=user, publish=subject):
+                        found = asyncio.run(violations(servers.url, user, lambda client, subject=subject: client.publish(subject, b"{}")))
+                        self.assertEqual(not found, user in may, found)
+                for (subject, queue), may in SUBSCRIBE.items():
+                    with self.subTest(user=user, subscribe=subject, queue=queue):
+                        found = asyncio.run(violations(servers.url, user, lambda client, subject=subject, queue=queue: client.subscribe(subject, queue)))
+                        self.assertEqual(not found, user in may, found)
+
+    def test_nobody_comes_in_without_a_password(self):
+        with nats_servers.Servers(1, permissions=chart.ROOT / "deploy/nats/permissions.conf") as servers:
+            async def come():
+                async def quiet(_):
+                    pass
+                await nats.connect(servers.url, allow_reconnect=False, error_cb=quiet)
+            with self.assertRaises(Exception) as caught:
+                asyncio.run(come())
+            self.assertIn("authorization", str(caught.exception).lower())
+
+
+if __name__ == "__main__":
+    unittest.main()

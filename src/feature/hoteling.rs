@@ -1,0 +1,137 @@
+//! The bodies of `x-broadworks-hoteling`: which guest uses a phone.
+//!
+//! Publicly known, from what desk phones and soft phones send and are sent: `SetHoteling` with `guestAddress`, which is empty
+//! when the guest leaves; `HotelingEvent` with `guestAddress`, empty where there is no guest, and `expires`.
+//! Assumed: `expires` counts whole seconds from the event, and [`DEFAULT_EXPIRES_SECONDS`] is told where none is set. Some
+//! phones add `authenticationData`: it is skipped, whether a guest may use the phone is for the route and its responder to say.
+
+use crate::feature::body::{BodyError, BodyErrorKind, BodyEvent, FeatureChange};
+use crate::feature::error::FeatureError;
+use crate::feature::state::{FeatureState, Status, Values};
+use crate::feature::table::{FeatureSpec, FeatureTable, Field, Rule, Wire};
+use crate::feature::xml::Document;
+use crate::feature::xml_write::{DECLARATION, close, element, extend};
+
+/// The feature, by its name in the table.
+pub const FEATURE: &str = "Hoteling";
+/// The only namespace that is ever sent, and taken beside none.
+pub const NAMESPACE: &str = "http://schema.broadsoft.com/hoteling";
+/// How long a guest is told to have the phone, where nobody has said.
+pub const DEFAULT_EXPIRES_SECONDS: u32 = 12 * 3600;
+
+const GUEST_ADDRESS: &str = "guestAddress";
+const EXPIRES: &str = "expires";
+const REQUEST_ROOT: &str = "SetHoteling";
+const EVENT_ROOT: &str = "HotelingEvent";
+
+/// Its row of the table.
+pub(super) fn spec() -> FeatureSpec {
+    let fields = vec![Field::new(GUEST_ADDRESS, Rule::Text, "", ""), Field::new(EXPIRES, Rule::Seconds, "", "")];
+    FeatureSpec { name: FEATURE.into(), fields, wire: Wire::OwnBody }
+}
+
+/// Reads the body of a SUBSCRIBE: on with a guest, off where `guestAddress` is empty.
+///
+/// # Errors
+///
+/// [`BodyError`], answered 400.
+pub fn read_request(table: &FeatureTable, body: &[u8]) -> Result<FeatureChange, BodyError> {
+    read(table, body, REQUEST_ROOT)
+}
+
+/// Reads the document of a NOTIFY, as a phone does. It names no device.
+///
+/// # Errors
+///
+/// [`BodyError`]: not one of ours.
+pub fn read_event(table: &FeatureTable, body: &[u8]) -> Result<BodyEvent, BodyError> {
+    let FeatureChange { feature, status, values } = read(table, body, EVENT_ROOT)?;
+    Ok(BodyEvent { device: String::new(), feature, status, values })
+}
+
+fn read(table: &FeatureTable, body: &[u8], root: &str) -> Result<FeatureChange, BodyError> {
+    // There is one feature in this package: whatever is wrong, it was meant.
+    let refused = |kind| BodyError::new(kind, Some(FEATURE.to_owned()));
+    let document = Document::read(body).map_err(|(error, _partial)| refused(error.into()))?;
+    let root_of = document.root().unwrap_or_default();
+    let not_of = (!document.is_in(|namespace| namespace == NAMESPACE)).then_some("hoteling");
+    if root_of != root || not_of.is_some() {
+        return Err(refused(BodyErrorKind::UnknownRoot { root: root_of.to_owned(), not_of }));
+    }
+    let spec = table.require(FEATURE).map_err(|error| refused(error.into()))?;
+    change(spec, &document).map_err(refused)
+}
+
+fn change(spec: &FeatureSpec, document: &Document) -> Result<FeatureChange, BodyErrorKind> {
+    let guest = document.one(GUEST_ADDRESS)?.ok_or_else(|| BodyErrorKind::NoStatus(GUEST_ADDRESS.to_owned()))?;
+    let mut values = Values::new();
+    for (field, text) in [(GUEST_ADDRESS, Some(guest)), (EXPIRES, document.one(EXPIRES)?)] {
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            spec.check_value(field, text)?;
+            values.insert(field.to_owned(), text.to_owned());
+        }
+    }
+    Ok(FeatureChange { feature: FEATURE.to_owned(), status: Status(!guest.is_empty()), values })
+}
+
+/// Appends the document that tells a phone who its guest is. `user` is not told: the document has no place for it.
+///
+/// # Errors
+///
+/// [`FeatureError::Unknown`] for any other feature; nothing is appended.
+pub fn write_event(table: &FeatureTable, _user: &str, state: &FeatureState, out: &mut Vec<u8>) -> Result<(), FeatureError> {
+    check(table, &state.feature)?;
+    open(EVENT_ROOT, out);
+    if state.status.is_on() {
+        element(GUEST_ADDRESS, value(&state.values, GUEST_ADDRESS).unwrap_or_default(), out);
+        let default = DEFAULT_EXPIRES_SECONDS.to_string();
+        element(EXPIRES, value(&state.values, EXPIRES).unwrap_or(&default), out);
+    } else {
+        extend(out, &["<", GUEST_ADDRESS, "/>"]);
+    }
+    close(EVENT_ROOT, out);
+    Ok(())
+}
+
+/// Appends the document by which a guest comes, or leaves.
+///
+/// # Errors
+///
+/// [`FeatureError::Unknown`] for any other feature; nothing is appended.
+pub fn write_request(
+    table: &FeatureTable,
+    _user: &str,
+    feature: &str,
+    status: Status,
+    values: &Values,
+    out: &mut Vec<u8>,
+) -> Result<(), FeatureError> {
+    check(table, feature)?;
+    open(REQUEST_ROOT, out);
+    match value(values, GUEST_ADDRESS).filter(|_| status.is_on()) {
+        Some(guest) => element(GUEST_ADDRESS, guest, out),
+        None => extend(out, &["<", GUEST_ADDRESS, "/>"]),
+    }
+    close(REQUEST_ROOT, out);
+    Ok(())
+}
+
+fn check(table: &FeatureTable, feature: &str) -> Result<(), FeatureError> {
+    if feature == FEATURE {
+        return Ok(());
+    }
+    table.require(feature)?;
+    Err(FeatureError::unknown(feature, [FEATURE]))
+}
+
+fn value<'v>(values: &'v Values, field: &str) -> Option<&'v str> {
+    values.get(field).map(String::as_str).filter(|value| !value.is_empty())
+}
+
+fn open(root: &str, out: &mut Vec<u8>) {
+    extend(out, &[DECLARATION, "<", root, " xmlns=\"", NAMESPACE, "\">"]);
+}
+
+#[cfg(test)]
+#[path = "hoteling_tests.rs"]
+mod tests;

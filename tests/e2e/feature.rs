@@ -1,0 +1,97 @@
+//! The feature table: agents, hoteling, and a feature that a configuration adds, each both ways over real sockets.
+
+use serde_json::json;
+
+use crate::ALICE;
+use crate::common::Nats;
+use crate::harness::{Product, Service, Setup, dfks_with, started};
+
+/// ```text
+/// host ──x-broadworks-hoteling──▶ edge ◀── dfks set alice Hoteling on
+///      ◀──────── HotelingEvent ──      ──(nothing)──▶ desk: as-feature-event
+/// ```
+#[test]
+fn hoteling_reaches_the_phones_of_its_package_alone() {
+    let nats = Nats::start();
+    let product = Product::start(&nats);
+    let service = Service::on(&nats);
+    let server = product.udp().to_string();
+    let desk = started(&["phone", ALICE, "--server", &server]);
+    desk.until("CallForwardingNoAnswer");
+    let host = started(&["phone", ALICE, "--server", &server, "--package", "x-broadworks-hoteling"]);
+    host.until("no feature");
+
+    let said = dfks_with(&nats, &["set", ALICE, "Hoteling", "on", "--value", "guestAddress=2001", "--value", "expires=600"]).ok();
+    assert!(said.contains("1 phone is notified"), "{said}");
+    host.until("guestAddress=2001");
+    let args = ["phone", ALICE, "--server", &server, "--package", "x-broadworks-hoteling", "--press", "Hoteling=off"];
+    let other = started(&args);
+    other.until("Hoteling=off confirmed");
+    host.until("off");
+    assert_eq!(other.ended().0, 0);
+    assert_eq!(service.state(ALICE, "Hoteling")["status"], json!(0));
+
+    service.set(ALICE, "DoNotDisturb", 1);
+    desk.until("DoNotDisturb            on");
+    let (_, of_host) = host.stop();
+    let (_, of_desk) = desk.stop();
+    assert!(!of_host.join("\n").contains("DoNotDisturb") && !of_desk.join("\n").contains("Hoteling"), "{of_host:?} {of_desk:?}");
+}
+
+#[test]
+fn an_agent_state_goes_both_ways_with_its_reason() {
+    let nats = Nats::start();
+    let product = Product::start(&nats);
+    let service = Service::on(&nats);
+    let server = product.tcp().to_string();
+    let agent = started(&["phone", ALICE, "--server", &server, "--transport", "tcp"]);
+    agent.until("CallForwardingNoAnswer");
+    let args = ["phone", ALICE, "--server", &server, "--transport", "tcp", "--press", "AgentState=on,state=notReady,reason=7"];
+    let key = started(&args);
+    key.until("AgentState=on confirmed");
+    agent.until("reason=7");
+    let state = service.state(ALICE, "AgentState");
+    assert_eq!((&state["status"], &state["values"]), (&json!(1), &json!({"state": "notReady", "reason": "7"})));
+    dfks_with(&nats, &["set", ALICE, "AgentState", "on", "--value", "state=ready"]).ok();
+    agent.until("state=ready");
+    assert_eq!(key.ended().0, 0);
+}
+
+/// A feature that no code knows: by the configuration alone it is a phone's key, a responder's subject and a command's name.
+#[test]
+fn a_feature_by_configuration_is_a_feature_like_any_other() {
+    let nats = Nats::start();
+    let row: toml::Table = toml::from_str(
+        r#"
+        request_root = "SetNightMode"
+        event_root = "NightModeEvent"
+        status_request = "nightModeOn"
+        status_event = "nightModeStatus"
+        values = { ends = ["endTime", "endTime"] }
+        "#,
+    )
+    .unwrap();
+    let script = r#"fn dfks_set(dfks) { if dfks.feature == "NightMode" && dfks.value.ends == "never" { deny("not for ever"); } }"#;
+    let product = Setup::on(&nats).with("features.NightMode", row).script(script).start();
+    let service = Service::on(&nats);
+    let config = product.dir().join("dfks.toml");
+    let phone = ["phone", ALICE, "--server", &product.udp().to_string(), "--config", config.to_str().unwrap()].map(str::to_owned);
+    let phone: Vec<&str> = phone.iter().map(String::as_str).collect();
+    let first = started(&phone);
+    first.until("NightMode");
+
+    service.respond("dfks.responder.set.*.NightMode", |request| {
+        let ends = request["values"]["ends"].as_str().unwrap_or("06:00").to_owned();
+        Some(json!({"values": {"ends": ends}}))
+    });
+    dfks_with(&nats, &["set", ALICE, "NightMode", "on"]).ok();
+    first.until("ends=06:00");
+    let second = started(&[&phone[..], &["--press", "NightMode=on,ends=07:30"]].concat());
+    second.until("NightMode=on confirmed");
+    first.until("ends=07:30");
+    let denied = dfks_with(&nats, &["set", ALICE, "NightMode", "on", "--value", "ends=never"]);
+    assert!(denied.code == 1 && denied.err.contains("not for ever"), "{denied:?}");
+    let unknown = dfks_with(&nats, &["set", ALICE, "NightMod", "on"]);
+    assert!(unknown.err.contains("unknown feature 'NightMod': did you mean NightMode? expected DoNotDisturb, "), "{unknown:?}");
+    assert_eq!(second.ended().0, 0);
+}
