@@ -47,6 +47,7 @@ prop_compose! {
     ) -> Record {
         Record {
             edge_id: "edge-0".into(),
+            package: package::first_name(),
             presentity: format!("sip:{user}@10.0.0.11").into(),
             watcher, call_id, remote_tag, local, remote, target, routes, event_id, remote_cseq, local_cseq,
             transport: if is_tcp { "tcp" } else { "udp" }.into(),

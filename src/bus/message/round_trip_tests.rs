@@ -75,8 +75,8 @@ proptest! {
     }
 
     #[test]
-    fn gets(presentity in text(), features in prop::option::of(prop::collection::vec(text(), 0..4)), states in states()) {
-        check(&GetRequest { kind: Kind::default(), presentity: presentity.clone(), features })?;
+    fn gets(presentity in text(), features in prop::option::of(prop::collection::vec(text(), 0..4)), package in maybe(), states in states()) {
+        check(&GetRequest { kind: Kind::default(), presentity: presentity.clone(), features, package })?;
         check(&GetResponse { kind: Kind::default(), presentity, features: states })?;
     }
 
@@ -113,21 +113,21 @@ proptest! {
     }
 
     #[test]
-    fn watchers(presentity in maybe(), edge_id in text(), rows in prop::collection::vec((prop::array::uniform8(text()), prop::collection::btree_map(text(), any::<u64>(), 0..3)), 0..3), more: bool) {
+    fn watchers(presentity in maybe(), edge_id in text(), rows in prop::collection::vec((prop::array::uniform9(text()), prop::collection::btree_map(text(), any::<u64>(), 0..3)), 0..3), more: bool) {
         check(&WatchersRequest { kind: Kind::default(), presentity })?;
-        let watchers = rows.into_iter().map(|([subscription, presentity, watcher, call_id, contact, transport, user_agent, expires_at], versions)| {
-            Watcher { subscription, presentity, watcher, call_id, contact, transport, user_agent, expires_at, versions }
+        let watchers = rows.into_iter().map(|([subscription, presentity, watcher, call_id, contact, transport, user_agent, expires_at, package], versions)| {
+            Watcher { subscription, presentity, watcher, call_id, contact, transport, user_agent, expires_at, package, versions }
         });
         check(&WatchersResponse { kind: Kind::default(), edge_id, watchers: watchers.collect(), more })?;
     }
 
     #[test]
-    fn events_of_subscriptions(texts in prop::array::uniform10(text()), cause in cause(), what in 0..3_usize, reason in prop::option::of(0..5_usize)) {
+    fn events_of_subscriptions(texts in prop::array::uniform10(text()), package in text(), cause in cause(), what in 0..3_usize, reason in prop::option::of(0..5_usize)) {
         let [id, time, edge_id, subscription, presentity, watcher, expires_at, user_agent, transport, call_id] = texts;
         let what = [SubscriptionChange::Active, SubscriptionChange::Refreshed, SubscriptionChange::Terminated][what];
         let reasons = [EndReason::Timeout, EndReason::Unsubscribed, EndReason::Rejected, EndReason::Unreachable, EndReason::Moved];
         let reason = reason.map(|at| reasons[at]);
-        check(&SubscriptionEvent { kind: Kind::default(), id, time, cause, edge_id, subscription, presentity, watcher, what, reason, expires_at, user_agent, transport, call_id })?;
+        check(&SubscriptionEvent { kind: Kind::default(), id, time, cause, edge_id, subscription, presentity, watcher, what, reason, expires_at, user_agent, transport, call_id, package })?;
     }
 
     #[test]
@@ -137,9 +137,9 @@ proptest! {
     }
 
     #[test]
-    fn events_of_notifies([id, time, edge_id, subscription, presentity] in prop::array::uniform5(text()), cause in cause(), features in prop::collection::vec(text(), 0..4), outcome in 0..3_usize, status: Option<u16>, took_ms: u64) {
+    fn events_of_notifies([id, time, edge_id, subscription, presentity] in prop::array::uniform5(text()), package in text(), cause in cause(), features in prop::collection::vec(text(), 0..4), outcome in 0..3_usize, status: Option<u16>, took_ms: u64) {
         let outcome = [NotifyOutcome::Delivered, NotifyOutcome::Failed, NotifyOutcome::Expired][outcome];
-        check(&NotifyEvent { kind: Kind::default(), id, time, cause, edge_id, subscription, presentity, features, outcome, status, took_ms })?;
+        check(&NotifyEvent { kind: Kind::default(), id, time, cause, edge_id, subscription, presentity, features, outcome, status, took_ms, package })?;
     }
 
     #[test]
