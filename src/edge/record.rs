@@ -161,3 +161,7 @@ const fn yes() -> bool {
 pub fn ttl_seconds(ttl: Duration) -> u64 {
     (ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).max(1)
 }
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

@@ -7,6 +7,8 @@ mod api;
 mod error;
 mod event;
 mod responder;
+#[cfg(test)]
+mod round_trip_tests;
 
 use std::marker::PhantomData;
 

@@ -51,6 +51,8 @@ mod tests_responder;
 #[cfg(test)]
 mod tests_takeover;
 #[cfg(test)]
+mod tests_third;
+#[cfg(test)]
 mod tests_way;
 
 use std::collections::VecDeque;

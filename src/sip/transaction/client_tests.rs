@@ -173,3 +173,86 @@ fn those_whose_connection_is_lost_come_back_and_are_heard_of_no_more() {
     assert_eq!(table.poll_output(), Some(ClientOutput::TimedOut(8)));
     assert_eq!(table.poll_output(), None);
 }
+
+/// Every state with every input: what the user gets, and what of it is left.
+///
+/// ```text
+/// states: Trying, Proceeding, Completed (UDP), gone        inputs: the rows
+/// ```
+#[test]
+fn every_state_takes_every_input() {
+    type Input = fn(&mut ClientTransactions<u32>, &str, Instant) -> String;
+    type Row = (&'static str, Input, [(&'static str, usize); 4]);
+    let answer = |table: &mut ClientTransactions<u32>, branch: &str, status, now| {
+        format!("{:?}", table.handle_response(branch, "NOTIFY", status, now))
+    };
+    let after = |table: &mut ClientTransactions<u32>, now: Instant, time: Duration| {
+        table.handle_timeout(now + time);
+        format!("{:?}", table.poll_output())
+    };
+    let (trying, proceeding, completed, gone) = (0, 1, 2, 3);
+    // Name, input, then what comes of it in each state, and whether the transaction is still there.
+    let rows: Vec<Row> = vec![
+        (
+            "1xx",
+            |table, branch, now| format!("{:?}", table.handle_response(branch, "NOTIFY", 100, now)),
+            [("Some(Proceeding)", 1), ("Some(Proceeding)", 1), ("Some(Absorbed)", 1), ("None", 0)],
+        ),
+        (
+            "final",
+            |table, branch, now| format!("{:?}", table.handle_response(branch, "NOTIFY", 200, now)),
+            [("Some(Completed(7))", 1), ("Some(Completed(7))", 1), ("Some(Absorbed)", 1), ("None", 0)],
+        ),
+        (
+            "another method",
+            |table, branch, now| format!("{:?}", table.handle_response(branch, "SUBSCRIBE", 200, now)),
+            [("None", 1), ("None", 1), ("None", 1), ("None", 0)],
+        ),
+        (
+            "another branch",
+            |table, branch, now| format!("{:?}", table.handle_response(&format!("{branch}0"), "NOTIFY", 200, now)),
+            [("None", 1), ("None", 1), ("None", 1), ("None", 0)],
+        ),
+        ("cancel", |table, branch, _| format!("{:?}", table.cancel(branch)), [("Some(7)", 0), ("Some(7)", 0), ("None", 0), ("None", 0)]),
+        ("is ours", |table, branch, _| table.has(branch).to_string(), [("true", 1), ("true", 1), ("true", 1), ("false", 0)]),
+    ];
+    for (name, input, want) in rows {
+        for state in [trying, proceeding, completed, gone] {
+            let now = clock::now();
+            let (mut table, branch) = in_state(state, now);
+            let got = (input(&mut table, &branch, now), table.len());
+            assert_eq!((got.0.as_str(), got.1), want[state], "{name} in state {state}");
+        }
+    }
+    // Timers: before any is due; Timer E; Timer K; Timer F.
+    for (time, want) in [
+        (ms(100), [("None", 1), ("None", 1), ("None", 1), ("None", 0)]),
+        (ms(600), [("Some(Retransmit(7, b\"NOTIFY\"))", 1), ("Some(Retransmit(7, b\"NOTIFY\"))", 1), ("None", 1), ("None", 0)]),
+        (ms(5100), [("Some(Retransmit(7, b\"NOTIFY\"))", 1), ("Some(Retransmit(7, b\"NOTIFY\"))", 1), ("None", 0), ("None", 0)]),
+        (ms(32_100), [("Some(TimedOut(7))", 0), ("Some(TimedOut(7))", 0), ("None", 0), ("None", 0)]),
+    ] {
+        for state in [trying, proceeding, completed, gone] {
+            let now = clock::now();
+            let (mut table, branch) = in_state(state, now);
+            let got = (after(&mut table, now, time), table.len());
+            assert_eq!((got.0.as_str(), got.1), want[state], "{time:?} in state {state}");
+            if got.1 == 0 {
+                assert_eq!(answer(&mut table, &branch, 200, now + time), "None", "what is gone answers to nothing");
+            }
+        }
+    }
+}
+
+/// A table with one transaction in the state, over UDP.
+fn in_state(state: usize, now: Instant) -> (ClientTransactions<u32>, String) {
+    let (mut table, branch) = started(false, now);
+    let answers: &[u16] = [[].as_slice(), &[100], &[200], &[200]][state];
+    for status in answers {
+        table.handle_response(&branch, "NOTIFY", *status, now);
+    }
+    if state == 3 {
+        table.handle_timeout(now + ms(6000));
+        assert!(table.is_empty());
+    }
+    (table, branch)
+}
