@@ -175,10 +175,7 @@ fn has_user(uri: &str) -> bool {
 ///
 /// The [`Refusal`] that it gets: 400, 406, 415, 420, 423, 489.
 pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeConfig, table: &FeatureTable) -> Result<Subscribe, Refusal> {
-    let unsupported: Vec<&str> = request.require().collect();
-    if !unsupported.is_empty() {
-        return Err(Refusal::new(420).with("Unsupported", unsupported.join(", ")));
-    }
+    supported(request)?;
     let (package, event_id) = event(request)?;
     let granted_seconds = granted(request, config)?;
     let accept = request.accept();
@@ -205,6 +202,16 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
         granted_seconds,
         change,
     })
+}
+
+/// No extension is supported that a request may insist on. Source: RFC 3261 §8.2.2.3.
+///
+/// # Errors
+///
+/// 420 with `Unsupported`, where the request has a `Require`.
+pub fn supported(request: &Request) -> Result<(), Refusal> {
+    let required: Vec<&str> = request.require().collect();
+    if required.is_empty() { Ok(()) } else { Err(Refusal::new(420).with("Unsupported", required.join(", "))) }
 }
 
 /// The event package, matched without regard to case as the field does, and its `id`.
@@ -237,7 +244,7 @@ fn granted(request: &Request, config: &EdgeConfig) -> Result<u32, Refusal> {
 fn contact(request: &Request, is_in_dialog: bool) -> Result<Option<Box<str>>, Refusal> {
     let bad = |why: &'static str| Refusal::new(400).because(why);
     match request.contact().map_err(|_| bad("Contact is unreadable"))? {
-        Some(contact) if uri::parse(&contact.uri).is_ok() => Ok(Some(contact.uri)),
+        Some(contact) if uri::parse(&contact.uri).is_ok() => Ok(Some(contact.uri_without_headers().into())),
         Some(_) => Err(bad("Contact is no SIP URI")),
         None if is_in_dialog => Ok(None),
         None => Err(bad("a SUBSCRIBE needs one Contact")),

@@ -84,10 +84,10 @@ impl<'p> Dialog<'p> {
         self.response(&branch)
     }
 
-    /// The response to the request with this branch; a 2xx makes the dialog what it is.
+    /// The response to the request with this branch; a 200 to a SUBSCRIBE makes the dialog what it is.
     pub fn response(&mut self, branch: &str) -> Packet {
         let response = self.phone.responses(branch, 1).remove(0);
-        if response.status() == Some(200) {
+        if response.status() == Some(200) && response.must("cseq").ends_with(" SUBSCRIBE") {
             self.remote_tag = response.param("to", "tag");
             let contact = response.must("contact");
             self.target = Some(contact.trim_start_matches('<').split('>').next().unwrap().to_owned());

@@ -99,7 +99,8 @@ fn shown(document: &str) -> String {
     let rest = document.strip_prefix(HEAD).unwrap_or_else(|| panic!("declaration: {document}"));
     let (root, rest) = rest.split_once(NAMESPACE).unwrap_or_else(|| panic!("namespace: {document}"));
     let inner = rest.strip_suffix(&format!("</{root}>")).unwrap_or_else(|| panic!("end of {root}: {document}"));
-    let fields = elements(inner.split_once("</device>").expect("device").1);
+    let after_device = inner.split_once("</device>").expect("device").1;
+    let fields = if root.starts_with("Agent") { BTreeMap::new() } else { elements(after_device) };
     let of = |name: &str| fields.get(name).map(String::as_str);
     let on = |name: &str| match of(name) {
         Some("true") => "on",
@@ -117,6 +118,11 @@ fn shown(document: &str) -> String {
             };
             let value = |element: &str| of(element).map(|value| format!(" {element}={value}")).unwrap_or_default();
             format!("{feature} {}{}{}", on("forwardStatus"), value("forwardTo"), value("ringCount"))
+        }
+        "AgentLoggedOnEvent" | "AgentLoggedOffEvent" | "AgentReadyEvent" | "AgentNotReadyEvent" | "AgentWorkingAfterCallEvent" => {
+            const REASON: &str = "<AgentNotReadyReasonValue xmlns=\"http://schema.broadsoft.com/CSTAPrivateData\">";
+            let reason = inner.split_once(REASON).map(|(_, rest)| rest.split('<').next().unwrap());
+            format!("AgentState {}{}", &root[5..root.len() - 5], reason.map(|reason| format!(" reason={reason}")).unwrap_or_default())
         }
         other => panic!("root {other}"),
     }

@@ -170,6 +170,16 @@ impl Phone {
         })
     }
 
+    /// How many responses to the request with this branch have come. Ask only after something that would have come later.
+    pub fn response_count(&self, branch: &str) -> usize {
+        self.shared.lock().responses.get(branch).map_or(0, Vec::len)
+    }
+
+    /// The address that it sends from.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
     /// How often a NOTIFY came.
     pub fn copies(&self, notify: &Packet) -> u32 {
         self.shared.lock().copies.get(&branch_of(notify)).copied().unwrap_or(0)

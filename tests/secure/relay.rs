@@ -127,8 +127,12 @@ async fn carry_frames(mut phone: TcpStream, edge: impl AsyncRead + AsyncWrite + 
                 while let Some(Frame::Message(packet)) = framer.next_frame().unwrap() {
                     // Now the one, now the other: the edge takes both.
                     is_text = !is_text;
-                    let packet = String::from_utf8(packet.to_vec()).unwrap();
-                    socket.send(if is_text { Message::text(packet) } else { Message::binary(packet.into_bytes()) }).await.unwrap();
+                    let message = match String::from_utf8(packet.to_vec()) {
+                        Ok(text) if is_text => Message::text(text),
+                        Ok(text) => Message::binary(text.into_bytes()),
+                        Err(error) => Message::binary(error.into_bytes()),
+                    };
+                    socket.send(message).await.unwrap();
                 }
             }
             message = socket.next() => match message {

@@ -100,7 +100,8 @@ impl Notifier {
             return Err(Refusal::new(482).because("loop: this request has been here"));
         }
         match request.method().as_str() {
-            "SUBSCRIBE" | "OPTIONS" => Ok(()),
+            "SUBSCRIBE" => Ok(()),
+            "OPTIONS" => subscribe::supported(request),
             _ => Err(Refusal::method()),
         }
     }

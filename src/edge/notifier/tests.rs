@@ -324,6 +324,8 @@ fn options_says_what_is_taken() {
     let ok = bench.expect_response(200);
     assert_eq!(ok.header(Name::AllowEvents), Some("as-feature-event, x-broadworks-hoteling"));
     assert_eq!(ok.header(Name::Allow), Some("SUBSCRIBE, OPTIONS"));
+    bench.packet(&subscribe("p", 1, None, "Require: x\n", "").replace("SUBSCRIBE", "OPTIONS"));
+    assert_eq!(bench.expect_response(420).header(Name::Unsupported), Some("x"));
 }
 
 #[test]

@@ -41,6 +41,14 @@ impl NameAddr {
         Some(Self { display: (!display.is_empty()).then(|| display.into()), uri: uri_text(uri)?.into(), params: Params::parse(params)? })
     }
 
+    /// The URI without its `?headers`, which a Contact may have and a Request-URI may not. Source: RFC 3261 §19.1.1, table 1.
+    #[must_use]
+    pub fn uri_without_headers(&self) -> &str {
+        let host_at = self.uri.find('@').unwrap_or(0);
+        let headers_at = self.uri.get(host_at..).and_then(|host| host.find('?'));
+        headers_at.and_then(|at| self.uri.get(..host_at + at)).unwrap_or(&self.uri)
+    }
+
     fn parse_addr_spec(text: &str) -> Option<Self> {
         let (uri, params) = text.split_at_checked(text.find(';').unwrap_or(text.len()))?;
         Some(Self { display: None, uri: uri_text(uri)?.into(), params: Params::parse(params)? })
@@ -121,6 +129,19 @@ mod tests {
     fn an_empty_tag_is_none() {
         for (text, want) in [("<sip:a@h>;tag=", None), ("<sip:a@h>;tag", None), ("<sip:a@h>", None), ("<sip:a@h>;TAG=x", Some("x"))] {
             assert_eq!(NameAddr::parse(text).unwrap().tag(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn headers_are_left_out_and_a_question_mark_in_the_user_begins_none() {
+        for (uri, want) in [
+            ("sip:a@h", "sip:a@h"),
+            ("sip:a@h?Subject=x&Route=%3Csip:evil%3E", "sip:a@h"),
+            ("sip:a?b@h;x=y?z", "sip:a?b@h;x=y"),
+            ("sip:h?x", "sip:h"),
+            ("tel:+31", "tel:+31"),
+        ] {
+            assert_eq!(NameAddr::new(uri).uri_without_headers(), want, "{uri}");
         }
     }
 

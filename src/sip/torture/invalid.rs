@@ -3,10 +3,10 @@ use crate::sip::header::BadHeader;
 use crate::sip::message::{Fault, MAX_HEADER_LINES, MAX_MESSAGE_BYTES, MAX_URI_BYTES};
 use crate::sip::name::Name;
 
-#[test]
-fn each_gets_its_answer_or_none() {
+/// The cases of this file.
+pub(super) fn cases() -> Vec<Invalid> {
     let long_uri = format!("SUBSCRIBE sip:{}@h SIP/2.0", "a".repeat(MAX_URI_BYTES));
-    for (name, packet, want) in [
+    vec![
         // Start-lines
         ("no version", started("SUBSCRIBE sip:a@h"), "400 Bad Request"),
         ("a blank in the URI", started("SUBSCRIBE sip:a b@h SIP/2.0"), "400 Bad Request"),
@@ -69,9 +69,7 @@ fn each_gets_its_answer_or_none() {
         ("CSeq negative", instead("CSeq", "CSeq: -1 SUBSCRIBE"), "400 Malformed CSeq"),
         ("CSeq twice", instead("CSeq", "CSeq: 1 SUBSCRIBE\r\nCSeq: 2 SUBSCRIBE"), "400 Missing Or Repeated CSeq"),
         ("an unreadable Record-Route", with("Record-Route: <sip:p;lr>, nonsense\r\n\r\n"), "400 Malformed Record-Route"),
-    ] {
-        assert_eq!(verdict(&packet), want, "{name}");
-    }
+    ]
 }
 
 #[test]

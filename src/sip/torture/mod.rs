@@ -1,6 +1,12 @@
 //! Odd but valid, and invalid messages of our own writing, in the spirit of RFC 4475: what each is taken for.
 
+mod address;
+mod digest;
+mod hop;
 mod invalid;
+mod line;
+mod number;
+mod stream;
 mod valid;
 
 use std::hint::black_box;
@@ -11,6 +17,65 @@ use proptest::prelude::*;
 use super::request::Request;
 use super::response::to_message;
 use super::{Response, parse};
+
+/// Odd but valid: name, message, what is asked of it, and the answer.
+type Case = (&'static str, Vec<u8>, fn(&Request) -> String, &'static str);
+/// Invalid: name, message, and `dropped` or the status line of the answer.
+type Invalid = (&'static str, Vec<u8>, &'static str);
+/// Valid, but for one field that is refused where it is used: name, message, what is asked of it, and how it is refused.
+type Unusable = Case;
+
+fn odd_but_valid() -> Vec<Case> {
+    [valid::cases(), line::valid(), hop::valid(), address::valid(), number::valid(), digest::valid()].concat()
+}
+
+fn invalid() -> Vec<Invalid> {
+    [invalid::cases(), line::invalid(), hop::invalid(), address::invalid(), number::invalid()].concat()
+}
+
+fn unusable() -> Vec<Unusable> {
+    [address::unusable(), number::unusable(), digest::unusable()].concat()
+}
+
+#[test]
+fn every_odd_but_valid_message_is_understood_and_answered_strictly() {
+    for (name, packet, ask, want) in odd_but_valid() {
+        let message = parse(&packet).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let request = Request::from_message(message).unwrap_or_else(|bad| panic!("{name}: {}", bad.reason));
+        assert_eq!(ask(&request), want, "{name}");
+        let response = super::response::response(&request, 200, source()).finish();
+        assert!(is_strict(&response), "{name}: {}", String::from_utf8_lossy(&response));
+    }
+}
+
+#[test]
+fn every_invalid_message_gets_its_answer_or_none() {
+    for (name, packet, want) in invalid() {
+        assert_eq!(verdict(&packet), want, "{name}");
+        let Err(error) = parse(&packet) else { continue };
+        let answer = error.answerable().and_then(|message| to_message(message, error.status(), error.reason(), source()));
+        assert!(answer.is_none_or(|answer| is_strict(&answer.finish())), "{name}");
+    }
+}
+
+#[test]
+fn every_field_that_cannot_be_used_says_so() {
+    for (name, packet, ask, want) in unusable() {
+        let request = Request::from_message(parse(&packet).unwrap()).unwrap_or_else(|bad| panic!("{name}: {}", bad.reason));
+        assert_eq!(ask(&request), want, "{name}");
+    }
+}
+
+/// The corpora are as large as they are said to be, and no message stands in them twice.
+#[test]
+fn there_are_a_hundred_of_each() {
+    let distinct = |packets: Vec<Vec<u8>>| packets.into_iter().collect::<std::collections::BTreeSet<_>>().len();
+    let valid: Vec<_> = odd_but_valid().into_iter().map(|case| case.1).collect();
+    let invalid: Vec<_> = invalid().into_iter().map(|case| case.1).chain(unusable().into_iter().map(|case| case.1)).collect();
+    assert_eq!(distinct(valid.clone()), valid.len(), "a valid message twice");
+    assert_eq!(distinct(invalid.clone()), invalid.len(), "an invalid message twice");
+    assert!(valid.len() >= 100 && invalid.len() >= 100, "{} valid, {} invalid", valid.len(), invalid.len());
+}
 
 const MANDATORY: &str = "Via: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKnashds7;rport\r\nFrom: <sip:alice@example.com>;tag=f\r\nTo: <sip:alice@example.com>\r\nCall-ID: c1@10.0.0.1\r\nCSeq: 1 SUBSCRIBE\r\n";
 

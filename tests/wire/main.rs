@@ -1,0 +1,41 @@
+//! A table of what phones send and what they get for it, run against the real binary over UDP, TCP, TLS and WebSocket. Each row
+//! names the line of the contract that it shows:
+//!
+//! | file | rows |
+//! |---|---|
+//! | `status` | every status code, with the headers that it owes |
+//! | `head` | odd heads that are taken, and what is written for them: one line a field, known characters |
+//! | `body` | bodies that are taken or refused, and what is told then |
+//! | `answer` | what a NOTIFY is answered, and what follows |
+//! | `stream` | cuts, keep-alives and limits of TCP and TLS |
+//! | `way` | where NOTIFYs and responses go |
+//! | `state` | full state by size and phone, without a worker, after a restart, to every phone |
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test may panic, spawn and read the clock"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../harness/mod.rs"]
+mod harness;
+#[path = "../secure/relay.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "the relay of another test binary, of which this one uses a part")]
+mod relay;
+
+mod answer;
+mod body;
+mod head;
+mod row;
+mod site;
+mod state;
+mod status;
+mod stream;
+mod way;
+
+/// The full state of a presentity that nothing was set of.
+const ALL_OFF: [&str; 4] = ["DoNotDisturb off", "CallForwardingAlways off", "CallForwardingBusy off", "CallForwardingNoAnswer off"];
