@@ -107,7 +107,9 @@ fn what_a_silent_edge_held_is_divided_between_the_others() {
     let phone = Phone::udp(scene.edges[0].udp());
     let users: Vec<String> = (0..40).map(|number| format!("sip:u{number}@127.0.0.1")).collect();
     let mut dialogs: Vec<_> = users.iter().map(|user| phone.subscribe(user)).collect();
-    dialogs.iter_mut().for_each(|dialog| assert_eq!(dialog.shows(4), ALL_OFF));
+    for dialog in &mut dialogs {
+        assert_eq!(dialog.shows(4), ALL_OFF);
+    }
     scene.edges[0].kill();
     for dialog in &dialogs {
         let id = dialog.subscription();
@@ -121,7 +123,9 @@ fn what_a_silent_edge_held_is_divided_between_the_others() {
         assert_eq!(scene.service.set(user, "CallForwardingBusy", 1)["watchers"], 1);
         assert_eq!(dialog.notify().shows(), ["CallForwardingBusy on"]);
     }
-    dialogs.iter().for_each(|dialog| assert_eq!(dialog.notify_count(), 5, "one owner each"));
+    for dialog in &dialogs {
+        assert_eq!(dialog.notify_count(), 5, "one owner each");
+    }
 }
 
 /// What expires at an edge that is gone ends with its event, and over UDP with its NOTIFY.

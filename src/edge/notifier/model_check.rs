@@ -23,7 +23,7 @@ impl World {
                 Output::Request { token, request, .. } => self.bus.push((token, request)),
                 Output::Event(event) => self.on_event(&event),
                 Output::JobDone(JobHandle(handle)) | Output::JobMoved(JobHandle(handle)) => {
-                    assert!(self.open_jobs.remove(&handle), "job {handle} is done twice")
+                    assert!(self.open_jobs.remove(&handle), "job {handle} is done twice");
                 }
                 Output::FanOut(_) => {}
             }
