@@ -15,9 +15,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dfks::bus::message::{
-    AuthRequest, AuthResponse, EdgeAlive, ErrorReply, FeatureEvent, GetRequest, GetResponse, NotifyEvent, NotifyJob, RawEvent, ResponderGetRequest,
-    ResponderSetRequest, ResponderState, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest,
-    WatchersResponse,
+    AuthRequest, AuthResponse, EdgeAlive, ErrorReply, FeatureEvent, GetRequest, GetResponse, NotifyEvent, NotifyJob, RawEvent,
+    ResponderGetRequest, ResponderSetRequest, ResponderState, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse,
+    SubscriptionEvent, WatchersRequest, WatchersResponse,
 };
 use dfks::bus::schema;
 use dfks::feature::FeatureTable;

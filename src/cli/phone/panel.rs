@@ -101,13 +101,11 @@ impl Panel {
             return self.press(feature, is_on, Values::new());
         }
         let known = lamp.values.get(TARGET).filter(|target| !target.is_empty()).cloned();
-        match self.forward_to.clone().or(known) {
-            Some(target) => self.press(feature, true, [(TARGET.to_owned(), target)].into()),
-            None => {
-                self.prompt = Some(Prompt { feature: feature.to_owned(), text: String::new() });
-                Act::Nothing
-            }
+        if let Some(target) = self.forward_to.clone().or(known) {
+            return self.press(feature, true, [(TARGET.to_owned(), target)].into());
         }
+        self.prompt = Some(Prompt { feature: feature.to_owned(), text: String::new() });
+        Act::Nothing
     }
 
     fn typed(&mut self, mut prompt: Prompt, key: Key) -> Act {

@@ -5,8 +5,11 @@ use crate::cli::paint::Paint;
 use crate::cli::phone::picture;
 use crate::feature::Status;
 
-fn notification(features: &[(&str, bool, &[(&str, &str)])]) -> Event {
-    let shown = |(feature, is_on, values): &(&str, bool, &[(&str, &str)])| ShownFeature {
+/// A feature, whether it is on, its values.
+type Told<'a> = (&'a str, bool, &'a [(&'a str, &'a str)]);
+
+fn notification(features: &[Told<'_>]) -> Event {
+    let shown = |(feature, is_on, values): &Told<'_>| ShownFeature {
         feature: (*feature).to_owned(),
         status: Status(*is_on),
         values: values.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())).collect(),

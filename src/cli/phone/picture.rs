@@ -31,15 +31,12 @@ pub(super) fn lines(panel: &Panel, columns: usize, paint: Paint) -> Vec<String> 
         lines.push(lamp(panel, None, &other.feature, inner, paint));
     }
     lines.push(format!("└{}┘", "─".repeat(width - 2)));
-    match &panel.prompt {
-        Some(prompt) => {
-            lines.push(cut_start(&format!("  {} to: ", prompt.feature), &format!("{}_", prompt.text), width));
-            lines.push(paint.text(Style::Dim, &cut("  Enter: switch it on · Esc: leave it off", width)));
-        }
-        None => {
-            lines.push(cut(&format!("  {}", panel.note), width));
-            lines.push(paint.text(Style::Dim, &cut(&format!("  d a b n press a key · q quits · {}", panel.server), width)));
-        }
+    if let Some(prompt) = &panel.prompt {
+        lines.push(cut_start(&format!("  {} to: ", prompt.feature), &format!("{}_", prompt.text), width));
+        lines.push(paint.text(Style::Dim, &cut("  Enter: switch it on · Esc: leave it off", width)));
+    } else {
+        lines.push(cut(&format!("  {}", panel.note), width));
+        lines.push(paint.text(Style::Dim, &cut(&format!("  d a b n press a key · q quits · {}", panel.server), width)));
     }
     lines
 }
