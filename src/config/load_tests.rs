@@ -296,7 +296,6 @@ const BAD: &[(&str, &str)] = &[
     ("[sip]\ntrace_hep = \"h:0\"", "sip.trace_hep = \"h:0\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
     ("[sip]\ntrace_hep = \"udp:h:9060\"", "sip.trace_hep = \"udp:h:9060\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
     ("[trace]\notlp = \"http://h:4317\"", "trace.otlp = \"http://h:4317\": OTLP is not there yet, expected \"\""),
-    ("[features]\npassthrough = true", "features.passthrough = true: the passing on of unknown XML is not there yet, expected false"),
     ("[features.CallWaiting]\nevent_root = \"E\"", "features.CallWaiting.request_root: is missing, expected an XML element name"),
     ("[features.Hoteling]\nrequest_root = \"R\"", "features.Hoteling: is built in, expected another name"),
     (

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::ALICE;
 use crate::common::Nats;
-use crate::harness::{Product, Service, Setup, dfks_with, started};
+use crate::harness::{Phone, Product, Service, Setup, Subscribe, dfks_with, started};
 
 /// ```text
 /// host ──x-broadworks-hoteling──▶ edge ◀── dfks set alice Hoteling on
@@ -94,4 +94,37 @@ fn a_feature_by_configuration_is_a_feature_like_any_other() {
     let unknown = dfks_with(&nats, &["set", ALICE, "NightMod", "on"]);
     assert!(unknown.err.contains("unknown feature 'NightMod': did you mean NightMode? expected DoNotDisturb, "), "{unknown:?}");
     assert_eq!(second.ended().0, 0);
+}
+
+/// ```text
+/// phone ──SUBSCRIBE, <SetDictation>──▶ edge ──dfks.event.raw.<domain>──▶ whoever follows
+///       ◀──200, NOTIFY as it is─────
+/// ```
+#[test]
+fn xml_that_nobody_registered_is_passed_on_where_it_is_allowed() {
+    const BODY: &str =
+        "<?xml version=\"1.0\"?><d:SetDictation xmlns:d=\"urn:example:dictation\"><d:on>\u{e9} &amp; \"</d:on></d:SetDictation>";
+    let nats = Nats::start();
+    let product = Setup::on(&nats).with("features.passthrough", true).start();
+    let service = Service::on(&nats);
+    let raw = service.wiretap(&["dfks.event.raw.>"]);
+    let phone = Phone::tcp(product.tcp());
+    let mut dialog = phone.subscribe(ALICE);
+    dialog.notify();
+    dialog.press(BODY);
+    assert_eq!(dialog.notify().shows(), crate::ALL_OFF);
+    let event = raw.find("the body", |_| true);
+    assert_eq!(event.subject, "dfks.event.raw.127_0_0_1");
+    assert_eq!(
+        (&event.json["type"], &event.json["root"], &event.json["body"]),
+        (&json!("io.dfks.event.v1.raw"), &json!("SetDictation"), &json!(BODY))
+    );
+    assert_eq!((&event.json["presentity"], &event.json["subscription"]), (&json!(ALICE), &json!(dialog.subscription())));
+
+    // what is no XML, or too much, is still refused
+    for bad in ["<a", "<!DOCTYPE a><a/>", &format!("<a>{}</a>", "x".repeat(8192))] {
+        assert_eq!(dialog.send(&Subscribe { body: bad.to_owned(), ..Subscribe::default() }).status(), Some(400), "{bad:.20}");
+        dialog.notify();
+    }
+    assert_eq!(raw.all().len(), 1);
 }

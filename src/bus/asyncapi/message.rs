@@ -68,7 +68,7 @@ const CONTENTS: [Content; 22] = [
     content!("event_subscription", "event_subscription", "Event: subscription", Sent, ["active", "refreshed", "terminated"]),
     content!("event_feature", "event_feature", "Event: feature", Sent, ["applied", "refused"]),
     content!("event_notify", "event_notify", "Event: NOTIFY", Sent, ["delivered", "failed", "expired"]),
-    content!("event_raw", "event_raw", "Event: raw body", Sent, ["dictation"]),
+    content!("event_raw", "event_raw", "Event: raw body", Sent, ["dictation", "untyped"]),
     content!("error", "error", "Error", Error, ["field", "denied"]),
     Content {
         name: "dead_letter",
