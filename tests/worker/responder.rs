@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dfks::bus::subject::Pattern;
 use dfks::config::RoutesConfig;
+use dfks::feature::table::FeatureTable;
 use dfks::runtime::clock;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -117,7 +118,27 @@ async fn a_slow_responder_delays_only_its_own_tenant() {
     };
     let (gets, sets, ()) = tokio::join!(gets, sets, fast);
     assert!(gets.iter().all(Result::is_ok) && sets.iter().all(Result::is_err), "gets fall back, sets are refused");
-    assert!(asked.load(Ordering::Relaxed) <= 128 * 6, "no more than 128 wait for one subject");
+    // a get of each feature, and the set
+    let subjects = FeatureTable::built_in().names().count() + 1;
+    assert!(asked.load(Ordering::Relaxed) <= 128 * subjects, "no more than 128 wait for one subject");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_responder_delays_no_other_feature_of_its_tenant() {
+    let mut bench = Bench::with(RoutesConfig { responder_timeout_ms: 2000, ..routes() }).await;
+    let asked = bench.responder("dfks.responder.set.slow_example.DoNotDisturb", Duration::from_secs(9), |_| json!({})).await;
+    let presentities: Vec<_> = (0..200).map(|i| format!("sip:u{i}@slow.example")).collect();
+    let slow = join_all(presentities.iter().map(|presentity| bench.set(presentity, "DoNotDisturb", 1, "phone")));
+    let fast = async {
+        eventually("the slow responder is asked", async || asked.load(Ordering::Relaxed) >= 128).await;
+        for presentity in &presentities[..50] {
+            let started_at = clock::now();
+            bench.set(presentity, "CallForwardingAlways", 1, "phone").await.unwrap();
+            assert!(clock::now() - started_at < Duration::from_millis(500), "{:?}", clock::now() - started_at);
+        }
+    };
+    let (slow, ()) = tokio::join!(slow, fast);
+    assert!(slow.iter().all(Result::is_err), "what its responder does not answer is refused");
 }
 
 /// ```text
