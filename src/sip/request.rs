@@ -5,9 +5,11 @@ use super::message::{Message, Start};
 use super::method::Method;
 use super::name::Name;
 
-/// Most hops that a request may have come over: Max-Forwards allows no more (RFC 3261 §8.1.1.6). As many values of Via and of
-/// Record-Route are answered, and no more: each is copied into a line of its own, so that the answer is far longer than they were.
+/// Most hops that a request may have come over: Max-Forwards allows no more (RFC 3261 §8.1.1.6). Each Via is copied into a line of
+/// its own, so that the answer to a line of commas would be far longer than it was.
 pub const MAX_HOPS: usize = 70;
+/// Most proxies that may want to stay on a dialog's way: each is a line of the 200, and of every NOTIFY.
+pub const MAX_ROUTES: usize = 32;
 
 /// A request whose mandatory header fields are all there and readable.
 ///
@@ -225,7 +227,7 @@ impl Mandatory {
         if message.values(Name::RecordRoute).any(|route| NameAddr::parse(route).is_none()) {
             return Err("Malformed Record-Route");
         }
-        if message.values(Name::RecordRoute).count() > MAX_HOPS {
+        if message.values(Name::RecordRoute).count() > MAX_ROUTES {
             return Err("Too Many Record-Route");
         }
         Ok(Self { method: method.clone(), top_via, via_count, from, to, cseq: cseq.number })

@@ -2,7 +2,7 @@ use super::*;
 use crate::sip::header::BadHeader;
 use crate::sip::message::{Fault, MAX_HEADER_LINES, MAX_MESSAGE_BYTES, MAX_URI_BYTES};
 use crate::sip::name::Name;
-use crate::sip::request::MAX_HOPS;
+use crate::sip::request::{MAX_HOPS, MAX_ROUTES};
 
 /// The cases of this file.
 pub(super) fn cases() -> Vec<Invalid> {
@@ -77,7 +77,7 @@ pub(super) fn cases() -> Vec<Invalid> {
         ("commas for hops", instead("Via", &format!("Via: SIP/2.0/UDP h;branch=z9hG4bKx{}", ",x".repeat(2000))), "dropped"),
         (
             "a longer route than hops",
-            with(&format!("Record-Route: <sip:p;lr>{}\r\n\r\n", ",<sip:p>".repeat(MAX_HOPS))),
+            with(&format!("Record-Route: <sip:p;lr>{}\r\n\r\n", ",<sip:p>".repeat(MAX_ROUTES))),
             "400 Too Many Record-Route",
         ),
         ("an unreadable Record-Route", with("Record-Route: <sip:p;lr>, nonsense\r\n\r\n"), "400 Malformed Record-Route"),
