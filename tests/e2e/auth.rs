@@ -19,12 +19,12 @@ fn md5(text: &str) -> String {
     format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
-fn ha1(username: &str, password: &str) -> String {
+pub(crate) fn ha1(username: &str, password: &str) -> String {
     md5(&format!("{username}:{REALM}:{password}"))
 }
 
 /// A phone's user, and the nonce that it was given last. Written apart from the crate's own digest, so that one checks the other.
-struct User {
+pub(crate) struct User {
     name: &'static str,
     password: &'static str,
     nonce: String,
@@ -32,12 +32,12 @@ struct User {
 }
 
 impl User {
-    fn new(name: &'static str, password: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str, password: &'static str) -> Self {
         Self { name, password, nonce: String::new(), count: 0 }
     }
 
     /// Sends a SUBSCRIBE with the nonce that it has; gives the response.
-    fn send(&mut self, phone: &Phone, dialog: &mut Dialog<'_>, what: &Subscribe) -> Packet {
+    pub(crate) fn send(&mut self, phone: &Phone, dialog: &mut Dialog<'_>, what: &Subscribe) -> Packet {
         let (mut text, branch) = dialog.request(what);
         if !self.nonce.is_empty() {
             self.count += 1;
@@ -57,7 +57,7 @@ impl User {
     }
 
     /// Takes the challenge of a 401 over; gives whether it is a stale one.
-    fn take_challenge(&mut self, response: &Packet) -> bool {
+    pub(crate) fn take_challenge(&mut self, response: &Packet) -> bool {
         assert_eq!(response.status(), Some(401), "{}", response.start);
         let offered = response.headers.iter().filter(|(name, _)| name == "www-authenticate").map(|(_, value)| value.as_str());
         let challenge = offered.into_iter().find(|value| value.contains("algorithm=MD5")).expect("MD5 is offered");

@@ -100,6 +100,8 @@ impl Service {
 pub struct Taken {
     /// Its subject.
     pub subject: String,
+    /// Where its answer goes, if it wants one.
+    pub reply: Option<String>,
     /// Its headers.
     pub headers: HeaderMap,
     /// Its payload; `null` where it is no JSON.
@@ -110,6 +112,7 @@ impl Taken {
     fn of(message: &Message) -> Self {
         Self {
             subject: message.subject.to_string(),
+            reply: message.reply.as_ref().map(ToString::to_string),
             headers: message.headers.clone().unwrap_or_default(),
             json: serde_json::from_slice(&message.payload).unwrap_or_default(),
         }
