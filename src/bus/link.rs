@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::{ClientError, ConnectOptions, Event, ServerAddr, ServerError};
+use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 
 use crate::bus::error::BusError;
@@ -198,7 +199,7 @@ async fn with_credentials(config: &NatsConfig, options: ConnectOptions) -> Resul
     .filter_map(|(key, is_set)| is_set.then_some(key))
     .collect();
     match *set.as_slice() {
-        [] => Ok(options),
+        [] => Ok(with_user_of_url(&config.url, options)),
         ["nats.credentials_file"] => {
             let path = &config.credentials_file;
             let text = secret("nats.credentials_file", path).await?;
@@ -211,6 +212,17 @@ async fn with_credentials(config: &NatsConfig, options: ConnectOptions) -> Resul
         ["nats.token_file"] => Ok(options.token(secret("nats.token_file", &config.token_file).await?)),
         [_nkey] => Ok(options.nkey(secret("nats.nkey_file", &config.nkey_file).await?)),
         [first, second, ..] => Err(BusError::Ambiguous { first, second }),
+    }
+}
+
+/// User and password, or token, as they may stand in the URL of the first server that has one: `nats://user:password@host`.
+fn with_user_of_url(url: &str, options: ConnectOptions) -> ConnectOptions {
+    let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let Some(server) = servers(url).unwrap_or_default().into_iter().find(ServerAddr::has_user_pass) else { return options };
+    match (server.username(), server.password()) {
+        (Some(user), Some(password)) => options.user_and_password(plain(user), plain(password)),
+        (Some(token), None) => options.token(plain(token)),
+        (None, _) => options,
     }
 }
 

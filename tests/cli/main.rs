@@ -202,3 +202,24 @@ fn writes_schemas_completions_and_a_man_page() {
     let man = run(&["man"]);
     assert!(man.code == 0 && man.out.contains(".TH dfks 1"), "{}", man.out);
 }
+
+#[test]
+fn what_nats_does_not_permit_is_told_as_such() {
+    let users = "{user: guest, password: secret, permissions: {publish: \"_INBOX.>\", subscribe: \"_INBOX_cli.>\"}}";
+    let nats = common::Nats::with_config(&format!("authorization {{ users: [{users}] }}"));
+    let (at, guest) = (format!("127.0.0.1:{}", nats.port()), format!("nats://guest:secret@127.0.0.1:{}", nats.port()));
+    for (args, what) in [
+        (&["get", "sip:alice@h"][..], "publish to dfks.get"),
+        (&["set", "sip:alice@h", "DoNotDisturb", "on"], "publish to dfks.set"),
+        (&["watchers"], "publish to dfks.watchers"),
+        (&["events"], "subscribe to dfks.event.>"),
+    ] {
+        let ended = run_with(args, &[("NATS_URL", &guest)]);
+        let want = format!("dfks: not permitted: the NATS server at nats://***@{at} does not let this user {what}\n");
+        assert_eq!((ended.code, ended.out.as_str(), ended.err), (1, "", want), "{args:?}");
+    }
+    for url in [format!("nats://{at}"), format!("nats://guest:wrong@{at}")] {
+        let ended = run_with(&["get", "sip:alice@h"], &[("NATS_URL", &url)]);
+        assert!(ended.code == 1 && ended.err.contains("refuses these credentials") && !ended.err.contains("wrong"), "{}", ended.err);
+    }
+}
