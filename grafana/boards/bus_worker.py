@@ -56,7 +56,7 @@ def worker():
               ("{{kind}}", "sum by (kind) (rate(dfks_worker_received_total{@}[~]))"), stack=True),
         lines("Requests by outcome", "denied is a rule at work; responder_failed, store_failed and internal are faults.", "reqps",
               ("{{kind}} {{outcome}}", "sum by (kind, outcome) (rate(dfks_worker_requests_total{@}[~])) > 0"), stack=True, runbook="DfksWorkerSlow"),
-        lines("Time of a request", "By kind.", "s", *quantiles("dfks_worker_request_duration_seconds", by="kind", of=(0.5, 0.95, 0.99)), log=True,
+        lines("Time of a request", "By kind: responder, script and store included.", "s", *quantiles("dfks_worker_request_duration_seconds", by="kind", of=(0.5, 0.95, 0.99)), log=True,
               runbook="DfksWorkerSlow"),
         lines("In flight", "Requests in hand, for each worker.", "short", ("{{instance}}", "dfks_worker_in_flight{@}")),
         queues("worker", "a worker"),

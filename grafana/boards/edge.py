@@ -47,7 +47,7 @@ def access():
         lines("Overloaded or NATS away", "503 by method: the phones try again after Retry-After.", "reqps",
               ("{{method}}", 'sum by (method) (rate(dfks_edge_requests_total{@,code="503"}[~]))'), runbook="DfksSubscribesFail"),
         lines("Open connections", "TCP, TLS and WebSocket.", "short", ("{{transport}}", "sum by (transport) (dfks_edge_connections{@})"), stack=True),
-        lines("Connections refused", "By reason.", "cps", ("{{transport}} {{reason}}", "sum by (transport, reason) (rate(dfks_edge_connections_refused_total{@}[~])) > 0"),
+        lines("Connections refused", "Not taken in, by transport and reason.", "cps", ("{{transport}} {{reason}}", "sum by (transport, reason) (rate(dfks_edge_connections_refused_total{@}[~])) > 0"),
               runbook="DfksQueueFilling"),
         lines("TLS files and mirror", "Reloads of certificates in 15 minutes, and messages that could not be mirrored.", "short",
               ("TLS reload {{outcome}}", "sum by (outcome) (increase(dfks_edge_tls_reloads_total{@}[15m]))"),
@@ -72,7 +72,7 @@ def process():
         row("Process"),
         lines("Processor", "An edge is one thread: near 1 it cannot go faster, and another edge is needed.", "short",
               ("{{instance}}", "rate(process_cpu_seconds_total{@}[~])")),
-        lines("Memory", "Resident.", "bytes", ("{{instance}}", "process_resident_memory_bytes{@}")),
+        lines("Memory", "Resident memory of each process.", "bytes", ("{{instance}}", "process_resident_memory_bytes{@}")),
         lines("Open files", "Against the limit of the process.", "percentunit", ("{{instance}}", "process_open_fds{@} / process_max_fds{@}"), bad=0.8,
               runbook="DfksQueueFilling"),
     ]

@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""What a dashboard, rule and runbook must have: lint.py. Prints what is wrong, one finding a line; exit 1 when there is any.
+
+The dashboard rules are those that Grafana's dashboard-linter is known for, and a few of our own. No dependency: the rule files
+are read by their lines, in the layout that they have here.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+MATCHERS = ['job=~"$job"', 'namespace=~"$namespace"', 'instance=~"$instance"']
+KNOWN_VARIABLES = {"datasource", "job", "namespace", "instance", "__rate_interval"}
+METRIC = re.compile(r"\b(?:dfks|process)_[a-z0-9_]+(?=\{)")
+
+
+def panels_of(board):
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+def lint_board(name, board, findings, uids):
+    say = lambda what: findings.append(f"{name}: {what}")  # noqa: E731
+    uid = board.get("uid", "")
+    if not re.fullmatch(r"dfks-[a-z-]+", uid) or uid in uids or name != f"{uid}.json":
+        say(f"uid {uid!r}: stable, unique, and the file's name")
+    uids.add(uid)
+    if board.get("editable") is not False or "id" in board or "__inputs" in board:
+        say("provisioned: editable false, no id, no __inputs")
+    variables = {variable["name"]: variable for variable in board["templating"]["list"]}
+    if list(variables)[:1] != ["datasource"] or variables["datasource"]["type"] != "datasource":
+        say("the first variable is the data source")
+    for variable in list(variables.values())[1:]:
+        if not (variable["multi"] and variable["includeAll"] and variable["allValue"] == ".*" and variable["refresh"] == 2):
+            say(f"variable {variable['name']}: multi, All is '.*', refreshed with the time range")
+    if not {"job", "namespace", "instance"} <= set(variables):
+        say("variables job, namespace, instance")
+    if {link["type"] for link in board["links"]} != {"dashboards", "link"}:
+        say("links to the other dashboards and to the runbooks")
+    titles = [(panel["title"], panel["gridPos"]["y"]) for panel in panels_of(board)]
+    if len(titles) != len(set(titles)):
+        say("two panels with one title in one line")
+    lint_grid(board, say)
+    for panel in panels_of(board):
+        lint_panel(panel, lambda what, panel=panel: say(f"panel {panel['title']!r}: {what}"))
+
+
+def lint_grid(board, say):
+    taken = {}
+    for panel in board["panels"]:
+        grid = panel["gridPos"]
+        if grid["x"] + grid["w"] > 24:
+            say(f"panel {panel['title']!r} sticks out")
+        for cell in ((x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])):
+            if taken.setdefault(cell, panel["id"]) != panel["id"]:
+                say(f"panel {panel['title']!r} overlaps another")
+                return
+
+
+def lint_panel(panel, say):
+    if not panel.get("title") or len(panel.get("description", "")) < 15:
+        say("title and description")
+    if not panel["fieldConfig"]["defaults"].get("unit"):
+        say("unit")
+    if panel["datasource"] != {"type": "prometheus", "uid": "${datasource}"}:
+        say("data source is the variable")
+    for link in panel.get("links", []):
+        runbook = ROOT / "docs" / "runbooks" / link["url"].rsplit("/", 1)[1]
+        if not runbook.exists():
+            say(f"no {runbook.name} in docs/runbooks")
+    for target in panel["targets"]:
+        lint_target(target, say)
+
+
+def lint_target(target, say):
+    text = target["expr"]
+    if target["datasource"]["uid"] != "${datasource}" or not target.get("legendFormat"):
+        say("target: data source variable and legend")
+    selectors = re.findall(r"(\b(?:dfks|process)_[a-z0-9_]+)\{([^}]*)\}", text)
+    if not selectors or len(selectors) != len(re.findall(r"\b(?:dfks|process)_[a-z0-9_]+", re.sub(r'"[^"]*"', "", text))):
+        say(f"a metric without selector: {text}")
+    for metric, selector in selectors:
+        if any(matcher not in selector for matcher in MATCHERS):
+            say(f"{metric} without job, namespace and instance")
+        is_counted = re.search(r"_(total|bucket|count|sum)$", metric) is not None
+        calls = re.findall(rf"(\w+)\({metric}\{{", text)
+        if is_counted != all(call in ("rate", "increase", "irate") for call in calls or ["none"]):
+            say(f"{metric}: rate or increase for counters, and for them alone")
+    for window in re.findall(r"\[([^\]]+)\]", text):
+        if window != "$__rate_interval" and not ("increase(" in text and window in ("15m", "1h")):
+            say(f"window [{window}]")
+    unknown = set(re.findall(r"\$(\w+)", text)) - KNOWN_VARIABLES
+    if unknown:
+        say(f"variables {sorted(unknown)}")
+
+
+def lint_rules(findings):
+    text = (HERE / "rules" / "dfks-alerts.yaml").read_text(encoding="utf-8")
+    tests = "".join(path.read_text(encoding="utf-8") for path in sorted((HERE / "rules" / "tests").glob("*.yaml")))
+    names = re.findall(r"- alert: (\w+)\n", text)
+    for alert in re.split(r"\n      - alert: ", text)[1:]:
+        name = alert.split("\n", 1)[0]
+        for field in ("expr:", "severity: ", "summary: ", "description: "):
+            if f" {field}" not in alert:
+                findings.append(f"alert {name}: {field}")
+        if not re.search(r"severity: (critical|warning)\n", alert) or not re.search(rf"runbook_url: https://\S+/{name}\.md\n", alert + "\n"):
+            findings.append(f"alert {name}: severity critical or warning, runbook_url of its own")
+        for word in ("fires", "stays quiet"):
+            if f"- name: {name} {word}\n" not in tests:
+                findings.append(f"alert {name}: no test '{name} {word}'")
+    runbooks = {path.stem for path in (ROOT / "docs" / "runbooks").glob("Dfks*.md")}
+    if runbooks != set(names):
+        findings.append(f"alerts and runbooks: {sorted(runbooks ^ set(names))}")
+    for name in sorted(runbooks & set(names)):
+        runbook = (ROOT / "docs" / "runbooks" / f"{name}.md").read_text(encoding="utf-8")
+        heads = re.findall(r"^## (.*)$", runbook, re.M)
+        if heads != ["What the phone's user sees", "Confirm", "Likely causes", "What to do"]:
+            findings.append(f"runbook {name}: chapters {heads}")
+    for record in re.findall(r"- record: (\S+)", (HERE / "rules" / "dfks-recording.yaml").read_text(encoding="utf-8")):
+        if not re.fullmatch(r"[a-z_]+:dfks_[a-z0-9_]+:[a-z0-9_]+", record):
+            findings.append(f"record {record}: level:metric:operations")
+
+
+def main():
+    findings, uids = [], set()
+    for path in sorted((HERE / "dashboards").glob("*.json")):
+        lint_board(path.name, json.loads(path.read_text(encoding="utf-8")), findings, uids)
+    lint_rules(findings)
+    print("\n".join(findings) or f"{len(uids)} dashboards, alerts and runbooks: nothing to complain about")
+    sys.exit(1 if findings else 0)
+
+
+if __name__ == "__main__":
+    main()
