@@ -1,0 +1,118 @@
+"""Phones for the observed run: enough SIP over UDP to subscribe, press keys, and answer NOTIFYs well, badly, late or not at all."""
+
+import asyncio
+import hashlib
+import itertools
+import re
+
+SERIAL = itertools.count(1)
+DND = (
+    '<?xml version="1.0" encoding="ISO-8859-1"?><SetDoNotDisturb xmlns="http://www.ecma-international.org/standards/ecma-323/csta/ed3">'
+    "<device></device><doNotDisturbOn>{on}</doNotDisturbOn></SetDoNotDisturb>"
+)
+
+
+def header(message, name):
+    found = re.search(rf"^{name}:[ \t]*(.*?)\r?$", message, re.M | re.I)
+    return found[1] if found else ""
+
+
+class Phone(asyncio.DatagramProtocol):
+    """One phone on a socket of its own. `answers`: status of its responses to NOTIFYs, `after`: seconds until then; 0 = never."""
+
+    def __init__(self, server, presentity, answers=200, after=0.0, user=None, password=""):
+        self.server, self.presentity, self.answers, self.after = server, presentity, answers, after
+        self.user, self.password = user, password
+        self.call_id, self.tag, self.to_tag, self.cseq = f"observed-{next(SERIAL)}", f"t{next(SERIAL)}", "", 0
+        self.waiting, self.notifies, self.transport = {}, 0, None
+
+    async def open(self, source="127.0.0.1"):
+        loop = asyncio.get_running_loop()
+        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(source, 0), remote_addr=self.server)
+        return self
+
+    def datagram_received(self, data, _addr):
+        text = data.decode("latin-1")
+        if text.startswith("SIP/2.0"):
+            waiting = self.waiting.pop(header(text, "CSeq").split()[0], None)
+            if waiting and not waiting.done():
+                waiting.set_result((int(text.split()[1]), text))
+        elif text.startswith("NOTIFY"):
+            self.notifies += 1
+            if self.answers:
+                asyncio.get_running_loop().call_later(self.after, self.answer, text)
+
+    def error_received(self, _error):
+        pass
+
+    def answer(self, notify):
+        copied = "".join(f"{name}: {header(notify, name)}\r\n" for name in ("Via", "From", "To", "Call-ID", "CSeq"))
+        if not self.transport.is_closing():
+            self.transport.sendto(f"SIP/2.0 {self.answers} Answer\r\n{copied}Content-Length: 0\r\n\r\n".encode())
+
+    def request(self, method="SUBSCRIBE", body="", expires=3600, authorization=""):
+        """Sends a request; what comes back is in the future."""
+        self.cseq += 1
+        host, port = self.transport.get_extra_info("sockname")
+        lines = [
+            f"{method} {self.presentity} SIP/2.0",
+            f"Via: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{self.call_id}{self.cseq};rport",
+            "Max-Forwards: 70",
+            f"From: <{self.presentity}>;tag={self.tag}",
+            f"To: <{self.presentity}>{self.to_tag and ';tag=' + self.to_tag}",
+            f"Call-ID: {self.call_id}",
+            f"CSeq: {self.cseq} {method}",
+            f"Contact: <sip:observed@{host}:{port}>",
+            "Event: as-feature-event",
+            "Accept: application/x-as-feature-event+xml, multipart/mixed",
+            f"Expires: {expires}",
+            *([f"Authorization: {authorization}"] if authorization else []),
+            *(["Content-Type: application/x-as-feature-event+xml"] if body else []),
+            f"Content-Length: {len(body)}",
+        ]
+        self.waiting[str(self.cseq)] = answered = asyncio.get_running_loop().create_future()
+        self.transport.sendto(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+        return answered
+
+    async def send(self, **request):
+        """Sends a request and waits for its status; 0 when none came."""
+        try:
+            status, text = await asyncio.wait_for(self.request(**request), 5)
+        except TimeoutError:
+            return 0
+        if status == 401 and self.user and "authorization" not in request:
+            return await self.send(**request, authorization=self.digest(text))
+        found = re.search(r"tag=([^;\s]+)", header(text, "To"))
+        if status == 200 and found:
+            self.to_tag = found[1]
+        return status
+
+    def press(self, on):
+        return self.send(body=DND.format(on="true" if on else "false"))
+
+    def digest(self, challenge):
+        text = next(line for line in challenge.splitlines() if line.lower().startswith("www-authenticate") and ("MD5" in line or "algorithm" not in line))
+        field = lambda name: re.search(rf'{name}="([^"]*)"', text)[1]  # noqa: E731
+        md5 = lambda value: hashlib.md5(value.encode()).hexdigest()  # noqa: E731
+        ha1, ha2 = md5(f"{self.user}:{field('realm')}:{self.password}"), md5(f"SUBSCRIBE:{self.presentity}")
+        response = md5(f"{ha1}:{field('nonce')}:00000001:c:auth:{ha2}")
+        return (
+            f'Digest username="{self.user}", realm="{field("realm")}", nonce="{field("nonce")}", uri="{self.presentity}", '
+            f'response="{response}", algorithm=MD5, qop=auth, nc=00000001, cnonce="c"'
+        )
+
+
+async def hung_up_phone(server, presentity):
+    """A phone over TCP that subscribes, confirms its first NOTIFYs, and hangs up."""
+    reader, writer = await asyncio.open_connection(*server)
+    host, port = writer.get_extra_info("sockname")
+    serial = next(SERIAL)
+    text = (
+        f"SUBSCRIBE {presentity} SIP/2.0\r\nVia: SIP/2.0/TCP {host}:{port};branch=z9hG4bKtcp{serial}\r\nMax-Forwards: 70\r\n"
+        f"From: <{presentity}>;tag=tcp{serial}\r\nTo: <{presentity}>\r\nCall-ID: tcp-{serial}\r\nCSeq: 1 SUBSCRIBE\r\n"
+        f"Contact: <sip:tcp@{host}:{port};transport=tcp>\r\nEvent: as-feature-event\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n"
+    )
+    writer.write(text.encode())
+    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    await asyncio.sleep(0.2)
+    writer.close()
