@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean helm-check helm-check-full helm-docs deb
+.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -81,6 +81,21 @@ deb: build ## Build the Debian package (target/debian)
 helm-docs: ## Write the chart's table of values anew
 	@tools/deploy-packages
 	PYTHONPATH=.tools/deploy helm/readme.py
+
+grafana: ## Write grafana/dashboards anew from grafana/boards
+	@python3 grafana/build.py
+
+grafana-check: ## Check dashboards, alerts and their tests (needs promtool)
+	@tools/debian promtool=prometheus prometheus=prometheus
+	@python3 grafana/build.py --check
+	@python3 grafana/lint.py
+	@if command -v promtool >/dev/null; then promtool check rules grafana/rules/*.yaml && promtool test rules grafana/rules/tests/*.yaml; \
+	  else echo "promtool is not there: rules are not checked"; fi
+
+observe: tools ## One run under load, scraped by a real Prometheus: every expression of dashboards and rules has a value
+	@tools/debian prometheus=prometheus
+	$(CARGO) build --locked
+	@python3 tests/observe/observe.py $(CURDIR)/target/debug/dfks $(OUT)
 
 clean: ## Remove what was built and fetched
 	$(CARGO) clean

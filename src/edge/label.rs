@@ -157,6 +157,9 @@ pub fn describe() {
     metrics::describe_counter!("dfks_edge_auth_total", "SUBSCRIBEs checked for who sent them, by outcome");
     metrics::describe_gauge!("dfks_edge_connections", "Open connections");
     metrics::describe_counter!("dfks_edge_connections_refused_total", "Connections that were not taken in, by reason");
+    metrics::describe_counter!("dfks_edge_takeovers_total", "Subscriptions of silent edges that this one went for, by outcome");
+    metrics::describe_counter!("dfks_edge_taken_away_total", "Subscriptions that were taken from this edge while it was silent");
+    metrics::describe_gauge!("dfks_edge_silent_edges", "Silent edges that still hold subscriptions");
     metrics::describe_counter!("dfks_edge_tls_reloads_total", "Changes of the TLS files, by outcome");
     metrics::describe_counter!("dfks_edge_hep_packets_total", "Messages mirrored to the HEP collector, by outcome");
     metrics::describe_counter!("dfks_edge_store_failures_total", "Subscriptions that could not be stored or looked up, by reason");

@@ -1,6 +1,8 @@
 """One run under load, scraped by a real Prometheus: observe.py DFKS [FOLDER]. What has to hold:
 
-- every expression of every panel, variable and recording rule has a value, and so has what every alert compares;
+- every expression of every panel, variable and recording rule has a value, and so has what every alert compares (a panel that shows
+  only what is above 0 may be empty when that did not happen, but its series have to be there);
+- `promtool check metrics` finds nothing in what each process serves;
 - every metric that they use is in /metrics, and every metric in /metrics is used by them or documented.
 
 The failures that the expressions look at are made to happen. With FOLDER the values of every panel are written there, to be drawn.
@@ -10,9 +12,11 @@ import asyncio
 import json
 import math
 import re
+import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -20,7 +24,7 @@ import nats
 from phone import Phone, hung_up_phone
 from scene import ROOT, Scene
 
-SECONDS = 60
+SECONDS = 45
 DOMAIN = "example.com"
 SCRIPT = 'fn dfks_set(dfks) { if dfks.presentity.contains("broken") { let x = dfks.nothing; } if dfks.presentity.contains("deny") { deny("no"); } }\nfn dfks_get(dfks) { if dfks.presentity.contains("broken") { dfks.nothing = 1; } }\n'
 USERS = "alice:example.com:" + "0" * 32 + "\n"
@@ -92,13 +96,28 @@ async def odd_phones(server, stream):
     for tenant in ("late", "fails"):
         phone = await Phone(server, f"sip:a@{tenant}.{DOMAIN}").open()
         await phone.send()
+
+
+async def refused(server, guarded, web, until):
+    """What is refused, again and again."""
     phone = await Phone(server, presentity("odd")).open()
     await phone.send()
-    await phone.send(body="<no xml")
-    await phone.send(method="PUBLISH")
-    phone.transport.sendto(b"garbage\r\n\r\n")
-    short = await Phone(server, presentity("short")).open()
-    await short.send(expires=5)
+    while time.monotonic() < until:
+        await phone.send(body="<no xml")
+        await phone.send(method="PUBLISH")
+        phone.transport.sendto(b"garbage\r\n\r\n")
+        short = await Phone(server, presentity("short")).open()
+        await short.send(expires=5)
+        stranger = await Phone(guarded, presentity("alice"), user="alice", password="wrong").open()
+        await stranger.send()
+        try:
+            reader, writer = await asyncio.open_connection(*web)
+            writer.write(b"no WebSocket\r\n\r\n")
+            await asyncio.wait_for(reader.read(), 2)
+            writer.close()
+        except (OSError, TimeoutError):
+            pass
+        await asyncio.sleep(1)
 
 
 async def flood(server, source, seconds):
@@ -139,23 +158,21 @@ async def happen(scene):
     script, users = scene.work / "routes.rhai", scene.work / "users"
     script.write_text(SCRIPT, encoding="utf-8")
     users.write_text(USERS, encoding="utf-8")
-    sip = 'sip.listen = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"]\nmi.http = ""\n'
+    sip = 'sip.listen = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0", "ws:127.0.0.1:0"]\nmi.http = ""\n'
     edge = await asyncio.to_thread(scene.run, "edge", "edge", sip + 'sip.edge_id = "edge-0"\nsip.rate_limit_exempt = ["127.0.0.1/32"]\nsip.max_subscriptions = 60\n')
     digest = await asyncio.to_thread(scene.run, "edge-digest", "edge", sip + f'sip.edge_id = "edge-1"\nsip.auth.mode = "digest"\nsip.auth.users = "{users}"\nsip.rate_limit_exempt = ["127.0.0.0/8"]\n')
     await asyncio.to_thread(scene.run, "worker", "worker", f'mi.http = ""\nroutes.script = "{script}"\n')
     bridge = (await asyncio.to_thread(scene.run, "mi", "mi", 'mi.http = "127.0.0.1:0"\n'))["http"]
     await asyncio.to_thread(scene.prometheus)
     await asyncio.sleep(3)
-    server, stream, guarded = ((host, int(port)) for host, port in (at.split(":") for at in (edge["udp"], edge["tcp"], digest["udp"])))
+    listeners = edge["udp"], edge["tcp"], edge["ws"], digest["udp"]
+    server, stream, web, guarded = ((host, int(port)) for host, port in (at.split(":") for at in listeners))
     bus = await nats.connect(scene.nats_url)
     await responders(bus)
     until = time.monotonic() + SECONDS
 
     async def troubles():
         await odd_phones(server, stream)
-        stranger = await Phone(guarded, presentity("alice"), user="alice", password="wrong").open()
-        for _ in range(10):
-            await stranger.send()
         await flood(server, "127.0.0.2", 5)
         script.write_text("fn dfks_set(dfks) {", encoding="utf-8")
         await asyncio.sleep(10)
@@ -165,7 +182,7 @@ async def happen(scene):
         await asyncio.sleep(4)
         scene.relay.is_away = False
 
-    await asyncio.gather(phones(server, bridge, until), commands(bus, until), troubles())
+    await asyncio.gather(phones(server, bridge, until), commands(bus, until), refused(server, guarded, web, until), troubles())
     await asyncio.sleep(3)
     await bus.close()
 
@@ -180,7 +197,11 @@ def has_value(series):
 
 
 def values(scene, expression, step=1):
-    return scene.ask("query_range", query=expression, start=scene.began_at, end=time.time(), step=step)["result"]
+    try:
+        return scene.ask("query_range", query=expression, start=scene.began_at, end=time.time(), step=step)["result"]
+    except urllib.error.HTTPError as error:
+        print(f"refused: {expression}: {json.load(error)['error']}")
+        return []
 
 
 def compared(expression):
@@ -191,7 +212,9 @@ def compared(expression):
 def rules():
     for path in sorted((ROOT / "grafana/rules").glob("*.yaml")):
         name = None
-        for line in path.read_text(encoding="utf-8").splitlines():
+        # an expression over several lines is one
+        text = re.sub(r"expr: [|>]-?\n((?: {10,}.*\n)+)", lambda found: "expr: " + " ".join(found[1].split()) + "\n", path.read_text(encoding="utf-8"))
+        for line in text.splitlines():
             kind = re.match(r"\s*- (alert|record): (\S+)", line)
             if kind:
                 name = kind.groups()
@@ -207,14 +230,16 @@ def boards():
 
 
 def judge(scene, folder):
-    wrong, asked, fired, drawn = [], 0, set(), {}
+    wrong, quiet, asked, fired, drawn = [], [], 0, set(), {}
     for board, content in boards():
         for panel in content["panels"]:
             for target in panel.get("targets", []):
                 asked += 1
                 series = values(scene, plain(target["expr"]))
                 drawn.setdefault(board, []).append({"panel": panel["title"], "type": panel["type"], "unit": panel.get("fieldConfig", {}).get("defaults", {}).get("unit"), "grid": panel["gridPos"], "legend": target.get("legendFormat", ""), "series": series})
-                if not has_value(series):
+                if not has_value(series) and target["expr"].endswith(" > 0") and has_value(values(scene, plain(target["expr"])[:-4])):
+                    quiet.append(f"{board}, {panel['title']}: {target['legendFormat']}")
+                elif not has_value(series):
                     wrong.append(f"{board}, {panel['title']}: no value of {plain(target['expr'])}")
         for variable in content["templating"]["list"]:
             if variable["type"] == "query":
@@ -231,7 +256,7 @@ def judge(scene, folder):
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         Path(folder, "values.json").write_text(json.dumps(drawn), encoding="utf-8")
-    return wrong, asked, fired
+    return wrong, quiet, asked, fired
 
 
 def metrics(scene):
@@ -246,17 +271,24 @@ def metrics(scene):
     return [f"{name} is used, and not in /metrics" for name in sorted(used - served)] + [f"{name} is in /metrics, and neither used nor documented" for name in sorted(served - used - told)]
 
 
+def linted(scene):
+    """What promtool finds."""
+    found = [subprocess.run(["promtool", "check", "metrics"], input=scene.metrics(name), text=True, capture_output=True, check=False) for name in scene.urls]
+    return [line for one in found for line in (one.stdout + one.stderr).splitlines() if line or one.returncode]
+
+
 async def main():
     dfks, folder = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
     with tempfile.TemporaryDirectory() as work:
         scene = Scene(work, dfks)
         try:
             await happen(scene)
-            wrong, asked, fired = judge(scene, folder)
-            wrong += metrics(scene)
+            wrong, quiet, asked, fired = judge(scene, folder)
+            wrong += metrics(scene) + linted(scene)
         finally:
             scene.stop_all()
     print("\n".join(wrong))
+    print(f"shown only when something is lost, and nothing was: {'; '.join(quiet) or 'none'}")
     print(f"observe: {asked} expressions over a run of {SECONDS} s, {len(wrong)} wrong; {len(fired)} alerts would have fired: {', '.join(sorted(fired))}")
     sys.exit(bool(wrong))
 

@@ -49,7 +49,10 @@ class Relay:
             return writer.close()
         there, back = await asyncio.open_connection("127.0.0.1", self.port)
         self.open |= {writer, back}
-        await asyncio.gather(self.pipe(reader, back), self.pipe(there, writer), return_exceptions=True)
+        try:
+            await asyncio.gather(self.pipe(reader, back), self.pipe(there, writer))
+        except asyncio.CancelledError:
+            pass  # the run is over
         self.open -= {writer, back}
 
     async def pipe(self, reader, writer):
@@ -113,7 +116,7 @@ class Scene:
             path.write_text(common + config, encoding="utf-8")
         self.start(name, self.dfks, "run", "--config", str(path), "--role", role)
         line = wait_for(f"{name} to run", lambda: self.running(name))
-        return dict(re.findall(r"(udp|tcp|tls|http)s?:(?://)?(127\.0\.0\.1:\d+)", line["sip"] + "," + line["mi"]))
+        return dict(re.findall(r"(udp|tcp|tls|ws|http)s?:(?://)?(127\.0\.0\.1:\d+)", line["sip"] + "," + line["mi"]))
 
     def running(self, name):
         if self.children[name].poll() is not None:
