@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe helm-check helm-check-full helm-docs deb
+.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -96,6 +96,14 @@ observe: tools ## One run under load, scraped by a real Prometheus: every expres
 	@tools/debian prometheus=prometheus
 	$(CARGO) build --locked
 	@python3 tests/observe/observe.py $(CURDIR)/target/debug/dfks $(OUT)
+
+draw: ## Draw the dashboards of an observed run with Grafana's own components into docs/img (needs node, chromium)
+	@tools/debian chromium=chromium
+	@mkdir -p .tools/draw && cp grafana/draw/package.json grafana/draw/package-lock.json grafana/draw/.npmrc grafana/draw/page.jsx .tools/draw/
+	@npm ci --prefix .tools/draw --legacy-peer-deps --no-audit --no-fund --loglevel=error
+	@cd .tools/draw && node_modules/.bin/esbuild page.jsx --bundle --minify --outfile=page.js --define:process.env.NODE_ENV='"production"' --define:global=window --loader:.svg=dataurl --loader:.woff2=dataurl --loader:.woff=dataurl --loader:.ttf=dataurl --loader:.png=dataurl --log-level=error
+	@$(MAKE) --no-print-directory observe OUT=target/observed
+	@python3 grafana/draw/draw.py target/observed/values.json .tools/draw/page.js docs/img
 
 clean: ## Remove what was built and fetched
 	$(CARGO) clean

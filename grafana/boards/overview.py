@@ -61,21 +61,21 @@ def panels():
 def glance():
     return [
         row("At a glance"),
-        number("Phones subscribed", "Live subscriptions of all edges.", "short", 'sum(dfks_edge_subscriptions{@,state="active"})', width=3),
-        number("SUBSCRIBEs served", "Share of SUBSCRIBEs that were not answered 5xx.", "percentunit",
+        number("Phones", "Live subscriptions of all edges.", "short", 'sum(dfks_edge_subscriptions{@,state="active"})', width=3),
+        number("Served", "Share of SUBSCRIBEs that were not answered 5xx.", "percentunit",
                """1 - sum(rate(dfks_edge_requests_total{@,method="SUBSCRIBE",code=~"5.."}[~]))
                / (sum(rate(dfks_edge_requests_total{@,method="SUBSCRIBE"}[~])) > 0)""",
                GOOD_HIGH(0.95, 0.99), runbook="DfksSubscribesFail", width=3, empty="no traffic"),
-        number("Change to phone, p95", "From a change to the 200 of a phone that was told it.", "s", quantiles("dfks_notify_delivery_seconds", of=(0.95,))[0][1],
+        number("To the phone", "From a change to the 200 of a phone that was told it, 95th percentile.", "s", quantiles("dfks_notify_delivery_seconds", of=(0.95,))[0][1],
                GOOD_LOW(0.5, 1), runbook="DfksDeliverySlow", width=3, empty="no change"),
-        number("NOTIFYs delivered", "Share of NOTIFYs that got a 2xx.", "percentunit",
+        number("Delivered", "Share of NOTIFYs that got a 2xx.", "percentunit",
                """sum(rate(dfks_notify_sent_total{@,outcome="delivered"}[~])) / (sum(rate(dfks_notify_sent_total{@}[~])) > 0)""",
                GOOD_HIGH(0.9, 0.97), runbook="DfksNotifyFailing", width=3, empty="no traffic"),
-        number("Oldest command or job", "Of what is stored and not carried out.", "s",
+        number("Oldest job", "Of what is stored and not carried out.", "s",
                'max(dfks_bus_stream_oldest_age_seconds{@,stream=~"commands|notify"})', GOOD_LOW(30, 120), runbook="DfksCommandsStuck", width=3),
-        number("Dead letters, 1 h", "Commands and jobs that were given up.", "short",
+        number("Dead, 1 h", "Commands and jobs that were given up.", "short",
                'sum(increase(dfks_bus_published_total{@,subject="dfks.dead.<stage>"}[1h]))', GOOD_LOW(0.5, 10), runbook="DfksDeadLetters", width=3, decimals=0),
-        number("Processes without NATS", "They answer 503 to phones and commands.", "short", "count(dfks_bus_connected{@}) - sum(dfks_bus_connected{@})",
+        number("No NATS", "Processes without a connection to NATS: they answer 503 to phones and commands.", "short", "count(dfks_bus_connected{@}) - sum(dfks_bus_connected{@})",
                GOOD_LOW(1, 1), runbook="DfksNatsAway", width=3),
         number("Fullest queue", "The bounded queue that is nearest to its capacity, over all stages.", "percentunit",
                """max(dfks_edge_queue_depth{@} / dfks_edge_queue_capacity{@} or dfks_worker_queue_depth{@} / dfks_worker_queue_capacity{@}
