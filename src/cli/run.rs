@@ -172,7 +172,7 @@ pub(super) async fn prepare(bus: &Bus, config: &Config) -> Result<(), Failure> {
     for _ in 0..SETUP_TRIES {
         match bus::setup::ensure(bus, config.nats.replicas).await {
             Ok(()) => return Ok(()),
-            Err(error) => tracing::warn!(%error, "streams and buckets are not there yet"),
+            Err(error) => tracing::warn!(error = chain(&error), "streams and buckets are not there yet"),
         }
         tokio::time::sleep(retry.next(0.0)).await;
     }
