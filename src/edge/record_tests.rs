@@ -4,32 +4,7 @@ use std::time::UNIX_EPOCH;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
-use crate::edge::auth::AuthPolicy;
-use crate::edge::config::Listener;
-use crate::edge::profile::Profiles;
-use crate::edge::rate_limit::RateLimitConfig;
-
-fn config() -> EdgeConfig {
-    let listener = |transport, address: &str| Listener { transport, advertised: address.into(), address: address.parse().unwrap() };
-    EdgeConfig {
-        edge_id: "edge-0".into(),
-        listeners: vec![listener(Transport::Udp, "192.0.2.1:5060"), listener(Transport::Tcp, "192.0.2.1:5060")],
-        domains: Vec::new(),
-        presentity_from: PresentityFrom::RequestUri,
-        initial_notify: InitialNotify::Auto,
-        udp_notify_limit_bytes: 1300,
-        max_subscriptions: 100,
-        max_subscriptions_per_presentity: 3,
-        subscription: SubscriptionConfig::default(),
-        auth: AuthPolicy::open(),
-        rate_limit: RateLimitConfig::off(),
-        passthrough: false,
-        profiles: Profiles::default(),
-        store_timeout: Duration::from_secs(1),
-        route_timeout: Duration::from_millis(1500),
-    }
-}
+use crate::edge::notifier::bench::config;
 
 fn text() -> impl Strategy<Value = Box<str>> {
     prop_oneof!["[ -~]{0,12}", ".{0,8}"].prop_map(String::into_boxed_str)

@@ -39,7 +39,7 @@ pub(super) struct Bench {
     revision: u64,
 }
 
-pub(super) fn config() -> EdgeConfig {
+pub(in crate::edge) fn config() -> EdgeConfig {
     EdgeConfig {
         edge_id: "edge-0".into(),
         listeners: vec![

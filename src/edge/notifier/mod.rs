@@ -25,7 +25,7 @@ mod work;
 #[cfg(test)]
 mod auth_bench;
 #[cfg(test)]
-mod bench;
+pub(super) mod bench;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
