@@ -35,11 +35,15 @@ class Servers:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="dfks-nats-"))
 
     def __enter__(self):
-        clients, routes, monitors = (free_ports(self.size) for _ in range(3))
+        ports = free_ports(3 * self.size)
+        clients, routes, monitors = (ports[at::3] for at in range(3))
         scheme = "tls" if self.tls else "nats"
         self.url = ",".join(f"{scheme}://127.0.0.1:{port}" for port in clients)
         env = os.environ | {f"DFKS_{user.upper()}_PASSWORD": f"{user}-secret" for user in ("edge", "worker", "mi", "responder", "portal")}
         try:
+            # before the first starts: all of them read it
+            if self.permissions:
+                shutil.copy(self.permissions, self.folder / "permissions.conf")
             for at in range(self.size):
                 path = self.folder / f"server-{at}.conf"
                 path.write_text(self.config(at, clients, routes, monitors))
@@ -62,7 +66,6 @@ class Servers:
         if self.tls:
             text.append(f'tls {{ cert_file: "{self.tls}/tls.crt", key_file: "{self.tls}/tls.key", ca_file: "{self.tls}/ca.crt", verify: true }}')
         if self.permissions:
-            shutil.copy(self.permissions, self.folder / "permissions.conf")
             text.append('include "permissions.conf"')
         return "\n".join(text) + "\n"
 
