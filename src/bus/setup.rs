@@ -16,8 +16,11 @@ const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 const JOB_MAX_AGE: Duration = JOB_LIFETIME;
 /// How long the marker of an expired key stays, for watches that were not there when it expired.
 const EXPIRY_MARKER: Duration = Duration::from_mins(1);
-/// For one call: a stream is made on disk, or by a vote of a cluster.
+/// For a call: a stream is made on disk, or by a vote of a cluster.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the calls of the first attempt. While a cluster makes a stream, it leaves calls about it unanswered (nats-server
+/// 2.15), as where several roles start at once.
+const FIRST_CALL_TIMEOUT: Duration = Duration::from_millis(500);
 /// Waits between attempts.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
@@ -46,14 +49,19 @@ pub struct SetupError {
 pub async fn ensure(bus: &Bus, replicas: usize) -> Result<(), SetupError> {
     for config in streams(bus.subjects(), replicas) {
         let mut retry = RETRY;
-        let mut is_first = true;
-        while let Err(source) = ensure_stream(bus, &config).await {
+        let mut said = String::new();
+        let mut timeout = FIRST_CALL_TIMEOUT;
+        while let Err(source) = ensure_stream(bus, &config, timeout).await {
+            timeout = CALL_TIMEOUT;
             if is_final(&source) {
                 return Err(SetupError { stream: config.name, source });
             }
-            if is_first && bus.is_connected() {
-                tracing::warn!(stream = config.name, error = %source, "stream not there yet, trying again");
-                is_first = false;
+            // each new reason once: waiting takes as long as it takes
+            let reason = source.to_string();
+            let is_surprise = !matches!(source, RequestError::Timeout(FIRST_CALL_TIMEOUT));
+            if is_surprise && said != reason && bus.is_connected() {
+                tracing::warn!(stream = config.name, error = reason, "stream not there yet, trying again");
+                said = reason;
             }
             bus.connected().await;
             tokio::time::sleep(retry.next(rand::random())).await;
@@ -105,8 +113,8 @@ fn streams(subjects: &Subjects, replicas: usize) -> [Config; 6] {
     ]
 }
 
-async fn ensure_stream(bus: &Bus, config: &Config) -> Result<(), RequestError> {
-    match info(bus, &config.name).await {
+async fn ensure_stream(bus: &Bus, config: &Config, timeout: Duration) -> Result<(), RequestError> {
+    match bus.api::<Info>(&format!("STREAM.INFO.{}", config.name), timeout).await {
         Ok(found) => {
             respect(config, &found.config);
             return Ok(());
@@ -114,7 +122,7 @@ async fn ensure_stream(bus: &Bus, config: &Config) -> Result<(), RequestError> {
         Err(RequestError::Stream { code: RequestError::STREAM_NOT_FOUND, .. }) => {}
         Err(error) => return Err(error),
     }
-    match bus.api_with::<_, Info>(&format!("STREAM.CREATE.{}", config.name), config, CALL_TIMEOUT).await {
+    match bus.api_with::<_, Info>(&format!("STREAM.CREATE.{}", config.name), config, timeout).await {
         Ok(_info) => {
             tracing::info!(stream = config.name, "stream made");
             Ok(())
@@ -123,10 +131,6 @@ async fn ensure_stream(bus: &Bus, config: &Config) -> Result<(), RequestError> {
         Err(RequestError::Stream { code: RequestError::STREAM_NAME_IN_USE, .. }) => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-async fn info(bus: &Bus, stream: &str) -> Result<Info, RequestError> {
-    bus.api(&format!("STREAM.INFO.{stream}"), CALL_TIMEOUT).await
 }
 
 /// Says what an operator's own settings break. They stay as they are.
