@@ -17,6 +17,7 @@ mod asyncapi;
 mod auth;
 mod away;
 mod capture;
+mod cause;
 mod command;
 mod durable;
 mod edges;
@@ -31,7 +32,6 @@ mod stop;
 mod subscribe;
 mod takeover;
 mod telemetry;
-mod wiretap;
 
 /// The presentity of these tests.
 const ALICE: &str = "sip:alice@127.0.0.1";

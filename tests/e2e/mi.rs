@@ -152,6 +152,9 @@ fn each_call_of_the_reference_gets_its_answer() {
         (set(&json!([ALICE, CFNA])), -32602, "Invalid params", "Too few or too many parameters"),
         (named("foo", json!(1)), -32602, "Invalid params", "Named parameters do not match"),
         (named("values", json!(["ringCount"])), 400, "invalid values 'ringCount': expected \"forwardTo/…\" or \"ringCount/…\"", ""),
+        (named("values", json!(["until/5"])), 400, "unknown field 'until' of CallForwardingNoAnswer: expected forwardTo, ringCount", ""),
+        (set(&json!([ALICE, "CallForwardingBusy", 1, ["ringCount/3"]])), 400, "unknown field 'ringCount' of CallForwardingBusy", ""),
+        (set(&json!([ALICE, "DoNotDisturb", 1, ["x/y"]])), 400, "unknown field 'x' of DoNotDisturb: it has no values", ""),
         (named("values", json!([7])), 400, "invalid values '7'", ""),
         (named("values", json!(too_many)), 400, "values has 9 elements: expected at most 8", ""),
         (named("presentity", json!("garbage")), 400, "Invalid presentity", "'garbage'"),
@@ -172,7 +175,7 @@ fn each_call_of_the_reference_gets_its_answer() {
     assert_eq!((&state["values"]["ringCount"], &state["values"]["forwardTo"]), (&json!("4"), &json!("sip:bob@10.0.0.11")));
     assert_eq!(state["version"], 9);
     assert_eq!(product.metric("dfks_mi_commands_total{origin=\"mi\",outcome=\"denied\"}"), Some(1.0));
-    assert_eq!(product.metric("dfks_mi_commands_total{origin=\"mi\",outcome=\"invalid\"}"), Some(8.0));
+    assert_eq!(product.metric("dfks_mi_commands_total{origin=\"mi\",outcome=\"invalid\"}"), Some(11.0));
 }
 
 #[test]

@@ -100,6 +100,27 @@ async fn where_nobody_listens_is_asked_again_after_five_seconds() {
     assert_eq!(asked.load(Ordering::Relaxed), 0);
 }
 
+/// ```text
+/// get of four ──▶ four requests, then only ──▶ four answers
+/// ```
+#[tokio::test]
+async fn the_features_of_a_get_are_asked_for_at_the_same_time() {
+    let bench = Bench::with(RoutesConfig { responder_timeout_ms: 4000, ..routes() }).await;
+    let client = bench.bus.client();
+    let requests = client.subscribe("dfks.responder.get.a_example.*").await.unwrap();
+    client.flush().await.unwrap();
+    let names = ["DoNotDisturb", "CallForwardingAlways", "CallForwardingBusy", "CallForwardingNoAnswer"];
+    let responder = async {
+        for request in requests.take(names.len()).collect::<Vec<_>>().await {
+            client.publish(request.reply.unwrap(), r#"{"status":1}"#.into()).await.unwrap();
+        }
+    };
+    let (got, ()) = tokio::join!(bench.get(ALICE, json!(names)), responder);
+    for (state, name) in got.unwrap()["features"].as_array().unwrap().iter().zip(names) {
+        assert_eq!((&state["feature"], &state["status"], &state["source"]), (&json!(name), &json!(1), &json!("responder")));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_responder_delays_only_its_own_tenant() {
     let mut bench = Bench::with(RoutesConfig { responder_timeout_ms: 2000, ..routes() }).await;

@@ -1,33 +1,16 @@
-//! All that is said on the bus: each message fits its schema, and names what led to it.
+//! All that is said on the bus names what led to it.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use jsonschema::Validator;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::ALICE;
 use crate::common::Nats;
 use crate::harness::{Phone, Product, Service, Setup, Taken, dfks_with, set_dnd};
 
-/// The committed schemas by the `type` of their message; that of an error has none.
-fn schemas() -> BTreeMap<String, Validator> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
-    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-    files
-        .map(|path| {
-            let schema: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-            (schema["title"].as_str().unwrap().to_owned(), jsonschema::draft202012::new(&schema).unwrap())
-        })
-        .collect()
-}
-
 /// ```text
 /// phone ──SUBSCRIBE──▶ edge-a    phone ──press──▶ edge-a ──job──▶ edge-b    dfks set ──▶ mi ──jobs──▶ both
 /// ```
 #[test]
-fn every_message_fits_its_schema_and_carries_its_cause() {
+fn every_message_carries_its_cause() {
     let nats = Nats::start();
     let service = Service::on(&nats);
     // A tap on `dfks.>` would count as a responder for every feature, one that never answers.
@@ -46,8 +29,6 @@ fn every_message_fits_its_schema_and_carries_its_cause() {
     dfks_with(&nats, &["set", ALICE, "CallForwardingBusy", "on", "--value", "forwardTo=sip:bob@10.0.0.11"]).ok();
     far.until("CallForwardingBusy on forwardTo=sip:bob@10.0.0.11");
     dialog.until("CallForwardingBusy on forwardTo=sip:bob@10.0.0.11");
-    dfks_with(&nats, &["watchers", ALICE]).ok();
-    assert_eq!(dfks_with(&nats, &["set", ALICE, "CallForwardingBusy", "on", "--value", "ringCount=1"]).code, 1);
     dialog.unsubscribe();
     let id = dialog.subscription();
     let of = |what: &'static str, id: String| move |taken: &Taken| taken.json["what"] == what && taken.json["subscription"] == id.as_str();
@@ -58,32 +39,12 @@ fn every_message_fits_its_schema_and_carries_its_cause() {
             && taken.json["outcome"] == "delivered"
     });
 
-    let schemas = schemas();
-    let mut seen = BTreeMap::new();
     for taken in wiretap.all() {
-        let kind = taken.json["type"].as_str().unwrap_or_else(|| panic!("no type: {taken:?}")).to_owned();
-        let schema = schemas.get(&kind).unwrap_or_else(|| panic!("no schema of {kind}"));
-        let faults: Vec<_> = schema.iter_errors(&taken.json).map(|fault| fault.to_string()).collect();
-        assert!(faults.is_empty(), "{faults:?}: {taken:?}");
         let trace_id = taken.trace_id().unwrap_or_else(|| panic!("no traceparent: {taken:?}")).to_owned();
         if let Some(cause) = taken.json.get("cause") {
             assert_eq!(cause, trace_id.as_str(), "{taken:?}");
         }
-        *seen.entry(kind.rsplit_once('.').unwrap().1.to_owned()).or_insert(0) += 1;
     }
-    let kinds = [
-        "feature",
-        "get_request",
-        "notify",
-        "notify_job",
-        "responder_get_request",
-        "responder_set_request",
-        "route_set_request",
-        "set_request",
-        "subscription",
-        "watchers_request",
-    ];
-    assert_eq!(seen.keys().map(String::as_str).collect::<Vec<_>>(), kinds, "{seen:?}");
 
     // what a SUBSCRIBE led to, and nothing else, has its cause
     let began = wiretap.find("the first event", of("active", id.clone()));
