@@ -20,11 +20,15 @@ def header(message, name):
 class Phone(asyncio.DatagramProtocol):
     """One phone on a socket of its own. `answers`: status of its responses to NOTIFYs, `after`: seconds until then; 0 = never."""
 
-    def __init__(self, server, presentity, answers=200, after=0.0, user=None, password=""):
+    def __init__(self, server, presentity, answers=200, after=0.0, user=None, password="", event="as-feature-event"):
         self.server, self.presentity, self.answers, self.after = server, presentity, answers, after
-        self.user, self.password = user, password
-        self.call_id, self.tag, self.to_tag, self.cseq = f"observed-{next(SERIAL)}", f"t{next(SERIAL)}", "", 0
+        self.user, self.password, self.event = user, password, event
+        self.forget()
         self.waiting, self.notifies, self.transport = {}, 0, None
+
+    def forget(self):
+        """The next request is the first of a new dialog."""
+        self.call_id, self.tag, self.to_tag, self.cseq = f"observed-{next(SERIAL)}", f"t{next(SERIAL)}", "", 0
 
     async def open(self, source="127.0.0.1"):
         loop = asyncio.get_running_loop()
@@ -63,7 +67,7 @@ class Phone(asyncio.DatagramProtocol):
             f"Call-ID: {self.call_id}",
             f"CSeq: {self.cseq} {method}",
             f"Contact: <sip:observed@{host}:{port}>",
-            "Event: as-feature-event",
+            f"Event: {self.event}",
             "Accept: application/x-as-feature-event+xml, multipart/mixed",
             f"Expires: {expires}",
             *([f"Authorization: {authorization}"] if authorization else []),
