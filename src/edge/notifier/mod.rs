@@ -49,6 +49,8 @@ mod tests_random;
 #[cfg(test)]
 mod tests_responder;
 #[cfg(test)]
+mod tests_states;
+#[cfg(test)]
 mod tests_takeover;
 #[cfg(test)]
 mod tests_third;
