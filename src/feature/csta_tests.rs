@@ -261,6 +261,12 @@ fn refuses_with_a_reason_and_the_feature_that_was_meant() {
             Some("CallForwardingNoAnswer"),
             "forwardTo has the control character U+000A: expected none".into(),
         ),
+        (
+            cfna("<activateForward>true</activateForward><forwardDN>a\u{ffff}b</forwardDN>"),
+            "control_character",
+            Some("CallForwardingNoAnswer"),
+            "forwardTo has the control character U+FFFF: expected none".into(),
+        ),
         ("<SetAgentState/>".into(), "no_status", Some("AgentState"), "requestedAgentState is missing".into()),
         (
             "<SetAgentState><requestedAgentState>gone</requestedAgentState></SetAgentState>".into(),

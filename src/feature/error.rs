@@ -65,7 +65,7 @@ pub enum FeatureError {
         /// Its length, in characters.
         chars: usize,
     },
-    /// A text has a control character.
+    /// A text has a control character, or one that XML forbids.
     #[error("{field} has the control character U+{code:04X}: expected none")]
     ControlCharacter {
         /// The field.

@@ -4,6 +4,7 @@ use crate::feature::error::FeatureError;
 use crate::feature::hoteling;
 use crate::feature::package::{self, Package};
 use crate::feature::state::{FeatureState, Values};
+use crate::feature::xml_write::is_xml_character;
 
 /// Largest `ringCount`.
 pub const MAX_RING_COUNT: u8 = 100;
@@ -46,7 +47,7 @@ pub(super) struct Field {
 /// What a value may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// A text without control characters, of at most [`MAX_TEXT_CHARS`].
+    /// A text without control characters and what else XML forbids, of at most [`MAX_TEXT_CHARS`].
     Text,
     /// A whole number up to [`MAX_RING_COUNT`].
     RingCount,
@@ -305,7 +306,7 @@ fn check_text(field: &str, value: &str) -> Result<(), FeatureError> {
     if chars > MAX_TEXT_CHARS {
         return Err(FeatureError::TooLong { field: field.to_owned(), chars });
     }
-    match value.chars().find(|character| character.is_control()) {
+    match value.chars().find(|character| character.is_control() || !is_xml_character(*character)) {
         Some(character) => Err(FeatureError::ControlCharacter { field: field.to_owned(), code: u32::from(character) }),
         None => Ok(()),
     }
