@@ -48,7 +48,8 @@ impl Notifier {
             (BusRequest::Store { id, record, ttl: subscription.record_ttl(now.at, grace), expected_revision }, cseq_reserved)
         };
         subscription.lane.storing = Storing::Asked(exchange);
-        self.ask(request, Wait::Store(id, cseq_reserved), cause, now);
+        self.backlog.asked();
+        self.ask(request, Wait::Store(id, cseq_reserved, now.at), cause, now);
     }
 
     pub(super) fn on_stored(&mut self, id: SubscriptionId, cseq_reserved: u32, outcome: StoreOutcome, now: Now) {

@@ -8,6 +8,7 @@
 //! It has no socket, task or clock. [`crate::edge::driver`] owns it and carries out its [`Output`]s.
 
 mod auth;
+mod backlog;
 mod boundary;
 mod ending;
 mod exchange;
@@ -96,8 +97,8 @@ enum Timer {
 /// Why a bus reply is waited for.
 #[derive(Debug)]
 enum Wait {
-    /// The exchange in the subscription's lane is being stored, and with it `CSeq` numbers up to this one are reserved.
-    Store(SubscriptionId, u32),
+    /// The exchange in the subscription's lane is being stored since then, and with it `CSeq` numbers up to this one are reserved.
+    Store(SubscriptionId, u32, Instant),
     /// More `CSeq` numbers are being reserved, up to this one.
     Reserve(SubscriptionId, u32),
     /// A subscription of another edge, or of our past, is looked up for this SUBSCRIBE.
@@ -135,6 +136,7 @@ pub struct Notifier {
     watchers: AHashMap<Presentity, SmallVec<[SubscriptionId; 2]>>,
     waits: AHashMap<u64, Wait>,
     lookups: usize,
+    backlog: backlog::Backlog,
     next_token: u64,
     timers: Wheel<Timer>,
     jobs: AHashMap<JobKey, JobProgress>,
@@ -194,6 +196,7 @@ impl Notifier {
             watchers: AHashMap::new(),
             waits: AHashMap::new(),
             lookups: 0,
+            backlog: backlog::Backlog::default(),
             next_token: 0,
             timers: Wheel::new(now.at),
             jobs: AHashMap::new(),

@@ -84,7 +84,10 @@ impl Notifier {
             BusReply::Unavailable(why) => Err(why),
         };
         match wait {
-            Wait::Store(id, cseq_reserved) => self.on_stored(id, cseq_reserved, store_outcome(message), now),
+            Wait::Store(id, cseq_reserved, asked_at) => {
+                self.backlog.answered(asked_at, now.at);
+                self.on_stored(id, cseq_reserved, store_outcome(message), now);
+            }
             Wait::Reserve(id, cseq_reserved) => self.on_reserved(id, cseq_reserved, store_outcome(message)),
             Wait::Lookup(id, exchange) => {
                 self.lookups = self.lookups.saturating_sub(1);

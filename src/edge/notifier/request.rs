@@ -148,7 +148,7 @@ impl Notifier {
         subscribe.watcher = identity.watcher(&subscribe.watcher, &presentity);
         subscribe.is_trusted = self.config.auth.may_lead_elsewhere(&identity, flow.peer.ip());
         let held = self.watchers.get(&presentity).map_or(0, smallvec::SmallVec::len);
-        let refusal = if self.refuses_new() || self.subscriptions.len() >= self.config.max_subscriptions {
+        let refusal = if self.refuses_new() || self.backlog.is_long() || self.subscriptions.len() >= self.config.max_subscriptions {
             Some(Refusal::unavailable())
         } else if subscribe.granted_seconds > 0 && held >= self.config.max_subscriptions_per_presentity {
             Some(Refusal::too_many_watchers())
