@@ -48,10 +48,14 @@ async fn serve(mut config: Config, roles: &[Role], metrics: PrometheusHandle) ->
     let mut signals = StopSignals::new().map_err(|error| Failure::Refused(format!("signals: {error}")))?;
     let readiness = Readiness::new();
     let grace = Duration::from_secs(config.run.shutdown_grace_seconds);
+    // until every role has its own condition
+    let starting = readiness.condition("process", "starting");
     let base = base(&mut config, &readiness, metrics).await?;
     let shared = Shared { config: Arc::new(config), readiness };
     let mut running = Roles::new(shared.clone(), base.tasks.clone());
-    let outcome = match start(&mut running, roles) {
+    let started = start(&mut running, roles);
+    starting.ready();
+    let outcome = match started {
         Ok(()) => tokio::select! {
             outcome = watch(&mut running, &shared.config, roles, &base) => outcome,
             signal = signals.recv() => {

@@ -107,20 +107,23 @@ pub enum Grouping {
     Whole,
     /// One a NOTIFY.
     OneByOne,
-    /// All in one when the body has at most so many bytes, else one a NOTIFY.
-    UpTo(usize),
+    /// All in one when they fit, else one a NOTIFY.
+    UpTo {
+        /// Bytes that the documents may have together, with what multipart adds for each.
+        bytes: usize,
+        /// What it adds for each.
+        part_overhead: usize,
+    },
 }
 
 impl Grouping {
-    /// Bytes that multipart adds for each document: boundary line, Content-Type, blank line.
-    const PART_OVERHEAD: usize = 96;
-
     fn takes_all(self, changes: &[Arc<Change>]) -> bool {
-        let multipart_bytes = || changes.iter().map(|change| change.document.len() + Self::PART_OVERHEAD).sum::<usize>();
         match self {
             Self::Whole => true,
             Self::OneByOne => changes.len() <= 1,
-            Self::UpTo(limit) => changes.len() <= 1 || multipart_bytes() <= limit,
+            Self::UpTo { bytes, part_overhead } => {
+                changes.len() <= 1 || changes.iter().map(|change| change.document.len() + part_overhead).sum::<usize>() <= bytes
+            }
         }
     }
 }
@@ -171,6 +174,12 @@ impl Outbox {
     /// The next NOTIFY, or the one after all that is queued, ends the subscription.
     pub fn end(&mut self, ending: Ending) {
         self.ending.get_or_insert(ending);
+    }
+
+    /// Whether more than one state is queued.
+    #[must_use]
+    pub fn has_several(&self) -> bool {
+        self.queued.len() > 1
     }
 
     /// When the NOTIFY that was put off is due.

@@ -33,11 +33,14 @@ fn one_notify_in_flight_and_the_newest_state_goes_next() {
     assert!(outbox.take(Grouping::Whole, now).is_none());
 }
 
+fn up_to(bytes: usize) -> Grouping {
+    Grouping::UpTo { bytes, part_overhead: 80 }
+}
+
 #[test]
 fn several_features_share_a_notify_only_where_the_grouping_allows() {
     let now = crate::runtime::clock::now();
-    for (grouping, want) in
-        [(Grouping::Whole, vec![2]), (Grouping::OneByOne, vec![1, 1]), (Grouping::UpTo(2000), vec![2]), (Grouping::UpTo(600), vec![1, 1])]
+    for (grouping, want) in [(Grouping::Whole, vec![2]), (Grouping::OneByOne, vec![1, 1]), (up_to(2000), vec![2]), (up_to(600), vec![1, 1])]
     {
         let mut outbox = Outbox::default();
         outbox.queue(change("DoNotDisturb", 1));

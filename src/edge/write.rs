@@ -31,8 +31,7 @@ pub struct Sending<'a> {
 
 /// Writes a NOTIFY. `scratch` is reused from one to the next.
 pub fn notify(subscription: &Subscription, parcel: &Parcel, sending: &Sending<'_>, now: Instant, scratch: &mut Vec<u8>) -> Bytes {
-    let (dialog, package) = (&subscription.dialog, subscription.package);
-    let contact = own_contact(subscription, sending.config);
+    let package = subscription.package;
     let state = if parcel.is_last {
         SubscriptionState::terminated("timeout")
     } else if subscription.phase == Phase::Ending {
@@ -53,6 +52,13 @@ pub fn notify(subscription: &Subscription, parcel: &Parcel, sending: &Sending<'_
             Some((&*multipart_type, &*multipart_body))
         }
     };
+    write(subscription, sending, state, body, scratch);
+    Bytes::copy_from_slice(scratch)
+}
+
+fn write(subscription: &Subscription, sending: &Sending<'_>, state: SubscriptionState, body: Option<(&str, &[u8])>, scratch: &mut Vec<u8>) {
+    let (dialog, package) = (&subscription.dialog, subscription.package);
+    let contact = own_contact(subscription, sending.config);
     let id = subscription.id.to_string();
     let (uri, routes) = request_uri_and_routes(dialog);
     let head = RequestHead {
@@ -71,7 +77,6 @@ pub fn notify(subscription: &Subscription, parcel: &Parcel, sending: &Sending<'_
     let event = Event { package: package.name, id: dialog.event_id.as_deref() };
     scratch.clear();
     Notify { head, event, subscription_state: state, extra: &[], body }.write(scratch);
-    Bytes::copy_from_slice(scratch)
 }
 
 /// The Request-URI and the Route headers. Where the first Route is a strict router (no `lr`), it gets the Request-URI, and
@@ -87,17 +92,24 @@ fn request_uri_and_routes(dialog: &Dialog) -> (&str, Cow<'_, [Box<str>]>) {
     }
 }
 
-/// Bytes of a NOTIFY's head, at most: what its body must leave of the UDP limit.
+/// Bytes that a multipart NOTIFY has beside its documents: its head with what multipart adds once, and what it adds for each.
 #[must_use]
-pub fn head_bytes(subscription: &Subscription, to: &Destination, config: &EdgeConfig) -> usize {
-    /// All that is the same in each, the longest numbers, a multipart Content-Type, and `Route: ` with its line end.
-    const FIXED: usize = 490;
-    const ROUTE: usize = 11;
-    let dialog = &subscription.dialog;
-    let texts = [&dialog.target, &dialog.local, &dialog.remote, &dialog.remote_tag, &dialog.call_id];
-    let routes: usize = dialog.routes.iter().map(|route| route.len() + ROUTE).sum();
-    let ours = own_contact(subscription, config).len() + advertised(config, to.listener()).len();
-    FIXED + texts.iter().map(|text| text.len()).sum::<usize>() + routes + ours + dialog.event_id.as_deref().map_or(0, str::len)
+pub fn overhead(subscription: &Subscription, to: &Destination, branch: &str, config: &EdgeConfig, now: Instant) -> (usize, usize) {
+    /// Digits of a Content-Length that any limit on datagrams allows, less the one of an empty body.
+    const LENGTH_DIGITS: usize = 4;
+    let boundary = multipart::boundary(0, &[]);
+    let content_type = multipart::content_type(&boundary);
+    let state = match subscription.phase {
+        Phase::Ending => SubscriptionState::terminated("timeout"),
+        _ => SubscriptionState::active(subscription.expires_in(now)),
+    };
+    let sending = Sending { cseq: subscription.dialog.local_cseq.saturating_add(1), branch, to, config };
+    let mut head = Vec::with_capacity(1024);
+    write(subscription, &sending, state, Some((&content_type, &[])), &mut head);
+    let (mut none, mut one) = (Vec::new(), Vec::new());
+    multipart::write(&boundary, subscription.package.content_type, &[], &mut none);
+    multipart::write(&boundary, subscription.package.content_type, &[&[]], &mut one);
+    (head.len() + LENGTH_DIGITS - 1 + none.len(), one.len() - none.len())
 }
 
 fn own_contact(subscription: &Subscription, config: &EdgeConfig) -> String {

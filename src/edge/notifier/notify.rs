@@ -6,6 +6,7 @@ use super::{BusRequest, Event, Notifier, NotifyId, Now, Output, Timer, Unsent, W
 use crate::bus::message::{EndReason, Kind, NotifyEvent, NotifyOutcome};
 use crate::bus::trace::{Cause, new_id};
 use crate::config::InitialNotify;
+use crate::edge::config::EdgeConfig;
 use crate::edge::metrics::Direction;
 use crate::edge::next_hop::{Destination, next_hop};
 use crate::edge::notifier::tell::feature_index;
@@ -39,7 +40,7 @@ impl Notifier {
             return self.wait_for_room(id, now);
         }
         let Some(branch) = self.client.next_branch(rand::random()) else { return self.wait_for_room(id, now) };
-        let grouping = grouping(subscription, &to, &self.config);
+        let grouping = grouping(subscription, &to, branch.as_str(), &self.config, now.at);
         let Some(parcel) = subscription.outbox.take(grouping, now.at) else { return };
         let (cseq, reserves) = subscription.next_cseq();
         let head = write::Sending { cseq, branch: branch.as_str(), to: &to, config: &self.config };
@@ -322,12 +323,13 @@ impl Notifier {
 }
 
 /// How documents may share a NOTIFY of this subscription.
-fn grouping(subscription: &Subscription, to: &Destination, config: &crate::edge::config::EdgeConfig) -> Grouping {
+fn grouping(subscription: &Subscription, to: &Destination, branch: &str, config: &EdgeConfig, now: Instant) -> Grouping {
     match subscription.quirks.initial_notify.unwrap_or(config.initial_notify) {
         _ if !subscription.accepts_multipart => Grouping::OneByOne,
         InitialNotify::Sequential => Grouping::OneByOne,
-        InitialNotify::Auto if to.transport() == Transport::Udp => {
-            Grouping::UpTo(config.udp_notify_limit_bytes.saturating_sub(write::head_bytes(subscription, to, config)))
+        InitialNotify::Auto if to.transport() == Transport::Udp && subscription.outbox.has_several() => {
+            let (head, part_overhead) = write::overhead(subscription, to, branch, config, now);
+            Grouping::UpTo { bytes: config.udp_notify_limit_bytes.saturating_sub(head), part_overhead }
         }
         InitialNotify::Auto | InitialNotify::Multipart => Grouping::Whole,
     }
