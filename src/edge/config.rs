@@ -53,6 +53,10 @@ pub struct EdgeConfig {
     pub store_timeout: Duration,
     /// How long a get or set route may take: bus and responder together.
     pub route_timeout: Duration,
+    /// How long a stop waits for phones that do not answer their NOTIFY.
+    pub drain_patience: Duration,
+    /// An edge that is not heard for so long is silent.
+    pub silent_after: Duration,
 }
 
 impl EdgeConfig {

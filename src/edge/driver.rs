@@ -155,8 +155,9 @@ impl Driver {
         let mut stopped = Box::pin(stop.cancelled_owned());
         loop {
             self.notifier.set_overloaded(self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2);
+            let is_put_down = self.is_draining && self.notifier.put_down(moment());
             self.carry_out();
-            if self.is_draining && self.notifier.is_idle(moment()) && self.reach.is_flushed() {
+            if is_put_down && self.reach.is_flushed() {
                 self.port.flush().await;
                 return Ok(());
             }

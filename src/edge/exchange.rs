@@ -143,6 +143,11 @@ impl Lane {
         self.overtaken.iter().any(|(at, told)| *at == feature && *told > version)
     }
 
+    /// The full state is asked for at this time.
+    pub fn ask_at(&mut self, at: Instant) {
+        self.retry = Some(Retry { at, after: FIRST_RETRY_AFTER });
+    }
+
     /// No worker answered: when to ask again, with growing pauses.
     pub fn retry_later(&mut self, now: Instant) -> Instant {
         let after = self.retry.map_or(FIRST_RETRY_AFTER, |retry| (retry.after * 2).min(LAST_RETRY_AFTER));

@@ -176,6 +176,12 @@ impl Outbox {
         self.ending.get_or_insert(ending);
     }
 
+    /// Whether nothing is to be told.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queued.is_empty() && self.owed.is_none() && self.ending.is_none()
+    }
+
     /// Whether more than one state is queued.
     #[must_use]
     pub fn has_several(&self) -> bool {
@@ -191,8 +197,7 @@ impl Outbox {
     /// Whether [`Outbox::take`] would give a NOTIFY now.
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
-        let has_something = !self.queued.is_empty() || self.owed.is_some() || self.ending.is_some();
-        has_something && !self.in_flight && self.retry_at.is_none_or(|at| at <= now)
+        !self.is_empty() && !self.in_flight && self.retry_at.is_none_or(|at| at <= now)
     }
 
     /// The next NOTIFY, if one is due and none is in flight. It then is in flight until [`Outbox::settle`] or [`Outbox::postpone`].

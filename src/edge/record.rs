@@ -16,6 +16,7 @@ use crate::sip::flow::{Flow, Transport};
 ///
 /// Shape: one JSON object; `edge_id`, `presentity` and `package` are what the watcher index reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the stored object")]
 pub struct Record {
     /// The edge that owns the subscription.
     pub edge_id: Box<str>,
@@ -68,6 +69,15 @@ pub struct Record {
     /// The silent edge that it was taken over from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_from: Option<Box<str>>,
+    /// When its last SUBSCRIBE was stored: RFC 3339 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Box<str>>,
+    /// Whether its phone was still to be told something when its edge stopped.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_untold: bool,
+    /// When its edge stopped, with every other phone told but those that are untold: RFC 3339 UTC. In one record of an edge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub put_down_at: Option<Box<str>>,
 }
 
 impl Record {
@@ -98,7 +108,15 @@ impl Record {
             user_agent: subscription.user_agent.clone(),
             expires_at: clock::rfc3339(subscription.expires_at_utc(now, utc)).into(),
             taken_from: subscription.taken_from.clone(),
+            asked_at: (subscription.asked_at > SystemTime::UNIX_EPOCH).then(|| clock::rfc3339(subscription.asked_at).into()),
+            is_untold: subscription.is_untold,
+            put_down_at: None,
         }
+    }
+
+    /// Says that its edge stops at this time with every phone told.
+    pub fn put_down_at(&mut self, utc: SystemTime) {
+        self.put_down_at = Some(clock::rfc3339(utc).into());
     }
 
     /// The subscription again, live, at the listener of its transport here; a connection of its past is gone.
@@ -147,6 +165,9 @@ impl Record {
             timers: Timers::default(),
             counted_in_grace: false,
             taken_from: self.taken_from,
+            asked_at: self.asked_at.and_then(|at| clock::parse_rfc3339(&at)).unwrap_or(SystemTime::UNIX_EPOCH),
+            is_untold: self.is_untold,
+            is_restored: false,
         })
     }
 }
@@ -154,6 +175,11 @@ impl Record {
 /// What records of before say that do not say it.
 const fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// The `Nats-TTL` of a record: whole seconds, rounded up, at least one.

@@ -20,7 +20,8 @@ prop_compose! {
         (is_tcp, is_direct, is_trusted, accepts_multipart) in any::<(bool, bool, bool, bool)>(),
         taken_from in prop::option::of(text()),
         (host, port) in any::<([u8; 4], u16)>(),
-        expires_at in 0_u64..4_000_000_000,
+        (expires_at, asked_at) in (0_u64..4_000_000_000, prop::option::of(1_u64..4_000_000_000)),
+        is_untold in any::<bool>(),
     ) -> Record {
         Record {
             edge_id: "edge-0".into(),
@@ -30,7 +31,9 @@ prop_compose! {
             transport: if is_tcp { "tcp" } else { "udp" }.into(),
             peer: SocketAddr::from((host, port)),
             listener: Some(SocketAddr::from(([192, 0, 2, 1], 5060))),
-            is_direct, is_trusted, accepts_multipart, user_agent, taken_from,
+            is_direct, is_trusted, accepts_multipart, user_agent, taken_from, is_untold,
+            asked_at: asked_at.map(|at| clock::rfc3339(UNIX_EPOCH + Duration::from_secs(at)).into()),
+            put_down_at: None,
             expires_at: clock::rfc3339(UNIX_EPOCH + Duration::from_secs(expires_at)).into(),
         }
     }

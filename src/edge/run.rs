@@ -38,6 +38,8 @@ use crate::runtime::{FileStamp, Tasks, clock};
 use crate::sip::flow::Transport;
 use crate::sip::transport::{Inbound, StreamLimits, StreamTransport, Tls, TlsError, UdpListener};
 
+/// How long a stop waits for phones at most: four transmissions of a NOTIFY.
+const LONGEST_DRAIN_PATIENCE: Duration = Duration::from_secs(6);
 /// Messages of connections that wait for the driver; over it connections are not read.
 pub(super) const STREAM_QUEUE: usize = 4096;
 /// Changes of the bucket that wait for the driver.
@@ -110,7 +112,6 @@ impl Edge {
         let sockets = bind(config, inbound, tls, &metrics, &tasks)?;
         let trace_hep = config.sip.trace_hep.clone();
         let users_file = users_file(config).map(Path::to_path_buf);
-        let silent_after = Duration::from_secs(config.sip.takeover_seconds);
         let config = Arc::new(edge_config(config, sockets.listeners)?);
         metrics.queues.subscriptions_limit(config.max_subscriptions);
         let now = Now { at: clock::now(), utc: clock::utc_now() };
@@ -119,7 +120,7 @@ impl Edge {
 
         let (index, changes) = follow_bucket(&bus, &config.edge_id, &tasks, &metrics, &mut notifier).await;
         let queue = Queue::new(bus.clone(), index);
-        let take_over = TakeOver::start(&bus, queue.clone(), &config, silent_after, &metrics, &tasks).await?;
+        let take_over = TakeOver::start(&bus, queue.clone(), &config, &metrics, &tasks).await?;
         let counted = Arc::clone(&metrics);
         let watched = Watched { streams: Vec::new(), consumer: (QueueName::Notify, edge_token(&config.edge_id)) };
         tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
@@ -236,6 +237,8 @@ fn edge_config(config: &Config, listeners: Vec<Listener>) -> Result<EdgeConfig, 
         profiles: Profiles::new(&config.profile)?,
         store_timeout,
         route_timeout: store_timeout + Duration::from_millis(config.routes.responder_timeout_ms),
+        drain_patience: LONGEST_DRAIN_PATIENCE.min(Duration::from_secs(config.run.shutdown_grace_seconds) / 2),
+        silent_after: Duration::from_secs(config.sip.takeover_seconds),
     })
 }
 
@@ -307,6 +310,7 @@ async fn follow_bucket(
     for (key, (revision, value)) in held.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default() {
         restored += u64::from(notifier.restore(&key, revision, &value, now));
     }
+    notifier.restored(now);
     tracing::info!(subscriptions = restored, "subscriptions of before taken up");
     let changes = Changes { queue: changes, is_any_lost, index: index.clone() };
     (index, changes)

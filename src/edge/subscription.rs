@@ -156,6 +156,12 @@ pub struct Subscription {
     pub counted_in_grace: bool,
     /// The silent edge that it was taken over from.
     pub taken_from: Option<Box<str>>,
+    /// When its last SUBSCRIBE was stored.
+    pub asked_at: SystemTime,
+    /// Whether its phone was still to be told something when its edge ended.
+    pub is_untold: bool,
+    /// Whether it is from before a restart and no SUBSCRIBE came since: its last one may come once more, unanswered.
+    pub is_restored: bool,
 }
 
 /// The NOTIFY that waits for its final response.
@@ -231,6 +237,9 @@ impl Subscription {
             timers: Timers::default(),
             counted_in_grace: false,
             taken_from: None,
+            asked_at: SystemTime::UNIX_EPOCH,
+            is_untold: false,
+            is_restored: false,
         }
     }
 

@@ -62,6 +62,8 @@ pub(in crate::edge) fn config() -> EdgeConfig {
         profiles: Profiles::default(),
         store_timeout: Duration::from_secs(1),
         route_timeout: Duration::from_millis(1500),
+        drain_patience: Duration::from_secs(6),
+        silent_after: Duration::from_secs(30),
     }
 }
 
@@ -303,6 +305,13 @@ impl Bench {
         let Notifier { subscriptions, watchers, waits, jobs, lookups, in_flight, connections, .. } = &self.notifier;
         let users: usize = connections.values().map(|users| users.len()).sum();
         subscriptions.is_empty() && watchers.is_empty() && waits.is_empty() && jobs.is_empty() && lookups + in_flight + users == 0
+    }
+
+    /// Whether a stop would be over now; what it stores is in [`Bench::asked`].
+    pub(super) fn is_put_down(&mut self) -> bool {
+        let is_put_down = self.notifier.put_down(self.now);
+        self.input(Input::Bus { is_up: true });
+        is_put_down
     }
 
     pub(super) fn is_quiet(&self) -> bool {

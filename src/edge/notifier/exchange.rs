@@ -43,6 +43,7 @@ impl Notifier {
             let keeps_clock = granted == 0 || remaining.is_some();
             let expires_at = if keeps_clock { before } else { now.at + Duration::from_secs(granted.into()) };
             subscription.refresh(&exchange.subscribe, expires_at);
+            subscription.asked_at = now.utc;
             let record = Box::new(Record::of(subscription, &self.config, now.at, now.utc));
             let cseq_reserved = record.local_cseq;
             (BusRequest::Store { id, record, ttl: subscription.record_ttl(now.at, grace), expected_revision }, cseq_reserved)

@@ -20,6 +20,7 @@ mod request;
 mod restore;
 mod takeover;
 mod tell;
+mod untold;
 mod view;
 mod work;
 
@@ -56,11 +57,13 @@ mod tests_takeover;
 #[cfg(test)]
 mod tests_third;
 #[cfg(test)]
+mod tests_untold;
+#[cfg(test)]
 mod tests_way;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ahash::{AHashMap, AHashSet};
 use smallvec::SmallVec;
@@ -126,6 +129,7 @@ struct JobProgress {
 }
 
 /// See the module.
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of its own, none is a state")]
 pub struct Notifier {
     config: Arc<EdgeConfig>,
     table: Arc<FeatureTable>,
@@ -158,6 +162,12 @@ pub struct Notifier {
     /// Keys that are still to be removed.
     removals: AHashMap<SubscriptionId, removal::Removal>,
     drains_since: Option<Instant>,
+    /// When this edge stopped before its restart, with what it had not told stored.
+    was_put_down_at: Option<SystemTime>,
+    /// Whether what was not told when draining ended is stored.
+    is_put_down: bool,
+    /// When the next phone of those that may not have been told something is told.
+    tell_next_at: Instant,
     is_overloaded: bool,
 }
 
@@ -165,8 +175,6 @@ pub struct Notifier {
 const MAX_SERVER_TRANSACTIONS: usize = 1_000_000;
 /// NOTIFYs in flight at once, those that only absorb copies of their response included; over it they wait.
 const MAX_CLIENT_TRANSACTIONS: usize = 2_000_000;
-/// How long draining waits for phones: four transmissions of a NOTIFY.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(6);
 /// How long a phone waits for the workers until it gets the NOTIFY that it is owed without their answer.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(800);
 /// How often it is looked whether we are heard again.
@@ -210,6 +218,9 @@ impl Notifier {
             unsure: AHashSet::new(),
             removals: AHashMap::new(),
             drains_since: None,
+            was_put_down_at: None,
+            is_put_down: false,
+            tell_next_at: now.at,
             is_overloaded: false,
         }
     }
@@ -247,13 +258,10 @@ impl Notifier {
         [self.timers.next_at(), client, self.server.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Whether everything in hand is finished: nothing asked of the bus, and no NOTIFY in flight, or only such as have been
-    /// sent again and again since draining began: their phones are gone, and their jobs come again.
-    #[must_use]
-    pub fn is_idle(&self, now: Now) -> bool {
+    /// Whether no NOTIFY is in flight, or only such as have been sent again and again since draining began.
+    fn is_waited_enough(&self, now: Now) -> bool {
         let waited = self.drains_since.map_or(Duration::ZERO, |since| now.at.saturating_duration_since(since));
-        let is_done = self.in_flight == 0 && self.removals.is_empty();
-        self.waits.is_empty() && self.output.is_empty() && (is_done || waited >= DRAIN_PATIENCE)
+        (self.in_flight == 0 && self.removals.is_empty()) || waited >= self.config.drain_patience
     }
 
     /// Tells the notifier whether the stages after it have room for more changes.

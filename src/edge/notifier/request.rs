@@ -147,6 +147,9 @@ impl Notifier {
         };
         subscribe.watcher = identity.watcher(&subscribe.watcher, &presentity);
         subscribe.is_trusted = self.config.auth.may_lead_elsewhere(&identity, flow.peer.ip());
+        if let Some(id) = self.same_as_before_restart(&request, &presentity, &identity) {
+            return self.take_in_dialog(id, exchange(Arrival { request, key, flow, at, cause }, subscribe, identity), now);
+        }
         let held = self.watchers.get(&presentity).map_or(0, smallvec::SmallVec::len);
         let refusal = if self.refuses_new() || self.backlog.is_long() || self.subscriptions.len() >= self.config.max_subscriptions {
             Some(Refusal::unavailable())
@@ -170,6 +173,19 @@ impl Notifier {
             self.watchers.entry(presentity).or_default().push(id);
             self.store(id, exchange, now);
         }
+    }
+
+    /// The subscription that this request has made already, if it was sent again over a restart.
+    fn same_as_before_restart(&mut self, request: &Request, presentity: &Presentity, identity: &Identity) -> Option<SubscriptionId> {
+        let ids = self.watchers.get(presentity)?;
+        let is_same = |one: &Subscription| {
+            one.is_restored && one.phase == Phase::Live && is_dialog_of(request, &one.dialog) && request.cseq() == one.dialog.remote_cseq
+        };
+        let id = *ids.iter().find(|id| self.subscriptions.get(*id).is_some_and(|one| is_same(one)))?;
+        let subscription = self.subscriptions.get_mut(&id)?;
+        let may = identity.may_use_dialog_of(&subscription.watcher, presentity);
+        subscription.is_restored &= !may;
+        may.then_some(id)
     }
 
     /// A fetch keeps nothing: its answer and its NOTIFYs are all there is. Source: RFC 6665 §4.4.3.
@@ -222,8 +238,11 @@ impl Notifier {
             Phase::Ending => Err(Refusal::no_subscription()),
             // Ended here, perhaps moved: whoever has it will know.
             Phase::Over => Err(Refusal::unavailable()),
-            _ if request.cseq() <= subscription.dialog.remote_cseq => Err(Refusal::cseq_too_low()),
+            _ if request.cseq() < subscription.dialog.remote_cseq => Err(Refusal::cseq_too_low()),
+            // Sent again over a restart, it has its answer again.
+            _ if request.cseq() == subscription.dialog.remote_cseq && !subscription.is_restored => Err(Refusal::cseq_too_low()),
             Phase::Live | Phase::Storing => {
+                subscription.is_restored = false;
                 subscription.dialog.remote_cseq = request.cseq();
                 Ok(())
             }

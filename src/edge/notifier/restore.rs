@@ -13,6 +13,7 @@ use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
 use crate::edge::subscription::{Phase, Seen, Subscription, SubscriptionId};
 use crate::feature::{Presentity, package};
+use crate::runtime::clock;
 
 /// What a SUBSCRIBE is to its subscription, once the bucket has said what it knows.
 enum Decision {
@@ -29,14 +30,17 @@ impl Notifier {
     pub fn restore(&mut self, key: &str, revision: u64, value: &[u8], now: Now) -> bool {
         let Ok(id) = key.parse::<SubscriptionId>() else { return false };
         let Ok(record) = serde_json::from_slice::<Record>(value) else { return false };
-        *record.edge_id == *self.config.edge_id && !self.subscriptions.contains_key(&id) && {
-            let is_taken = self.adopt(id, record, revision, Phase::Live, now);
-            if is_taken {
-                self.metrics.subscription_began();
-                self.arm(id, now);
-            }
-            is_taken
+        if *record.edge_id != *self.config.edge_id || self.subscriptions.contains_key(&id) {
+            return false;
         }
+        self.was_put_down_at = self.was_put_down_at.max(record.put_down_at.as_deref().and_then(clock::parse_rfc3339));
+        let is_taken = self.adopt(id, record, revision, Phase::Live, now);
+        if let Some(subscription) = self.subscriptions.get_mut(&id).filter(|_| is_taken) {
+            subscription.is_restored = true;
+            self.metrics.subscription_began();
+            self.arm(id, now);
+        }
+        is_taken
     }
 
     /// Makes a record a subscription here.

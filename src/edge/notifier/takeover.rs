@@ -98,6 +98,7 @@ impl Notifier {
         self.emit_subscription_of(from.as_deref(), id, SubscriptionChange::Terminated, Some(EndReason::Moved), &cause, now);
         self.emit_subscription(id, SubscriptionChange::Active, None, &cause, now);
         self.arm(id, now);
+        self.tell_what_silence_kept(id, now);
         self.next_exchange(id, now);
     }
 

@@ -262,7 +262,7 @@ fn an_edge_that_stops_takes_nothing_new_and_finishes_what_it_has() {
     let tag = bench.subscribe("a");
     press(&mut bench, &tag, 2);
     bench.input(Input::Drain);
-    assert!(!bench.notifier.is_idle(bench.now));
+    assert!(!bench.is_put_down());
     for request in [
         subscribe("b", 1, None, "", ""),
         subscribe("a", 3, Some(&tag), "", ""),
@@ -273,9 +273,11 @@ fn an_edge_that_stops_takes_nothing_new_and_finishes_what_it_has() {
     }
     bench.apply_change(|_| {});
     let notify = bench.expect_notify();
-    assert!(!bench.notifier.is_idle(bench.now));
+    assert!(!bench.is_put_down());
     bench.respond(&notify, 200, "");
-    assert!(bench.notifier.is_idle(bench.now) && bench.reasons().is_empty() && bench.asked.is_empty(), "the subscription stays stored");
+    assert!(!bench.is_put_down(), "it is stored that all is told");
+    bench.ack_store();
+    assert!(bench.is_put_down() && bench.reasons().is_empty() && bench.asked.is_empty(), "the subscription stays stored");
 }
 
 /// One fetch, one unsubscribe: with a body, what it asks for is done before the end is told.
@@ -352,9 +354,11 @@ fn draining_refuses_what_is_new_and_waits_for_phones_that_are_there() {
     bench.input(Input::Drain);
     bench.packet(&subscribe("b", 1, None, "", ""));
     bench.expect_response(503);
-    assert!(!bench.notifier.is_idle(bench.now), "a NOTIFY is in flight");
+    assert!(!bench.is_put_down(), "a NOTIFY is in flight");
     bench.respond(&notify, 200, "");
-    assert!(bench.notifier.is_idle(bench.now));
+    assert!(!bench.is_put_down());
+    bench.ack_store();
+    assert!(bench.is_put_down());
 
     let mut gone = Bench::new(config());
     gone.packet(&subscribe("a", 1, None, "", ""));
@@ -362,7 +366,9 @@ fn draining_refuses_what_is_new_and_waits_for_phones_that_are_there() {
     gone.answer_get(Vec::new());
     gone.input(Input::Drain);
     gone.pass(Duration::from_secs(5));
-    assert!(!gone.notifier.is_idle(gone.now));
+    assert!(!gone.is_put_down());
     gone.pass(Duration::from_secs(2));
-    assert!(gone.notifier.is_idle(gone.now), "its phone is not waited for until Timer F");
+    assert!(!gone.is_put_down(), "its phone is not waited for until Timer F");
+    gone.ack_store();
+    assert!(gone.is_put_down());
 }

@@ -16,7 +16,7 @@ mod record;
 mod taker;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
@@ -55,10 +55,10 @@ impl TakeOver {
         bus: &Bus,
         queue: Queue,
         config: &Arc<EdgeConfig>,
-        silent_after: Duration,
         metrics: &Arc<EdgeMetrics>,
         tasks: &Tasks,
     ) -> Result<Self, async_nats::SubscribeError> {
+        let silent_after = config.silent_after;
         let takes_udp = config.listeners.iter().any(|listener| listener.transport == Transport::Udp);
         let roster = Arc::new(Mutex::new(Roster::new(&config.edge_id, takes_udp, silent_after)));
         let heard = bus.client().subscribe(bus.subjects().edge_alive()).await?;
