@@ -26,7 +26,7 @@ use crate::edge::reach::Reach;
 use crate::edge::takeover::TakeOver;
 use crate::edge::users::Users;
 use crate::edge::watchers::Watchers;
-use crate::notify::{JOB_LIFETIME, Jobs};
+use crate::notify::{JOB_LIFETIME, Jobs, WORKING_EVERY};
 use crate::runtime::clock;
 use crate::sip::flow::ConnectionId;
 use crate::sip::transport::Inbound;
@@ -79,21 +79,41 @@ pub struct Driver {
 /// Jobs that the notifier has, by what it calls them.
 #[derive(Default)]
 struct Deliveries {
-    open: AHashMap<JobHandle, Delivery>,
+    /// Each with when the work queue was last told of it.
+    open: AHashMap<JobHandle, (Delivery, Instant)>,
     taken: u64,
 }
 
 impl Deliveries {
-    fn open(&mut self, delivery: Delivery) -> JobHandle {
+    fn open(&mut self, delivery: Delivery, now: Instant) -> JobHandle {
         self.taken += 1;
         let handle = JobHandle(self.taken);
-        self.open.insert(handle, delivery);
+        self.open.insert(handle, (delivery, now));
         handle
+    }
+
+    fn take(&mut self, handle: JobHandle) -> Option<Delivery> {
+        self.open.remove(&handle).map(|(delivery, _)| delivery)
+    }
+
+    /// Keeps what is in hand from being delivered again.
+    fn keep(&mut self, now: Instant) {
+        for (delivery, told_at) in self.open.values_mut().filter(|(_, told_at)| now.saturating_duration_since(*told_at) >= WORKING_EVERY) {
+            *told_at = now;
+            let _comes_again = delivery.working();
+        }
+    }
+
+    /// Gives all back to the work queue, for the next edge of this name.
+    fn give_back(&mut self) {
+        for (_, (delivery, _)) in self.open.drain() {
+            let _comes_again_anyway = delivery.nak_after(Duration::ZERO);
+        }
     }
 
     /// Takes a job that is done out of the work queue.
     fn done(&mut self, handle: JobHandle) {
-        if let Some(Err(error)) = self.open.remove(&handle).map(Delivery::ack) {
+        if let Some(Err(error)) = self.take(handle).map(Delivery::ack) {
             // It comes again, and is found to be told already.
             tracing::debug!(%error, "job not acknowledged");
         }
@@ -158,6 +178,7 @@ impl Driver {
             let is_put_down = self.is_draining && self.notifier.put_down(moment());
             self.carry_out();
             if is_put_down && self.reach.is_flushed() {
+                self.deliveries.give_back();
                 self.port.flush().await;
                 return Ok(());
             }
@@ -241,7 +262,7 @@ impl Driver {
                 cx,
                 |(job, delivery)| {
                     metrics.queues.job_received();
-                    let (handle, age) = (deliveries.open(delivery), age(&job, now));
+                    let (handle, age) = (deliveries.open(delivery, now.at), age(&job, now));
                     notifier.handle(Input::Job { job: Box::new(job), handle, age }, now);
                 },
             )?;
@@ -277,6 +298,7 @@ impl Driver {
         if now.at >= self.housekeeping_at {
             self.housekeeping_at = now.at + HOUSEKEEPING_EVERY;
             self.port.forget_unanswered(now.at);
+            self.deliveries.keep(now.at);
             self.reach.forget_old_names(now.at);
             let Changes { queue, is_any_lost, index } = &self.sources.changes;
             if queue.is_empty() && is_any_lost.swap(false, Ordering::AcqRel) {
@@ -316,7 +338,7 @@ impl Driver {
                 Output::Event(event) => self.port.emit(*event),
                 Output::JobDone(handle) => self.deliveries.done(handle),
                 Output::JobMoved(handle) => {
-                    if let Some(delivery) = self.deliveries.open.remove(&handle) {
+                    if let Some(delivery) = self.deliveries.take(handle) {
                         // With no room for it, it comes again.
                         let _comes_again = self.sources.take_over.moved_jobs.try_send(delivery);
                     }

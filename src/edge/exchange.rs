@@ -108,6 +108,8 @@ pub struct Retry {
     pub at: Instant,
     /// How long was waited for this try.
     pub after: Duration,
+    /// Whether its phone has no NOTIFY yet for what it is asked for.
+    pub is_owed: bool,
 }
 
 /// SUBSCRIBEs that may wait behind one store; over it 503.
@@ -145,14 +147,14 @@ impl Lane {
 
     /// The full state is asked for at this time.
     pub fn ask_at(&mut self, at: Instant) {
-        self.retry = Some(Retry { at, after: FIRST_RETRY_AFTER });
+        self.retry = Some(Retry { at, after: FIRST_RETRY_AFTER, is_owed: true });
     }
 
     /// No worker answered: when to ask again, with growing pauses.
     pub fn retry_later(&mut self, now: Instant) -> Instant {
         let after = self.retry.map_or(FIRST_RETRY_AFTER, |retry| (retry.after * 2).min(LAST_RETRY_AFTER));
         let at = now + after;
-        self.retry = Some(Retry { at, after });
+        self.retry = Some(Retry { at, after, is_owed: false });
         at
     }
 }

@@ -15,8 +15,10 @@ use crate::runtime::{Backoff, Tasks, clock};
 
 /// Jobs that wait for the edge to take them.
 pub const CAPACITY: usize = 1024;
-/// A job that the edge does not acknowledge within this is delivered again: longer than Timer F (RFC 3261 §17.1.2.2).
-const ACK_WAIT: Duration = Duration::from_mins(1);
+/// A job of which the edge says nothing for so long is delivered again.
+const ACK_WAIT: Duration = Duration::from_secs(15);
+/// How often the edge says of each job in hand that it is at it.
+pub const WORKING_EVERY: Duration = Duration::from_secs(5);
 /// Jobs that the edge has at a time.
 pub const MAX_ACK_PENDING: i64 = 10_000;
 /// Deliveries after which a job is given up.

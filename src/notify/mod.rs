@@ -9,6 +9,6 @@ mod inbox;
 pub mod job;
 mod queue;
 
-pub use inbox::{CAPACITY, GivenUp, GivenUpHook, Jobs, MAX_ACK_PENDING};
+pub use inbox::{CAPACITY, GivenUp, GivenUpHook, Jobs, MAX_ACK_PENDING, WORKING_EVERY};
 pub use job::{EdgeJob, JOB_LIFETIME, Notice};
 pub use queue::{FanOut, Queue};

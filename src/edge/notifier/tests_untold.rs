@@ -39,19 +39,21 @@ fn subscribed(bench: &mut Bench, call_id: &str) -> (String, Record) {
 
 /// Who asks for the full state, and is told it, from now on.
 fn told(bench: &mut Bench, time: Duration) -> Vec<String> {
-    bench.pass(time);
-    let mut told = Vec::new();
-    while let Some((_, request)) = bench.asked.front() {
-        // more CSeq numbers for what it sends
-        if matches!(request, BusRequest::Store { .. }) {
-            stored(bench);
-            continue;
+    let (end, mut told) = (bench.now.at + time, Vec::new());
+    while bench.now.at < end {
+        bench.pass(Duration::from_millis(100));
+        while let Some((_, request)) = bench.asked.front() {
+            // more CSeq numbers for what it sends
+            if matches!(request, BusRequest::Store { .. }) {
+                stored(bench);
+                continue;
+            }
+            bench.answer_get(four(1)[..1].to_vec());
+            let notify = bench.expect_notify();
+            assert!(body(&notify).contains("doNotDisturbOn"));
+            told.push(notify.header(Name::CallId).unwrap().to_owned());
+            bench.respond(&notify, 200, "");
         }
-        bench.answer_get(four(1)[..1].to_vec());
-        let notify = bench.expect_notify();
-        assert!(body(&notify).contains("doNotDisturbOn"));
-        told.push(notify.header(Name::CallId).unwrap().to_owned());
-        bench.respond(&notify, 200, "");
     }
     told.sort();
     told

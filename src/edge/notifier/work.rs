@@ -199,8 +199,8 @@ impl Notifier {
             return;
         }
         // Only one is under way: its answer clears or renews the retry.
-        subscription.lane.retry = Some(Retry { at: now.at + retry.after + self.config.route_timeout, ..retry });
-        let work = Work { task: Task::Everything, cause: Cause::new(), since: now.at, ends: None, is_owed: false };
+        subscription.lane.retry = Some(Retry { at: now.at + retry.after + self.config.route_timeout, is_owed: false, ..retry });
+        let work = Work { task: Task::Everything, cause: Cause::new(), since: now.at, ends: None, is_owed: retry.is_owed };
         subscription.lane.works.push_back(work);
         self.run_works(id, now);
     }
