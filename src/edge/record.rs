@@ -75,9 +75,9 @@ pub struct Record {
     /// Whether its phone was still to be told something when its edge stopped.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_untold: bool,
-    /// When its edge stopped, with every other phone told but those that are untold: RFC 3339 UTC. In one record of an edge.
+    /// What was asked of its edge before this time is told, but for what is untold: RFC 3339 UTC. The latest of an edge counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub put_down_at: Option<Box<str>>,
+    pub told_until: Option<Box<str>>,
 }
 
 impl Record {
@@ -110,13 +110,14 @@ impl Record {
             taken_from: subscription.taken_from.clone(),
             asked_at: (subscription.asked_at > SystemTime::UNIX_EPOCH).then(|| clock::rfc3339(subscription.asked_at).into()),
             is_untold: subscription.is_untold,
-            put_down_at: None,
+            told_until: None,
         }
     }
 
-    /// Says that its edge stops at this time with every phone told.
-    pub fn put_down_at(&mut self, utc: SystemTime) {
-        self.put_down_at = Some(clock::rfc3339(utc).into());
+    /// The same, of an edge that has told all that was asked of it before this time.
+    #[must_use]
+    pub fn told_until(self, utc: SystemTime) -> Self {
+        Self { told_until: Some(clock::rfc3339(utc).into()), ..self }
     }
 
     /// The subscription again, live, at the listener of its transport here; a connection of its past is gone.

@@ -33,7 +33,7 @@ prop_compose! {
             listener: Some(SocketAddr::from(([192, 0, 2, 1], 5060))),
             is_direct, is_trusted, accepts_multipart, user_agent, taken_from, is_untold,
             asked_at: asked_at.map(|at| clock::rfc3339(UNIX_EPOCH + Duration::from_secs(at)).into()),
-            put_down_at: None,
+            told_until: None,
             expires_at: clock::rfc3339(UNIX_EPOCH + Duration::from_secs(expires_at)).into(),
         }
     }

@@ -12,6 +12,8 @@ use crate::{ALICE, ALL_OFF};
 const BOB: &str = "sip:bob@127.0.0.1";
 /// `sip.takeover_seconds` of these edges.
 const SILENT_AFTER: Duration = Duration::from_secs(3);
+/// An edge that has told all that was asked of it has stored so within this time.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
 /// For a take-over on a machine that does a lot else.
 const PATIENCE: Duration = Duration::from_secs(40);
 const ACTIVE: &str = "dfks_edge_subscriptions{state=\"active\"}";
@@ -69,6 +71,7 @@ fn a_killed_edges_phones_over_udp_are_served_by_another_and_nothing_is_lost() {
     let (mut dialog, mut over_tcp) = (phone.subscribe(ALICE), tcp.subscribe(BOB));
     assert_eq!((dialog.shows(4), over_tcp.shows(4)), (ALL_OFF.map(str::to_owned).to_vec(), ALL_OFF.map(str::to_owned).to_vec()));
     let (before, id) = (dialog.last_cseq(), dialog.subscription());
+    sleep(TOLD_WITHIN);
     scene.edges[0].kill();
     assert_eq!(scene.service.set(ALICE, "DoNotDisturb", 1)["watchers"], 1, "its edge is gone, its subscription is not");
 
@@ -110,6 +113,7 @@ fn what_a_silent_edge_held_is_divided_between_the_others() {
     for dialog in &mut dialogs {
         assert_eq!(dialog.shows(4), ALL_OFF);
     }
+    sleep(TOLD_WITHIN);
     scene.edges[0].kill();
     for dialog in &dialogs {
         let id = dialog.subscription();
@@ -140,6 +144,7 @@ fn what_expires_after_its_edge_is_gone_ends_properly() {
         assert_eq!(dialog.send(&brief).status(), Some(200));
         assert_eq!(dialog.shows(4), ALL_OFF);
     }
+    sleep(TOLD_WITHIN);
     scene.edges[0].kill();
     scene.event(&dialog.subscription(), "edge-a", "terminated", Some("moved"));
     let last = dialog.notify_within(PATIENCE);
@@ -181,6 +186,7 @@ fn a_paused_edge_that_wakes_up_lets_go_of_what_was_taken() {
     let mut dialog = phone.subscribe(ALICE);
     assert_eq!(dialog.shows(4), ALL_OFF);
     let id = dialog.subscription();
+    sleep(TOLD_WITHIN);
     scene.edges[0].pause();
     // stored for edge-a, and on its way to it
     assert_eq!(scene.service.set(ALICE, "CallForwardingBusy", 1)["watchers"], 1);

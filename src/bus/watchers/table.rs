@@ -38,6 +38,7 @@ struct Entry {
 struct Edge {
     id: Arc<str>,
     held: u64,
+    told_until: Box<str>,
 }
 
 /// What an edge holds, by the revisions of the keys: those are the sequences of the records in the bucket's stream.
@@ -47,6 +48,8 @@ pub struct Held {
     pub udp: Vec<u64>,
     /// Those over a connection.
     pub others: Vec<u64>,
+    /// All that was asked of the edge before this time is told; RFC 3339 UTC, empty where it never said so.
+    pub told_until: Box<str>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +73,9 @@ pub(crate) struct RecordHead<'a> {
     /// `udp`, `tcp`, …
     #[serde(borrow, default)]
     pub(crate) transport: Cow<'a, str>,
+    /// All that was asked of that edge before this time is told: RFC 3339 UTC.
+    #[serde(borrow, default)]
+    pub(crate) told_until: Cow<'a, str>,
 }
 
 const fn first_package() -> Cow<'static, str> {
@@ -92,6 +98,9 @@ impl Table {
         }
         if let Some(edge) = self.edges.get_mut(edge as usize) {
             edge.held += 1;
+            if *head.told_until > *edge.told_until {
+                edge.told_until = head.told_until.as_ref().into();
+            }
         }
         let counts = self.presentities.entry(presentity).or_default();
         match counts.iter_mut().find(|counted| counted.edge == edge) {
@@ -117,6 +126,7 @@ impl Table {
     pub(crate) fn held_by(&self, edge_id: &str) -> Held {
         let mut held = Held::default();
         let Some(edge) = self.edge_numbers.get(edge_id) else { return held };
+        held.told_until = self.edges.get(*edge as usize).map(|edge| edge.told_until.clone()).unwrap_or_default();
         for entry in self.entries.values().filter(|entry| entry.edge == *edge) {
             if entry.is_udp { held.udp.push(entry.revision) } else { held.others.push(entry.revision) }
         }
@@ -164,7 +174,7 @@ impl Table {
         let edge_id: Arc<str> = edge_id.into();
         // one number for each edge id ever seen by this table: never near 2³²
         let number = u32::try_from(self.edges.len()).unwrap_or(u32::MAX);
-        self.edges.push(Edge { id: Arc::clone(&edge_id), held: 0 });
+        self.edges.push(Edge { id: Arc::clone(&edge_id), held: 0, told_until: Box::default() });
         self.edge_numbers.insert(Arc::clone(&edge_id), number);
         (number, edge_id)
     }
@@ -192,7 +202,13 @@ mod tests {
     use crate::feature::package::HOTELING;
 
     fn head<'a>(presentity: &'a str, edge_id: &'a str) -> RecordHead<'a> {
-        RecordHead { presentity: presentity.into(), package: first_package(), edge_id: edge_id.into(), transport: "udp".into() }
+        RecordHead {
+            presentity: presentity.into(),
+            package: first_package(),
+            edge_id: edge_id.into(),
+            transport: "udp".into(),
+            told_until: "".into(),
+        }
     }
 
     fn counts(table: &Table, presentity: &str) -> Vec<(String, u64)> {
@@ -213,7 +229,7 @@ mod tests {
         assert_eq!(table.holder("k1"), Some((3, "edge-1".into())));
         assert!(table.has("k2", 2) && !table.has("k2", 1));
         table.store("k3", &RecordHead { transport: "tcp".into(), ..head("sip:bob@a", "edge-1") }, 4);
-        assert_eq!(table.held_by("edge-1"), Held { udp: vec![3], others: vec![4] });
+        assert_eq!(table.held_by("edge-1"), Held { udp: vec![3], others: vec![4], ..Held::default() });
         assert_eq!(table.remove("k3").as_deref(), Some("edge-1"));
         assert_eq!(table.edges().len(), 2);
         assert_eq!(table.remove("k1").as_deref(), Some("edge-1"));

@@ -103,6 +103,8 @@ pub struct Orphan {
     pub record: Record,
     /// The record's revision.
     pub revision: u64,
+    /// What was asked of its edge before this time is told.
+    pub told_until: Option<SystemTime>,
 }
 
 /// Names a NOTIFY, to say that it did not leave.

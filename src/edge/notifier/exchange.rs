@@ -28,8 +28,9 @@ pub(super) enum StoreOutcome {
 impl Notifier {
     /// Stores what a SUBSCRIBE makes of its subscription; the exchange waits in the lane for the acknowledgement.
     pub(super) fn store(&mut self, id: SubscriptionId, mut exchange: Box<Exchange>, now: Now) {
-        let grace = self.config.grace();
+        let (grace, told_until) = (self.config.grace(), self.told_until(now));
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        let presentity = subscription.presentity.clone();
         let cause = exchange.cause.clone();
         let before = *exchange.expires_before.get_or_insert(subscription.expires_at);
         let remaining = remaining(subscription, &exchange, now.at);
@@ -44,12 +45,13 @@ impl Notifier {
             let expires_at = if keeps_clock { before } else { now.at + Duration::from_secs(granted.into()) };
             subscription.refresh(&exchange.subscribe, expires_at);
             subscription.asked_at = now.utc;
-            let record = Box::new(Record::of(subscription, &self.config, now.at, now.utc));
+            let record = Box::new(Record::of(subscription, &self.config, now.at, now.utc).told_until(told_until));
             let cseq_reserved = record.local_cseq;
             (BusRequest::Store { id, record, ttl: subscription.record_ttl(now.at, grace), expected_revision }, cseq_reserved)
         };
         subscription.lane.storing = Storing::Asked(exchange);
         self.backlog.asked();
+        self.asked(presentity, now);
         self.ask(request, Wait::Store(id, cseq_reserved, now.at), cause, now);
     }
 

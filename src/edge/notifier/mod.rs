@@ -95,6 +95,8 @@ enum Timer {
     Patience(u64),
     /// The removal of a key is tried again.
     Removal(SubscriptionId),
+    /// It is looked whether all that was asked is told.
+    Told,
 }
 
 /// Why a bus reply is waited for.
@@ -162,8 +164,9 @@ pub struct Notifier {
     /// Keys that are still to be removed.
     removals: AHashMap<SubscriptionId, removal::Removal>,
     drains_since: Option<Instant>,
-    /// When this edge stopped before its restart, with what it had not told stored.
-    was_put_down_at: Option<SystemTime>,
+    /// What was asked of this edge before its restart and before this time is told.
+    was_told_until: Option<SystemTime>,
+    asked: untold::Asked,
     /// Whether what was not told when draining ended is stored.
     is_put_down: bool,
     /// When the next phone of those that may not have been told something is told.
@@ -218,7 +221,8 @@ impl Notifier {
             unsure: AHashSet::new(),
             removals: AHashMap::new(),
             drains_since: None,
-            was_put_down_at: None,
+            was_told_until: None,
+            asked: untold::Asked::default(),
             is_put_down: false,
             tell_next_at: now.at,
             is_overloaded: false,
@@ -283,6 +287,7 @@ impl Notifier {
                 Timer::Subscription(id) => self.subscription_timeout(id, now),
                 Timer::Patience(token) => self.on_late_answer(token, now),
                 Timer::Removal(id) => self.retry_removal(id, now),
+                Timer::Told => self.look_whether_told(now),
                 Timer::Wait(token) => {
                     if self.waits.contains_key(&token) {
                         self.on_reply(Token(token), BusReply::Unavailable(Unavailable::Timeout), now);

@@ -65,13 +65,13 @@ impl Notifier {
     }
 
     /// Stores the record again with more `CSeq` numbers, beside everything else.
-    fn reserve(&mut self, id: SubscriptionId, now: Now) {
-        let grace = self.config.grace();
+    pub(super) fn reserve(&mut self, id: SubscriptionId, now: Now) {
+        let (grace, told_until) = (self.config.grace(), self.told_until(now));
         let Some(subscription) = self.subscriptions.get(&id) else { return };
         if subscription.lane.is_storing() || subscription.phase != Phase::Live {
             return;
         }
-        let record = Box::new(Record::of(subscription, &self.config, now.at, now.utc));
+        let record = Box::new(Record::of(subscription, &self.config, now.at, now.utc).told_until(told_until));
         let (ttl, expected_revision, cseq_reserved) = (subscription.record_ttl(now.at, grace), subscription.revision, record.local_cseq);
         self.ask(BusRequest::Store { id, record, ttl, expected_revision }, Wait::Reserve(id, cseq_reserved), Cause::new(), now);
     }

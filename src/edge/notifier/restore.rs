@@ -33,7 +33,7 @@ impl Notifier {
         if *record.edge_id != *self.config.edge_id || self.subscriptions.contains_key(&id) {
             return false;
         }
-        self.was_put_down_at = self.was_put_down_at.max(record.put_down_at.as_deref().and_then(clock::parse_rfc3339));
+        self.was_told_until = self.was_told_until.max(record.told_until.as_deref().and_then(clock::parse_rfc3339));
         let is_taken = self.adopt(id, record, revision, Phase::Live, now);
         if let Some(subscription) = self.subscriptions.get_mut(&id).filter(|_| is_taken) {
             subscription.is_restored = true;

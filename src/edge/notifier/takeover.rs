@@ -19,7 +19,7 @@ use crate::sip::flow::Transport;
 
 impl Notifier {
     pub(super) fn on_orphan(&mut self, orphan: Orphan, now: Now) {
-        let Orphan { id, record, revision } = orphan;
+        let Orphan { id, record, revision, told_until } = orphan;
         if self.subscriptions.contains_key(&id) {
             return;
         }
@@ -34,11 +34,12 @@ impl Notifier {
         if !self.adopt(id, record, revision, Phase::Storing, now) {
             return self.metrics.take_over_ended(TakeOverOutcome::Failed);
         }
-        let grace = self.config.grace();
+        let (grace, ours_told_until) = (self.config.grace(), self.told_until(now));
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         subscription.taken_from = Some(from);
+        subscription.is_untold |= told_until.is_some_and(|told_until| subscription.asked_at >= told_until);
         subscription.lane.storing = Storing::TakenOver;
-        let record = Box::new(Record::of(subscription, &self.config, now.at, now.utc));
+        let record = Box::new(Record::of(subscription, &self.config, now.at, now.utc).told_until(ours_told_until));
         let (ttl, cseq_reserved) = (subscription.record_ttl(now.at, grace), record.local_cseq);
         let store = BusRequest::Store { id, record, ttl, expected_revision: revision };
         self.ask(store, Wait::TakeOver(id, cseq_reserved), Cause::new(), now);

@@ -231,6 +231,10 @@ fn a_phone_that_always_asks_for_a_pause_is_not_kept_for_ever() {
 fn cseq_numbers_are_reserved_in_time_and_again_when_that_failed() {
     let mut bench = Bench::new(config());
     bench.subscribe("a");
+    // what is stored to say that all is told reserves some as well: here it does not come through
+    bench.acks_told = false;
+    bench.pass(Duration::from_secs(2));
+    bench.asked.clear();
     let mut asked_at = Vec::new();
     let notify_next = |bench: &mut Bench, version: u64| {
         bench.job(version, version);

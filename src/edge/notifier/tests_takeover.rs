@@ -29,7 +29,7 @@ fn live() -> (Bench, String, Record) {
 }
 
 fn orphan(bench: &mut Bench, tag: &str, record: &Record) {
-    let orphan = Orphan { id: tag.parse().unwrap(), record: record.clone(), revision: 7 };
+    let orphan = Orphan { id: tag.parse().unwrap(), record: record.clone(), revision: 7, told_until: None };
     bench.input(Input::Orphan(Box::new(orphan)));
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::bench::{Bench, body, config, four, set_dnd, subscribe, to_tag};
 use super::*;
 use crate::edge::record::Record;
+use crate::runtime::clock;
 use crate::sip::name::Name;
 
 const REFRESH: &str = "Expires: 3600\n";
@@ -72,8 +73,8 @@ fn a_stop_keeps_what_a_silent_phone_was_not_told_and_says_that_the_others_were()
     assert!(!bench.is_put_down());
     let records = [stored(&mut bench), stored(&mut bench)];
     assert!(bench.is_put_down());
-    assert!(records[0].0 == silent.0 && records[0].1.is_untold && records[0].1.put_down_at.is_none());
-    assert!(records[1].0 == well.0 && !records[1].1.is_untold && records[1].1.put_down_at.is_some());
+    assert!(records[0].0 == silent.0 && records[0].1.is_untold && records[0].1.told_until.is_some());
+    assert!(records[1].0 == well.0 && !records[1].1.is_untold && records[1].1.told_until.is_some());
 
     let mut again = restarted(&records, bench.now);
     assert_eq!(told(&mut again, Duration::from_secs(1)), [""; 0], "phones that come back by themselves come first");
@@ -87,6 +88,7 @@ fn after_a_stop_with_nothing_owed_nobody_is_told_anything() {
     subscribed(&mut bench, "a");
     let notify = bench.expect_notify();
     bench.respond(&notify, 200, "");
+    bench.pass(Duration::from_millis(1));
     bench.input(Input::Drain);
     assert!(!bench.is_put_down());
     let record = stored(&mut bench);
@@ -99,24 +101,51 @@ fn after_a_stop_with_nothing_owed_nobody_is_told_anything() {
 #[test]
 fn after_a_crash_those_are_told_whose_notify_may_have_been_under_way() {
     let mut bench = Bench::new(config());
-    let long_ago = {
-        bench.packet(&subscribe("long-ago", 1, None, REFRESH, "").replace("sip:alice@10.0.0.11", "sip:carol@10.0.0.11"));
-        let stored = stored(&mut bench);
-        bench.expect_response(200);
-        bench.answer_get(four(1)[..1].to_vec());
+    bench.packet(&subscribe("other", 1, None, REFRESH, "").replace("sip:alice@10.0.0.11", "sip:carol@10.0.0.11"));
+    let other = stored(&mut bench);
+    bench.expect_response(200);
+    bench.answer_get(four(1)[..1].to_vec());
+    let second = {
         let notify = bench.expect_notify();
         bench.respond(&notify, 200, "");
-        stored
+        let second = subscribed(&mut bench, "second");
+        let notify = bench.expect_notify();
+        bench.respond(&notify, 200, "");
+        second
     };
-    let second = subscribed(&mut bench, "second");
+    bench.pass(Duration::from_millis(200));
+    let told = bench.told.take().expect("a record that says so");
+    let mut records = vec![other, second];
+    records.retain(|(tag, _)| *tag != told.0);
+    records.push(told);
+    let mut again = restarted(&records, bench.now);
+    assert_eq!(self::told(&mut again, Duration::from_mins(1)), [""; 0], "all was told");
+
+    bench.pass(Duration::from_mins(5));
+    records.push(subscribed(&mut bench, "first"));
+    bench.pass(Duration::from_secs(10));
+    assert!(bench.told.is_none());
+    let mut again = restarted(&records, bench.now);
+    assert_eq!(self::told(&mut again, Duration::from_secs(3)), ["first", "second"], "what the phone has changed is for both");
+    assert_eq!(self::told(&mut again, Duration::from_mins(10)), [""; 0]);
+}
+
+#[test]
+fn what_a_silent_phone_was_not_told_holds_back_what_later_records_say() {
+    let mut bench = Bench::new(config());
+    let silent = subscribed(&mut bench, "silent");
+    bench.expect_notify();
+    bench.pass(Duration::from_secs(1));
+    bench.sent.clear();
+    bench.packet(&subscribe("later", 1, None, REFRESH, "").replace("sip:alice@10.0.0.11", "sip:carol@10.0.0.11"));
+    let (_, later) = stored(&mut bench);
+    assert_eq!(later.told_until, silent.1.asked_at);
+    bench.expect_response(200);
+    bench.answer_get(four(1)[..1].to_vec());
     let notify = bench.expect_notify();
     bench.respond(&notify, 200, "");
-    bench.pass(Duration::from_mins(5));
-    let first = subscribed(&mut bench, "first");
-    bench.pass(Duration::from_mins(2));
-    let mut again = restarted(&[long_ago, second, first], bench.now);
-    assert_eq!(told(&mut again, Duration::from_secs(3)), ["first", "second"], "and what the phone has changed is for all of them");
-    assert_eq!(told(&mut again, Duration::from_mins(10)), [""; 0]);
+    bench.pass(Duration::from_mins(1));
+    assert!(bench.told.is_some(), "the silent one has ended");
 }
 
 #[test]
@@ -126,7 +155,12 @@ fn whoever_takes_over_tells_at_once() {
     let mut taker = Bench::new(EdgeConfig { edge_id: "edge-1".into(), ..config() });
     taker.now = gone.now;
     taker.pass(Duration::from_secs(30));
-    let orphan = Orphan { id: tag.parse().unwrap(), record: record.clone(), revision: 7 };
+    let orphan = Orphan {
+        id: tag.parse().unwrap(),
+        record: record.clone(),
+        revision: 7,
+        told_until: clock::parse_rfc3339(record.asked_at.as_deref().unwrap()),
+    };
     taker.input(Input::Orphan(Box::new(orphan)));
     taker.ack_store();
     assert_eq!(told(&mut taker, Duration::from_millis(1)), ["a"]);
@@ -134,7 +168,7 @@ fn whoever_takes_over_tells_at_once() {
     taker.pass(Duration::from_mins(20));
     let mut later = Bench::new(EdgeConfig { edge_id: "edge-2".into(), ..config() });
     later.now = taker.now;
-    later.input(Input::Orphan(Box::new(Orphan { id: tag.parse().unwrap(), record, revision: 7 })));
+    later.input(Input::Orphan(Box::new(Orphan { id: tag.parse().unwrap(), record, revision: 7, told_until: Some(later.now.utc) })));
     later.ack_store();
     assert_eq!(told(&mut later, Duration::from_mins(1)), [""; 0], "all of it was told long ago");
 }

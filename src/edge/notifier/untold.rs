@@ -1,26 +1,28 @@
-//! What phones may not have been told when their edge ended: it is kept with the subscription, and told by whoever has it next.
+//! What phones may not have been told when their edge ended: whoever has them next tells them.
 //!
 //! ```text
-//! stop:      NOTIFYs without an answer ─▶ stored as untold;  the rest ─▶ one record says when the edge was put down
-//! restart,   untold, or a SUBSCRIBE shortly before the end ─▶ the full state, to all watchers of the presentity
-//! take-over: (a crash says nothing, so that whatever may have been in flight counts)
+//! SUBSCRIBE ─▶ asked ─▶ … each NOTIFY of the presentity answered ─▶ told     every record says until when all that was asked is told
+//! stop:      NOTIFYs without an answer ─▶ stored as untold
+//! restart,   untold, or asked after what is told ─▶ the full state, to all watchers of the presentity
+//! take-over: the same
 //! ```
 
+use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use ahash::AHashSet;
 
-use super::{BusRequest, Notifier, Now, Wait};
+use super::{BusRequest, Notifier, Now, Timer, Wait};
 use crate::bus::trace::Cause;
 use crate::edge::record::Record;
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::Presentity;
 
-/// So long after a SUBSCRIBE its phone, and the others of the presentity, may be without what follows from it: the answer of
-/// the workers, then Timer F (RFC 3261 §17.1.2.2).
-const MAY_TAKE: Duration = Duration::from_secs(40);
-/// A silent edge has been taken over from by then.
-const TAKE_OVER_MAY_TAKE: Duration = Duration::from_mins(1);
+/// So long a phone may be without what follows from a SUBSCRIBE: the answer of the workers, tried again, then Timer F (RFC 3261
+/// §17.1.2.2). A phone that is told later comes back by itself.
+const MAY_TAKE: Duration = Duration::from_mins(2);
+/// How often it is looked whether all is told, while something is not.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// After a restart phones that come back by themselves, or are told something else, come first.
 const AFTER_RESTART: Duration = Duration::from_secs(2);
 /// What bounds the load of many at once.
@@ -28,13 +30,59 @@ const ONE_EVERY: Duration = Duration::from_millis(2);
 /// How many are stored as untold at a stop. The phones of the rest are told when they refresh.
 const MAX_STORED: usize = 10_000;
 
+/// Whose phones may still be to be told what a SUBSCRIBE led to.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// When, oldest first.
+    waiting: VecDeque<(SystemTime, Presentity)>,
+    /// Whose were told last.
+    last_told: Option<Presentity>,
+    /// Whether [`Timer::Told`] is set.
+    is_looked: bool,
+}
+
 impl Notifier {
+    /// A SUBSCRIBE is being stored: something follows from it.
+    pub(super) fn asked(&mut self, presentity: Presentity, now: Now) {
+        self.asked.waiting.push_back((now.utc, presentity));
+        if !std::mem::replace(&mut self.asked.is_looked, true) {
+            self.timers.schedule(now.at + LOOK_EVERY, Timer::Told);
+        }
+    }
+
+    /// What was asked before this time is told.
+    pub(super) fn told_until(&mut self, now: Now) -> SystemTime {
+        while let Some((at, presentity)) = self.asked.waiting.front() {
+            let is_old = now.utc.duration_since(*at).is_ok_and(|ago| ago > MAY_TAKE);
+            let ids = self.watchers.get(presentity).map(smallvec::SmallVec::as_slice).unwrap_or_default();
+            if !is_old && ids.iter().filter_map(|id| self.subscriptions.get(id)).any(|one| is_owed_something(one)) {
+                return *at;
+            }
+            self.asked.last_told = self.asked.waiting.pop_front().map(|(_, presentity)| presentity);
+        }
+        now.utc
+    }
+
+    /// Once all is told, and no SUBSCRIBE comes whose record would say so, one of the told does.
+    pub(super) fn look_whether_told(&mut self, now: Now) {
+        self.told_until(now);
+        self.asked.is_looked = !self.asked.waiting.is_empty();
+        if self.asked.is_looked {
+            return self.timers.schedule(now.at + LOOK_EVERY, Timer::Told);
+        }
+        let presentity = self.asked.last_told.take();
+        let ids = presentity.and_then(|presentity| self.watchers.get(&presentity)).into_iter().flatten();
+        let is_free = |one: &Subscription| one.phase == Phase::Live && !one.lane.is_storing();
+        let id = ids.copied().find(|id| self.subscriptions.get(id).is_some_and(|one| is_free(one)));
+        if let Some(id) = id.filter(|_| self.is_bus_up && self.is_lease_held && self.drains_since.is_none()) {
+            self.reserve(id, now);
+        }
+    }
+
     /// All that this edge held before is here again: phones that may not have been told something are told the full state.
     pub fn restored(&mut self, now: Now) {
-        let newest = self.subscriptions.values().map(|subscription| subscription.asked_at).max();
-        let crashed_after = newest.and_then(|newest| newest.checked_sub(MAY_TAKE));
-        let since = crashed_after.max(self.was_put_down_at).unwrap_or(SystemTime::UNIX_EPOCH);
-        let is_untold = |subscription: &&Subscription| subscription.is_untold || subscription.asked_at > since;
+        let told_until = self.was_told_until;
+        let is_untold = |one: &&Subscription| one.is_untold || told_until.is_some_and(|told_until| one.asked_at >= told_until);
         let untold = self.subscriptions.values().map(AsRef::as_ref).filter(is_untold);
         let presentities: AHashSet<Presentity> = untold.map(|subscription| subscription.presentity.clone()).collect();
         for presentity in &presentities {
@@ -44,9 +92,7 @@ impl Notifier {
 
     /// A subscription of a silent edge is here now.
     pub(super) fn tell_what_silence_kept(&mut self, id: SubscriptionId, now: Now) {
-        let Some(subscription) = self.subscriptions.get(&id) else { return };
-        let ago = now.utc.duration_since(subscription.asked_at).unwrap_or_default();
-        if subscription.is_untold || ago < MAY_TAKE + self.config.silent_after + TAKE_OVER_MAY_TAKE {
+        if let Some(subscription) = self.subscriptions.get(&id).filter(|subscription| subscription.is_untold) {
             let presentity = subscription.presentity.clone();
             self.tell_anew(&presentity, Duration::ZERO, now);
         }
@@ -75,11 +121,8 @@ impl Notifier {
         let live = || self.subscriptions.values().filter(|subscription| subscription.phase == Phase::Live);
         let untold: Vec<SubscriptionId> = live().filter(|one| is_owed_something(one)).map(|one| one.id).take(MAX_STORED).collect();
         let told = live().filter(|one| !is_owed_something(one)).max_by_key(|one| one.asked_at).map(|one| one.id);
-        for id in &untold {
-            self.store_at_stop(*id, true, now);
-        }
-        if let Some(id) = told {
-            self.store_at_stop(id, false, now);
+        for id in untold.iter().chain(&told) {
+            self.store_at_stop(*id, Some(*id) != told, now);
         }
         self.waits.is_empty()
     }
@@ -88,10 +131,7 @@ impl Notifier {
         let grace = self.config.grace();
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         subscription.is_untold = is_untold;
-        let mut record = Record::of(subscription, &self.config, now.at, now.utc);
-        if !is_untold {
-            record.put_down_at(now.utc);
-        }
+        let record = Record::of(subscription, &self.config, now.at, now.utc).told_until(now.utc);
         let (ttl, expected_revision, cseq_reserved) = (subscription.record_ttl(now.at, grace), subscription.revision, record.local_cseq);
         let store = BusRequest::Store { id, record: Box::new(record), ttl, expected_revision };
         self.ask(store, Wait::Reserve(id, cseq_reserved), Cause::new(), now);
@@ -101,5 +141,5 @@ impl Notifier {
 /// Whether its phone is still to be told something.
 fn is_owed_something(subscription: &Subscription) -> bool {
     let Subscription { lane, outbox, in_flight, .. } = subscription;
-    in_flight.is_some() || !outbox.is_empty() || lane.retry.is_some() || lane.is_running || !lane.works.is_empty()
+    in_flight.is_some() || !outbox.is_empty() || lane.is_storing() || lane.retry.is_some() || lane.is_running || !lane.works.is_empty()
 }

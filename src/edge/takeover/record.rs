@@ -21,12 +21,12 @@ pub(super) async fn read(bus: &Bus, revision: u64) -> Result<Option<Orphan>, Req
     let header = |name: &str| message.headers.as_ref().and_then(|headers| headers.get(name)).map(HeaderValue::as_str);
     let key = header("Nats-Subject").and_then(|subject| bus.subjects().subscription_of_key(subject));
     let Some(id) = key.and_then(|key| key.parse::<SubscriptionId>().ok()).filter(|_| message.status.is_none()) else { return Ok(None) };
-    Ok(serde_json::from_slice::<Record>(&message.payload).ok().map(|record| Orphan { id, record, revision }))
+    Ok(serde_json::from_slice::<Record>(&message.payload).ok().map(|record| Orphan { id, record, revision, told_until: None }))
 }
 
 /// Ends a subscription in the name of its silent edge, if nobody has written its key since. `true` when it has ended.
 pub(super) async fn end(bus: &Bus, orphan: &Orphan) -> Result<bool, RequestError> {
-    let Orphan { id, record, revision } = orphan;
+    let Orphan { id, record, revision, .. } = orphan;
     let cause = Cause::new();
     let subject = bus.subjects().subscription_key(&id.to_string());
     match bus.store(Pattern::SubscriptionBucket, subject, removal_headers(*revision, &cause), bytes::Bytes::new()).await {

@@ -147,11 +147,13 @@ impl Taker {
         let held = self.queue.index().held_by(edge_id);
         silent.has_udp = !held.udp.is_empty();
         silent.look_at = if silent.has_udp { now } else { now + IDLE_LOOK_AFTER };
+        let told_until = clock::parse_rfc3339(&held.told_until);
         let wanted = silent.wanted(&held, &self.roster, now);
         let reads = wanted.into_iter().map(|revision| record::read(&self.bus, revision));
         let mut reads = stream::iter(reads).buffer_unordered(AT_A_TIME);
         while let Some(read) = reads.next().await {
-            let Some(orphan) = read?.filter(|orphan| *orphan.record.edge_id == **edge_id) else { continue };
+            let Some(mut orphan) = read?.filter(|orphan| *orphan.record.edge_id == **edge_id) else { continue };
+            orphan.told_until = told_until;
             if &*orphan.record.transport == "udp" {
                 // It may have come back while we read.
                 if !lock(&self.roster).is_silent(edge_id, clock::now()) || self.orphans.send(Box::new(orphan)).await.is_err() {
