@@ -53,6 +53,8 @@ fn config() -> EdgeConfig {
         profiles: Profiles::default(),
         store_timeout: Duration::from_secs(1),
         route_timeout: Duration::from_millis(1500),
+        drain_patience: Duration::from_secs(6),
+        silent_after: Duration::from_secs(30),
     }
 }
 
@@ -183,5 +185,8 @@ fuzz_target!(|steps: &[u8]| {
     world.take(Input::Drain);
     world.pass(Duration::from_secs(8000));
     world.pass(Duration::from_secs(60));
-    assert!(world.notifier.is_idle(world.now));
+    // what it stores at its end is not answered
+    assert!(!world.notifier.put_down(world.now) || world.notifier.live().next().is_none());
+    world.pass(Duration::from_secs(60));
+    assert!(world.notifier.put_down(world.now));
 });
