@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::IsTerminal;
 
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -11,6 +11,11 @@ use tracing_subscriber::{EnvFilter, fmt as lines};
 
 use super::pii;
 use crate::config::{LogConfig, LogFormat};
+
+/// The NATS client's targets begin with this.
+const NATS_CLIENT: &str = "async_nats";
+/// Where it connects.
+const NATS_CONNECTOR: &str = "async_nats::connector";
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -44,12 +49,24 @@ pub fn install(config: &LogConfig) -> Result<(), LogError> {
     installed.map_err(|_| LogError::Twice)
 }
 
-/// At a bare `info` the NATS client keeps to its warnings: what it does is logged by us.
-fn quieted(level: &str) -> String {
-    if level.eq_ignore_ascii_case("info") { format!("{level},async_nats=warn") } else { level.to_owned() }
+/// The NATS client keeps to its warnings, what it does is logged by us, unless the filter names one of its targets.
+fn quieted(filter: &str) -> String {
+    let parts = || filter.split(',').map(str::trim);
+    let is_named = parts().any(|part| part.starts_with(NATS_CLIENT));
+    let is_loud = |level: &str| ["info", "debug", "trace"].contains(&level.to_ascii_lowercase().as_str());
+    // of two levels without a target the last counts
+    match parts().rfind(|part| !part.contains('=')) {
+        Some(level) if is_loud(level) && !is_named => format!("{filter},{NATS_CLIENT}=warn"),
+        _ => filter.to_owned(),
+    }
 }
 
-/// Another format that shows [`Pii`](super::Pii) in events at `debug` and below only.
+/// Whether the NATS client may write the URL of its server here, user and password with it.
+fn is_secret(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with(NATS_CONNECTOR) && *metadata.level() > Level::INFO
+}
+
+/// Another format that shows [`Pii`](super::Pii) in events at `debug` and below only, and never the password of a NATS URL.
 struct ByLevel<F>(F);
 
 impl<F, S, N> FormatEvent<S, N> for ByLevel<F>
@@ -59,6 +76,9 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        if is_secret(event.metadata()) {
+            return Ok(());
+        }
         let is_shown = *event.metadata().level() >= Level::DEBUG;
         pii::with_shown(is_shown, || self.0.format_event(context, writer, event))
     }
@@ -84,16 +104,47 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_presentity_shows_at_debug_and_is_masked_above() {
+    fn subscriber() -> (impl Subscriber, Buffer) {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let subscriber = lines::Subscriber::builder()
-            .with_max_level(Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .event_format(ByLevel(lines::format()))
-            .finish();
+        let lines = lines::Subscriber::builder().with_max_level(Level::TRACE).with_ansi(false);
+        (lines.with_writer(move || writer.clone()).event_format(ByLevel(lines::format())).finish(), buffer)
+    }
+
+    #[test]
+    fn the_nats_client_keeps_to_its_warnings_until_it_is_named() {
+        for (filter, want) in [
+            ("info", "info,async_nats=warn"),
+            ("DEBUG", "DEBUG,async_nats=warn"),
+            ("trace, dfks::sip=debug", "trace, dfks::sip=debug,async_nats=warn"),
+            ("error,debug", "error,debug,async_nats=warn"),
+            ("debug,error", "debug,error"),
+            ("warn", "warn"),
+            ("off", "off"),
+            ("dfks=trace", "dfks=trace"),
+            ("debug,async_nats=info", "debug,async_nats=info"),
+            ("info,async_nats::jetstream=trace", "info,async_nats::jetstream=trace"),
+        ] {
+            assert_eq!(quieted(filter), want, "{filter}");
+        }
+    }
+
+    #[test]
+    fn where_the_nats_client_connects_to_is_not_said_at_any_level() {
+        let (subscriber, buffer) = subscriber();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!(target: "async_nats::connector", server = "nats://u:secret@h", "attempting connection");
+            tracing::trace!(target: "async_nats::connector", server = "nats://u:secret@h", "whatever it is");
+            tracing::info!(target: "async_nats::connector", "connected");
+            tracing::debug!(target: "async_nats", "received PING");
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("secret") && text.lines().count() == 2, "{text}");
+    }
+
+    #[test]
+    fn a_presentity_shows_at_debug_and_is_masked_above() {
+        let (subscriber, buffer) = subscriber();
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("dialog", watcher = %Pii("sip:carol@h"));
             let _inside = span.enter();

@@ -262,3 +262,25 @@ fn a_port_that_is_taken_is_said() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.lines().last().unwrap().contains(&format!("sip.listen: {listen}: Address already in use")), "{said}");
 }
+
+#[test]
+fn no_level_and_no_filter_brings_the_nats_password_into_the_log() {
+    let nats = common::Nats::with_config("authorization { user: bridge, password: s3cr3t }");
+    let at = format!("127.0.0.1:{}", nats.port());
+    let file = nats.dir().join("password");
+    std::fs::write(&file, "s3cr3t").unwrap();
+    let (in_url, plain) = (format!("nats://bridge:s3cr3t@{at}"), format!("nats://{at}"));
+    let by_file =
+        [("DFKS__NATS__URL", plain.as_str()), ("DFKS__NATS__USER", "bridge"), ("DFKS__NATS__PASSWORD_FILE", file.to_str().unwrap())];
+    for env in [&[("DFKS__NATS__URL", in_url.as_str())][..], &by_file] {
+        for level in ["debug", "trace", "async_nats::connector=trace,async_nats=trace,info"] {
+            let mut dfks_run = Running::start(&[env, &[("DFKS__LOG__LEVEL", level)]].concat(), &["--role", "worker"]);
+            dfks_run.at("  NATS");
+            dfks_run.signal(Signal::SIGTERM);
+            let (code, said) = dfks_run.end();
+            assert_eq!(code, Some(0), "{level}: {said}");
+            assert!(!said.contains("s3cr3t"), "{level}: {said}");
+            assert_eq!(said.contains(" async_nats"), level.contains("async_nats"), "{level}: {said}");
+        }
+    }
+}
