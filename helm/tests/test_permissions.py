@@ -10,7 +10,7 @@ import nats_servers
 
 PUBLISH = {
     # subject: who may
-    "dfks.get": {"edge", "portal"},
+    "dfks.get": {"edge", "mi", "portal"},
     "dfks.set": {"portal"},
     "dfks.command.set": {"portal"},
     "dfks.route.set": {"edge", "mi"},

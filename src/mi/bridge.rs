@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::bus::message::{ErrorBody, Kind, Origin, RouteSetRequest, RouteSetResponse, SetResponse};
+use crate::bus::message::{ErrorBody, FeatureEvent, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse, SetResponse};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{self, Cause};
 use crate::bus::{Bus, EdgeWatchers, RequestError};
@@ -61,14 +61,18 @@ impl<F: Fanout> Bridge<F> {
     ///
     /// An [`ErrorBody`] for the sender of the command: 403 with the reason where the route denied it, 503 where a worker or
     /// the bus is away or late, else what the worker refused it with.
-    pub async fn set(&self, command: SetCommand, cause: &Cause) -> Result<SetResponse, ErrorBody> {
-        self.carry_out(command, None, cause).await.map_err(|failure| failure.body)
+    pub async fn set(&self, command: &SetCommand, cause: &Cause) -> Result<SetResponse, ErrorBody> {
+        let result = self.carry_out(command, None, cause).await;
+        if let Err(failure) = &result {
+            self.tell_refused(command, failure, None, cause).await;
+        }
+        result.map_err(|failure| failure.body)
     }
 
-    /// As [`set`](Self::set), for a command that may come again: with an `id` the change is made once however often it is
-    /// carried out, with the same NOTIFY jobs and the same ids of events each time.
-    pub(crate) async fn carry_out(&self, command: SetCommand, id: Option<&str>, cause: &Cause) -> Result<SetResponse, Failure> {
-        let SetCommand { presentity, feature, status, values, param } = command;
+    /// As [`set`](Self::set), without the event of a failure, and for a command that may come again: with an `id` the change
+    /// is made once however often it is carried out, with the same NOTIFY jobs and the same ids of events each time.
+    pub(crate) async fn carry_out(&self, command: &SetCommand, id: Option<&str>, cause: &Cause) -> Result<SetResponse, Failure> {
+        let SetCommand { presentity, feature, status, values, param, unset: _ } = command.clone();
         let request = RouteSetRequest {
             kind: Kind::default(),
             presentity: presentity.as_str().to_owned(),
@@ -108,6 +112,29 @@ impl<F: Fanout> Bridge<F> {
         notified.map(|watchers| plan::reply(answer, watchers))
     }
 
+    /// Publishes that a change was not made, and why, with the state as it is: as an edge does where a phone asked.
+    ///
+    /// Where no worker says what the state is, the event has the one of a feature that nobody has set: version 0, source
+    /// `default`. Takes no longer than `nats.timeout_ms`.
+    pub(crate) async fn tell_refused(&self, command: &SetCommand, failure: &Failure, id: Option<&str>, cause: &Cause) {
+        if !failure.is_untold {
+            return;
+        }
+        let SetCommand { presentity, feature, unset, .. } = command;
+        let request = GetRequest {
+            kind: Kind::default(),
+            presentity: presentity.as_str().to_owned(),
+            features: Some(vec![feature.clone()]),
+            package: None,
+        };
+        let asked = self.bus.request::<_, GetResponse>(Pattern::Get, self.bus.subjects().get(), &request, cause, self.bus.timeout());
+        let states = asked.await.map(|answer| answer.features).unwrap_or_default();
+        let state = states.into_iter().find(|state| state.feature == *feature).unwrap_or_else(|| unset.clone());
+        let new_id = || id.map_or_else(trace::new_id, |id| format!("{id}-refused"));
+        let mut occasion = Occasion { now: clock::utc_now(), cause, new_id };
+        self.publish(presentity, &[occasion.failed(presentity, &state, &failure.body)], cause);
+    }
+
     pub(crate) const fn bus(&self) -> &Bus {
         &self.bus
     }
@@ -137,7 +164,7 @@ impl<F: Fanout> Bridge<F> {
         Ok(plan::notified(answer, &watchers))
     }
 
-    fn publish(&self, presentity: &Presentity, events: &[crate::bus::message::FeatureEvent], cause: &Cause) {
+    fn publish(&self, presentity: &Presentity, events: &[FeatureEvent], cause: &Cause) {
         for event in events {
             let subject = self.bus.subjects().event_feature(presentity, &event.feature);
             self.bus.publish_event(Pattern::EventFeature, subject, event, cause);

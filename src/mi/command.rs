@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::bus::message::ErrorBody;
 use crate::feature::error::Shown;
-use crate::feature::{self, FeatureSpec, FeatureTable, Presentity, Status, Values};
+use crate::feature::{self, FeatureSpec, FeatureState, FeatureTable, Presentity, Status, Values};
 
 /// Most `field/value` strings of one command, as in the array of the OpenSIPS command.
 pub const MAX_LIST_VALUES: usize = 8;
@@ -24,6 +24,8 @@ pub struct SetCommand {
     pub values: Values,
     /// Handed to the set route as `param`.
     pub param: Option<String>,
+    /// The state of the feature where nobody has set it.
+    pub unset: FeatureState,
 }
 
 /// Reads the payload of `dfks.set` or `dfks.command.set`. Fields that are not known are ignored.
@@ -71,8 +73,9 @@ impl SetCommand {
         values: Values,
         param: Option<String>,
     ) -> Result<Self, ErrorBody> {
-        feature::merge(spec, &spec.default_state(), Some(status), &values)?;
-        Ok(Self { presentity, feature: spec.name().to_owned(), status, values, param })
+        let unset = spec.default_state();
+        feature::merge(spec, &unset, Some(status), &values)?;
+        Ok(Self { presentity, feature: spec.name().to_owned(), status, values, param, unset })
     }
 }
 
@@ -188,6 +191,7 @@ mod tests {
                 status: Status::ON,
                 values: [("ringCount", "4"), ("forwardTo", "sip:bob@10.0.0.11")].map(|(f, v)| (f.to_owned(), v.to_owned())).into(),
                 param: Some("1".into()),
+                unset: FeatureState::new("CallForwardingNoAnswer"),
             }
         );
         let object = with("values", json!({"ringCount": "4", "forwardTo": "sip:bob@10.0.0.11"}));

@@ -257,7 +257,7 @@ impl<F: Fanout> Carrier<F> {
         if let Some(turn) = turn {
             let _it_is_our_turn = held.during(turn).await;
         }
-        let mut attempts = 0;
+        let (mut attempts, mut is_made) = (0, false);
         loop {
             if self.stopping.is_cancelled() {
                 return Rest::Undone(Box::new(held.delivery));
@@ -266,24 +266,28 @@ impl<F: Fanout> Carrier<F> {
                 return Rest::Lost;
             }
             attempts += 1;
-            let error = match held.during(self.bridge.carry_out(command.clone(), Some(&id), &cause)).await {
+            let failure = match held.during(self.bridge.carry_out(&command, Some(&id), &cause)).await {
                 Ok(_response) => None,
                 Err(failure) if self.is_worth_another(&failure, attempts) => {
+                    // an event says so, whatever becomes of its NOTIFYs
+                    is_made |= !failure.is_untold;
                     let delay = self.patience.retry.delay(attempts, rand::random());
                     metrics.command_retried(&failure.body, delay);
                     let _or_we_stop = held.during(self.stopping.run_until_cancelled(tokio::time::sleep(delay))).await;
                     continue;
                 }
-                Err(failure) => Some(failure.body),
+                Err(failure) => Some(failure),
             };
-            metrics.command_ended(error.as_ref(), clock::now().saturating_duration_since(started_at));
-            return match error {
-                None => {
-                    let _comes_again_anyway = held.delivery.ack();
-                    Rest::Done
-                }
-                Some(error) => self.bury(held.delivery, Outcome::of_error(&error).as_str(), &error.description).await,
+            let error = failure.as_ref().map(|failure| &failure.body);
+            metrics.command_ended(error, clock::now().saturating_duration_since(started_at));
+            let Some(failure) = failure else {
+                let _comes_again_anyway = held.delivery.ack();
+                return Rest::Done;
             };
+            if !is_made {
+                held.during(self.bridge.tell_refused(&command, &failure, Some(&id), &cause)).await;
+            }
+            return self.bury(held.delivery, Outcome::of_error(&failure.body).as_str(), &failure.body.description).await;
         }
     }
 

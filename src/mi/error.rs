@@ -33,19 +33,21 @@ pub(crate) struct Failure {
     pub(crate) body: ErrorBody,
     /// Whether bus or workers are away, which is nothing that the command or its responder could have done.
     pub(crate) is_away: bool,
+    /// Whether no event says yet that the change was not made.
+    pub(crate) is_untold: bool,
 }
 
 impl Failure {
     pub(crate) fn new(step: Step, error: &RequestError) -> Self {
         let is_answer = step == Step::Route && matches!(error, RequestError::Refused(_));
         let body = error_body(step, error);
-        Self { is_away: body.code == 503 && !is_answer, body }
+        Self { is_away: body.code == 503 && !is_answer, is_untold: step == Step::Route, body }
     }
 }
 
 impl From<ErrorBody> for Failure {
     fn from(body: ErrorBody) -> Self {
-        Self { body, is_away: false }
+        Self { body, is_away: false, is_untold: false }
     }
 }
 

@@ -211,7 +211,7 @@ impl<F: Fanout> Desk<F> {
             Err(answer) => return Some(answer),
         };
         let outcome = match Method::read(&self.table, &method, params) {
-            Ok(Method::SetFeature(command)) => self.set_feature(command, cause).await,
+            Ok(Method::SetFeature(command)) => self.set_feature(&command, cause).await,
             Ok(Method::Subscriptions(filter)) => self.subscriptions(filter).await,
             Ok(Method::Own(own)) => Ok(own.result(|| self.uptime())),
             Err(error) => {
@@ -226,7 +226,7 @@ impl<F: Fanout> Desk<F> {
         Some(Answer::new(id?, outcome))
     }
 
-    async fn set_feature(&self, command: SetCommand, cause: &Cause) -> Result<Value, RpcError> {
+    async fn set_feature(&self, command: &SetCommand, cause: &Cause) -> Result<Value, RpcError> {
         let metrics = self.bridge.metrics();
         let started_at = clock::now();
         let _in_flight = metrics.command_started(Way::Http);

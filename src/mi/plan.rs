@@ -34,10 +34,13 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
     pub fn denied(&mut self, answer: &RouteSetResponse) -> Option<Denied> {
         let reason = answer.denied.as_ref()?;
         let reply = ErrorBody { code: 403, description: reason.clone(), field: None };
-        let mut event = self.event(answer, &answer.previous, &answer.state, 0);
-        event.outcome = FeatureOutcome::Refused;
-        event.reason = Some(reason.clone());
-        Some(Denied { reply, event })
+        let event = self.event(&answer.presentity, &answer.previous, &answer.state, 0);
+        Some(Denied { reply, event: refused(event, reason) })
+    }
+
+    /// The event of a change that failed, with the state as it is.
+    pub fn failed(&mut self, presentity: &Presentity, state: &FeatureState, error: &ErrorBody) -> FeatureEvent {
+        refused(self.event(presentity.as_str(), state, state, 0), &error.description)
     }
 
     /// One job for each edge that holds a watcher, with all that changed; none where the route suppressed the NOTIFY, or
@@ -64,20 +67,20 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
 
     /// The event of the feature asked for, then one for each that changed along with it.
     pub fn events(&mut self, answer: &RouteSetResponse, watchers: u64) -> Vec<FeatureEvent> {
-        let mut events = vec![self.event(answer, &answer.previous, &answer.state, watchers)];
+        let mut events = vec![self.event(&answer.presentity, &answer.previous, &answer.state, watchers)];
         for (state, old) in answer.also.iter().zip(&answer.also_previous) {
-            events.push(self.event(answer, old, state, watchers));
+            events.push(self.event(&answer.presentity, old, state, watchers));
         }
         events
     }
 
-    fn event(&mut self, answer: &RouteSetResponse, old: &FeatureState, new: &FeatureState, watchers: u64) -> FeatureEvent {
+    fn event(&mut self, presentity: &str, old: &FeatureState, new: &FeatureState, watchers: u64) -> FeatureEvent {
         FeatureEvent {
             kind: Kind::default(),
             id: (self.new_id)(),
             time: clock::rfc3339(self.now),
             cause: self.cause.clone(),
-            presentity: answer.presentity.clone(),
+            presentity: presentity.to_owned(),
             feature: new.feature.clone(),
             old: old.clone(),
             new: new.clone(),
@@ -88,6 +91,10 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
             watchers,
         }
     }
+}
+
+fn refused(event: FeatureEvent, reason: &str) -> FeatureEvent {
+    FeatureEvent { outcome: FeatureOutcome::Refused, reason: Some(reason.to_owned()), ..event }
 }
 
 /// The states that watchers are told.

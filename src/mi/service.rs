@@ -114,19 +114,24 @@ impl<F: Fanout> Desk<F> {
         let started_at = clock::now();
         let _in_flight = metrics.command_started(Way::Bus);
         let cause = cause_of(&request.message);
-        let result = match command::read(&self.table, &request.message.payload) {
-            Ok(command) => self.bridge.set(command, &cause).await,
-            Err(error) => Err(error),
+        let command = command::read(&self.table, &request.message.payload);
+        let result = match &command {
+            Ok(command) => self.bridge.carry_out(command, None, &cause).await,
+            Err(error) => Err(error.clone().into()),
         };
-        metrics.command_ended(result.as_ref().err(), clock::now().saturating_duration_since(started_at));
-        if request.message.reply.is_none() {
-            return;
+        let failure = result.as_ref().err().cloned();
+        metrics.command_ended(failure.as_ref().map(|failure| &failure.body), clock::now().saturating_duration_since(started_at));
+        if request.message.reply.is_some() {
+            let (payload, headers) = self.reply(result.map_err(|failure| failure.body), &cause);
+            let sent = request.respond_with_headers(Ok(payload), headers);
+            // A queue to NATS that stays full while the connection is away must not hold the command for ever.
+            if !matches!(tokio::time::timeout(self.bridge.bus().timeout(), sent).await, Ok(Ok(()))) {
+                metrics.dropped(DropReason::ReplyNotSent);
+            }
         }
-        let (payload, headers) = self.reply(result, &cause);
-        let sent = request.respond_with_headers(Ok(payload), headers);
-        // A queue to NATS that stays full while the connection is away must not hold the command for ever.
-        if !matches!(tokio::time::timeout(self.bridge.bus().timeout(), sent).await, Ok(Ok(()))) {
-            metrics.dropped(DropReason::ReplyNotSent);
+        // the reply does not wait for what the event needs to know
+        if let (Ok(command), Some(failure)) = (&command, &failure) {
+            self.bridge.tell_refused(command, failure, None, &cause).await;
         }
     }
 

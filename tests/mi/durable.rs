@@ -193,6 +193,33 @@ async fn while_no_worker_answers_a_command_waits_and_after_a_while_it_is_given_u
 }
 
 #[tokio::test]
+async fn a_command_that_is_given_up_has_one_event_and_one_whose_notifys_are_not_stored_no_other() {
+    let mut queue = Queue::start().await;
+    let mut events = queue.client.subscribe("dfks.event.feature.>").await.unwrap();
+    let asked = queue.worker(|_, _| json!({"error": {"code": 503, "description": "the responder gave no usable answer"}})).await;
+    let bridge = queue.bridge().await;
+    queue.publish(&dnd("alice", 1, 0), None).await;
+    queue.dead(1).await;
+    assert_eq!(asked.lock().unwrap().len(), 3, "attempts");
+    let event: FeatureEvent = serde_json::from_slice(&events.next().await.unwrap().payload).unwrap();
+    assert_eq!((event.outcome, event.reason.as_deref()), (FeatureOutcome::Refused, Some("the responder gave no usable answer")));
+    assert!(tokio::time::timeout(Duration::from_millis(300), events.next()).await.is_err(), "one");
+    drop(bridge);
+
+    queue = Queue::start().await;
+    queue.edges.failure = Some(RequestError::Timeout(SECOND));
+    let mut events = queue.client.subscribe("dfks.event.feature.>").await.unwrap();
+    let gone = json!({"error": {"code": 503, "description": "gone"}});
+    let _asked = queue.worker(move |number, request| if number == 0 { ok(0, request) } else { gone.clone() }).await;
+    let _bridge = queue.bridge().await;
+    queue.publish(&dnd("alice", 1, 0), None).await;
+    queue.dead(1).await;
+    let event: FeatureEvent = serde_json::from_slice(&events.next().await.unwrap().payload).unwrap();
+    assert_eq!(event.outcome, FeatureOutcome::Applied);
+    assert!(tokio::time::timeout(Duration::from_millis(300), events.next()).await.is_err(), "it is made");
+}
+
+#[tokio::test]
 async fn a_responder_that_fails_holds_up_its_own_presentity_alone() {
     let queue = Queue::start().await;
     let asked = queue

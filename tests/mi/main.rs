@@ -25,7 +25,7 @@ use dfks::feature::{FeatureState, FeatureTable, Package, Presentity, Status};
 use dfks::mi::service::MAX_IN_HAND;
 use dfks::mi::{Bridge, Fanout, MiError, run};
 use dfks::notify::EdgeJob;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -243,6 +243,38 @@ async fn a_workers_refusal_goes_on_as_it_is_and_an_absent_one_is_503() {
     scene.with_worker(|_| json!({"error": {"code": 500, "description": "dfks_set, line 3: no such field"}})).await;
     let error = scene.set(&command()).await.unwrap_err();
     assert_eq!((error.code, error.description.as_str()), (500, "dfks_set, line 3: no such field"));
+}
+
+/// ```text
+/// dfks.set ──▶ bridge ──dfks.route.set──▶ worker ✗        the reply first, then dfks.get and the event
+/// ```
+#[tokio::test]
+async fn a_change_that_fails_is_told_as_refused_with_the_state_as_it_is() {
+    let scene = Scene::start(two_edges()).await;
+    let mut events = scene.events().await;
+    scene.set(&command()).await.unwrap_err();
+    let (subject, event) = next_event(&mut events).await;
+    assert_eq!(subject, "dfks.event.feature.10_0_0_11.CallForwardingNoAnswer");
+    let unset = FeatureState::new("CallForwardingNoAnswer");
+    assert_eq!((&event.old, &event.new, event.version), (&unset, &unset, 0), "nobody says what it is");
+    assert_eq!(event.reason.as_deref(), Some("no worker answers: the change was not made"));
+
+    let mut gets = scene.client.subscribe("dfks.get").await.unwrap();
+    scene.with_worker(|_| json!({"error": {"code": 503, "description": "the responder gave no usable answer"}})).await;
+    let error = scene.set(&command()).await.unwrap_err();
+    assert_eq!(error.code, 503);
+    let get = gets.next().await.unwrap();
+    let asked: Value = serde_json::from_slice(&get.payload).unwrap();
+    assert_eq!((&asked["presentity"], &asked["features"]), (&json!("sip:alice@10.0.0.11"), &json!(["CallForwardingNoAnswer"])));
+    let known = state("CallForwardingNoAnswer", 6);
+    let answer = json!({"presentity": "sip:alice@10.0.0.11", "features": [known]});
+    scene.client.publish(get.reply.unwrap(), answer.to_string().into()).await.unwrap();
+    let (_, event) = next_event(&mut events).await;
+    assert_eq!((&event.old, &event.new, event.version, event.watchers), (&known, &known, 6, 0));
+    let why = event.reason.as_deref();
+    assert_eq!((event.outcome, event.origin, why), (FeatureOutcome::Refused, Origin::Mi, Some("the responder gave no usable answer")));
+    assert_eq!((event.presentity.as_str(), &*event.cause.0), ("sip:alice@10.0.0.11", TRACE_ID));
+    assert!(events.next().now_or_never().is_none(), "one each");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ const TRAFFIC: [Traffic; 15] = [
     Traffic {
         pattern: Pattern::Get,
         title: "Ask for features",
-        description: "Any service, and each edge, asks for the state of features. One of the workers answers.",
+        description: "Any service, each edge and each mi bridge asks for the state of features. One of the workers answers.",
         messages: &["get_request"],
         replies: &["get_response", "error"],
     },
