@@ -25,7 +25,7 @@ pub(crate) async fn set(args: SetArgs) -> Result<(), Failure> {
         kind: Kind::default(),
         presentity: args.presentity,
         feature: args.feature,
-        status: Status(args.status == Switch::On),
+        status: Some(Status(args.status == Switch::On)),
         route_param: args.param,
         values: CommandValues::Fields(args.values.into_iter().collect::<Values>()),
     };

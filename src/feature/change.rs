@@ -28,6 +28,12 @@ pub fn merge(spec: &FeatureSpec, stored: &FeatureState, status: Option<Status>, 
     Ok(state)
 }
 
+/// The status that the values decide: `values.state` of `AgentState`. `None` where they leave it open.
+#[must_use]
+pub fn implied_status(spec: &FeatureSpec, values: &Values) -> Option<Status> {
+    values.get(STATE).filter(|_| spec.is_agent()).map(|state| Status(state != LOGGED_OFF))
+}
+
 fn merge_agent(state: &mut FeatureState, status: Option<Status>, values: &Values) -> Result<(), FeatureError> {
     let before = state.values.get(STATE).cloned();
     let wanted = match (values.get(STATE), status) {

@@ -226,11 +226,8 @@ impl FeatureSpec {
     /// [`FeatureError`], which names the field, the value and what is allowed.
     pub fn check_value(&self, field: &str, value: &str) -> Result<(), FeatureError> {
         let Some(known) = self.fields.iter().find(|known| known.name == field) else {
-            return Err(FeatureError::UnknownField {
-                feature: self.name.clone(),
-                field: field.to_owned(),
-                allowed: self.fields().map(str::to_owned).collect(),
-            });
+            let allowed = self.fields().map(str::to_owned).collect();
+            return Err(FeatureError::UnknownField { feature: self.name.clone(), field: field.to_owned(), allowed });
         };
         match known.rule {
             Rule::Text => check_text(field, value),
@@ -243,7 +240,9 @@ impl FeatureSpec {
         }
     }
 
-    pub(super) const fn is_agent(&self) -> bool {
+    /// Whether its values decide its status.
+    #[must_use]
+    pub const fn is_agent(&self) -> bool {
         matches!(self.wire, Wire::Agent)
     }
 

@@ -42,7 +42,7 @@ pub fn read(table: &FeatureTable, payload: &[u8]) -> Result<SetCommand, ErrorBod
     };
     let presentity = presentity(&fields)?;
     let spec = feature(table, &fields)?;
-    let status = status(&fields)?;
+    let status = status(spec, &fields)?;
     let values = match fields.get("values") {
         None | Some(Value::Null) => Values::new(),
         Some(Value::Object(object)) => values_of_object(object)?,
@@ -52,6 +52,7 @@ pub fn read(table: &FeatureTable, payload: &[u8]) -> Result<SetCommand, ErrorBod
             return Err(invalid("values", other, expected));
         }
     };
+    let status = status.or_else(|| feature::implied_status(spec, &values)).ok_or_else(|| no_status(spec))?;
     let param = match fields.get("route_param") {
         None | Some(Value::Null) => None,
         Some(Value::String(param)) => Some(param.clone()),
@@ -128,11 +129,18 @@ fn feature<'t>(table: &'t FeatureTable, fields: &Map<String, Value>) -> Result<&
     }
 }
 
-fn status(fields: &Map<String, Value>) -> Result<Status, ErrorBody> {
+/// `None` where the agent's state may decide it.
+fn status(spec: &FeatureSpec, fields: &Map<String, Value>) -> Result<Option<Status>, ErrorBody> {
     match fields.get("status") {
-        None | Some(Value::Null) => Err(missing("status", STATUS_EXPECTED)),
-        Some(status) => serde_json::from_value(status.clone()).map_err(|_| invalid("status", status, STATUS_EXPECTED)),
+        None | Some(Value::Null) if spec.is_agent() => Ok(None),
+        None | Some(Value::Null) => Err(no_status(spec)),
+        Some(status) => serde_json::from_value(status.clone()).map(Some).map_err(|_| invalid("status", status, STATUS_EXPECTED)),
     }
+}
+
+fn no_status(spec: &FeatureSpec) -> ErrorBody {
+    let or_state = if spec.is_agent() { ", or values.state" } else { "" };
+    missing("status", &format!("{STATUS_EXPECTED}{or_state}"))
 }
 
 /// `{"ringCount":"4"}`; a whole number counts as its text, for `{"ringCount":4}`.
@@ -178,6 +186,12 @@ mod tests {
         json
     }
 
+    fn agent(more: &Value) -> Value {
+        let mut json = json!({"presentity": "sip:alice@10.0.0.11", "feature": "AgentState"});
+        json.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json
+    }
+
     #[test]
     fn reads_the_commands_of_the_contract() {
         let text = r#"{"presentity":"sip:alice@10.0.0.11","feature":"CallForwardingNoAnswer","status":1,"route_param":"1",
@@ -209,6 +223,8 @@ mod tests {
             ("cleared", with("values", json!(["forwardTo/"])), true, vec![("forwardTo", "")]),
             ("the last of two", with("values", json!(["ringCount/1", "ringCount/2"])), true, vec![("ringCount", "2")]),
             ("no values", with("values", json!([])), true, vec![]),
+            ("state in place of status", agent(&json!({"values": {"state": "ready"}})), true, vec![("state", "ready")]),
+            ("null status", agent(&json!({"status": null, "values": ["state/loggedOff"]})), false, vec![("state", "loggedOff")]),
             ("another spelling of the presentity", with("presentity", json!("<SIPS:alice@10.0.0.11:5061>")), true, vec![]),
         ] {
             let command = read_json(&json).unwrap();
@@ -228,7 +244,9 @@ mod tests {
         let uri = "sip:user@host or tel:number";
         let fields = "\"forwardTo/…\" or \"ringCount/…\"";
         let nine: Vec<_> = (0..9).map(|n| format!("ringCount/{n}")).collect();
-        let agent = json!({"presentity": "sip:alice@h", "feature": "AgentState", "status": 0, "values": {"state": "ready"}});
+        let contradiction = agent(&json!({"status": 0, "values": {"state": "ready"}}));
+        let mut stateless = with("values", json!({"state": "ready"}));
+        stateless["status"] = Value::Null;
         let dnd = json!({"presentity": "sip:alice@h", "feature": "DoNotDisturb", "status": 0, "values": ["x"]});
         for (json, field, text) in [
             (json!([]), None, "invalid command '[]': expected a JSON object".to_owned()),
@@ -282,7 +300,18 @@ mod tests {
                 Some("values.forwardDN"),
                 "unknown field 'forwardDN' of CallForwardingNoAnswer: expected forwardTo, ringCount".into(),
             ),
-            (agent, Some("status"), "status 0 contradicts state 'ready': expected status 1".into()),
+            (stateless, Some("status"), format!("status is missing: expected {STATUS_EXPECTED}")),
+            (
+                agent(&json!({"values": {"reason": "lunch"}})),
+                Some("status"),
+                format!("status is missing: expected {STATUS_EXPECTED}, or values.state"),
+            ),
+            (
+                agent(&json!({"values": {"state": "asleep"}})),
+                Some("values.state"),
+                "invalid state 'asleep': expected loggedOff, loggedOn, ready, notReady, workingAfterCall".into(),
+            ),
+            (contradiction, Some("status"), "status 0 contradicts state 'ready': expected status 1".into()),
             (with("route_param", json!(1)), Some("route_param"), "invalid route_param '1': expected a string".into()),
         ] {
             let error = read_json(&json).unwrap_err();

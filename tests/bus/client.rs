@@ -173,7 +173,7 @@ async fn refuses_what_cannot_be_sent() {
         kind: Kind::default(),
         presentity: String::new(),
         feature: String::new(),
-        status: Status::OFF,
+        status: Some(Status::OFF),
         route_param: None,
         values: CommandValues::default(),
     };

@@ -23,7 +23,7 @@ use dfks::bus::schema;
 use dfks::feature::FeatureTable;
 use dfks::mi::command;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Reads a message into its Rust type and writes it again.
 fn round_trip<M: Serialize + DeserializeOwned>(json: &Value) -> serde_json::Result<Value> {
@@ -122,5 +122,27 @@ fn commands_are_read_and_refused_as_the_schema_says() {
         let file = path.file_stem().unwrap().to_str().unwrap();
         let command = command::read(&table, &fs::read(&path).unwrap());
         assert_eq!(command.is_ok(), file.starts_with("valid") || file == "invalid-type", "{file}: {command:?}");
+    }
+}
+
+#[test]
+fn a_command_without_status_is_valid_where_the_agents_state_decides_it() {
+    let (table, schema) = (FeatureTable::built_in(), read_json(&directory().join("set_request.json")));
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    let (agent, dnd) = ("AgentState", "DoNotDisturb");
+    for (feature, more, is_valid) in [
+        (agent, json!({"values": {"state": "ready"}}), true),
+        (agent, json!({"status": null, "values": ["reason/lunch", "state/notReady"]}), true),
+        (agent, json!({"values": {"reason": "lunch"}}), false),
+        (agent, json!({}), false),
+        (agent, json!({"status": 1}), true),
+        (dnd, json!({"status": 1}), true),
+        (dnd, json!({"values": {"state": "ready"}}), false),
+        (dnd, json!({"status": null}), false),
+    ] {
+        let mut command = json!({"presentity": "sip:alice@10.0.0.11", "feature": feature});
+        command.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let read = command::read(&table, command.to_string().as_bytes());
+        assert_eq!((validator.is_valid(&command), read.is_ok()), (is_valid, is_valid), "{command}: {read:?}");
     }
 }

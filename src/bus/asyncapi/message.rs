@@ -49,7 +49,7 @@ macro_rules! content {
 
 #[rustfmt::skip]
 const CONTENTS: [Content; 22] = [
-    content!("set_request", "set_request", "Command", Taken, ["object", "list", "minimal"]),
+    content!("set_request", "set_request", "Command", Taken, ["object", "list", "minimal", "agent-state"]),
     content!("set_response", "set_response", "What became of a command", Sent, ["applied", "nobody-watches", "not-notified"]),
     content!("set_command", "set_request", "Durable command", Command, ["object", "list"]),
     content!("get_request", "get_request", "Question for features", Taken, ["one", "all"]),

@@ -11,6 +11,7 @@ use crate::feature::{FeatureState, Status, Values, package};
 ///
 /// Shape: `{"presentity":"sip:alice@10.0.0.11","feature":"CallForwardingNoAnswer","status":1,"route_param":"1","values":["ringCount/4"]}`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("anyOf" = [has_status(), has_agent_state()]))]
 pub struct SetRequest {
     /// The message's type name.
     #[serde(rename = "type", default)]
@@ -19,14 +20,29 @@ pub struct SetRequest {
     pub presentity: String,
     /// Which feature.
     pub feature: String,
-    /// On or off.
-    pub status: Status,
+    /// On or off; left out or null only for `AgentState` with `values.state`, which decides it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
     /// Handed to the set route as `param`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route_param: Option<String>,
     /// Extra values; what is left out stays as it is.
     #[serde(default)]
     pub values: CommandValues,
+}
+
+fn has_status() -> serde_json::Value {
+    let status = serde_json::json!({ "not": { "type": "null" }, "description": "Given." });
+    serde_json::json!({ "required": ["status"], "properties": { "status": status } })
+}
+
+fn has_agent_state() -> serde_json::Value {
+    let object = serde_json::json!({ "type": "object", "required": ["state"] });
+    let list = serde_json::json!({ "type": "array", "contains": { "type": "string", "pattern": "^state/" } });
+    serde_json::json!({ "required": ["values"], "properties": {
+        "feature": { "const": "AgentState", "description": "The feature whose state decides its status." },
+        "values": { "anyOf": [object, list], "description": "With the state." },
+    } })
 }
 
 /// Extra values of a command: an object, or the `field/value` strings of the OpenSIPS command.

@@ -64,7 +64,7 @@ fn check<M: Serialize + DeserializeOwned + PartialEq + Debug + Named>(message: &
 
 proptest! {
     #[test]
-    fn commands(presentity in text(), feature in text(), status in status(), route_param in maybe(), fields in values(), list in prop::option::of(prop::collection::vec(text(), 0..4))) {
+    fn commands(presentity in text(), feature in text(), status in prop::option::of(status()), route_param in maybe(), fields in values(), list in prop::option::of(prop::collection::vec(text(), 0..4))) {
         let values = list.map_or(CommandValues::Fields(fields), CommandValues::List);
         check(&SetRequest { kind: Kind::default(), presentity, feature, status, route_param, values })?;
     }
