@@ -15,7 +15,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::header::HeaderValue;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
@@ -23,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::pull::{Delivery, Pull, PullConfig, PullError};
 use crate::bus::subject::Subjects;
-use crate::bus::trace::{Cause, TRACEPARENT};
 use crate::feature::FeatureTable;
 use crate::mi::bridge::{Bridge, Fanout};
 use crate::mi::command::{self, SetCommand};
@@ -249,7 +247,8 @@ impl<F: Fanout> Carrier<F> {
 
     /// Waits for its turn, then tries until it is carried out or given up.
     async fn carry(&self, command: SetCommand, delivery: Delivery, turn: Option<oneshot::Receiver<()>>) -> Rest {
-        let (id, cause) = identity(&delivery);
+        // an id made up anew would make other NOTIFY jobs of the same change
+        let (id, cause) = (delivery.id(), delivery.cause());
         let metrics = self.bridge.metrics();
         let started_at = clock::now();
         let _in_flight = metrics.command_started(Way::Queue);
@@ -302,17 +301,6 @@ impl<F: Fanout> Carrier<F> {
         }
         Rest::Done
     }
-}
-
-/// The id of a command, the same for each delivery of it, and the id that what follows from it carries on.
-fn identity(delivery: &Delivery) -> (String, Cause) {
-    let id = format!("{:016x}{:016x}", delivery.stored_at_nanos, delivery.stream_seq);
-    let traceparent = delivery.headers().and_then(|headers| headers.get(TRACEPARENT)).map(HeaderValue::as_str);
-    // an id made up anew would make other NOTIFY jobs of the same change
-    let told = traceparent.map(|header| (header, Cause::of_traceparent(Some(header))));
-    let cause = told.filter(|(header, cause)| header.contains(&*cause.0)).map(|(_, cause)| cause);
-    let cause = cause.unwrap_or_else(|| Cause(id.as_str().into()));
-    (id, cause)
 }
 
 /// A delivery that the server is told of, again and again, that it is in hand.

@@ -159,6 +159,7 @@ async fn what_cannot_be_carried_out_is_a_dead_letter_with_the_reason() {
             _ => ok(0, request),
         })
         .await;
+    let mut letters = queue.client.subscribe("dfks.dead.>").await.unwrap();
     let bad = json!({"presentity": "sip:alice@h", "feature": "Foo", "status": 1});
     let denied = json!({"presentity": "sip:alice@h", "feature": "CallForwardingAlways", "status": 1});
     let failed = json!({"presentity": "sip:alice@h", "feature": "CallForwardingBusy", "status": 1});
@@ -172,6 +173,18 @@ async fn what_cannot_be_carried_out_is_a_dead_letter_with_the_reason() {
     assert_eq!(reasons, [("invalid", "unknown feature 'Foo'"), ("denied", "not abroad"), ("failed", "dfks_set, line 3")]);
     assert_eq!(dead.iter().map(|dead| dead.2.clone()).collect::<Vec<_>>(), [bad, denied, failed].map(|command| command.to_string()));
     assert_eq!(asked.lock().unwrap().len(), 3, "none twice");
+
+    let traced = |letter: async_nats::Message| letter.headers.unwrap().get("traceparent").unwrap().as_str().to_owned();
+    for _ in 0..3 {
+        let new = traced(letters.next().await.unwrap());
+        assert_eq!(new.split('-').map(str::len).collect::<Vec<_>>(), [2, 32, 16, 2], "one of its own");
+    }
+    for (given, is_kept) in [(format!("00-{TRACE_ID}-00f067aa0ba902b7-01"), true), ("00-nothing-1-01".to_owned(), false)] {
+        let headers = HeaderMap::from_iter([("traceparent".parse().unwrap(), given.parse().unwrap())]);
+        queue.client.publish_with_headers("dfks.command.set", headers, "no JSON".into()).await.unwrap();
+        let letter = traced(letters.next().await.unwrap());
+        assert_eq!(letter == given, is_kept, "{letter}");
+    }
 }
 
 #[tokio::test]

@@ -164,7 +164,7 @@ impl Headers {
                 (ERROR_HEADER, false, "`error.description` (NATS ADR-32).", "not on this tariff"),
             ],
             Self::Dead => &[
-                (TRACEPARENT, false, TRACE, PARENT),
+                (TRACEPARENT, true, TRACE, PARENT),
                 (MESSAGE_ID, true, "Made of the stage and the sequence in its work queue.", "command-17"),
                 (
                     DEAD_REASON,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::subject::Pattern;
-use crate::bus::trace::TRACEPARENT;
+use crate::bus::trace::{Cause, TRACEPARENT};
 
 /// A message that could not be put aside is delivered again after this.
 const BURY_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -50,6 +50,30 @@ impl Delivery {
         self.message.headers.as_ref()
     }
 
+    /// The subject that it came on.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.message.subject
+    }
+
+    /// An id that each delivery of this message has and no other message: 32 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{:016x}{:016x}", self.stored_at_nanos, self.stream_seq)
+    }
+
+    /// The id of what led to the message: that of its `traceparent`, else its own, so that each delivery has the same.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        self.told().map_or_else(|| Cause(self.id().into()), |(_header, cause)| cause)
+    }
+
+    /// The `traceparent` header, where it can be read.
+    fn told(&self) -> Option<(&str, Cause)> {
+        let header = self.headers()?.get(TRACEPARENT)?.as_str();
+        Some((header, Cause::of_traceparent(Some(header)))).filter(|(header, cause)| header.contains(&*cause.0))
+    }
+
     /// Done: the message leaves the work queue. Sent without waiting; where that is lost, the message comes again.
     ///
     /// # Errors
@@ -78,7 +102,7 @@ impl Delivery {
     }
 
     /// Gives the message up: stores it as `dfks.dead.<stage>` with the reason in its headers, and takes it out of the work
-    /// queue once that is acknowledged.
+    /// queue once that is acknowledged. It goes on with the message's `traceparent`, or with one of its [`cause`](Self::cause).
     ///
     /// # Errors
     ///
@@ -96,9 +120,7 @@ impl Delivery {
         set(DEAD_SUBJECT, &self.message.subject);
         set(DEAD_DELIVERIES, &self.deliveries.to_string());
         set(NATS_MESSAGE_ID.as_ref(), &format!("{stage}-{}", self.stream_seq));
-        if let Some(traceparent) = self.headers().and_then(|headers| headers.get(TRACEPARENT)) {
-            set(TRACEPARENT, traceparent.as_str());
-        }
+        set(TRACEPARENT, &self.told().map_or_else(|| self.cause().traceparent(), |(header, _)| header.to_owned()));
         tracing::warn!(stage, reason, deliveries = self.deliveries, "message given up");
         let subject = self.bus.subjects().dead(stage);
         match self.bus.store(Pattern::Dead, subject, headers, self.message.payload.clone()).await {
