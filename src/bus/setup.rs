@@ -101,10 +101,8 @@ fn streams(subjects: &Subjects, replicas: usize) -> [Config; 6] {
         allow_direct: true,
         ..Config::default()
     };
-    let commands = subjects.command_set();
-    let all_commands = format!("{}.>", commands.rsplit_once('.').map_or(commands.as_str(), |(group, _set)| group));
     [
-        stream("COMMANDS", all_commands, RetentionPolicy::WorkQueue, 256 * MIB, Duration::ZERO),
+        stream("COMMANDS", subjects.all_commands(), RetentionPolicy::WorkQueue, 256 * MIB, Duration::ZERO),
         stream("NOTIFY", subjects.all_notify(), RetentionPolicy::WorkQueue, 512 * MIB, JOB_MAX_AGE),
         stream("EVENTS", subjects.all_events(), RetentionPolicy::Limits, 1024 * MIB, 7 * DAY),
         stream("DEAD", subjects.all_dead(), RetentionPolicy::Limits, 256 * MIB, 30 * DAY),

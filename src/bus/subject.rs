@@ -129,6 +129,12 @@ impl Subjects {
     pub fn command_set(&self) -> String {
         self.under("command.set")
     }
+
+    /// `dfks.command.>`
+    #[must_use]
+    pub fn all_commands(&self) -> String {
+        self.under("command.>")
+    }
     /// `dfks.edge.alive`
     #[must_use]
     pub fn edge_alive(&self) -> String {

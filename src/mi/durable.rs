@@ -1,4 +1,5 @@
 //! Durable commands: `dfks.command.set` out of the work queue, carried out once and, for each presentity, in order. I/O.
+//! What others put beside it in the queue (`dfks.command.>`) is put aside.
 //!
 //! ```text
 //! DFKS_COMMANDS ─▶ the one bridge that is active ─▶ a lane for each presentity ─▶ carried out ─▶ ack
@@ -20,6 +21,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::message::ErrorBody;
 use crate::bus::pull::{Delivery, Pull, PullConfig, PullError};
 use crate::bus::subject::Subjects;
 use crate::feature::FeatureTable;
@@ -76,7 +78,7 @@ impl Patience {
         PullConfig {
             stream: subjects.stream("COMMANDS"),
             durable: DURABLE.to_owned(),
-            filter: subjects.command_set(),
+            filter: subjects.all_commands(),
             ack_wait: self.ack_wait,
             max_ack_pending: i64::try_from(MAX_IN_HAND).unwrap_or(i64::MAX),
             // we give up ourselves: the server would leave the command where it is
@@ -129,6 +131,20 @@ struct Ended {
     /// The presentity whose lane it had.
     lane: Option<Box<str>>,
     rest: Rest,
+}
+
+/// A message that is no command to carry out.
+struct Unfit {
+    /// Reason of the dead letter, a word.
+    reason: &'static str,
+    /// What is wrong with it; `None` where no bridge finished it.
+    error: Option<ErrorBody>,
+}
+
+impl Unfit {
+    fn detail(&self) -> &str {
+        self.error.as_ref().map_or("delivered too often without being carried out", |error| &error.description)
+    }
 }
 
 enum Rest {
@@ -221,11 +237,7 @@ impl<F: Fanout> Carrier<F> {
 
     /// Reads a command and has it carried out when it is its turn.
     fn take<'c>(&'c self, delivery: Delivery, lanes: &mut Lanes<oneshot::Sender<()>>) -> impl Future<Output = Ended> + use<'c, F> {
-        let command = if delivery.deliveries > self.patience.max_deliveries {
-            Err(None)
-        } else {
-            command::read(&self.table, delivery.payload()).map_err(Some)
-        };
+        let command = self.read(&delivery);
         let lane: Option<Box<str>> = command.as_ref().ok().map(|command| command.presentity.as_str().into());
         let turn = lane.as_deref().and_then(|lane| {
             let (ticket, turn) = oneshot::channel();
@@ -235,14 +247,29 @@ impl<F: Fanout> Carrier<F> {
             let stream_seq = delivery.stream_seq;
             let rest = match command {
                 Ok(command) => self.carry(command, delivery, turn).await,
-                Err(Some(error)) => {
-                    self.bridge.metrics().command_ended(Some(&error), Duration::ZERO);
-                    self.bury(delivery, Outcome::of_error(&error).as_str(), &error.description).await
+                Err(unfit) => {
+                    if let Some(error) = &unfit.error {
+                        self.bridge.metrics().command_ended(Some(error), Duration::ZERO);
+                    }
+                    self.bury(delivery, unfit.reason, unfit.detail()).await
                 }
-                Err(None) => self.bury(delivery, "max_deliver", "delivered too often without being carried out").await,
             };
             Ended { stream_seq, lane, rest }
         }
+    }
+
+    /// The command, or why it cannot be carried out at all.
+    fn read(&self, delivery: &Delivery) -> Result<SetCommand, Unfit> {
+        if delivery.deliveries > self.patience.max_deliveries {
+            return Err(Unfit { reason: "max_deliver", error: None });
+        }
+        let subject = self.bridge.bus().subjects().command_set();
+        if delivery.subject() != subject {
+            let description = format!("no command comes on this subject: expected {subject}");
+            return Err(Unfit { reason: "unknown_subject", error: Some(ErrorBody { code: 404, description, field: None }) });
+        }
+        command::read(&self.table, delivery.payload())
+            .map_err(|error| Unfit { reason: Outcome::of_error(&error).as_str(), error: Some(error) })
     }
 
     /// Waits for its turn, then tries until it is carried out or given up.

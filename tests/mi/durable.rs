@@ -30,21 +30,21 @@ fn patience() -> Patience {
 }
 
 /// A nats-server with streams, and a service beside it.
-struct Queue {
-    nats: Nats,
-    client: async_nats::Client,
-    bus: Bus,
-    edges: Edges,
+pub(crate) struct Queue {
+    pub(crate) nats: Nats,
+    pub(crate) client: async_nats::Client,
+    pub(crate) bus: Bus,
+    pub(crate) edges: Edges,
 }
 
 /// A bridge that takes durable commands.
-struct DurableBridge {
+pub(crate) struct DurableBridge {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Queue {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let nats = Nats::start();
         let bus = bus(&nats).await;
         dfks::bus::setup::ensure(&bus, 1).await.unwrap();
@@ -52,7 +52,7 @@ impl Queue {
         Self { client, bus, edges: two_edges(), nats }
     }
 
-    async fn bridge(&self) -> DurableBridge {
+    pub(crate) async fn bridge(&self) -> DurableBridge {
         let stop = CancellationToken::new();
         let bridge = Arc::new(Bridge::new(bus(&self.nats).await, self.edges.clone()));
         let task = tokio::spawn(durable::run(bridge, Arc::new(FeatureTable::built_in()), patience(), stop.clone()));
@@ -60,7 +60,10 @@ impl Queue {
     }
 
     /// Answers every set, with what `answer` makes of its number, from 0, and of the request.
-    async fn worker(&self, answer: impl Fn(usize, &RouteSetRequest) -> Value + Send + 'static) -> Arc<Mutex<Vec<RouteSetRequest>>> {
+    pub(crate) async fn worker(
+        &self,
+        answer: impl Fn(usize, &RouteSetRequest) -> Value + Send + 'static,
+    ) -> Arc<Mutex<Vec<RouteSetRequest>>> {
         let mut requests = self.client.subscribe("dfks.route.set").await.unwrap();
         self.client.flush().await.unwrap();
         let (client, asked) = (self.client.clone(), Arc::new(Mutex::new(Vec::new())));
@@ -80,7 +83,7 @@ impl Queue {
     }
 
     /// Stores a command; returns whether it was there already.
-    async fn publish(&self, command: &Value, msg_id: Option<&str>) -> bool {
+    pub(crate) async fn publish(&self, command: &Value, msg_id: Option<&str>) -> bool {
         let mut headers = HeaderMap::new();
         if let Some(id) = msg_id {
             headers.insert("Nats-Msg-Id", id);
@@ -90,16 +93,16 @@ impl Queue {
         stored.await.unwrap().await.unwrap().duplicate
     }
 
-    async fn stream(&self, name: &str) -> Stream {
+    pub(crate) async fn stream(&self, name: &str) -> Stream {
         jetstream::new(self.client.clone()).get_stream(name).await.unwrap()
     }
 
-    async fn left(&self) -> u64 {
+    pub(crate) async fn left(&self) -> u64 {
         self.stream("DFKS_COMMANDS").await.get_info().await.unwrap().state.messages
     }
 
     /// Reason, detail and payload of the dead letters, once there are so many.
-    async fn dead(&self, count: u64) -> Vec<(String, String, String)> {
+    pub(crate) async fn dead(&self, count: u64) -> Vec<(String, String, String)> {
         let stream = self.stream("DFKS_DEAD").await;
         common::eventually("the dead letters are stored", async || stream.get_info().await.unwrap().state.messages >= count).await;
         let mut dead = Vec::new();
@@ -119,15 +122,15 @@ async fn bus(nats: &Nats) -> Bus {
     bus
 }
 
-fn dnd(user: &str, status: u8, param: usize) -> Value {
+pub(crate) fn dnd(user: &str, status: u8, param: usize) -> Value {
     json!({"presentity": format!("sip:{user}@h"), "feature": "DoNotDisturb", "status": status, "route_param": param.to_string()})
 }
 
-fn ok(_: usize, request: &RouteSetRequest) -> Value {
+pub(crate) fn ok(_: usize, request: &RouteSetRequest) -> Value {
     serde_json::to_value(applied(request)).unwrap()
 }
 
-fn params(asked: &Mutex<Vec<RouteSetRequest>>) -> Vec<String> {
+pub(crate) fn params(asked: &Mutex<Vec<RouteSetRequest>>) -> Vec<String> {
     asked.lock().unwrap().iter().map(|request| request.param.clone().unwrap()).collect()
 }
 

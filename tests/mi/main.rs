@@ -9,6 +9,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod beside;
 mod durable;
 
 use std::sync::{Arc, Mutex};

@@ -169,7 +169,7 @@ impl Headers {
                 (
                     DEAD_REASON,
                     true,
-                    "Why it was given up, a word: `invalid`, `denied`, `failed`, `unavailable`, `max_deliver`, …",
+                    "Why it was given up, a word: `invalid`, `denied`, `failed`, `unavailable`, `max_deliver`, `unknown_subject`, …",
                     "denied",
                 ),
                 (DEAD_DETAIL, true, "What was wrong, for people.", "not on this tariff"),

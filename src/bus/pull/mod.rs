@@ -10,6 +10,7 @@ use async_nats::{Message, StatusCode, Subscriber};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::bus::answer;
@@ -33,7 +34,7 @@ const ASKS_WITHIN_PIN: u32 = 3;
 /// Name of the one priority group of a consumer with an exclusive client.
 const GROUP: &str = "one";
 
-/// A durable consumer of a work queue. Made when it is not there; an operator's settings of it stay.
+/// A durable consumer of a work queue. Made when it is not there; an operator's settings of it stay, but for the filter.
 #[derive(Debug, Clone)]
 pub struct PullConfig {
     /// The stream.
@@ -119,14 +120,20 @@ impl Pull {
         let PullConfig { stream, durable, filter, exclusive, .. } = config.clone();
         let inbox_subject = bus.client().new_inbox();
         let inbox = bus.client().subscribe(inbox_subject.clone()).await.map_err(|_closed| PullError::Closed)?;
-        match bus.api::<IgnoredAny>(&format!("CONSUMER.INFO.{stream}.{durable}"), OPEN_TIMEOUT).await {
-            Ok(_there) => {}
+        let found = bus.api::<Found>(&format!("CONSUMER.INFO.{stream}.{durable}"), OPEN_TIMEOUT).await;
+        let body = match found {
+            Ok(found) => found.with_filter(&filter).map(|config| {
+                tracing::info!(stream, consumer = durable, filter, "consumer has another filter, changing it");
+                serde_json::json!({ "stream_name": stream, "config": config, "action": "update" })
+            }),
             Err(RequestError::Stream { code: CONSUMER_NOT_FOUND, .. }) => {
-                let body = serde_json::json!({ "stream_name": stream, "config": consumer(config).into_consumer_config() });
-                let call = format!("CONSUMER.CREATE.{stream}.{durable}.{filter}");
-                let _info: IgnoredAny = bus.api_with(&call, &body, OPEN_TIMEOUT).await.map_err(PullError::Open)?;
+                Some(serde_json::json!({ "stream_name": stream, "config": consumer(config).into_consumer_config() }))
             }
             Err(error) => return Err(PullError::Open(error)),
+        };
+        if let Some(body) = body {
+            let call = format!("CONSUMER.CREATE.{stream}.{durable}.{filter}");
+            let _info: IgnoredAny = bus.api_with(&call, &body, OPEN_TIMEOUT).await.map_err(PullError::Open)?;
         }
         let consumer = format!("{stream}.{durable}");
         Ok(Self { bus: bus.clone(), consumer, inbox_subject, inbox, link, connection, outstanding: 0, exclusive, pin_id: None })
@@ -252,6 +259,21 @@ impl Pull {
             return Ok(None);
         };
         Ok(Some(Delivery { bus: self.bus.clone(), message, deliveries, stream_seq, stored_at_nanos }))
+    }
+}
+
+/// A consumer that is there.
+#[derive(Deserialize)]
+struct Found {
+    config: Map<String, Value>,
+}
+
+impl Found {
+    /// Its configuration with another filter, the rest as its operator wants it; `None` where it has this filter.
+    fn with_filter(mut self, filter: &str) -> Option<Map<String, Value>> {
+        let before = self.config.insert("filter_subject".to_owned(), filter.into());
+        let several = self.config.remove("filter_subjects");
+        (before.is_none_or(|before| before != filter) || several.is_some()).then_some(self.config)
     }
 }
 
