@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::bus::message::ErrorBody;
+use crate::bus::message::{ErrorBody, PRESENTITY_EXPECTED, shown};
 use crate::feature::error::Shown;
 use crate::feature::{self, FeatureSpec, FeatureState, FeatureTable, Presentity, Status, Values};
 
@@ -36,9 +36,9 @@ pub struct SetCommand {
 ///
 /// An [`ErrorBody`] of code 400: the field, what was sent and what is allowed.
 pub fn read(table: &FeatureTable, payload: &[u8]) -> Result<SetCommand, ErrorBody> {
-    let json: Value = serde_json::from_slice(payload).map_err(|error| bad(None, format!("not JSON: {error}")))?;
+    let json: Value = serde_json::from_slice(payload).map_err(|error| ErrorBody::bad(None, format!("not JSON: {error}")))?;
     let Value::Object(fields) = json else {
-        return Err(bad(None, format!("invalid command '{}': expected a JSON object", shown(&json))));
+        return Err(ErrorBody::bad(None, format!("invalid command '{}': expected a JSON object", shown(&json))));
     };
     let presentity = presentity(&fields)?;
     let spec = feature(table, &fields)?;
@@ -49,14 +49,14 @@ pub fn read(table: &FeatureTable, payload: &[u8]) -> Result<SetCommand, ErrorBod
         Some(Value::Array(list)) => values_of_list(spec, list)?,
         Some(other) => {
             let expected = "an object of field and text, or an array of \"field/value\" strings";
-            return Err(invalid("values", other, expected));
+            return Err(ErrorBody::invalid("values", other, expected));
         }
     };
     let status = status.or_else(|| feature::implied_status(spec, &values)).ok_or_else(|| no_status(spec))?;
     let param = match fields.get("route_param") {
         None | Some(Value::Null) => None,
         Some(Value::String(param)) => Some(param.clone()),
-        Some(other) => return Err(invalid("route_param", other, "a string")),
+        Some(other) => return Err(ErrorBody::invalid("route_param", other, "a string")),
     };
     SetCommand::checked(spec, presentity, status, values, param)
 }
@@ -89,25 +89,24 @@ impl SetCommand {
 /// An [`ErrorBody`] of code 400 for more than [`MAX_LIST_VALUES`], or one that is no such string.
 pub fn values_of_list(spec: &FeatureSpec, list: &[Value]) -> Result<Values, ErrorBody> {
     if list.len() > MAX_LIST_VALUES {
-        return Err(bad(Some("values"), format!("values has {} elements: expected at most {MAX_LIST_VALUES}", list.len())));
+        return Err(ErrorBody::bad(Some("values"), format!("values has {} elements: expected at most {MAX_LIST_VALUES}", list.len())));
     }
     let pair = |element: &Value| {
         let text = element.as_str().and_then(|text| text.split_once('/')).map(|(field, value)| (field.to_owned(), value.to_owned()));
         text.ok_or_else(|| {
             let fields: Vec<_> = spec.fields().map(|field| format!("\"{field}/…\"")).collect();
             let expected = if fields.is_empty() { format!("none, {} has no values", spec.name()) } else { fields.join(" or ") };
-            invalid("values", element, &expected)
+            ErrorBody::invalid("values", element, &expected)
         })
     };
     list.iter().map(pair).collect()
 }
 
 fn presentity(fields: &Map<String, Value>) -> Result<Presentity, ErrorBody> {
-    const EXPECTED: &str = "sip:user@host or tel:number";
     match fields.get("presentity") {
-        None | Some(Value::Null) => Err(missing("presentity", EXPECTED)),
+        None | Some(Value::Null) => Err(ErrorBody::missing("presentity", PRESENTITY_EXPECTED)),
         Some(Value::String(text)) => read_presentity(text),
-        Some(other) => Err(invalid("presentity", other, EXPECTED)),
+        Some(other) => Err(ErrorBody::invalid("presentity", other, PRESENTITY_EXPECTED)),
     }
 }
 
@@ -117,15 +116,15 @@ fn presentity(fields: &Map<String, Value>) -> Result<Presentity, ErrorBody> {
 ///
 /// An [`ErrorBody`] of code 400, "Invalid presentity …".
 pub fn read_presentity(text: &str) -> Result<Presentity, ErrorBody> {
-    Presentity::parse(text).map_err(|error| bad(Some("presentity"), format!("Invalid presentity '{}': {error}", Shown(text))))
+    Presentity::parse(text).map_err(|error| ErrorBody::bad(Some("presentity"), format!("Invalid presentity '{}': {error}", Shown(text))))
 }
 
 fn feature<'t>(table: &'t FeatureTable, fields: &Map<String, Value>) -> Result<&'t FeatureSpec, ErrorBody> {
     let names = || table.names().collect::<Vec<_>>().join(", ");
     match fields.get("feature") {
-        None | Some(Value::Null) => Err(missing("feature", &names())),
+        None | Some(Value::Null) => Err(ErrorBody::missing("feature", &names())),
         Some(Value::String(name)) => Ok(table.require(name)?),
-        Some(other) => Err(invalid("feature", other, &names())),
+        Some(other) => Err(ErrorBody::invalid("feature", other, &names())),
     }
 }
 
@@ -134,13 +133,13 @@ fn status(spec: &FeatureSpec, fields: &Map<String, Value>) -> Result<Option<Stat
     match fields.get("status") {
         None | Some(Value::Null) if spec.is_agent() => Ok(None),
         None | Some(Value::Null) => Err(no_status(spec)),
-        Some(status) => serde_json::from_value(status.clone()).map(Some).map_err(|_| invalid("status", status, STATUS_EXPECTED)),
+        Some(status) => serde_json::from_value(status.clone()).map(Some).map_err(|_| ErrorBody::invalid("status", status, STATUS_EXPECTED)),
     }
 }
 
 fn no_status(spec: &FeatureSpec) -> ErrorBody {
     let or_state = if spec.is_agent() { ", or values.state" } else { "" };
-    missing("status", &format!("{STATUS_EXPECTED}{or_state}"))
+    ErrorBody::missing("status", &format!("{STATUS_EXPECTED}{or_state}"))
 }
 
 /// `{"ringCount":"4"}`; a whole number counts as its text, for `{"ringCount":4}`.
@@ -148,26 +147,9 @@ fn values_of_object(object: &Map<String, Value>) -> Result<Values, ErrorBody> {
     let pair = |(field, value): (&String, &Value)| match value {
         Value::String(text) => Ok((field.clone(), text.clone())),
         Value::Number(number) if field == "ringCount" && (number.is_u64() || number.is_i64()) => Ok((field.clone(), number.to_string())),
-        other => Err(invalid(&format!("values.{}", Shown(field)), other, "a string")),
+        other => Err(ErrorBody::invalid(&format!("values.{}", Shown(field)), other, "a string")),
     };
     object.iter().map(pair).collect()
-}
-
-fn missing(field: &str, expected: &str) -> ErrorBody {
-    bad(Some(field), format!("{field} is missing: expected {expected}"))
-}
-
-fn invalid(field: &str, sent: &Value, expected: &str) -> ErrorBody {
-    bad(Some(field), format!("invalid {field} '{}': expected {expected}", shown(sent)))
-}
-
-fn bad(field: Option<&str>, description: String) -> ErrorBody {
-    ErrorBody { code: 400, description, field: field.map(str::to_owned) }
-}
-
-/// A text as it is, anything else as JSON; short and harmless either way.
-fn shown(sent: &Value) -> String {
-    sent.as_str().map_or_else(|| Shown(&sent.to_string()).to_string(), |text| Shown(text).to_string())
 }
 
 #[cfg(test)]

@@ -47,6 +47,9 @@ pub(crate) enum Refusal {
     /// Not the message that belongs on this subject.
     #[error("unreadable request: {0}")]
     Unreadable(#[from] serde_json::Error),
+    /// A field that is missing, or not of its type.
+    #[error("{0}")]
+    Field(ErrorBody),
     /// No presentity.
     #[error("Invalid presentity: {0}")]
     Presentity(#[from] PresentityError),
@@ -86,7 +89,7 @@ impl Refusal {
     /// Word for the log field `reason` and the metric label `outcome`.
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
-            Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_) => "bad_request",
+            Self::Unreadable(_) | Self::Field(_) | Self::Presentity(_) | Self::Feature(_) => "bad_request",
             Self::Script(_) | Self::Route(_) => "script_error",
             Self::Responder { .. } => "responder_failed",
             Self::Store(_) => "store_failed",
@@ -97,12 +100,12 @@ impl Refusal {
 
     /// Whether it is for the operator to know, not only for whoever asked. A script error was logged where it happened.
     pub(crate) const fn is_ours(&self) -> bool {
-        !matches!(self, Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_) | Self::Script(_))
+        !matches!(self, Self::Unreadable(_) | Self::Field(_) | Self::Presentity(_) | Self::Feature(_) | Self::Script(_))
     }
 
     const fn code(&self) -> u16 {
         match self {
-            Self::Unreadable(_) | Self::Presentity(_) | Self::Feature(_) => 400,
+            Self::Unreadable(_) | Self::Field(_) | Self::Presentity(_) | Self::Feature(_) => 400,
             Self::Script(_) | Self::Route(_) | Self::Unwritable(_) | Self::Store(StoreError::Unreadable(_) | StoreError::Unwritable(_)) => {
                 500
             }
@@ -118,6 +121,7 @@ impl Refusal {
             Self::Feature(FeatureError::Unknown { .. }) if in_list => Some("features".to_owned()),
             Self::Feature(error) => Some(error.field()),
             Self::Script(error) => error.field,
+            Self::Field(body) => body.field,
             _ => None,
         };
         ErrorBody { code, description, field }

@@ -1,9 +1,37 @@
 //! What a get answers: responder, else store, else default; then the script. Pure.
 
+use serde_json::Value;
+
+use crate::bus::message::{ErrorBody, GetRequest, PRESENTITY_EXPECTED};
 use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Source};
 use crate::worker::answer::Answer;
 use crate::worker::change::Change;
+use crate::worker::error::Refusal;
 use crate::worker::record::Record;
+
+/// Reads the payload of `dfks.get`.
+///
+/// # Errors
+///
+/// [`Refusal`], answered 400: the first field that is missing or no such thing, else what is no JSON object.
+pub(crate) fn read(payload: &[u8]) -> Result<GetRequest, Refusal> {
+    serde_json::from_slice(payload).map_err(|error| fault(payload).map_or_else(|| error.into(), Refusal::Field))
+}
+
+fn fault(payload: &[u8]) -> Option<ErrorBody> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(payload) else { return None };
+    let is_list = |value: &Value| value.as_array().is_some_and(|names| names.iter().all(Value::is_string));
+    let given = |field: &str| fields.get(field).filter(|value| !value.is_null());
+    let Some(presentity) = given("presentity") else { return Some(ErrorBody::missing("presentity", PRESENTITY_EXPECTED)) };
+    if !presentity.is_string() {
+        return Some(ErrorBody::invalid("presentity", presentity, PRESENTITY_EXPECTED));
+    }
+    if let Some(features) = given("features").filter(|features| !is_list(features)) {
+        return Some(ErrorBody::invalid("features", features, "an array of names"));
+    }
+    let package = given("package").filter(|package| !package.is_string())?;
+    Some(ErrorBody::invalid("package", package, "the name of an event package"))
+}
 
 /// The features that a request names, in table order; all when it names none. Where it names an event package, those of it.
 ///
@@ -92,6 +120,29 @@ mod tests {
 
     fn status(on: bool) -> Change {
         Change { status: Some(Status(on)), ..Change::default() }
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_read_names_its_field() {
+        for (payload, field, text) in [
+            ("{}", Some("presentity"), "presentity is missing: expected sip:user@host or tel:number"),
+            (r#"{"presentity":null}"#, Some("presentity"), "presentity is missing: expected sip:user@host or tel:number"),
+            (r#"{"presentity":7}"#, Some("presentity"), "invalid presentity '7': expected sip:user@host or tel:number"),
+            (
+                r#"{"presentity":"x","features":"DoNotDisturb"}"#,
+                Some("features"),
+                "invalid features 'DoNotDisturb': expected an array of names",
+            ),
+            (r#"{"presentity":"x","features":[1]}"#, Some("features"), "invalid features '[1]': expected an array of names"),
+            (r#"{"presentity":"x","package":1}"#, Some("package"), "invalid package '1': expected the name of an event package"),
+            ("[]", None, "unreadable request: "),
+            ("{", None, "unreadable request: "),
+        ] {
+            let body = read(payload.as_bytes()).unwrap_err().into_body(true);
+            assert_eq!((body.code, body.field.as_deref()), (400, field), "{payload}");
+            assert!(body.description.starts_with(text), "{payload}: {}", body.description);
+        }
+        assert!(read(br#"{"presentity":"x","features":null,"package":null,"more":1}"#).is_ok());
     }
 
     #[test]

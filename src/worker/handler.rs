@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 
-use crate::bus::message::{GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
+use crate::bus::message::{GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity};
 use crate::runtime::clock;
@@ -42,7 +42,7 @@ impl Handler {
     ///
     /// [`Refusal`].
     pub(crate) async fn get(&self, payload: &[u8], cause: &Cause) -> Result<GetResponse, Refusal> {
-        let request: GetRequest = serde_json::from_slice(payload)?;
+        let request = get::read(payload)?;
         let presentity = Presentity::parse(&request.presentity)?;
         let specs = get::asked(&self.table, request.features.as_deref(), request.package.as_deref())?;
         let asked = join_all(specs.iter().map(|spec| self.responders.get(&presentity, spec, cause)));

@@ -21,6 +21,8 @@ async fn refuses_what_it_cannot_read_and_says_which_field() {
     };
     for (subject, request, field, text) in [
         ("dfks.get", json!([]), None, "unreadable request"),
+        ("dfks.get", json!({}), Some("presentity"), "presentity is missing: expected sip:user@host or tel:number"),
+        ("dfks.get", json!({"presentity": 7}), Some("presentity"), "invalid presentity '7': expected "),
         ("dfks.get", json!({"presentity": "alice"}), Some("presentity"), "Invalid presentity"),
         ("dfks.get", json!({"presentity": ALICE, "features": ["Foo"]}), Some("features"), "unknown feature 'Foo': expected DoNotDisturb, "),
         ("dfks.route.set", with("status", json!(2)), None, "unreadable request"),

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::feature::error::Shown;
 
 /// In place of any reply: what was wrong. Beside it the headers of ADR-32.
 ///
@@ -24,6 +27,35 @@ pub struct ErrorBody {
     /// The field that was wrong, where one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+}
+
+/// What the field `presentity` has to be.
+pub const PRESENTITY_EXPECTED: &str = "sip:user@host or tel:number";
+
+impl ErrorBody {
+    /// 400: a field that has to be there.
+    #[must_use]
+    pub fn missing(field: &str, expected: &str) -> Self {
+        Self::bad(Some(field), format!("{field} is missing: expected {expected}"))
+    }
+
+    /// 400: a field that cannot be what was sent.
+    #[must_use]
+    pub fn invalid(field: &str, sent: &Value, expected: &str) -> Self {
+        Self::bad(Some(field), format!("invalid {field} '{}': expected {expected}", shown(sent)))
+    }
+
+    /// 400
+    #[must_use]
+    pub fn bad(field: Option<&str>, description: String) -> Self {
+        Self { code: 400, description, field: field.map(str::to_owned) }
+    }
+}
+
+/// A text as it is, anything else as JSON; short and harmless either way.
+#[must_use]
+pub fn shown(sent: &Value) -> String {
+    sent.as_str().map_or_else(|| Shown(&sent.to_string()).to_string(), |text| Shown(text).to_string())
 }
 
 /// Header with the code of an [`ErrorReply`]. Source: ADR-32.
