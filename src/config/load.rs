@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 
 use super::error::as_toml;
-use super::{Config, ConfigError, check, later};
+use super::{Config, ConfigError, FeatureConfig, check, later};
 
 /// Before each key in the environment: `DFKS__NATS__URL`.
 const PREFIX: &str = "DFKS";
@@ -93,7 +93,7 @@ impl Walk {
         tree.clone().try_into().map_err(|error: toml::de::Error| from_serde(&tree, &error))
     }
 
-    /// `default` gives the kind; without one (below `features.NAME`, `profile`) the value is taken as it is.
+    /// `default` gives the kind; without one (below `profile`) the value is taken as it is.
     fn value(&self, key: &str, value: Value, default: Option<&toml::Value>) -> Result<toml::Value, ConfigError> {
         let from_environment = value.origin() == Some(FROM_ENVIRONMENT);
         let wrong = |value: ValueKind, expected: &str| Err(ConfigError::value(key, &raw(value), expected));
@@ -140,15 +140,41 @@ impl Walk {
         for (name, value) in entries {
             let below = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
             let default = known.get(&name);
+            let origin = value.origin().map(str::to_owned);
             let is_feature_table = key == "features" && matches!(value.kind, ValueKind::Table(_));
             if default.is_none() && !is_feature_table {
                 let expected = known.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
                 return Err(ConfigError::UnknownKey { key: below, value: as_toml(&raw(value.kind)), expected });
             }
-            let value = self.value(&below, value, default)?;
+            let value = match value.kind {
+                ValueKind::Table(row) if default.is_none() => self.feature(&below, row)?,
+                kind => self.value(&below, Value::new(origin.as_ref(), kind), default)?,
+            };
             out.insert(name, value);
         }
         Ok(toml::Value::Table(out))
+    }
+
+    /// `[features.NAME]`. What serde finds wrong below a flattened table has no key.
+    fn feature(&self, key: &str, mut row: config::Map<String, Value>) -> Result<toml::Value, ConfigError> {
+        const PAIR: &str = "[\"requestElement\", \"eventElement\"]";
+        let known = toml::Table::try_from(FeatureConfig::default()).unwrap_or_default();
+        let values = row.remove("values").map(|values| raw(values.kind));
+        let mut feature = self.table(key, row, &known)?;
+        let is_pair = |value: &toml::Value| value.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(toml::Value::is_str));
+        match &values {
+            Some(toml::Value::Table(fields)) => {
+                if let Some((field, value)) = fields.iter().find(|(_, value)| !is_pair(value)) {
+                    return Err(ConfigError::value(format!("{key}.values.{field}"), value, PAIR));
+                }
+            }
+            Some(other) => return Err(ConfigError::value(format!("{key}.values"), other, format!("a table of field = {PAIR}"))),
+            None => {}
+        }
+        if let (Some(values), Some(feature)) = (values, feature.as_table_mut()) {
+            feature.insert("values".to_owned(), values);
+        }
+        Ok(feature)
     }
 
     fn path(&self, key: &str, text: String, from_environment: bool) -> String {
@@ -174,7 +200,7 @@ fn raw(kind: ValueKind) -> toml::Value {
     }
 }
 
-/// What serde found wrong: an enum's word, a number that does not fit, a key of `[features.NAME]` or `[[profile]]`.
+/// What serde found wrong: an enum's word, a number that does not fit, a key of `[[profile]]`.
 fn from_serde(tree: &toml::Value, error: &toml::de::Error) -> ConfigError {
     let text = error.to_string();
     let key = text.lines().find_map(|line| line.strip_prefix("in `")).map_or("", |rest| rest.trim_end_matches('`'));

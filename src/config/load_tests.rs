@@ -297,6 +297,14 @@ const BAD: &[(&str, &str)] = &[
     ("[sip]\ntrace_hep = \"udp:h:9060\"", "sip.trace_hep = \"udp:h:9060\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
     ("[trace]\notlp = \"http://h:4317\"", "trace.otlp = \"http://h:4317\": OTLP is not there yet, expected \"\""),
     ("[features.CallWaiting]\nevent_root = \"E\"", "features.CallWaiting.request_root: is missing, expected an XML element name"),
+    ("[features.X]\nvalues = { a = [\"x\"] }", "features.X.values.a = [\"x\"]: expected [\"requestElement\", \"eventElement\"]"),
+    ("[features.X]\nvalues = { a = [\"x\", 1] }", "features.X.values.a = [\"x\", 1]: expected [\"requestElement\", \"eventElement\"]"),
+    ("[features.X]\nvalues = 3", "features.X.values = 3: expected a table of field = [\"requestElement\", \"eventElement\"]"),
+    ("[features.X]\nevent_root = 3", "features.X.event_root = 3: expected a string"),
+    (
+        "[features.X]\nroot = \"R\"",
+        "features.X.root = \"R\": unknown key, expected event_root, request_root, status_event, status_request, type_element, type_value, values",
+    ),
     ("[features.Hoteling]\nrequest_root = \"R\"", "features.Hoteling: is built in, expected another name"),
     (
         "[features.X]\nrequest_root = \"SetDoNotDisturb\"\nevent_root = \"E\"\nstatus_request = \"on\"\nstatus_event = \"on\"",
