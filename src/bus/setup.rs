@@ -39,19 +39,27 @@ pub struct SetupError {
     pub source: RequestError,
 }
 
-/// Makes the streams and buckets that are missing. Waits for a connection and for JetStream as long as it takes; any
+/// Makes the streams and buckets that are missing, and says how many. Waits for a connection and for JetStream as long as it takes; any
 /// number of roles may do so at the same time.
 ///
 /// # Errors
 ///
 /// [`SetupError`] where waiting cannot help: the server refuses what the configuration asks for, such as replicas
 /// without a cluster, or an account without JetStream.
-pub async fn ensure(bus: &Bus, replicas: usize) -> Result<(), SetupError> {
+pub async fn ensure(bus: &Bus, replicas: usize) -> Result<usize, SetupError> {
+    let mut made = 0;
     for config in streams(bus.subjects(), replicas) {
         let mut retry = RETRY;
         let mut said = String::new();
         let mut timeout = FIRST_CALL_TIMEOUT;
-        while let Err(source) = ensure_stream(bus, &config, timeout).await {
+        loop {
+            let source = match ensure_stream(bus, &config, timeout).await {
+                Ok(is_new) => {
+                    made += usize::from(is_new);
+                    break;
+                }
+                Err(error) => error,
+            };
             timeout = CALL_TIMEOUT;
             if is_final(&source) {
                 return Err(SetupError { stream: config.name, source });
@@ -67,7 +75,7 @@ pub async fn ensure(bus: &Bus, replicas: usize) -> Result<(), SetupError> {
             tokio::time::sleep(retry.next(rand::random())).await;
         }
     }
-    Ok(())
+    Ok(made)
 }
 
 /// Every stream, buckets included.
@@ -111,11 +119,12 @@ fn streams(subjects: &Subjects, replicas: usize) -> [Config; 6] {
     ]
 }
 
-async fn ensure_stream(bus: &Bus, config: &Config, timeout: Duration) -> Result<(), RequestError> {
+/// Whether it was made here.
+async fn ensure_stream(bus: &Bus, config: &Config, timeout: Duration) -> Result<bool, RequestError> {
     match bus.api::<Info>(&format!("STREAM.INFO.{}", config.name), timeout).await {
         Ok(found) => {
             respect(config, &found.config);
-            return Ok(());
+            return Ok(false);
         }
         Err(RequestError::Stream { code: RequestError::STREAM_NOT_FOUND, .. }) => {}
         Err(error) => return Err(error),
@@ -123,10 +132,10 @@ async fn ensure_stream(bus: &Bus, config: &Config, timeout: Duration) -> Result<
     match bus.api_with::<_, Info>(&format!("STREAM.CREATE.{}", config.name), config, timeout).await {
         Ok(_info) => {
             tracing::info!(stream = config.name, "stream made");
-            Ok(())
+            Ok(true)
         }
         // another role or an operator was first
-        Err(RequestError::Stream { code: RequestError::STREAM_NAME_IN_USE, .. }) => Ok(()),
+        Err(RequestError::Stream { code: RequestError::STREAM_NAME_IN_USE, .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }

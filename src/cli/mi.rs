@@ -25,7 +25,7 @@ pub(super) async fn run(start: Start) -> Result<(), Failure> {
     let token = Token::read(&config.mi.token_file).map_err(|error| Failure::Config(format!("mi.token_file: {error}")))?;
     let (bus, table) = (start.bus().await?, table(&config)?);
     let failed = |error: &dyn Error| Failure::Refused(format!("role mi: {}", chain(error)));
-    prepare(&bus, &config).await?;
+    let _streams = prepare(&start, &bus).await?;
     let tasks = Tasks::new();
     let index = WatcherIndex::start(&bus, &tasks, None);
     index.loaded().await;

@@ -47,15 +47,30 @@ pub(crate) struct Start {
 impl Start {
     /// The role's connection to NATS, looked at by `/readyz` from now on.
     pub(crate) async fn bus(&self) -> Result<Bus, Failure> {
-        let (name, condition) = match self.role {
-            Role::Edge => ("dfks-edge", "edge nats"),
-            Role::Worker => ("dfks-worker", "worker nats"),
-            Role::Mi => ("dfks-mi", "mi nats"),
+        let name = match self.role {
+            Role::Edge => "dfks-edge",
+            Role::Worker => "dfks-worker",
+            Role::Mi => "dfks-mi",
         };
         let bus = Bus::connect(&self.config.nats, name).await.map_err(|error| Failure::Config(error.to_string()))?;
         let asked = bus.clone();
-        self.readiness.probe(condition, move || if asked.is_connected() { Ok(()) } else { Err("not connected") });
+        let (nats, _) = self.conditions();
+        self.readiness.probe(nats, move || if asked.is_connected() { Ok(()) } else { Err("not connected") });
         Ok(bus)
+    }
+
+    /// From now on `/readyz` also looks at whether the streams are there.
+    pub(crate) fn has_streams(&self, are_there: impl Fn() -> bool + Send + Sync + 'static) {
+        let (_, streams) = self.conditions();
+        self.readiness.probe(streams, move || if are_there() { Ok(()) } else { Err("not known to be there") });
+    }
+
+    const fn conditions(&self) -> (&'static str, &'static str) {
+        match self.role {
+            Role::Edge => ("edge nats", "edge streams"),
+            Role::Worker => ("worker nats", "worker streams"),
+            Role::Mi => ("mi nats", "mi streams"),
+        }
     }
 
     /// The role serves from now on; `listening` names its listeners, where it has any. Gives back the token to stop by.

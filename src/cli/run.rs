@@ -12,7 +12,7 @@ use super::args::{Role, RunArgs};
 use super::exit::{Failure, chain};
 use super::output;
 use super::roles::{Roles, Shared, Start};
-use crate::bus::{Bus, Embedded, EmbeddedError};
+use crate::bus::{Bus, Embedded, EmbeddedError, StreamKeeper};
 use crate::config::{Config, Listener, LogFormat, NatsConfig};
 use crate::edge::{Edge, EdgeError};
 use crate::feature::FeatureTable;
@@ -20,7 +20,7 @@ use crate::runtime::{Backoff, StopSignals, Tasks};
 use crate::sip::Transport;
 use crate::telemetry::http::Http;
 use crate::telemetry::{Readiness, exporter, log};
-use crate::{bus, worker};
+use crate::worker;
 
 /// Tries to create streams and buckets before a role gives up.
 const SETUP_TRIES: usize = 10;
@@ -128,7 +128,7 @@ fn start(running: &mut Roles, roles: &[Role]) -> Result<(), Failure> {
 
 async fn worker(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
-    prepare(&bus, &config).await?;
+    let _streams = prepare(&start, &bus).await?;
     let stop = start.stop.clone();
     let on_serving = || drop(start.serving(Vec::new()));
     let served = worker::run(bus.clone(), table, &config.routes, on_serving, stop).await;
@@ -161,7 +161,7 @@ async fn edge(start: Start) -> Result<(), Failure> {
         EdgeError::Users(error) => Failure::Config(error.to_string()),
         other => Failure::Refused(format!("role edge: {}", chain(&other))),
     };
-    prepare(&bus, &config).await?;
+    let _streams = prepare(&start, &bus).await?;
     let edge = Box::pin(Edge::start(&config, bus.clone(), table)).await.map_err(failed)?;
     let listening = edge.listening();
     let served = Box::pin(edge.run(start.serving(listening))).await;
@@ -169,18 +169,23 @@ async fn edge(start: Start) -> Result<(), Failure> {
     served.map_err(failed)
 }
 
-/// Waits for the bus, and creates what is missing on it.
-pub(super) async fn prepare(bus: &Bus, config: &Config) -> Result<(), Failure> {
-    bus.connected().await;
+/// Waits for the bus, creates what is missing on it, and goes on to do so after each connection, as long as what it returns
+/// is kept. The role is ready only while all is there.
+pub(super) async fn prepare(start: &Start, bus: &Bus) -> Result<StreamKeeper, Failure> {
+    let replicas = start.config.nats.replicas;
     let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-    for _ in 0..SETUP_TRIES {
-        match bus::setup::ensure(bus, config.nats.replicas).await {
-            Ok(()) => return Ok(()),
+    let mut tries = 0;
+    let keeper = loop {
+        tries += 1;
+        match StreamKeeper::start(bus, replicas).await {
+            Ok(keeper) => break keeper,
+            Err(error) if tries > SETUP_TRIES => return Err(Failure::Refused(format!("nats: {}", chain(&error)))),
             Err(error) => tracing::warn!(error = chain(&error), "streams and buckets are not there yet"),
         }
         tokio::time::sleep(retry.next(0.0)).await;
-    }
-    bus::setup::ensure(bus, config.nats.replicas).await.map_err(|error| Failure::Refused(format!("nats: {}", chain(&error))))
+    };
+    start.has_streams(keeper.probe());
+    Ok(keeper)
 }
 
 /// The features by name, with those of `[features]`.

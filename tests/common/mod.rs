@@ -80,6 +80,12 @@ impl Nats {
         }
     }
 
+    /// Kills the server, and takes away all that it has stored.
+    pub fn wipe(&mut self) {
+        self.kill();
+        fs::remove_dir_all(self.dir.path().join("jetstream")).unwrap();
+    }
+
     /// Starts the server again, on the same port and data.
     pub fn restart(&mut self) {
         self.kill();

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::common::{Nats, wait_for};
 use crate::harness::{Phone, Service, Setup, Subscribe, set_dnd};
 use crate::{ALICE, ALL_OFF};
@@ -49,6 +51,42 @@ fn without_nats_phones_are_told_to_come_again_and_afterwards_all_works() {
         (vec!["DoNotDisturb off".to_owned()], vec!["DoNotDisturb off".to_owned()])
     );
     assert!(product.metric("dfks_bus_reconnects_total").unwrap() >= 1.0);
+}
+
+/// ```text
+/// NATS ✕ … NATS with an empty store ──▶ streams and buckets made again, then ready ──▶ all works, without a restart
+/// ```
+#[test]
+fn a_nats_that_comes_back_empty_gets_its_streams_again() {
+    let mut nats = Nats::start();
+    let product = Setup::on(&nats).with("nats.timeout_ms", 500).start();
+    let phone = Phone::udp(product.udp());
+    let mut before = phone.subscribe(ALICE);
+    before.shows(4);
+    Service::on(&nats).set(ALICE, "DoNotDisturb", 1);
+    before.until("DoNotDisturb on");
+
+    nats.wipe();
+    wait_for("/readyz says so", || (product.get("/readyz").0 == 503).then_some(()));
+    nats.restart();
+    wait_for("/readyz says so", || (product.get("/readyz").0 == 200).then_some(()));
+    assert!(product.log().contains("streams were gone"), "{}", product.log());
+    let service = Service::on(&nats);
+    let mut after = wait_for("a subscription", || {
+        let mut dialog = phone.dialog("sip:bob@127.0.0.1");
+        (dialog.send(&Subscribe::default()).status() == Some(200)).then_some(dialog)
+    });
+    after.shows(4);
+    after.press(set_dnd(true));
+    after.until("DoNotDisturb on");
+    wait_for("the edge is known to hold it", || (service.set("sip:bob@127.0.0.1", "DoNotDisturb", 0)["watchers"] == 1).then_some(()));
+    after.until("DoNotDisturb off");
+    let command = json!({"presentity": "sip:bob@127.0.0.1", "feature": "DoNotDisturb", "status": 1});
+    service.store("dfks.command.set", &command, "a");
+    after.until("DoNotDisturb on");
+    // a phone that was there before subscribes anew at the latest when its refresh is answered 481
+    let refreshed = before.send(&Subscribe::default()).status();
+    assert!(matches!(refreshed, Some(200 | 481)), "{refreshed:?}");
 }
 
 /// A NATS that hangs is noticed by the time that its acknowledgement takes.

@@ -1,0 +1,82 @@
+//! Keeps the streams and buckets there: a NATS that comes back may have lost them.
+//!
+//! ```text
+//! connected ─▶ looked for, made where missing ─▶ there ─▶ connection lost ─▶ not there, as far as is known ─▶ connected …
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::bus::client::Bus;
+use crate::bus::setup::{self, SetupError};
+use crate::runtime::tasks;
+
+/// Between attempts that no waiting can heal, and for the client's word that it is connected, which may be lost.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Looks for the streams after each connection, until it is dropped.
+#[derive(Debug)]
+pub struct StreamKeeper {
+    is_there: Arc<AtomicBool>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl StreamKeeper {
+    /// Waits for a connection, makes what is missing, and goes on to do so after each connection from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] of the first time.
+    pub async fn start(bus: &Bus, replicas: usize) -> Result<Self, SetupError> {
+        bus.connected().await;
+        let connection = bus.link_status().borrow().connections;
+        setup::ensure(bus, replicas).await?;
+        let is_there = Arc::new(AtomicBool::new(true));
+        let task = tasks::spawn_owned(keep(bus.clone(), replicas, connection, Arc::clone(&is_there)));
+        Ok(Self { is_there, _task: task })
+    }
+
+    /// Whether they are there, as far as the connection that is there now has shown. May be asked after this is dropped.
+    pub fn probe(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let is_there = Arc::clone(&self.is_there);
+        move || is_there.load(Ordering::Acquire)
+    }
+}
+
+/// `connection`: the one on which they have been there.
+async fn keep(bus: Bus, replicas: usize, mut connection: u64, is_there: Arc<AtomicBool>) {
+    let mut link = bus.link_status();
+    let mut said = String::new();
+    loop {
+        let status = *link.borrow_and_update();
+        let is_known = status.is_up && status.connections == connection;
+        is_there.store(is_known, Ordering::Release);
+        if !is_known && bus.is_connected() {
+            match setup::ensure(&bus, replicas).await {
+                Ok(made) => {
+                    if made > 0 {
+                        tracing::warn!(streams = made, "streams were gone when nats came back, and what they held with them");
+                    }
+                    connection = status.connections;
+                    is_there.store(!link.has_changed().unwrap_or(true), Ordering::Release);
+                    said.clear();
+                }
+                Err(error) => {
+                    let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                    if said != reason {
+                        tracing::error!(stream = error.stream, error = reason, "stream cannot be made again");
+                        said = reason;
+                    }
+                }
+            }
+        }
+        let is_settled = is_there.load(Ordering::Acquire);
+        tokio::select! {
+            changed = link.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(AGAIN_AFTER), if !is_settled => {}
+        }
+    }
+}
