@@ -142,12 +142,12 @@ async fn worker(start: Start) -> Result<(), Failure> {
 /// Starts the embedded NATS server, and makes it the one to connect to.
 async fn embedded(nats: &mut NatsConfig) -> Result<Embedded, Failure> {
     let embedded = Embedded::start(nats).await.map_err(|error| {
-        use EmbeddedError::{Address, DataDir, InUse, Listen, NamedServer, NoServer, Spawn, TooOld};
+        use EmbeddedError::{Address, DataDir, InUse, NamedServer, NoServer, Spawn, TooOld};
         match &error {
-            Address(_) | DataDir { .. } | InUse(_) | Listen { .. } | NamedServer(_) | NoServer | Spawn { .. } | TooOld { .. } => {
+            Address(_) | DataDir { .. } | InUse(_) | NamedServer(_) | NoServer | Spawn { .. } | TooOld { .. } => {
                 Failure::Config(chain(&error))
             }
-            // it could be run, and did not live
+            // its address is taken, as any other may be, or it could be run and did not live
             _ => Failure::Refused(chain(&error)),
         }
     })?;

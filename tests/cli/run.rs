@@ -30,6 +30,7 @@ impl Running {
             .env("DFKS__NATS__EMBEDDED_LISTEN", "127.0.0.1:0")
             .env("DFKS__SIP__LISTEN", "udp:127.0.0.1:0,tcp:127.0.0.1:0")
             .env("DFKS__HTTP__LISTEN", "127.0.0.1:0")
+            .env("DFKS__MI__HTTP", "127.0.0.1:0")
             .envs(env.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
@@ -255,12 +256,22 @@ fn an_embedded_server_is_started_and_its_data_found_again() {
 #[test]
 fn a_port_that_is_taken_is_said() {
     let nats = common::Nats::start();
-    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let listen = format!("udp:{}", taken.local_addr().unwrap());
-    let dfks_run = Running::start(&[("DFKS__NATS__URL", &nats.url()), ("DFKS__SIP__LISTEN", &listen)], &["--role", "edge"]);
-    let (code, said) = dfks_run.end();
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.lines().last().unwrap().contains(&format!("sip.listen: {listen}: Address already in use")), "{said}");
+    let taken = (UdpSocket::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let (udp, tcp) = (format!("udp:{}", taken.0.local_addr().unwrap()), taken.1.local_addr().unwrap().to_string());
+    let url = nats.url();
+    for (nats_url, key, listen, said_as) in [
+        (url.as_str(), "DFKS__SIP__LISTEN", &udp, format!("sip.listen: {udp}")),
+        (&url, "DFKS__HTTP__LISTEN", &tcp, format!("http.listen = \"{tcp}\"")),
+        (&url, "DFKS__MI__HTTP", &tcp, format!("mi.http = \"{tcp}\"")),
+        ("", "DFKS__NATS__EMBEDDED_LISTEN", &tcp, format!("nats.embedded_listen {tcp}")),
+    ] {
+        let server = common::server_binary();
+        let env = [("DFKS__NATS__URL", nats_url), ("NATS_SERVER_BIN", server.to_str().unwrap()), (key, listen)];
+        let (code, said) = Running::start(&env, &[]).end();
+        assert_eq!(code, Some(1), "{key}: {said}");
+        let last = said.lines().last().unwrap().to_ascii_lowercase();
+        assert!(last.contains(&said_as) && last.contains("in use"), "{key}: {said}");
+    }
 }
 
 #[test]
