@@ -274,6 +274,39 @@ fn a_port_that_is_taken_is_said() {
     }
 }
 
+/// ```text
+/// start … NATS child, streams, roles … /readyz 200 ──▶ `dfks get` is answered
+/// ```
+#[test]
+fn it_is_ready_only_when_it_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = common::server_binary();
+    let data = dir.path().join("data");
+    let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listen = http.to_string();
+    let env = [
+        ("DFKS__NATS__DATA_DIR", data.to_str().unwrap()),
+        ("NATS_SERVER_BIN", server.to_str().unwrap()),
+        ("DFKS__HTTP__LISTEN", listen.as_str()),
+    ];
+    let _dfks_run = Running::start(&env, &[]);
+    let is_ready = || {
+        let mut stream = TcpStream::connect(http).ok()?;
+        write!(stream, "GET /readyz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.starts_with("HTTP/1.1 200").then_some(())
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while is_ready().is_none() {
+        assert!(Instant::now() < deadline, "not ready");
+        std::thread::yield_now();
+    }
+    let url = std::fs::read_to_string(data.join("nats.url")).unwrap();
+    let got = run_with(&["get", "sip:alice@127.0.0.1"], &[("NATS_URL", url.trim())]);
+    assert_eq!((got.code, got.err.as_str()), (0, ""));
+}
+
 #[test]
 fn no_level_and_no_filter_brings_the_nats_password_into_the_log() {
     let nats = common::Nats::with_config("authorization { user: bridge, password: s3cr3t }");
