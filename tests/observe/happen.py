@@ -257,7 +257,7 @@ async def happen(scene):
     await asyncio.to_thread(scene.run, "worker", "worker", f'mi.http = ""\nroutes.script = "{script}"\n')
     await asyncio.to_thread(scene.run, "mi", "mi", f'mi.http = "{bridge}"\n')
     await asyncio.to_thread(scene.prometheus)
-    await asyncio.sleep(3)
+    await asyncio.to_thread(scene.scraped)
     listeners = edge["udp"], edge["tcp"], edge["ws"], digest["udp"], lost["udp"]
     server, stream, web, guarded, dying = ((host, int(port)) for host, port in (at.split(":") for at in listeners))
     await responders(bus)

@@ -76,7 +76,8 @@ def judge(scene, folder):
         if has_value(values(scene, expression)):
             fired += kind == "alert"
         elif kind == "alert" and has_value(values(scene, compared(expression))):
-            wrong.append(f"alert {name} did not fire: {expression}")
+            highest = max(float(value) for one in values(scene, compared(expression)) for _, value in one["values"])
+            wrong.append(f"alert {name} did not fire, with {highest:g} at most: {expression}")
         else:
             wrong.append(f"{kind} {name}: no value of {expression}")
     if folder:

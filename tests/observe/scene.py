@@ -159,6 +159,11 @@ class Scene:
         program = shutil.which("prometheus")
         self.start("prometheus", program, "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb", f"--web.listen-address={self.prom}", "--log.level=warn")
         wait_for("prometheus", self.is_prometheus_ready)
+
+    def scraped(self):
+        """Waits until Prometheus has looked at each process a few times, so that it sees what happens from now on as a change."""
+        query = "min(count_over_time(up[1m])) >= 3 and count(up) == " + str(len(self.urls))
+        wait_for("the first scrapes", lambda: self.ask("query", query=query)["result"])
         self.began_at = time.time()
 
     def is_prometheus_ready(self):
