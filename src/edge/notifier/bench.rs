@@ -342,6 +342,27 @@ impl Bench {
     }
 }
 
+/// What a SUBSCRIBE for an hour says.
+pub(super) const REFRESH: &str = "Expires: 3600\n";
+
+/// Another edge.
+pub(super) fn other() -> Bench {
+    Bench::new(EdgeConfig { edge_id: "edge-1".into(), ..config() })
+}
+
+/// A phone's live subscription at edge-0, at revision 7: its tag and its record.
+pub(super) fn live() -> (Bench, String, Record) {
+    let mut bench = Bench::new(config());
+    bench.packet(&subscribe("a", 1, None, REFRESH, ""));
+    let (token, BusRequest::Store { record, .. }) = bench.take_store() else { panic!("a store") };
+    bench.stored(token, 7);
+    let tag = to_tag(&bench.expect_response(200));
+    bench.answer_get(Vec::new());
+    let notify = bench.expect_notify();
+    bench.respond(&notify, 200, "");
+    (bench, tag, *record)
+}
+
 pub(super) fn subscribe(call_id: &str, cseq: u32, tag: Option<&str>, more: &str, body: &str) -> String {
     let to_tag = tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
     let length = body.len();

@@ -1,6 +1,6 @@
 //! NOTIFYs: what goes next to a subscription, and what becomes of it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{BusRequest, Event, Notifier, NotifyId, Now, Output, Timer, Unsent, Wait};
 use crate::bus::message::{EndReason, Kind, NotifyEvent, NotifyOutcome};
@@ -66,7 +66,13 @@ impl Notifier {
 
     /// Stores the record again with more `CSeq` numbers, beside everything else.
     pub(super) fn reserve(&mut self, id: SubscriptionId, now: Now) {
-        let (grace, told_until) = (self.config.grace(), self.told_until(now));
+        let told_until = self.told_until(now);
+        self.store_again(id, told_until, now);
+    }
+
+    /// The same, for an edge that has told all that was asked of it before this time.
+    pub(super) fn store_again(&mut self, id: SubscriptionId, told_until: SystemTime, now: Now) {
+        let grace = self.config.grace();
         let Some(subscription) = self.subscriptions.get(&id) else { return };
         if subscription.lane.is_storing() || subscription.phase != Phase::Live {
             return;

@@ -2,17 +2,11 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, config, set_dnd, subscribe, to_tag};
+use super::bench::{Bench, REFRESH, config, live, other, set_dnd, subscribe, to_tag};
 use super::*;
 use crate::bus::message::EndReason;
 use crate::edge::record::Record;
 use crate::sip::name::Name;
-
-const REFRESH: &str = "Expires: 3600\n";
-
-fn other() -> Bench {
-    Bench::new(EdgeConfig { edge_id: "edge-1".into(), ..config() })
-}
 
 /// A subscription of edge-0: its tag and its record.
 fn held_by_edge_0() -> (String, Record) {
@@ -21,19 +15,6 @@ fn held_by_edge_0() -> (String, Record) {
     let (token, BusRequest::Store { record, .. }) = bench.take_store() else { panic!("a store") };
     bench.stored(token, 7);
     (to_tag(&bench.expect_response(200)), *record)
-}
-
-/// A phone's live subscription at edge-0, at revision 7.
-fn live() -> (Bench, String, Record) {
-    let mut bench = Bench::new(config());
-    bench.packet(&subscribe("a", 1, None, REFRESH, ""));
-    let (token, BusRequest::Store { record, .. }) = bench.take_store() else { panic!("a store") };
-    bench.stored(token, 7);
-    let tag = to_tag(&bench.expect_response(200));
-    bench.answer_get(Vec::new());
-    let notify = bench.expect_notify();
-    bench.respond(&notify, 200, "");
-    (bench, tag, *record)
 }
 
 fn taken_by_edge_1(record: &Record, remote_cseq: u32) -> Record {

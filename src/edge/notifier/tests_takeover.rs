@@ -2,31 +2,12 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, config, subscribe, to_tag};
+use super::bench::{Bench, REFRESH, config, live, other, subscribe};
 use super::*;
 use crate::bus::message::{EndReason, NotifyJob, SubscriptionChange};
 use crate::edge::record::Record;
 use crate::feature::FeatureState;
 use crate::sip::name::Name;
-
-const REFRESH: &str = "Expires: 3600\n";
-
-fn other() -> Bench {
-    Bench::new(EdgeConfig { edge_id: "edge-1".into(), ..config() })
-}
-
-/// A phone's live subscription at edge-0, at revision 7: its tag and its record.
-fn live() -> (Bench, String, Record) {
-    let mut bench = Bench::new(config());
-    bench.packet(&subscribe("a", 1, None, REFRESH, ""));
-    let (token, BusRequest::Store { record, .. }) = bench.take_store() else { panic!("a store") };
-    bench.stored(token, 7);
-    let tag = to_tag(&bench.expect_response(200));
-    bench.answer_get(Vec::new());
-    let notify = bench.expect_notify();
-    bench.respond(&notify, 200, "");
-    (bench, tag, *record)
-}
 
 fn orphan(bench: &mut Bench, tag: &str, record: &Record) {
     let orphan = Orphan { id: tag.parse().unwrap(), record: record.clone(), revision: 7, told_until: None };

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, body, config, four, set_dnd, subscribe, to_tag};
+use super::bench::{Bench, REFRESH, body, config, four, other, set_dnd, subscribe, to_tag};
 use super::*;
 use crate::edge::record::Record;
 use crate::runtime::clock;
 use crate::sip::name::Name;
-
-const REFRESH: &str = "Expires: 3600\n";
 
 /// An edge that took up these records, newest last, at this time.
 fn restarted(records: &[(String, Record)], now: Now) -> Bench {
@@ -152,7 +150,7 @@ fn what_a_silent_phone_was_not_told_holds_back_what_later_records_say() {
 fn whoever_takes_over_tells_at_once() {
     let mut gone = Bench::new(config());
     let (tag, record) = subscribed(&mut gone, "a");
-    let mut taker = Bench::new(EdgeConfig { edge_id: "edge-1".into(), ..config() });
+    let mut taker = other();
     taker.now = gone.now;
     taker.pass(Duration::from_secs(30));
     let orphan = Orphan {

@@ -12,9 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use ahash::AHashSet;
 
-use super::{BusRequest, Notifier, Now, Timer, Wait};
-use crate::bus::trace::Cause;
-use crate::edge::record::Record;
+use super::{Notifier, Now, Timer};
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::Presentity;
 
@@ -122,19 +120,12 @@ impl Notifier {
         let untold: Vec<SubscriptionId> = live().filter(|one| is_owed_something(one)).map(|one| one.id).take(MAX_STORED).collect();
         let told = live().filter(|one| !is_owed_something(one)).max_by_key(|one| one.asked_at).map(|one| one.id);
         for id in untold.iter().chain(&told) {
-            self.store_at_stop(*id, Some(*id) != told, now);
+            if let Some(subscription) = self.subscriptions.get_mut(id) {
+                subscription.is_untold = Some(*id) != told;
+            }
+            self.store_again(*id, now.utc, now);
         }
         self.waits.is_empty()
-    }
-
-    fn store_at_stop(&mut self, id: SubscriptionId, is_untold: bool, now: Now) {
-        let grace = self.config.grace();
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        subscription.is_untold = is_untold;
-        let record = Record::of(subscription, &self.config, now.at, now.utc).told_until(now.utc);
-        let (ttl, expected_revision, cseq_reserved) = (subscription.record_ttl(now.at, grace), subscription.revision, record.local_cseq);
-        let store = BusRequest::Store { id, record: Box::new(record), ttl, expected_revision };
-        self.ask(store, Wait::Reserve(id, cseq_reserved), Cause::new(), now);
     }
 }
 

@@ -58,17 +58,16 @@ impl TakeOver {
         metrics: &Arc<EdgeMetrics>,
         tasks: &Tasks,
     ) -> Result<Self, async_nats::SubscribeError> {
-        let silent_after = config.silent_after;
         let takes_udp = config.listeners.iter().any(|listener| listener.transport == Transport::Udp);
-        let roster = Arc::new(Mutex::new(Roster::new(&config.edge_id, takes_udp, silent_after)));
+        let roster = Arc::new(Mutex::new(Roster::new(&config.edge_id, takes_udp, config.silent_after)));
         let heard = bus.client().subscribe(bus.subjects().edge_alive()).await?;
         let (lease_sender, lease) = watch::channel(None);
         let (orphan_sender, orphans) = mpsc::channel(ORPHANS);
         let (moved_jobs, moved) = mpsc::channel(MOVED_JOBS);
         let stopping = tasks.stopping().clone();
-        let pulse = pulse::Pulse::new(bus.clone(), queue.index().clone(), config, takes_udp, silent_after, &roster, lease_sender);
+        let pulse = pulse::Pulse::new(bus.clone(), queue.index().clone(), config, takes_udp, &roster, lease_sender);
         tasks.spawn("edge pulse", pulse.run(heard, stopping.clone()));
-        let taker = taker::Taker::new(bus.clone(), queue, Arc::clone(config), silent_after, roster, Arc::clone(metrics), orphan_sender);
+        let taker = taker::Taker::new(bus.clone(), queue, Arc::clone(config), roster, Arc::clone(metrics), orphan_sender);
         tasks.spawn("take-over", taker.run(moved, stopping));
         Ok(Self { orphans, lease, moved_jobs })
     }

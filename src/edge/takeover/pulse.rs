@@ -39,12 +39,20 @@ impl Pulse {
         index: WatcherIndex,
         config: &EdgeConfig,
         takes_udp: bool,
-        silent_after: Duration,
         roster: &SharedRoster,
         lease: watch::Sender<Option<Instant>>,
     ) -> Self {
         let alive = EdgeAlive { kind: Kind::default(), edge_id: config.edge_id.to_string(), instance: new_id(), beat: 0, udp: takes_udp };
-        Self { bus, index, silent_after, roster: Arc::clone(roster), lease, alive, sent: VecDeque::new(), has_twin: false }
+        Self {
+            bus,
+            index,
+            silent_after: config.silent_after,
+            roster: Arc::clone(roster),
+            lease,
+            alive,
+            sent: VecDeque::new(),
+            has_twin: false,
+        }
     }
 
     pub(super) async fn run(mut self, mut heard: Subscriber, stopping: CancellationToken) {

@@ -42,7 +42,6 @@ pub(super) struct Taker {
     bus: Bus,
     queue: Queue,
     config: Arc<EdgeConfig>,
-    silent_after: Duration,
     roster: SharedRoster,
     metrics: Arc<EdgeMetrics>,
     orphans: mpsc::Sender<Box<Orphan>>,
@@ -66,12 +65,11 @@ impl Taker {
         bus: Bus,
         queue: Queue,
         config: Arc<EdgeConfig>,
-        silent_after: Duration,
         roster: SharedRoster,
         metrics: Arc<EdgeMetrics>,
         orphans: mpsc::Sender<Box<Orphan>>,
     ) -> Self {
-        Self { bus, queue, config, silent_after, roster, metrics, orphans, silent: BTreeMap::new(), endings: BTreeSet::new() }
+        Self { bus, queue, config, roster, metrics, orphans, silent: BTreeMap::new(), endings: BTreeSet::new() }
     }
 
     pub(super) async fn run(mut self, mut moved: mpsc::Receiver<Delivery>, stopping: CancellationToken) {
@@ -188,7 +186,7 @@ impl Taker {
         let now = clock::now();
         let Some(silent) = self.silent.get_mut(edge_id) else { return };
         let waited = now.saturating_duration_since(silent.since);
-        let is_divided = !silent.has_udp || waited >= NEXT_IN_LINE_AFTER * 4 + self.silent_after;
+        let is_divided = !silent.has_udp || waited >= NEXT_IN_LINE_AFTER * 4 + self.config.silent_after;
         let is_our_turn = lock(&self.roster).place(0, false, now) < in_line(waited);
         if !has_jobs {
             if let Some(drain) = silent.drain.take() {
