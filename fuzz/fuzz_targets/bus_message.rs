@@ -5,7 +5,7 @@ use dfks::bus::message::{
     AuthResponse, ErrorReply, FeatureEvent, GetRequest, GetResponse, NotifyEvent, NotifyJob, ResponderState, RouteSetRequest,
     RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest, WatchersResponse, read_reply,
 };
-use dfks::edge::record::Record;
+use dfks::edge::subscription::record::Record;
 use dfks::feature::Presentity;
 use dfks::feature::table::FeatureTable;
 use dfks::mi::command;

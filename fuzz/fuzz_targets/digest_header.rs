@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use dfks::edge::users::Users;
+use dfks::edge::gate::users::Users;
 use dfks::sip::digest::{Algorithm, Credentials, Ha1, Nonces, Spent};
 use libfuzzer_sys::fuzz_target;
 

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use dfks::bus::message::NotifyJob;
 use dfks::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
-use dfks::edge::auth::AuthPolicy;
+use dfks::edge::gate::policy::AuthPolicy;
 use dfks::edge::config::{EdgeConfig, Listener};
 use dfks::edge::metrics::EdgeMetrics;
 use dfks::edge::notifier::{
     BusReply, BusRequest, Input, JobHandle, Notifier, NotifyId, Now, Output, ReplyMessage, Token, Unavailable, Unsent,
 };
 use dfks::edge::profile::Profiles;
-use dfks::edge::rate_limit::RateLimitConfig;
+use dfks::edge::gate::rate_limit::RateLimitConfig;
 use dfks::feature::table::FeatureTable;
 use dfks::sip::flow::{ConnectionId, Flow, Transport};
 use dfks::sip::message;

@@ -383,5 +383,5 @@ fn press(text: &str) -> Result<Press, String> {
 }
 
 #[cfg(test)]
-#[path = "args_tests.rs"]
+#[path = "tests/args.rs"]
 mod tests;

@@ -4,12 +4,11 @@ mod args;
 mod client;
 mod events;
 mod exit;
-mod mi;
 mod output;
 mod paint;
 pub mod phone;
 mod reach;
-mod roles;
+mod role;
 mod run;
 mod schemas;
 
@@ -22,7 +21,7 @@ use args::{Cli, Command, ConfigArgs};
 use exit::Failure;
 
 use crate::config::{AuthMode, Config};
-use crate::edge::users_file;
+use crate::edge::io::users_file;
 use crate::worker::Script;
 
 /// Runs the command that the process was started with.

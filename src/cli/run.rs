@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::args::{Role, RunArgs};
 use super::exit::{Failure, chain};
 use super::output;
-use super::roles::{Roles, Shared, Start};
 use crate::bus::{Bus, Embedded, EmbeddedError, StreamKeeper};
+use crate::cli::role::{Roles, Shared, Start};
 use crate::config::{Config, Listener, LogFormat, NatsConfig};
 use crate::edge::{Edge, EdgeError};
 use crate::feature::FeatureTable;
@@ -120,7 +120,7 @@ fn start(running: &mut Roles, roles: &[Role]) -> Result<(), Failure> {
         match role {
             Role::Edge => running.spawn_on_thread(Role::Edge, edge).map_err(|error| Failure::Refused(format!("no thread: {error}")))?,
             Role::Worker => running.spawn(Role::Worker, worker),
-            Role::Mi => running.spawn(Role::Mi, super::mi::run),
+            Role::Mi => running.spawn(Role::Mi, crate::cli::role::mi::run),
         }
     }
     Ok(())

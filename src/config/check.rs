@@ -305,5 +305,5 @@ fn ensure(holds: bool, key: &str, value: &(impl serde::Serialize + ?Sized), expe
 }
 
 #[cfg(test)]
-#[path = "tls_tests.rs"]
-mod tls_tests;
+#[path = "tests/tls.rs"]
+mod tests;

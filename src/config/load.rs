@@ -216,5 +216,5 @@ fn from_serde(tree: &toml::Value, error: &toml::de::Error) -> ConfigError {
 }
 
 #[cfg(test)]
-#[path = "load_tests.rs"]
+#[path = "tests/load.rs"]
 mod tests;

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
-use crate::edge::auth::AuthPolicy;
+use crate::edge::gate::policy::AuthPolicy;
+use crate::edge::gate::rate_limit::RateLimitConfig;
 use crate::edge::profile::Profiles;
-use crate::edge::rate_limit::RateLimitConfig;
 use crate::sip::flow::Transport;
 
 /// One listener of this edge.

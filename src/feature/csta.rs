@@ -139,5 +139,5 @@ fn values(spec: &FeatureSpec, document: &Document, direction: Direction) -> Resu
 }
 
 #[cfg(test)]
-#[path = "csta_tests.rs"]
+#[path = "tests/csta.rs"]
 mod tests;

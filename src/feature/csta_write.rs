@@ -125,5 +125,5 @@ fn open_document(root: &str, user: &str, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[path = "csta_write_tests.rs"]
+#[path = "tests/csta_write.rs"]
 mod tests;

@@ -133,5 +133,5 @@ fn open(root: &str, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[path = "hoteling_tests.rs"]
+#[path = "tests/hoteling.rs"]
 mod tests;

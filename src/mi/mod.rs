@@ -11,15 +11,9 @@ pub mod command;
 pub mod durable;
 pub mod error;
 pub mod http;
-mod jsonrpc;
-mod lanes;
-mod listing;
-mod method;
 mod metrics;
-mod muster;
 pub mod plan;
 pub mod service;
-mod token;
 
 pub use bridge::{Bridge, Fanout};
 pub use command::SetCommand;

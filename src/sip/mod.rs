@@ -17,7 +17,7 @@ pub mod request_writer;
 pub mod response;
 mod scan;
 #[cfg(test)]
-mod torture;
+mod tests;
 pub mod transaction;
 pub mod transport;
 pub mod uri;

@@ -137,5 +137,5 @@ fn call_id(message: &[u8]) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
-#[path = "hep_tests.rs"]
+#[path = "tests/hep.rs"]
 mod tests;

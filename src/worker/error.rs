@@ -2,7 +2,7 @@
 
 use crate::bus::message::ErrorBody;
 use crate::feature::{FeatureError, PresentityError};
-use crate::worker::call::reason_text;
+use crate::worker::script::call::reason_text;
 use crate::worker::script::{RouteError, ScriptError};
 
 /// Why the worker does not start, or cannot go on.

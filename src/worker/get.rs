@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use crate::bus::message::{ErrorBody, GetRequest, PRESENTITY_EXPECTED};
 use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Source};
-use crate::worker::answer::Answer;
 use crate::worker::change::Change;
 use crate::worker::error::Refusal;
-use crate::worker::record::Record;
+use crate::worker::responder::answer::Answer;
+use crate::worker::store::record::Record;
 
 /// Reads the payload of `dfks.get`.
 ///

@@ -9,17 +9,17 @@ use crate::bus::message::{GetResponse, Kind, Origin, RouteSetRequest, RouteSetRe
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity};
 use crate::runtime::clock;
-use crate::worker::answer::Answer;
-use crate::worker::call::Call;
 use crate::worker::change::Change;
 use crate::worker::error::{Refusal, StoreError};
 use crate::worker::get;
 use crate::worker::metrics::{DropReason, WorkerMetrics};
-use crate::worker::record::Record;
 use crate::worker::responder::Responders;
-use crate::worker::routes::Routes;
+use crate::worker::responder::answer::Answer;
+use crate::worker::script::call::Call;
+use crate::worker::script::live::Routes;
 use crate::worker::script::{Route, Script};
 use crate::worker::set::{Outcome, Set};
+use crate::worker::store::record::Record;
 use crate::worker::store::{MAX_ATTEMPTS, Store, Versioned};
 
 /// Storing what responders said may hold up a get for so long: the next get has it again.

@@ -10,26 +10,19 @@
 //! Pure: [`script`], `call`, `change`, `answer`, `record`, `get`, `set`, `recent`, `breaker`. I/O: `service`, `handler`, `responder`,
 //! `store`, [`routes`].
 
-mod answer;
-mod breaker;
-mod breaker_metrics;
-mod call;
 mod change;
 pub mod error;
-mod feature_metrics;
 mod get;
 mod handler;
 mod metrics;
 mod recent;
-mod record;
 mod responder;
-pub mod routes;
 pub mod script;
 mod service;
 mod set;
 mod store;
 
 pub use error::WorkerError;
-pub use routes::Routes;
+pub use script::live::Routes;
 pub use script::{Script, ScriptError};
 pub use service::run;

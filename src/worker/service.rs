@@ -27,8 +27,8 @@ use crate::worker::error::{Refusal, WorkerError};
 use crate::worker::handler::Handler;
 use crate::worker::metrics::{DENIED, DropReason, OK, WorkerMetrics};
 use crate::worker::responder::Responders;
-use crate::worker::routes::Routes;
 use crate::worker::script::Route;
+use crate::worker::script::live::Routes;
 use crate::worker::store::Store;
 
 /// Most requests of one kind in hand. One more is answered 503 at once.

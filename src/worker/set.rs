@@ -3,7 +3,7 @@
 use crate::bus::message::{AlsoChange, Origin};
 use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Source};
 use crate::worker::change::Change;
-use crate::worker::record::Record;
+use crate::worker::store::record::Record;
 
 /// All that has a say in one set.
 ///
@@ -133,5 +133,5 @@ impl Set<'_> {
 }
 
 #[cfg(test)]
-#[path = "set_tests.rs"]
+#[path = "tests/set.rs"]
 mod tests;

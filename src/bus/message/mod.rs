@@ -8,7 +8,7 @@ mod error;
 mod event;
 mod responder;
 #[cfg(test)]
-mod round_trip_tests;
+mod tests;
 
 use std::marker::PhantomData;
 

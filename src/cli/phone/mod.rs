@@ -282,5 +282,4 @@ fn event_json(event: &Event, time: &str) -> serde_json::Value {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

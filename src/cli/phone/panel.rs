@@ -201,5 +201,5 @@ fn target(text: &str, presentity: &Presentity) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "panel_tests.rs"]
+#[path = "tests/panel.rs"]
 mod tests;

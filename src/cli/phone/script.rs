@@ -295,5 +295,5 @@ fn request_name(asked: &Asked) -> String {
     }
 }
 #[cfg(test)]
-#[path = "script_tests.rs"]
+#[path = "tests/script.rs"]
 mod tests;

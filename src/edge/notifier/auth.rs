@@ -7,15 +7,15 @@
 //! ```
 //! A refusal here goes back to where its request came from, keeps no transaction, and is not much longer than its request.
 
-use super::request::{Arrival, reply_destination};
 use super::{BusRequest, Notifier, Now, Wait};
 use crate::bus::message::{AuthRequest, AuthResponse, ErrorBody, Kind};
 use crate::bus::trace::Cause;
 use crate::config::AuthMode;
-use crate::edge::accounts::{Account, AccountName};
-use crate::edge::auth::{self, AuthOutcome, Identity};
+use crate::edge::gate::accounts::{Account, AccountName};
+use crate::edge::gate::policy::{self, AuthOutcome, Identity};
+use crate::edge::gate::rate_limit::Admission;
 use crate::edge::metrics::DropReason;
-use crate::edge::rate_limit::Admission;
+use crate::edge::notifier::intake::{Arrival, reply_destination};
 use crate::edge::subscribe::{self, Refusal};
 use crate::edge::subscription::SubscriptionId;
 use crate::feature::Presentity;
@@ -131,7 +131,7 @@ impl Notifier {
                 Step::Known(Identity::Trusted)
             }
             (AuthMode::Digest, Some(presentity)) => self.check_digest(request, presentity, now),
-            (AuthMode::Digest | AuthMode::Trusted, _) => Step::Refused(self.forbidden(auth::FOREIGN_SOURCE)),
+            (AuthMode::Digest | AuthMode::Trusted, _) => Step::Refused(self.forbidden(policy::FOREIGN_SOURCE)),
         }
     }
 
@@ -140,7 +140,7 @@ impl Notifier {
         let Some(credentials) = self.credentials(request, &realm) else {
             return Step::Refused(self.challenge(&realm, AuthOutcome::Challenged, now));
         };
-        if !auth::is_about(&credentials.uri, request) {
+        if !policy::is_about(&credentials.uri, request) {
             self.metrics.authenticated(AuthOutcome::OtherUri);
             return Step::Refused(Refusal::new(400).because("the digest is about another Request-URI"));
         }

@@ -6,8 +6,8 @@ use super::{JobHandle, JobProgress, Notifier, Now, Output};
 use crate::bus::message::NotifyJob;
 use crate::edge::metrics::JobOutcome;
 use crate::edge::notifier::tell::Whom;
-use crate::edge::outbox::{JobKey, Owed};
 use crate::edge::subscription::SubscriptionId;
+use crate::edge::subscription::outbox::{JobKey, Owed};
 use crate::feature::Presentity;
 
 impl Notifier {

@@ -5,61 +5,26 @@
 //!            (admit)    (store,200) (routes) (outbox, Timer F)         jobs:    what other stages have us tell
 //!             └▶ auth (rate limit, digest) ─▶ 401, 403, 503: answered without keeping anything
 //! ```
-//! It has no socket, task or clock. [`crate::edge::driver`] owns it and carries out its [`Output`]s.
+//! It has no socket, task or clock. [`crate::edge::io::driver`] owns it and carries out its [`Output`]s.
 
 mod auth;
 mod backlog;
-mod boundary;
-mod ending;
 mod exchange;
+mod intake;
+mod io;
 mod jobs;
+mod lifecycle;
 mod notify;
+mod ownership;
 mod removal;
 mod reply;
-mod request;
-mod restore;
+mod route;
 mod takeover;
 mod tell;
+#[cfg(test)]
+pub(super) mod tests;
 mod untold;
 mod view;
-mod work;
-
-#[cfg(test)]
-mod auth_bench;
-#[cfg(test)]
-pub(super) mod bench;
-#[cfg(test)]
-mod model;
-#[cfg(test)]
-mod model_check;
-#[cfg(test)]
-mod tests;
-#[cfg(test)]
-mod tests_auth;
-#[cfg(test)]
-mod tests_limit;
-#[cfg(test)]
-mod tests_move;
-#[cfg(test)]
-mod tests_order;
-#[cfg(test)]
-mod tests_package;
-#[cfg(test)]
-mod tests_quirk;
-#[cfg(test)]
-mod tests_random;
-#[cfg(test)]
-mod tests_responder;
-#[cfg(test)]
-mod tests_states;
-#[cfg(test)]
-mod tests_takeover;
-#[cfg(test)]
-mod tests_third;
-#[cfg(test)]
-mod tests_untold;
-#[cfg(test)]
-mod tests_way;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -69,12 +34,12 @@ use ahash::{AHashMap, AHashSet};
 use smallvec::SmallVec;
 
 use crate::bus::trace::Cause;
-use crate::edge::accounts::Accounts;
 use crate::edge::config::EdgeConfig;
-use crate::edge::exchange::{Exchange, Work};
+use crate::edge::gate::accounts::Accounts;
+use crate::edge::gate::rate_limit::RateLimit;
 use crate::edge::metrics::EdgeMetrics;
-use crate::edge::outbox::JobKey;
-use crate::edge::rate_limit::RateLimit;
+use crate::edge::subscription::lane::{Exchange, Work};
+use crate::edge::subscription::outbox::JobKey;
 use crate::edge::subscription::{Subscription, SubscriptionId};
 use crate::feature::Presentity;
 use crate::feature::table::FeatureTable;
@@ -83,7 +48,7 @@ use crate::sip::digest::Nonces;
 use crate::sip::flow::ConnectionId;
 use crate::sip::transaction::{ClientTransactions, ServerTransactions, Timers};
 
-pub use boundary::{BusRequest, Event, FanOut, Input, JobHandle, NotifyId, Now, Orphan, Output, Token, Unsent};
+pub use io::{BusRequest, Event, FanOut, Input, JobHandle, NotifyId, Now, Orphan, Output, Token, Unsent};
 pub use reply::{BusReply, ReplyMessage, Unavailable};
 
 /// Something in the timer wheel.

@@ -8,13 +8,13 @@ use crate::bus::trace::{Cause, new_id};
 use crate::config::InitialNotify;
 use crate::edge::config::EdgeConfig;
 use crate::edge::metrics::Direction;
-use crate::edge::next_hop::{Destination, next_hop};
 use crate::edge::notifier::tell::feature_index;
-use crate::edge::outbox::{Grouping, Parcel};
-use crate::edge::record::Record;
-use crate::edge::response::{self, Verdict};
+use crate::edge::subscription::next_hop::{Destination, next_hop};
+use crate::edge::subscription::outbox::{Grouping, Parcel};
+use crate::edge::subscription::record::Record;
+use crate::edge::subscription::verdict::{self, Verdict};
+use crate::edge::subscription::write;
 use crate::edge::subscription::{InFlight, Phase, Subscription, SubscriptionId};
-use crate::edge::write;
 use crate::runtime::clock;
 use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::message::Message;
@@ -94,9 +94,9 @@ impl Notifier {
 
     fn on_final_response(&mut self, id: SubscriptionId, status: u16, retry_after: Option<u32>, now: Now) {
         let Some(in_flight) = self.landed(id) else { return };
-        let verdict = response::verdict(status, retry_after);
+        let verdict = verdict::verdict(status, retry_after);
         let outcome = if verdict == Verdict::Delivered { NotifyOutcome::Delivered } else { NotifyOutcome::Failed };
-        self.count_end(&in_flight, response::outcome(verdict), now);
+        self.count_end(&in_flight, verdict::outcome(verdict), now);
         self.emit_notify(id, &in_flight, outcome, Some(status), now);
         match verdict {
             Verdict::Delivered => {
@@ -144,7 +144,7 @@ impl Notifier {
         if is_connection_lost {
             return self.park(id, in_flight, now);
         }
-        self.count_end(&in_flight, response::TIMEOUT, now);
+        self.count_end(&in_flight, verdict::TIMEOUT, now);
         self.emit_notify(id, &in_flight, NotifyOutcome::Expired, None, now);
         self.settle_jobs(in_flight.parcel.jobs(), false);
         self.end(id, EndReason::Unreachable, &in_flight.parcel.cause(), now);
@@ -157,7 +157,7 @@ impl Notifier {
         match why {
             Unsent::NoWay => self.park(id, in_flight, now),
             Unsent::NoRoom => {
-                self.count_end(&in_flight, response::RETRIED, now);
+                self.count_end(&in_flight, verdict::RETRIED, now);
                 self.put_off(id, in_flight, now.at + ROOM_AFTER, now);
             }
         }
@@ -167,7 +167,7 @@ impl Notifier {
     pub(super) fn on_closed(&mut self, connection: ConnectionId, now: Now) {
         for id in self.connections.remove(&connection).unwrap_or_default() {
             if let Some(in_flight) = self.take_back(id, |in_flight| in_flight.connection == Some(connection)) {
-                self.count_end(&in_flight, response::NO_CONNECTION, now);
+                self.count_end(&in_flight, verdict::NO_CONNECTION, now);
                 self.put_off(id, in_flight, now.at, now);
                 self.pump(id, now);
             }
@@ -180,7 +180,7 @@ impl Notifier {
         let Some(to) = self.next_hop_of(id) else { return };
         let has_left = |in_flight: &InFlight| (in_flight.transport, in_flight.connection) != (to.transport(), to.connection());
         if let Some(in_flight) = self.take_back(id, has_left) {
-            self.count_end(&in_flight, response::NO_CONNECTION, now);
+            self.count_end(&in_flight, verdict::NO_CONNECTION, now);
             self.put_off(id, in_flight, now.at, now);
         }
     }
@@ -202,7 +202,7 @@ impl Notifier {
 
     /// The phone cannot be reached now: what it was to be told waits for its next SUBSCRIBE. A last NOTIFY is not waited for.
     fn park(&mut self, id: SubscriptionId, in_flight: InFlight, now: Now) {
-        self.count_end(&in_flight, response::NO_CONNECTION, now);
+        self.count_end(&in_flight, verdict::NO_CONNECTION, now);
         let Some(subscription) = self.subscriptions.get(&id) else { return };
         if subscription.phase == Phase::Ending {
             self.emit_notify(id, &in_flight, NotifyOutcome::Failed, None, now);

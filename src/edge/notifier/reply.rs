@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::exchange::StoreOutcome;
 use super::{Notifier, Now, Token, Wait};
 use crate::bus::message::{ErrorBody, GetResponse, RouteSetResponse, read_reply};
-use crate::edge::record::Record;
+use crate::edge::subscription::record::Record;
 
 /// The answer to a bus request.
 #[derive(Debug)]

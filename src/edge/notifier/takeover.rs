@@ -10,10 +10,10 @@ use super::exchange::StoreOutcome;
 use super::{BusRequest, Notifier, Now, Orphan, Wait};
 use crate::bus::message::{EndReason, SubscriptionChange};
 use crate::bus::trace::Cause;
-use crate::edge::exchange::Storing;
 use crate::edge::metrics::TakeOverOutcome;
-use crate::edge::record::Record;
 use crate::edge::subscribe::Refusal;
+use crate::edge::subscription::lane::Storing;
+use crate::edge::subscription::record::Record;
 use crate::edge::subscription::{Phase, Seen, SubscriptionId};
 use crate::sip::flow::Transport;
 

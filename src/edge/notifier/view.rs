@@ -3,8 +3,8 @@
 use smallvec::SmallVec;
 
 use super::{MAX_WAITS, Notifier};
+use crate::edge::subscription::write;
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
-use crate::edge::write;
 use crate::feature::Presentity;
 use crate::sip::flow::Flow;
 

@@ -10,9 +10,10 @@
 //! Two edges that want the same subscription meet at its key's revision: one has it. An edge that was not heard for
 //! `sip.takeover_seconds` sends no NOTIFY until it is heard again and has read what it lost.
 
-mod drain;
-mod pulse;
-mod record;
+mod heartbeat;
+mod membership;
+mod orphan;
+mod redirect;
 mod taker;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +26,7 @@ use crate::bus::pull::Delivery;
 use crate::edge::config::EdgeConfig;
 use crate::edge::metrics::EdgeMetrics;
 use crate::edge::notifier::Orphan;
-use crate::edge::roster::Roster;
+use crate::edge::takeover::membership::Roster;
 use crate::notify::Queue;
 use crate::runtime::Tasks;
 use crate::sip::flow::Transport;
@@ -65,7 +66,7 @@ impl TakeOver {
         let (orphan_sender, orphans) = mpsc::channel(ORPHANS);
         let (moved_jobs, moved) = mpsc::channel(MOVED_JOBS);
         let stopping = tasks.stopping().clone();
-        let pulse = pulse::Pulse::new(bus.clone(), queue.index().clone(), config, takes_udp, &roster, lease_sender);
+        let pulse = heartbeat::Pulse::new(bus.clone(), queue.index().clone(), config, takes_udp, &roster, lease_sender);
         tasks.spawn("edge pulse", pulse.run(heard, stopping.clone()));
         let taker = taker::Taker::new(bus.clone(), queue, Arc::clone(config), roster, Arc::clone(metrics), orphan_sender);
         tasks.spawn("take-over", taker.run(moved, stopping));

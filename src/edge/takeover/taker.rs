@@ -10,14 +10,14 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::drain::{self, Drain};
-use super::{SharedRoster, lock, record};
+use super::{SharedRoster, lock, orphan};
 use crate::bus::pull::Delivery;
 use crate::bus::watchers::Held;
 use crate::bus::{Bus, RequestError};
 use crate::edge::config::EdgeConfig;
 use crate::edge::metrics::{EdgeMetrics, TakeOverOutcome};
 use crate::edge::notifier::Orphan;
+use crate::edge::takeover::redirect::{self, Drain};
 use crate::notify::Queue;
 use crate::runtime::clock;
 
@@ -80,7 +80,7 @@ impl Taker {
                 tokio::select! {
                     _ = turns.tick() => self.turn().await,
                     Some(delivery) = moved.recv() => {
-                        drain::send_on_own(&self.bus, &self.queue, delivery, &self.config.edge_id, &self.metrics).await;
+                        redirect::send_on_own(&self.bus, &self.queue, delivery, &self.config.edge_id, &self.metrics).await;
                     }
                 }
             };
@@ -97,7 +97,7 @@ impl Taker {
         if !self.bus.is_connected() {
             return;
         }
-        let Ok(waiting) = drain::waiting(&self.bus).await else { return };
+        let Ok(waiting) = redirect::waiting(&self.bus).await else { return };
         self.look_around(&waiting).await;
         let edges: Vec<Arc<str>> = self.silent.keys().cloned().collect();
         for edge_id in edges {
@@ -147,7 +147,7 @@ impl Taker {
         silent.look_at = if silent.has_udp { now } else { now + IDLE_LOOK_AFTER };
         let told_until = clock::parse_rfc3339(&held.told_until);
         let wanted = silent.wanted(&held, &self.roster, now);
-        let reads = wanted.into_iter().map(|revision| record::read(&self.bus, revision));
+        let reads = wanted.into_iter().map(|revision| orphan::read(&self.bus, revision));
         let mut reads = stream::iter(reads).buffer_unordered(AT_A_TIME);
         while let Some(read) = reads.next().await {
             let Some(mut orphan) = read?.filter(|orphan| *orphan.record.edge_id == **edge_id) else { continue };
@@ -170,9 +170,9 @@ impl Taker {
         let now = clock::now();
         for _ in 0..PER_TURN {
             let Some(&(at, revision)) = self.endings.first().filter(|(at, _)| *at <= now) else { return Ok(()) };
-            if let Some(orphan) = record::read(&self.bus, revision).await?
+            if let Some(orphan) = orphan::read(&self.bus, revision).await?
                 && lock(&self.roster).is_silent(&orphan.record.edge_id, now)
-                && record::end(&self.bus, &orphan).await?
+                && orphan::end(&self.bus, &orphan).await?
             {
                 self.metrics.take_over_ended(TakeOverOutcome::Expired);
             }

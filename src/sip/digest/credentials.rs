@@ -220,5 +220,5 @@ impl fmt::Debug for Credentials {
 }
 
 #[cfg(test)]
-#[path = "credentials_tests.rs"]
+#[path = "tests/credentials.rs"]
 mod tests;

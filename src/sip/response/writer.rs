@@ -279,5 +279,5 @@ pub fn response_destination(via: &Via, source: SocketAddr) -> SocketAddr {
 }
 
 #[cfg(test)]
-#[path = "writer_tests.rs"]
+#[path = "tests/writer.rs"]
 mod tests;

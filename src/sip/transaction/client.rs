@@ -268,5 +268,5 @@ impl<U> Transaction<U> {
 }
 
 #[cfg(test)]
-#[path = "client_tests.rs"]
+#[path = "tests/client.rs"]
 mod tests;

@@ -195,5 +195,5 @@ impl Transaction {
 }
 
 #[cfg(test)]
-#[path = "server_tests.rs"]
+#[path = "tests/server.rs"]
 mod tests;

@@ -7,12 +7,12 @@
 //! ```
 
 mod accept;
-#[cfg(test)]
-pub(crate) mod authority;
 mod connection;
 mod limits;
 mod stream;
 mod table;
+#[cfg(test)]
+pub(crate) mod tests;
 mod tls;
 mod udp;
 mod udp_send;
@@ -83,8 +83,3 @@ impl SendError {
         }
     }
 }
-
-#[cfg(test)]
-mod secure_tests;
-#[cfg(test)]
-mod websocket_tests;

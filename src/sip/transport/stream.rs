@@ -262,5 +262,5 @@ impl Drop for Connection {
 }
 
 #[cfg(test)]
-#[path = "stream_tests.rs"]
+#[path = "tests/stream.rs"]
 mod tests;

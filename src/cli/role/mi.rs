@@ -1,0 +1,67 @@
+//! The role `mi`: commands from `dfks.set`, from the work queue and over HTTP, each with its own way in and one bridge behind.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join;
+
+use crate::bus::WatcherIndex;
+use crate::bus::queues::{self, QueueName, StreamName, Watched};
+use crate::cli::exit::{Failure, chain};
+use crate::cli::role::Start;
+use crate::cli::run::{prepare, table};
+use crate::mi::http::{MiHttp, Token};
+use crate::mi::{Bridge, Patience, durable};
+use crate::notify::Queue;
+use crate::runtime::Tasks;
+
+/// For the watcher index to stop.
+const INDEX_STOPS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Runs the role until it is told to stop.
+pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
+    let config = Arc::clone(&start.config);
+    let token = Token::read(&config.mi.token_file).map_err(|error| Failure::Config(format!("mi.token_file: {error}")))?;
+    let (bus, table) = (start.bus().await?, table(&config)?);
+    let failed = |error: &dyn Error| Failure::Refused(format!("role mi: {}", chain(error)));
+    let _streams = prepare(&start, &bus).await?;
+    let tasks = Tasks::new();
+    let index = WatcherIndex::start(&bus, &tasks, None);
+    index.loaded().await;
+    let watched = Watched { streams: StreamName::ALL.into(), consumer: (QueueName::Commands, durable::DURABLE.to_owned()) };
+    tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
+    let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus.clone(), index)));
+
+    // what takes in commands stops first: the index serves those that are in hand
+    let intake = Tasks::new();
+    let mut listening = Vec::new();
+    if let Some(addr) = config.mi_listener() {
+        let http = MiHttp::bind(addr, token, Arc::clone(&bridge), Arc::clone(&table)).await;
+        let http = http.map_err(|error| Failure::Refused(format!("mi.http = \"{addr}\": {error}")))?;
+        listening.extend(http.local_addr().ok().map(|addr| format!("http://{addr}/mi")));
+        intake.spawn("mi http", http.serve(intake.clone()));
+    }
+    let durable = durable::run(Arc::clone(&bridge), Arc::clone(&table), Patience::default(), intake.stopping().clone());
+    intake.spawn("durable commands", durable);
+
+    let stop = start.stop.child_token();
+    let on_serving = || drop(start.serving(listening));
+    let served = async {
+        let served = tokio::select! {
+            served = crate::mi::run(bridge, table, on_serving, stop.clone()) => served.map_err(|error| failed(&error)),
+            error = intake.failed() => Err(failed(&error)),
+        };
+        stop.cancel();
+        served
+    };
+    // a command in hand is three requests at most, and what is not carried out is given back with two
+    let stopped = async {
+        stop.cancelled().await;
+        intake.stop(bus.timeout() * 6).await.map_err(|error| failed(&error))
+    };
+    let (served, taken_in) = join(served, stopped).await;
+    let stopped = tasks.stop(INDEX_STOPS_WITHIN).await.map_err(|error| failed(&error));
+    bus.drain().await;
+    served.and(taken_in).and(stopped)
+}

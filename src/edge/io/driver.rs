@@ -1,0 +1,391 @@
+//! Owns the notifier: feeds it what sockets, bus and clock bring, and carries out what it wants done.
+//!
+//! One task on a thread of its own, and the only owner, so nothing is locked. Each round takes a bounded batch from every
+//! source, so that none starves another.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use ahash::AHashMap;
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::message::NotifyJob;
+use crate::bus::pull::Delivery;
+use crate::bus::watchers::{Change, WatcherIndex};
+use crate::edge::gate::users::Users;
+use crate::edge::io::mirror::Mirror;
+use crate::edge::io::port::Port;
+use crate::edge::io::sockets::Reach;
+use crate::edge::io::watchers::Watchers;
+use crate::edge::metrics::{DropReason, EdgeMetrics};
+use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Now, Output};
+use crate::edge::takeover::TakeOver;
+use crate::notify::{JOB_LIFETIME, Jobs, WORKING_EVERY};
+use crate::runtime::clock;
+use crate::sip::flow::ConnectionId;
+use crate::sip::transport::Inbound;
+
+/// Inputs taken from one source before the others have their turn.
+const BATCH: usize = 128;
+/// How often the clock is looked at for what needs no exact time.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
+
+/// What the driver reads from.
+pub struct Sources {
+    /// Messages and connection changes of the stream transports.
+    pub streams: mpsc::Receiver<Inbound>,
+    /// NOTIFY jobs.
+    pub jobs: Jobs,
+    /// Changes of the subscription bucket.
+    pub changes: Changes,
+    /// The users of the users file, each time that it is read; `None` where none is configured.
+    pub users: Option<mpsc::Receiver<Arc<Users>>>,
+    /// What comes from edges that are silent, and whether we are.
+    pub(crate) take_over: TakeOver,
+}
+
+/// Changes of the subscription bucket, and what to do when some did not fit the queue.
+pub struct Changes {
+    /// In order.
+    pub queue: mpsc::Receiver<Change>,
+    /// Whether one was lost since all was compared.
+    pub is_any_lost: Arc<AtomicBool>,
+    /// What the bucket holds.
+    pub index: WatcherIndex,
+}
+
+/// See the module.
+pub struct Driver {
+    notifier: Notifier,
+    port: Port,
+    reach: Reach,
+    sources: Sources,
+    watchers: Watchers,
+    deliveries: Deliveries,
+    fan_outs: mpsc::Sender<Box<FanOut>>,
+    mirror: Mirror,
+    metrics: Arc<EdgeMetrics>,
+    housekeeping_at: Instant,
+    is_draining: bool,
+    is_lease_held: bool,
+}
+
+/// Jobs that the notifier has, by what it calls them.
+#[derive(Default)]
+struct Deliveries {
+    /// Each with when the work queue was last told of it.
+    open: AHashMap<JobHandle, (Delivery, Instant)>,
+    taken: u64,
+}
+
+impl Deliveries {
+    fn open(&mut self, delivery: Delivery, now: Instant) -> JobHandle {
+        self.taken += 1;
+        let handle = JobHandle(self.taken);
+        self.open.insert(handle, (delivery, now));
+        handle
+    }
+
+    fn take(&mut self, handle: JobHandle) -> Option<Delivery> {
+        self.open.remove(&handle).map(|(delivery, _)| delivery)
+    }
+
+    /// Keeps what is in hand from being delivered again.
+    fn keep(&mut self, now: Instant) {
+        for (delivery, told_at) in self.open.values_mut().filter(|(_, told_at)| now.saturating_duration_since(*told_at) >= WORKING_EVERY) {
+            *told_at = now;
+            let _comes_again = delivery.working();
+        }
+    }
+
+    /// Gives all back to the work queue, for the next edge of this name.
+    fn give_back(&mut self) {
+        for (_, (delivery, _)) in self.open.drain() {
+            let _comes_again_anyway = delivery.nak_after(Duration::ZERO);
+        }
+    }
+
+    /// Takes a job that is done out of the work queue.
+    fn done(&mut self, handle: JobHandle) {
+        if let Some(Err(error)) = self.take(handle).map(Delivery::ack) {
+            // It comes again, and is found to be told already.
+            tracing::debug!(%error, "job not acknowledged");
+        }
+    }
+}
+
+/// How long ago a job was made: its lifetime is the same for all.
+fn age(job: &NotifyJob, now: Now) -> Duration {
+    let not_after = clock::parse_rfc3339(&job.not_after);
+    let made_at = not_after.and_then(|not_after| not_after.checked_sub(JOB_LIFETIME));
+    made_at.and_then(|made_at| now.utc.duration_since(made_at).ok()).unwrap_or_default()
+}
+
+/// Why the edge cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriverError {
+    /// A task that feeds the edge has ended.
+    #[error("the source of {0} has ended")]
+    SourceEnded(&'static str),
+}
+
+impl Driver {
+    /// A driver of this notifier.
+    #[must_use]
+    pub fn new(
+        notifier: Notifier,
+        port: Port,
+        reach: Reach,
+        sources: Sources,
+        watchers: Watchers,
+        fan_outs: mpsc::Sender<Box<FanOut>>,
+        metrics: Arc<EdgeMetrics>,
+    ) -> Self {
+        let mirror = reach.mirror().clone();
+        Self {
+            notifier,
+            port,
+            reach,
+            sources,
+            watchers,
+            deliveries: Deliveries::default(),
+            fan_outs,
+            mirror,
+            metrics,
+            housekeeping_at: clock::now(),
+            is_draining: false,
+            is_lease_held: true,
+        }
+    }
+
+    /// Serves until `stop`, then finishes what is in hand.
+    ///
+    /// # Errors
+    ///
+    /// [`DriverError`] when a source is gone for good.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), DriverError> {
+        let mut sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
+        let mut stopped = Box::pin(stop.cancelled_owned());
+        loop {
+            self.notifier.set_overloaded(self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2);
+            let is_put_down = self.is_draining && self.notifier.put_down(moment());
+            self.carry_out();
+            if is_put_down && self.reach.is_flushed() {
+                self.deliveries.give_back();
+                self.port.flush().await;
+                return Ok(());
+            }
+            self.set_alarm(&mut sleep);
+            let is_stopped = poll_fn(|cx| self.poll_round(cx, sleep.as_mut(), stopped.as_mut())).await?;
+            if is_stopped {
+                self.is_draining = true;
+                self.notifier.handle(Input::Drain, moment());
+            }
+        }
+    }
+
+    fn set_alarm(&self, sleep: &mut Pin<Box<Sleep>>) {
+        let due_at = self.notifier.poll_timeout().map_or(self.housekeeping_at, |due| due.min(self.housekeeping_at));
+        sleep.as_mut().reset(tokio::time::Instant::from_std(due_at));
+    }
+
+    /// Takes a batch from every source that has something; ready when there was anything. `true`: asked to stop.
+    fn poll_round(
+        &mut self,
+        cx: &mut Context<'_>,
+        sleep: Pin<&mut Sleep>,
+        stopped: Pin<&mut impl Future<Output = ()>>,
+    ) -> Poll<Result<bool, DriverError>> {
+        if !self.is_draining && stopped.poll(cx).is_ready() {
+            return Poll::Ready(Ok(true));
+        }
+        let now = moment();
+        // Nothing wakes us when the bus comes or goes: what wakes us is handled by how it is now.
+        self.notifier.handle(Input::Bus { is_up: self.port.is_up() }, now);
+        self.look_at_lease(now);
+        let mut had_any = self.poll_sources(cx, now)?;
+        if sleep.poll(cx).is_ready() {
+            had_any = true;
+            self.on_alarm(now);
+        }
+        if had_any { Poll::Ready(Ok(false)) } else { Poll::Pending }
+    }
+
+    /// Whether the others leave us what we hold; once they may not have, only after what they took has been read.
+    fn look_at_lease(&mut self, now: Now) {
+        let has_lapsed = self.sources.take_over.lease.borrow().is_some_and(|until| until <= now.at);
+        let is_held = !has_lapsed && (self.is_lease_held || self.sources.changes.queue.is_empty());
+        if is_held != std::mem::replace(&mut self.is_lease_held, is_held) {
+            self.metrics.lease(is_held);
+        }
+        self.notifier.handle(Input::Lease { is_held }, now);
+    }
+
+    fn poll_sources(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, DriverError> {
+        let Self { notifier, port, reach, sources, watchers, deliveries, mirror, metrics, is_draining, .. } = self;
+        let mut connections = Vec::new();
+        let mut had_any = reach.poll_datagrams(cx, |flow, bytes| {
+            metrics.queues.received(flow.transport);
+            mirror.received(flow, bytes, now.utc);
+            notifier.handle(Input::Packet { flow, bytes }, now);
+        });
+        had_any |= take("bus replies", |cx| port.poll_reply(cx), cx, |(token, reply)| notifier.handle(Input::Reply { token, reply }, now))?;
+        had_any |= take(
+            "stream messages",
+            |cx| sources.streams.poll_recv(cx),
+            cx,
+            |inbound| {
+                if let Inbound::Message { flow, packet } = &inbound {
+                    metrics.queues.received(flow.transport);
+                    mirror.received(*flow, packet, now.utc);
+                }
+                on_stream(notifier, metrics, &mut connections, inbound, now);
+            },
+        )?;
+        for (connection, is_open) in connections.drain(..) {
+            if is_open { reach.on_opened(connection) } else { reach.on_closed(connection) }
+        }
+        if *is_draining {
+            // No more are taken, and what comes after all is for the next edge of this name.
+            sources.jobs.give_back();
+        } else {
+            had_any |= take(
+                "notify jobs",
+                |cx| sources.jobs.poll_recv(cx),
+                cx,
+                |(job, delivery)| {
+                    metrics.queues.job_received();
+                    let (handle, age) = (deliveries.open(delivery, now.at), age(&job, now));
+                    notifier.handle(Input::Job { job: Box::new(job), handle, age }, now);
+                },
+            )?;
+        }
+        had_any |= take(
+            "bucket changes",
+            |cx| sources.changes.queue.poll_recv(cx),
+            cx,
+            |change| {
+                notifier.handle(Input::Change { key: &change.key, revision: change.revision, value: change.value.as_deref() }, now);
+            },
+        )?;
+        if !*is_draining {
+            let orphans = &mut sources.take_over.orphans;
+            had_any |= take("orphans", |cx| orphans.poll_recv(cx), cx, |orphan| notifier.handle(Input::Orphan(orphan), now))?;
+        }
+        if let Some(users) = &mut sources.users {
+            had_any |= take("users file", |cx| users.poll_recv(cx), cx, |users| notifier.handle(Input::Users(users), now))?;
+        }
+        had_any |= take(
+            "unsent packets",
+            |cx| reach.poll_unsent(cx),
+            cx,
+            |(notify, why)| {
+                notifier.handle(Input::Undeliverable { notify, why }, now);
+            },
+        )?;
+        had_any |= watchers.poll(cx, notifier, now);
+        Ok(had_any)
+    }
+
+    fn on_alarm(&mut self, now: Now) {
+        if now.at >= self.housekeeping_at {
+            self.housekeeping_at = now.at + HOUSEKEEPING_EVERY;
+            self.port.forget_unanswered(now.at);
+            self.deliveries.keep(now.at);
+            self.reach.forget_old_names(now.at);
+            let Changes { queue, is_any_lost, index } = &self.sources.changes;
+            if queue.is_empty() && is_any_lost.swap(false, Ordering::AcqRel) {
+                self.notifier.compare(|id| index.last_seen(&id.to_string()), now);
+            }
+            self.count_queues();
+        }
+        self.notifier.handle(Input::Timeout, now);
+    }
+
+    /// What is in the queues after a round: more than nothing for long means that the edge does not keep up.
+    fn count_queues(&self) {
+        let queues = &self.metrics.queues;
+        queues.waits.set(self.notifier.waiting());
+        queues.connections.set(self.sources.streams.len());
+        queues.changes.set(self.sources.changes.queue.len());
+        queues.fan_outs.set(self.fan_outs.max_capacity() - self.fan_outs.capacity());
+        queues.jobs.set(self.sources.jobs.waiting());
+        queues.jobs_in_hand.set(self.deliveries.open.len());
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.notifier.poll_output() {
+            match output {
+                Output::Send { to, packet, notify } => self.reach.send(to, packet, notify),
+                Output::Request { token, request, cause } => {
+                    if let Err(error) = self.port.ask(token, request, &cause) {
+                        self.notifier.handle(Input::Reply { token, reply: BusReply::Unavailable(error.into()) }, moment());
+                    }
+                }
+                Output::FanOut(fan_out) => {
+                    // The notifier takes no change while the queue is half full, so that it always fits.
+                    if self.fan_outs.try_send(fan_out).is_err() {
+                        self.metrics.dropped(DropReason::FanOut);
+                    }
+                }
+                Output::Event(event) => self.port.emit(*event),
+                Output::JobDone(handle) => self.deliveries.done(handle),
+                Output::JobMoved(handle) => {
+                    if let Some(delivery) = self.deliveries.take(handle) {
+                        // With no room for it, it comes again.
+                        let _comes_again = self.sources.take_over.moved_jobs.try_send(delivery);
+                    }
+                }
+            }
+        }
+        self.reach.flush();
+    }
+}
+
+/// Takes up to a batch from one source.
+fn take<T>(
+    name: &'static str,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<Option<T>>,
+    cx: &mut Context<'_>,
+    mut handle: impl FnMut(T),
+) -> Result<bool, DriverError> {
+    for taken in 0..BATCH {
+        match poll(cx) {
+            Poll::Ready(Some(item)) => handle(item),
+            Poll::Ready(None) => return Err(DriverError::SourceEnded(name)),
+            Poll::Pending => return Ok(taken > 0),
+        }
+    }
+    Ok(true)
+}
+
+fn on_stream(notifier: &mut Notifier, metrics: &EdgeMetrics, connections: &mut Vec<(ConnectionId, bool)>, inbound: Inbound, now: Now) {
+    match inbound {
+        Inbound::Message { flow, packet } => notifier.handle(Input::Packet { flow, bytes: &packet }, now),
+        Inbound::Opened { flow } => {
+            metrics.transports.opened(flow.transport);
+            if let Some(connection) = flow.connection {
+                connections.push((connection, true));
+                notifier.handle(Input::Opened(connection), now);
+            }
+        }
+        Inbound::Closed { flow, reason } => {
+            metrics.transports.closed(flow.transport, reason);
+            if let Some(connection) = flow.connection {
+                connections.push((connection, false));
+                notifier.handle(Input::Closed(connection), now);
+            }
+        }
+    }
+}
+
+fn moment() -> Now {
+    Now { at: clock::now(), utc: clock::utc_now() }
+}

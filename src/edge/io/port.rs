@@ -1,0 +1,199 @@
+//! The edge's side of the bus: many requests in flight without a task or future for each.
+//!
+//! All replies come to one inbox; the last token of their subject is the [`Token`] of the request. The notifier's wheel
+//! says when a reply is late.
+
+use ahash::AHashMap;
+use async_nats::{HeaderMap, Subscriber};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+
+use crate::bus::client::Bus;
+use crate::bus::error::{PublishError, RequestError};
+use crate::bus::subject::Pattern;
+use crate::bus::trace::{Cause, TRACEPARENT};
+use crate::edge::notifier::{BusReply, BusRequest, Event, ReplyMessage, Token, Unavailable};
+use crate::edge::subscription::record::ttl_seconds;
+use crate::runtime::clock;
+
+/// How long the marker of a removed key is kept, in seconds: long enough for every index to see it.
+const REMOVED_MARKER_SECONDS: u64 = 60;
+
+/// See the module.
+pub struct Port {
+    bus: Bus,
+    inbox: String,
+    replies: Subscriber,
+    asked: AHashMap<u64, (Pattern, std::time::Instant)>,
+}
+
+/// How long an answer may take before it counts as none: above every timeout of the notifier.
+const ANSWER_KEPT_FOR: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// A request in the form it is published in.
+struct Outgoing {
+    pattern: Pattern,
+    subject: String,
+    headers: HeaderMap,
+    payload: Bytes,
+}
+
+impl Port {
+    /// Subscribes to an inbox of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the client refuses the subscription: it is closed.
+    pub async fn open(bus: Bus) -> Result<Self, async_nats::SubscribeError> {
+        let inbox = bus.client().new_inbox();
+        let replies = bus.client().subscribe(format!("{inbox}.*")).await?;
+        Ok(Self { bus, inbox, replies, asked: AHashMap::new() })
+    }
+
+    /// Sends a request; its reply comes out of [`Port::poll_reply`].
+    ///
+    /// # Errors
+    ///
+    /// The request is not sent: the bus is away, or its queue is full.
+    pub fn ask(&mut self, token: Token, request: BusRequest, cause: &Cause) -> Result<(), PublishError> {
+        let outgoing = self.outgoing(request, cause);
+        let reply_to = format!("{}.{}", self.inbox, token.0);
+        self.bus.try_publish(outgoing.pattern, outgoing.subject, Some(reply_to), outgoing.headers, outgoing.payload)?;
+        self.asked.insert(token.0, (outgoing.pattern, clock::now()));
+        Ok(())
+    }
+
+    /// The next reply, if one is here. `None` in the option: the inbox is closed.
+    pub fn poll_reply(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<(Token, BusReply)>> {
+        loop {
+            let Some(message) = std::task::ready!(self.replies.poll_next_unpin(cx)) else { return std::task::Poll::Ready(None) };
+            let token = message.subject.rsplit('.').next().and_then(|token| token.parse().ok());
+            if let Some(token) = token {
+                let reply = read(message);
+                self.answered(token, &reply);
+                return std::task::Poll::Ready(Some((Token(token), reply)));
+            }
+        }
+    }
+
+    /// Counts the requests that were never answered as such.
+    pub fn forget_unanswered(&mut self, now: std::time::Instant) {
+        let bus = &self.bus;
+        self.asked.retain(|_, (pattern, asked_at)| {
+            let waited = now.saturating_duration_since(*asked_at);
+            let is_waited_for = waited < ANSWER_KEPT_FOR;
+            if !is_waited_for {
+                bus.request_ended(*pattern, Some(&RequestError::Timeout(waited)), waited);
+            }
+            is_waited_for
+        });
+    }
+
+    /// Publishes an event, best effort.
+    pub fn emit(&self, event: Event) {
+        let subjects = self.bus.subjects();
+        match event {
+            Event::Subscription(presentity, event) => {
+                self.bus.publish_event(Pattern::EventSubscription, subjects.event_subscription(&presentity), &event, &event.cause);
+            }
+            Event::Feature(presentity, event) => {
+                self.bus.publish_event(Pattern::EventFeature, subjects.event_feature(&presentity, &event.feature), &event, &event.cause);
+            }
+            Event::Notify(presentity, event) => {
+                self.bus.publish_event(Pattern::EventNotify, subjects.event_notify(&presentity), &event, &event.cause);
+            }
+            Event::Raw(presentity, event) => {
+                self.bus.publish_event(Pattern::EventRaw, subjects.event_raw(&presentity), &event, &event.cause);
+            }
+        }
+    }
+
+    fn answered(&mut self, token: u64, reply: &BusReply) {
+        let Some((pattern, asked_at)) = self.asked.remove(&token) else { return };
+        let error = match reply {
+            BusReply::Message(ReplyMessage { status: Some(503), .. }) => Some(RequestError::NoResponders),
+            _ => None,
+        };
+        self.bus.request_ended(pattern, error.as_ref(), clock::now().saturating_duration_since(asked_at));
+    }
+
+    fn outgoing(&self, request: BusRequest, cause: &Cause) -> Outgoing {
+        let subjects = self.bus.subjects();
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACEPARENT, cause.traceparent());
+        match request {
+            BusRequest::Store { id, record, ttl, expected_revision } => {
+                headers.insert("Nats-TTL", format!("{}s", ttl_seconds(ttl)));
+                headers.insert("Nats-Expected-Last-Subject-Sequence", expected_revision.to_string());
+                let subject = subjects.subscription_key(&id.to_string());
+                Outgoing { pattern: Pattern::SubscriptionBucket, subject, headers, payload: json(&record) }
+            }
+            BusRequest::Remove { id, expected_revision } => {
+                let headers = removal_headers(expected_revision, cause);
+                let subject = subjects.subscription_key(&id.to_string());
+                Outgoing { pattern: Pattern::SubscriptionBucket, subject, headers, payload: Bytes::new() }
+            }
+            BusRequest::Lookup { id } => {
+                let bucket = subjects.subscription_bucket();
+                let subject = format!("$JS.API.DIRECT.GET.KV_{bucket}.{}", subjects.subscription_key(&id.to_string()));
+                Outgoing { pattern: Pattern::SubscriptionBucket, subject, headers: HeaderMap::new(), payload: Bytes::new() }
+            }
+            BusRequest::Auth { presentity, request } => Outgoing {
+                pattern: Pattern::ResponderAuth,
+                subject: subjects.responder_auth(&presentity),
+                headers,
+                payload: json(&request),
+            },
+            BusRequest::Get(request) => Outgoing { pattern: Pattern::Get, subject: subjects.get(), headers, payload: json(&request) },
+            BusRequest::RouteSet(request) => {
+                Outgoing { pattern: Pattern::RouteSet, subject: subjects.route_set(), headers, payload: json(&request) }
+            }
+        }
+    }
+
+    /// Whether the bus is there.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.bus.is_connected()
+    }
+
+    /// Sends what is queued, before the process ends.
+    pub async fn flush(&self) {
+        let flushed =
+            tokio::time::timeout(self.bus.timeout(), self.bus.client().flush()).map(|flushed| flushed.is_ok_and(|sent| sent.is_ok())).await;
+        if !flushed {
+            tracing::warn!("events of the last moment may be lost");
+        }
+    }
+}
+
+/// The headers that remove a key which has this revision.
+pub(in crate::edge) fn removal_headers(expected_revision: u64, cause: &Cause) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(TRACEPARENT, cause.traceparent());
+    headers.insert("KV-Operation", "PURGE");
+    headers.insert("Nats-Rollup", "sub");
+    headers.insert("Nats-TTL", format!("{REMOVED_MARKER_SECONDS}s"));
+    headers.insert("Nats-Expected-Last-Subject-Sequence", expected_revision.to_string());
+    headers
+}
+
+impl From<PublishError> for Unavailable {
+    fn from(_: PublishError) -> Self {
+        Self::NotSent
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Bytes {
+    // Our own types have string keys only: they always have a JSON form.
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+fn read(message: async_nats::Message) -> BusReply {
+    let headers = message.headers.as_ref();
+    let header = |name: &str| headers.and_then(|headers| headers.get(name)).map(async_nats::HeaderValue::as_str);
+    let is_deleted = matches!(header("KV-Operation"), Some("DEL" | "PURGE")) || header("Nats-Marker-Reason").is_some();
+    let sequence = header("Nats-Sequence").and_then(|sequence| sequence.parse().ok());
+    let status = message.status.map(|status| status.as_u16());
+    BusReply::Message(ReplyMessage { status, sequence, is_deleted, payload: message.payload })
+}

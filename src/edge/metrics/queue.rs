@@ -1,0 +1,73 @@
+//! Metrics of the edge's bounded queues and of what comes in at its front.
+
+use ahash::AHashMap;
+use metrics::{Counter, Gauge, counter, gauge};
+
+use crate::edge::io::fan_out;
+use crate::edge::notifier::MAX_WAITS;
+use crate::edge::run::{CHANGE_QUEUE, STREAM_QUEUE};
+use crate::notify::{CAPACITY, MAX_ACK_PENDING};
+use crate::sip::flow::Transport;
+use crate::telemetry::depth::{QueueGauges, QueueStage};
+
+/// Handles of every series.
+pub struct QueueMetrics {
+    received: AHashMap<Transport, Counter>,
+    jobs_received: Counter,
+    limit: Gauge,
+    /// Requests to the bus that are waited for: what the edge has in hand.
+    pub waits: QueueGauges,
+    /// Messages of connections.
+    pub connections: QueueGauges,
+    /// Changes of the subscription bucket.
+    pub changes: QueueGauges,
+    /// Changes that watchers on other edges are to be told.
+    pub fan_outs: QueueGauges,
+    /// Jobs that the edge has not taken yet.
+    pub jobs: QueueGauges,
+    /// Jobs whose phones are being told.
+    pub jobs_in_hand: QueueGauges,
+}
+
+impl QueueMetrics {
+    /// Registers every series of these transports, at 0.
+    #[must_use]
+    pub fn new(transports: &[Transport]) -> Self {
+        let edge = |queue, capacity| QueueGauges::new(QueueStage::Edge, queue, capacity);
+        let notify = |queue, capacity| QueueGauges::new(QueueStage::Notify, queue, capacity);
+        let limit = gauge!("dfks_edge_subscriptions_limit");
+        limit.set(0.0);
+        Self {
+            received: transports
+                .iter()
+                .map(|transport| (*transport, counter!("dfks_edge_received_total", "transport" => transport.as_str())))
+                .collect(),
+            jobs_received: counter!("dfks_notify_received_total"),
+            limit,
+            waits: edge("bus_replies", MAX_WAITS),
+            connections: edge("connections", STREAM_QUEUE),
+            changes: edge("changes", CHANGE_QUEUE),
+            fan_outs: edge("fan_out", fan_out::QUEUE_LENGTH),
+            jobs: notify("jobs", CAPACITY),
+            jobs_in_hand: notify("in_hand", usize::try_from(MAX_ACK_PENDING).unwrap_or(usize::MAX)),
+        }
+    }
+
+    /// `sip.max_subscriptions`.
+    pub fn subscriptions_limit(&self, limit: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 subscriptions")]
+        self.limit.set(limit as f64);
+    }
+
+    /// A SIP message came in.
+    pub fn received(&self, transport: Transport) {
+        if let Some(counter) = self.received.get(&transport) {
+            counter.increment(1);
+        }
+    }
+
+    /// A NOTIFY job came out of the work queue.
+    pub fn job_received(&self) {
+        self.jobs_received.increment(1);
+    }
+}

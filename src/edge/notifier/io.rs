@@ -1,0 +1,228 @@
+//! What goes into the notifier and what comes out of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+
+use crate::bus::message::{AuthRequest, FeatureEvent, GetRequest, NotifyEvent, NotifyJob, RawEvent, RouteSetRequest, SubscriptionEvent};
+use crate::bus::trace::Cause;
+use crate::edge::gate::users::Users;
+use crate::edge::notifier::BusReply;
+use crate::edge::subscription::SubscriptionId;
+use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::record::Record;
+use crate::feature::{FeatureState, Presentity};
+use crate::sip::flow::{ConnectionId, Flow};
+
+/// The time of one step: monotonic, and of day.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For timers.
+    pub at: Instant,
+    /// For what others read.
+    pub utc: SystemTime,
+}
+
+/// Names a bus request that waits for its reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token(pub u64);
+
+/// What happens to the notifier.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram or a framed message arrived.
+    Packet {
+        /// What it came on.
+        flow: Flow,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+    /// A connection was opened.
+    Opened(ConnectionId),
+    /// A connection is gone.
+    Closed(ConnectionId),
+    /// A NOTIFY did not leave.
+    Undeliverable {
+        /// Which one.
+        notify: NotifyId,
+        /// Why.
+        why: Unsent,
+    },
+    /// The answer to an [`Output::Request`].
+    Reply {
+        /// Which request.
+        token: Token,
+        /// The answer.
+        reply: BusReply,
+    },
+    /// A NOTIFY job.
+    Job {
+        /// The job.
+        job: Box<NotifyJob>,
+        /// Where its acknowledgement goes.
+        handle: JobHandle,
+        /// How long it has waited.
+        age: Duration,
+    },
+    /// A key of the subscription bucket was written by somebody, or is gone.
+    Change {
+        /// The key.
+        key: &'a str,
+        /// Its revision.
+        revision: u64,
+        /// The record; `None`: the key is gone.
+        value: Option<&'a [u8]>,
+    },
+    /// A silent edge's subscription over UDP, to be taken over.
+    Orphan(Box<Orphan>),
+    /// Whether this edge has shown to the others that it lives. If not, some of what it holds may be theirs by now.
+    Lease {
+        /// Whether it has.
+        is_held: bool,
+    },
+    /// The users of the users file, read anew.
+    Users(Arc<Users>),
+    /// The bus came up or went away.
+    Bus {
+        /// Whether it is up.
+        is_up: bool,
+    },
+    /// Time passed: something is due.
+    Timeout,
+    /// Take in nothing new.
+    Drain,
+}
+
+/// A subscription whose edge is silent.
+#[derive(Debug)]
+pub struct Orphan {
+    /// Its key.
+    pub id: SubscriptionId,
+    /// Its record.
+    pub record: Record,
+    /// The record's revision.
+    pub revision: u64,
+    /// What was asked of its edge before this time is told.
+    pub told_until: Option<SystemTime>,
+}
+
+/// Names a NOTIFY, to say that it did not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NotifyId {
+    /// Whose.
+    pub subscription: SubscriptionId,
+    /// Its `CSeq`.
+    pub cseq: u32,
+}
+
+/// Why a NOTIFY did not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsent {
+    /// No connection, and none could be made.
+    NoWay,
+    /// Too much waits to be sent there already.
+    NoRoom,
+}
+
+/// Names the delivery of a job, for its acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct JobHandle(pub u64);
+
+/// What the notifier wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a packet.
+    Send {
+        /// To where.
+        to: Destination,
+        /// What.
+        packet: Bytes,
+        /// The NOTIFY that it is, sent for the first time.
+        notify: Option<NotifyId>,
+    },
+    /// Ask the bus; the answer comes back as [`Input::Reply`].
+    Request {
+        /// Names the request.
+        token: Token,
+        /// What to ask.
+        request: BusRequest,
+        /// Id of what led to it.
+        cause: Cause,
+    },
+    /// Have the other edges tell their watchers.
+    FanOut(Box<FanOut>),
+    /// Publish an event.
+    Event(Box<Event>),
+    /// A job is done with.
+    JobDone(JobHandle),
+    /// A job's subscriptions may be another edge's by now: it goes there.
+    JobMoved(JobHandle),
+}
+
+/// What is asked of the bus.
+#[derive(Debug)]
+pub enum BusRequest {
+    /// Store a record under the subscription's key.
+    Store {
+        /// The key.
+        id: SubscriptionId,
+        /// The value.
+        record: Box<Record>,
+        /// How long it is kept.
+        ttl: Duration,
+        /// Revision that it takes the place of; 0: none.
+        expected_revision: u64,
+    },
+    /// Remove the key.
+    Remove {
+        /// The key.
+        id: SubscriptionId,
+        /// Revision that it must have.
+        expected_revision: u64,
+    },
+    /// Read the key.
+    Lookup {
+        /// The key.
+        id: SubscriptionId,
+    },
+    /// `dfks.responder.auth.<domain>`
+    Auth {
+        /// Whose domain's responder.
+        presentity: Presentity,
+        /// What to ask it.
+        request: AuthRequest,
+    },
+    /// `dfks.get`
+    Get(GetRequest),
+    /// `dfks.route.set`
+    RouteSet(Box<RouteSetRequest>),
+}
+
+/// States for the watchers on other edges, and the event about them.
+#[derive(Debug)]
+pub struct FanOut {
+    /// Whose watchers.
+    pub presentity: Presentity,
+    /// What they are told.
+    pub states: Vec<FeatureState>,
+    /// `false`: with an empty body.
+    pub assigned: bool,
+    /// Id of what led to it.
+    pub cause: Cause,
+    /// To be published with the number of watchers on the other edges added.
+    pub events: Vec<FeatureEvent>,
+}
+
+/// An event to publish.
+#[derive(Debug)]
+pub enum Event {
+    /// `dfks.event.subscription.<domain>`
+    Subscription(Presentity, SubscriptionEvent),
+    /// `dfks.event.feature.<domain>.<Feature>`
+    Feature(Presentity, FeatureEvent),
+    /// `dfks.event.notify.<domain>`
+    Notify(Presentity, NotifyEvent),
+    /// `dfks.event.raw.<domain>`
+    Raw(Presentity, RawEvent),
+}

@@ -1,0 +1,394 @@
+//! A notifier on a test bench: phones and bus are played by the test, time is its own.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::bus::message::NotifyJob;
+use crate::bus::message::{EndReason, ErrorBody, ErrorReply, GetResponse, Kind, Origin, RouteSetResponse, SubscriptionChange};
+use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
+use crate::edge::config::Listener;
+use crate::edge::gate::policy::AuthPolicy;
+use crate::edge::gate::rate_limit::RateLimitConfig;
+use crate::edge::notifier::*;
+use crate::edge::profile::Profiles;
+use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::record::Record;
+use crate::feature::{FeatureState, Status};
+use crate::runtime::clock;
+use crate::sip::flow::Flow;
+use crate::sip::flow::Transport;
+use crate::sip::message::{Message, Start, parse};
+use crate::sip::name::Name;
+
+pub(in crate::edge::notifier) struct Bench {
+    pub notifier: Notifier,
+    pub now: Now,
+    pub flow: Flow,
+    /// Messages sent, oldest first.
+    pub sent: VecDeque<(Destination, Message)>,
+    pub asked: VecDeque<(Token, BusRequest)>,
+    pub events: Vec<Event>,
+    pub fan_outs: Vec<FanOut>,
+    pub done: Vec<JobHandle>,
+    /// Jobs for other edges.
+    pub moved: Vec<JobHandle>,
+    /// Bytes of the largest packet sent.
+    pub largest: usize,
+    revision: u64,
+    /// Whether what is stored to say that all is told is acknowledged without further ado.
+    pub acks_told: bool,
+    /// The last of these records, with its key.
+    pub told: Option<(String, Record)>,
+}
+
+pub(in crate::edge) fn config() -> EdgeConfig {
+    EdgeConfig {
+        edge_id: "edge-0".into(),
+        listeners: vec![
+            listener(Transport::Udp, "192.0.2.1:5060"),
+            listener(Transport::Tcp, "192.0.2.1:5060"),
+            listener(Transport::Udp, "[2001:db8::1]:5060"),
+            listener(Transport::Udp, "192.0.2.1:5070"),
+        ],
+        domains: Vec::new(),
+        presentity_from: PresentityFrom::RequestUri,
+        initial_notify: InitialNotify::Auto,
+        udp_notify_limit_bytes: 1300,
+        max_subscriptions: 100,
+        max_subscriptions_per_presentity: 3,
+        subscription: SubscriptionConfig::default(),
+        // The phones' own proxy, where a test has one.
+        auth: AuthPolicy { trusted: vec!["192.0.2.9".parse().unwrap(), "2001:db8::9".parse().unwrap()], ..AuthPolicy::open() },
+        rate_limit: RateLimitConfig::off(),
+        passthrough: false,
+        profiles: Profiles::default(),
+        store_timeout: Duration::from_secs(1),
+        route_timeout: Duration::from_millis(1500),
+        drain_patience: Duration::from_secs(6),
+        silent_after: Duration::from_secs(30),
+    }
+}
+
+fn listener(transport: Transport, address: &str) -> Listener {
+    Listener { transport, advertised: address.into(), address: address.parse().unwrap() }
+}
+
+impl Bench {
+    pub(in crate::edge::notifier) fn new(config: EdgeConfig) -> Self {
+        let now = Now { at: clock::now(), utc: clock::utc_now() };
+        let metrics = Arc::new(EdgeMetrics::new(&[Transport::Udp]));
+        let notifier = Notifier::new(Arc::new(config), Arc::new(FeatureTable::built_in()), metrics, now);
+        let peer: SocketAddr = "192.0.2.9:5062".parse().unwrap();
+        let flow = Flow { transport: Transport::Udp, listener: 0, peer, connection: None };
+        let mut bench = Self {
+            notifier,
+            now,
+            flow,
+            sent: VecDeque::new(),
+            asked: VecDeque::new(),
+            events: Vec::new(),
+            fan_outs: Vec::new(),
+            done: Vec::new(),
+            moved: Vec::new(),
+            largest: 0,
+            revision: 0,
+            acks_told: true,
+            told: None,
+        };
+        bench.input(Input::Bus { is_up: true });
+        bench
+    }
+
+    pub(in crate::edge::notifier) fn input(&mut self, input: Input<'_>) {
+        self.notifier.handle(input, self.now);
+        while let Some(output) = self.notifier.poll_output() {
+            match output {
+                Output::Send { to, packet, .. } => {
+                    self.largest = self.largest.max(packet.len());
+                    self.sent.push_back((to, parse(&packet).unwrap()));
+                }
+                Output::Request { token, request, .. } => self.asked.push_back((token, request)),
+                Output::FanOut(fan_out) => self.fan_outs.push(*fan_out),
+                Output::Event(event) => self.events.push(*event),
+                Output::JobDone(handle) => self.done.push(handle),
+                Output::JobMoved(handle) => self.moved.push(handle),
+            }
+        }
+    }
+
+    pub(in crate::edge::notifier) fn packet(&mut self, text: &str) {
+        let text = text.replace('\n', "\r\n");
+        self.input(Input::Packet { flow: self.flow, bytes: text.as_bytes() });
+    }
+
+    /// Lets time pass, with every timer fired at its time.
+    pub(in crate::edge::notifier) fn pass(&mut self, time: Duration) {
+        let end = self.now.at + time;
+        while let Some(due) = self.notifier.poll_timeout().filter(|due| *due <= end) {
+            self.advance_to(due);
+            let before = self.asked.len();
+            self.input(Input::Timeout);
+            if self.acks_told {
+                self.ack_told(before);
+            }
+        }
+        self.advance_to(end);
+    }
+
+    /// Acknowledges what was stored to say that all is told: no test but those of that is concerned.
+    fn ack_told(&mut self, before: usize) {
+        let now = clock::rfc3339(self.now.utc);
+        let is_told =
+            |request: &BusRequest| matches!(request, BusRequest::Store { record, .. } if record.told_until.as_deref() == Some(&now));
+        while let Some(at) = self.asked.iter().skip(before).position(|(_, request)| is_told(request)) {
+            let Some((token, BusRequest::Store { id, record, .. })) = self.asked.remove(before + at) else { return };
+            self.told = Some((id.to_string(), *record));
+            self.revision += 1;
+            self.stored(token, self.revision);
+        }
+    }
+
+    fn advance_to(&mut self, at: Instant) {
+        let step = at.saturating_duration_since(self.now.at);
+        self.now = Now { at: self.now.at + step, utc: self.now.utc + step };
+    }
+
+    pub(in crate::edge::notifier) fn message(&mut self, token: Token, payload: &impl serde::Serialize) {
+        self.raw(
+            token,
+            ReplyMessage { status: None, sequence: None, is_deleted: false, payload: serde_json::to_vec(payload).unwrap().into() },
+        );
+    }
+
+    pub(in crate::edge::notifier) fn raw(&mut self, token: Token, message: ReplyMessage) {
+        self.input(Input::Reply { token, reply: BusReply::Message(message) });
+    }
+
+    /// The next bus request, which must be a store, acknowledged.
+    pub(in crate::edge::notifier) fn ack_store(&mut self) {
+        let (token, request) = self.asked.pop_front().expect("a store");
+        assert!(matches!(request, BusRequest::Store { .. } | BusRequest::Remove { .. }), "{request:?}");
+        self.revision += 1;
+        let ack = serde_json::json!({ "stream": "KV_dfks-subscriptions", "seq": self.revision });
+        self.message(token, &ack);
+    }
+
+    /// The next bus request, which must be a get, answered with these features.
+    pub(in crate::edge::notifier) fn answer_get(&mut self, features: Vec<FeatureState>) {
+        let (token, request) = self.asked.pop_front().expect("a get");
+        assert!(matches!(request, BusRequest::Get(_)), "{request:?}");
+        self.message(token, &GetResponse { kind: Kind::default(), presentity: "sip:alice@10.0.0.11".into(), features });
+    }
+
+    /// The next bus request, which must be a change, answered as applied with the next version.
+    pub(in crate::edge::notifier) fn apply_change(&mut self, edit: impl FnOnce(&mut RouteSetResponse)) {
+        let (token, request) = self.asked.pop_front().expect("a change");
+        let BusRequest::RouteSet(request) = request else { panic!("{request:?}") };
+        assert_eq!(request.origin, Origin::Phone);
+        let previous = FeatureState::new(&request.feature);
+        let state = FeatureState { status: request.status, values: request.values, version: 1, ..previous.clone() };
+        let presentity = request.presentity;
+        let mut response = RouteSetResponse {
+            kind: Kind::default(),
+            presentity,
+            state,
+            previous,
+            also: Vec::new(),
+            also_previous: Vec::new(),
+            notify: true,
+            changed: true,
+            denied: None,
+        };
+        edit(&mut response);
+        self.message(token, &response);
+    }
+
+    pub(in crate::edge::notifier) fn refuse_next(&mut self, code: u16) {
+        let (token, _) = self.asked.pop_front().expect("a request");
+        self.message(token, &ErrorReply { error: ErrorBody { code, description: "no".into(), field: None } });
+    }
+
+    /// The next message sent, which must be a response of this status.
+    pub(in crate::edge::notifier) fn expect_response(&mut self, want: u16) -> Message {
+        let (_, message) = self.sent.pop_front().unwrap_or_else(|| panic!("a {want}"));
+        match message.start() {
+            Start::Response { status, .. } => assert_eq!(status, want, "{:?}", message.header(Name::Warning)),
+            Start::Request { method, .. } => panic!("{method} in place of {want}"),
+        }
+        message
+    }
+
+    /// The next message sent, which must be a NOTIFY.
+    pub(in crate::edge::notifier) fn expect_notify(&mut self) -> Message {
+        let (_, message) = self.sent.pop_front().expect("a NOTIFY");
+        assert!(matches!(message.start(), Start::Request { method, .. } if method.is_notify()), "{message:?}");
+        message
+    }
+
+    /// Answers a NOTIFY.
+    pub(in crate::edge::notifier) fn respond(&mut self, notify: &Message, status: u16, more: &str) {
+        let header = |name| notify.header(name).unwrap_or_default();
+        let text = format!(
+            "SIP/2.0 {status} Whatever\nVia: {}\nFrom: {}\nTo: {}\nCall-ID: {}\nCSeq: {}\n{more}Content-Length: 0\n\n",
+            header(Name::Via),
+            header(Name::From),
+            header(Name::To),
+            header(Name::CallId),
+            header(Name::CSeq)
+        );
+        self.packet(&text);
+    }
+
+    /// Subscribes alice's phone, answers everything, and gives the To tag.
+    pub(in crate::edge::notifier) fn subscribe(&mut self, call_id: &str) -> String {
+        self.packet(&subscribe(call_id, 1, None, "Expires: 3600\n", ""));
+        self.ack_store();
+        let tag = to_tag(&self.expect_response(200));
+        self.answer_get(Vec::new());
+        let notify = self.expect_notify();
+        self.respond(&notify, 200, "");
+        tag
+    }
+
+    /// The next bus request, which must be a store or removal; it stays unanswered.
+    pub(in crate::edge::notifier) fn take_store(&mut self) -> (Token, BusRequest) {
+        let (token, request) = self.asked.pop_front().expect("a store");
+        assert!(matches!(request, BusRequest::Store { .. } | BusRequest::Remove { .. }), "{request:?}");
+        (token, request)
+    }
+
+    pub(in crate::edge::notifier) fn stored(&mut self, token: Token, revision: u64) {
+        self.message(token, &serde_json::json!({ "stream": "KV_dfks-subscriptions", "seq": revision }));
+    }
+
+    pub(in crate::edge::notifier) fn conflict(&mut self, token: Token) {
+        let error = serde_json::json!({ "code": 400, "err_code": 10071, "description": "wrong last sequence" });
+        self.message(token, &serde_json::json!({ "error": error, "stream": "s", "seq": 0 }));
+    }
+
+    /// The next bus request, which must be a lookup, answered with this record.
+    pub(in crate::edge::notifier) fn found(&mut self, record: &Record, revision: u64) {
+        let token = self.take_lookup();
+        let payload = serde_json::to_vec(record).unwrap().into();
+        self.raw(token, ReplyMessage { status: None, sequence: Some(revision), is_deleted: false, payload });
+    }
+
+    /// The next bus request, which must be a lookup, answered with the marker of a removal.
+    pub(in crate::edge::notifier) fn found_removed(&mut self, revision: u64) {
+        let token = self.take_lookup();
+        self.raw(token, ReplyMessage { status: None, sequence: Some(revision), is_deleted: true, payload: Bytes::new() });
+    }
+
+    pub(in crate::edge::notifier) fn take_lookup(&mut self) -> Token {
+        let (token, request) = self.asked.pop_front().expect("a lookup");
+        assert!(matches!(request, BusRequest::Lookup { .. }), "{request:?}");
+        token
+    }
+
+    /// Somebody wrote the key of a subscription.
+    pub(in crate::edge::notifier) fn changed(&mut self, tag: &str, revision: u64, record: &Record) {
+        self.input(Input::Change { key: tag, revision, value: Some(&serde_json::to_vec(record).unwrap()) });
+    }
+
+    /// A command has alice's `DoNotDisturb` told in this version.
+    pub(in crate::edge::notifier) fn job(&mut self, version: u64, handle: u64) {
+        let job = NotifyJob {
+            kind: Kind::default(),
+            id: handle.to_string(),
+            presentity: "sip:alice@10.0.0.11".into(),
+            states: vec![FeatureState { status: Status::ON, version, ..FeatureState::new("DoNotDisturb") }],
+            assigned: true,
+            skip: None,
+            taken_from: None,
+            not_after: "2999-01-01T00:00:00Z".into(),
+            cause: Cause::new(),
+        };
+        self.input(Input::Job { job: Box::new(job), handle: JobHandle(handle), age: Duration::ZERO });
+    }
+
+    /// From now on packets come on this connection.
+    pub(in crate::edge::notifier) fn connect(&mut self, connection: u64) {
+        let peer: SocketAddr = format!("192.0.2.9:{}", 40_000 + connection).parse().unwrap();
+        self.flow = Flow { transport: Transport::Tcp, listener: 1, peer, connection: Some(ConnectionId(connection)) };
+        self.input(Input::Opened(ConnectionId(connection)));
+    }
+
+    pub(in crate::edge::notifier) fn reasons(&self) -> Vec<EndReason> {
+        let reason = |event: &Event| match event {
+            Event::Subscription(_, event) if event.what == SubscriptionChange::Terminated => event.reason,
+            _ => None,
+        };
+        self.events.iter().filter_map(reason).collect()
+    }
+
+    /// Nothing is left of anything.
+    pub(in crate::edge::notifier) fn is_empty(&self) -> bool {
+        let Notifier { subscriptions, watchers, waits, jobs, lookups, in_flight, connections, .. } = &self.notifier;
+        let users: usize = connections.values().map(|users| users.len()).sum();
+        subscriptions.is_empty() && watchers.is_empty() && waits.is_empty() && jobs.is_empty() && lookups + in_flight + users == 0
+    }
+
+    /// Whether a stop would be over now; what it stores is in [`Bench::asked`].
+    pub(in crate::edge::notifier) fn is_put_down(&mut self) -> bool {
+        let is_put_down = self.notifier.put_down(self.now);
+        self.input(Input::Bus { is_up: true });
+        is_put_down
+    }
+
+    pub(in crate::edge::notifier) fn is_quiet(&self) -> bool {
+        self.sent.is_empty() && self.asked.is_empty()
+    }
+}
+
+/// What a SUBSCRIBE for an hour says.
+pub(in crate::edge::notifier) const REFRESH: &str = "Expires: 3600\n";
+
+/// Another edge.
+pub(in crate::edge::notifier) fn other() -> Bench {
+    Bench::new(EdgeConfig { edge_id: "edge-1".into(), ..config() })
+}
+
+/// A phone's live subscription at edge-0, at revision 7: its tag and its record.
+pub(in crate::edge::notifier) fn live() -> (Bench, String, Record) {
+    let mut bench = Bench::new(config());
+    bench.packet(&subscribe("a", 1, None, REFRESH, ""));
+    let (token, BusRequest::Store { record, .. }) = bench.take_store() else { panic!("a store") };
+    bench.stored(token, 7);
+    let tag = to_tag(&bench.expect_response(200));
+    bench.answer_get(Vec::new());
+    let notify = bench.expect_notify();
+    bench.respond(&notify, 200, "");
+    (bench, tag, *record)
+}
+
+pub(in crate::edge::notifier) fn subscribe(call_id: &str, cseq: u32, tag: Option<&str>, more: &str, body: &str) -> String {
+    let to_tag = tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
+    let length = body.len();
+    let content_type = if body.is_empty() { "" } else { "Content-Type: application/x-as-feature-event+xml\n" };
+    format!(
+        "SUBSCRIBE sip:alice@10.0.0.11 SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.9:5062;branch=z9hG4bK{call_id}{cseq};rport\nMax-Forwards: 70\n\
+         From: <sip:alice@10.0.0.11>;tag=f{call_id}\nTo: <sip:alice@10.0.0.11>{to_tag}\nCall-ID: {call_id}\nCSeq: {cseq} SUBSCRIBE\n\
+         Contact: <sip:alice@192.0.2.9:5062>\nEvent: as-feature-event\n{more}{content_type}Content-Length: {length}\n\n{body}"
+    )
+}
+
+pub(in crate::edge::notifier) fn set_dnd(is_on: bool) -> String {
+    format!(
+        r#"<?xml version="1.0" encoding="ISO-8859-1"?><SetDoNotDisturb xmlns="http://www.ecma-international.org/standards/ecma-323/csta/ed3"><device/><doNotDisturbOn>{is_on}</doNotDisturbOn></SetDoNotDisturb>"#
+    )
+}
+
+pub(in crate::edge::notifier) fn to_tag(response: &Message) -> String {
+    response.header(Name::To).unwrap().split("tag=").nth(1).unwrap().to_owned()
+}
+
+pub(in crate::edge::notifier) fn four(version: u64) -> Vec<FeatureState> {
+    let names = ["DoNotDisturb", "CallForwardingAlways", "CallForwardingBusy", "CallForwardingNoAnswer"];
+    names.map(|name| FeatureState { version, status: Status::OFF, ..FeatureState::new(name) }).into()
+}
+
+pub(in crate::edge::notifier) fn body(message: &Message) -> String {
+    String::from_utf8_lossy(message.body()).into_owned()
+}

@@ -1,0 +1,20 @@
+//! Tests of the notifier, a file a topic. `fixture` has a notifier with a bus and phones around it.
+
+mod amplification;
+mod auth;
+mod auth_fixture;
+mod exchange;
+pub(crate) mod fixture;
+mod limit;
+mod model;
+mod model_check;
+mod next_hop;
+mod order;
+mod ownership;
+mod package;
+mod quirk;
+mod random;
+mod route;
+mod states;
+mod takeover;
+mod watermark;

@@ -1,0 +1,361 @@
+//! One subscription: its dialog, its lifetime, and what its phone was told. Pure.
+
+pub mod lane;
+pub mod next_hop;
+pub mod outbox;
+pub mod record;
+pub mod verdict;
+pub mod write;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant, SystemTime};
+
+use smallvec::SmallVec;
+
+use crate::edge::profile::Quirks;
+use crate::edge::subscribe::Subscribe;
+use crate::edge::subscription::outbox::{Outbox, Parcel};
+use crate::feature::{FeatureState, Package, Presentity};
+use crate::sip::flow::{ConnectionId, Flow, Transport};
+use crate::sip::uri;
+
+/// Names a subscription: our tag in its dialog, and its key in the bucket.
+///
+/// Shape: 24 hexadecimal digits, unguessable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionId(u128);
+
+impl SubscriptionId {
+    /// A new one.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(rand::random::<u128>() >> 32)
+    }
+}
+
+impl fmt::Display for SubscriptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:024x}", self.0)
+    }
+}
+
+/// A tag or key that names no subscription of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a subscription id is 24 hexadecimal digits")]
+pub struct SubscriptionIdError;
+
+impl FromStr for SubscriptionId {
+    type Err = SubscriptionIdError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_ours = text.len() == 24 && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
+        is_ours.then(|| u128::from_str_radix(text, 16).ok().map(Self)).flatten().ok_or(SubscriptionIdError)
+    }
+}
+
+/// The dialog as the notifier keeps it. Source: RFC 3261 §12.1.1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dialog {
+    /// Call-ID.
+    pub call_id: Box<str>,
+    /// The phone's tag.
+    pub remote_tag: Box<str>,
+    /// Our side's URI: the From of our NOTIFYs.
+    pub local: Box<str>,
+    /// The phone's URI: the To of our NOTIFYs.
+    pub remote: Box<str>,
+    /// The phone's Contact URI: the Request-URI of our NOTIFYs.
+    pub target: Box<str>,
+    /// Route headers of our NOTIFYs, in order.
+    pub routes: Vec<Box<str>>,
+    /// `id` parameter of the phone's Event, echoed.
+    pub event_id: Option<Box<str>>,
+    /// Highest `CSeq` that the phone has used.
+    pub remote_cseq: u32,
+    /// `CSeq` of our last NOTIFY; 0 before the first.
+    pub local_cseq: u32,
+}
+
+impl Dialog {
+    /// Whether it is one over TLS from end to end: `sips` in the phone's Contact or the first Route. Source: RFC 3261 §12.1.1.
+    #[must_use]
+    pub fn is_sips(&self) -> bool {
+        let hop = self.routes.first().map_or(&*self.target, |route| uri::of_name_addr(route));
+        uri::is_sips(&self.target) || uri::is_sips(hop)
+    }
+}
+
+/// Where a subscription stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Being stored for the first time; the phone has no answer yet.
+    Storing,
+    /// The phone has its 200.
+    Live,
+    /// Its last NOTIFY is asked for or in flight; nothing else is taken.
+    Ending,
+    /// Nothing more is sent; it is here until what its phone asked for, and has a 200 for, is carried out.
+    Over,
+}
+
+/// A record of a subscription that was seen in the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Its revision.
+    pub revision: u64,
+    /// Whether it is in the name of this edge.
+    pub is_ours: bool,
+}
+
+/// How many `CSeq` numbers one store reserves, so that they grow across a crash without a store for each NOTIFY.
+const CSEQ_BLOCK: u32 = 1000;
+/// With so many left, more are reserved; and again after each so many, until a store has come through.
+const CSEQ_LOW: u32 = 250;
+const CSEQ_AGAIN_EVERY: u32 = 25;
+
+/// One subscription.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of its own, none is a state")]
+pub struct Subscription {
+    /// Its name.
+    pub id: SubscriptionId,
+    /// Whose features it watches.
+    pub presentity: Presentity,
+    /// Which of them: those of this event package.
+    pub package: &'static Package,
+    /// URI of the phone's user.
+    pub watcher: Box<str>,
+    /// Its dialog.
+    pub dialog: Dialog,
+    /// What the last SUBSCRIBE came on.
+    pub flow: Flow,
+    /// Whether the last SUBSCRIBE had one Via: it came straight from the phone.
+    pub is_direct: bool,
+    /// Whether who sent it may have us send elsewhere than to itself.
+    pub is_trusted: bool,
+    /// User-Agent of the phone; empty where it sends none.
+    pub user_agent: Box<str>,
+    /// What it wants otherwise.
+    pub quirks: Quirks,
+    /// Whether its Accept allows `multipart/mixed`.
+    pub accepts_multipart: bool,
+    /// When it expires.
+    pub expires_at: Instant,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Last `CSeq` that the stored record covers.
+    pub cseq_reserved: u32,
+    /// Revision of its key in the bucket; 0 before the first store.
+    pub revision: u64,
+    /// The newest record of it that was seen in the bucket while one was being stored.
+    pub seen: Option<Seen>,
+    /// Version of each feature that the phone has confirmed.
+    pub versions: SmallVec<[(u8, u64); 5]>,
+    /// What the phone is still to be told.
+    pub outbox: Outbox,
+    /// The NOTIFY in flight.
+    pub in_flight: Option<InFlight>,
+    /// Stores and route runs under way or waiting, see [`crate::edge::subscription::lane`].
+    pub lane: lane::Lane,
+    /// When its timers in the wheel fire.
+    pub timers: Timers,
+    /// Whether it counts as in grace in the metrics.
+    pub counted_in_grace: bool,
+    /// The silent edge that it was taken over from.
+    pub taken_from: Option<Box<str>>,
+    /// When its last SUBSCRIBE was stored.
+    pub asked_at: SystemTime,
+    /// Whether its phone was still to be told something when its edge ended.
+    pub is_untold: bool,
+    /// Whether it is from before a restart and no SUBSCRIBE came since: its last one may come once more, unanswered.
+    pub is_restored: bool,
+}
+
+/// The NOTIFY that waits for its final response.
+#[derive(Debug)]
+pub struct InFlight {
+    /// What it says.
+    pub parcel: Parcel,
+    /// Its `CSeq`.
+    pub cseq: u32,
+    /// Branch of its transaction.
+    pub branch: Box<str>,
+    /// When it was first sent.
+    pub sent_at: Instant,
+    /// The transport that it went over.
+    pub transport: Transport,
+    /// The connection that it went into, of a stream transport.
+    pub connection: Option<ConnectionId>,
+}
+
+/// When the timers of a subscription fire that are in the wheel: the next one, and the one that it was put before. With
+/// these known, none is set twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timers {
+    next_at: Option<Instant>,
+    later_at: Option<Instant>,
+}
+
+impl Timers {
+    /// Whether a timer is to be set for `at`; it then counts as set.
+    pub fn set(&mut self, at: Instant) -> bool {
+        let is_new = self.next_at.is_none_or(|next_at| at < next_at);
+        if is_new {
+            self.later_at = self.next_at.replace(at).or(self.later_at);
+        }
+        is_new
+    }
+
+    /// Whether one is due now that a timer fired: one that nobody knows of any more says nothing.
+    pub fn fire(&mut self, now: Instant) -> bool {
+        let is_due = self.next_at.is_some_and(|at| at <= now);
+        if is_due {
+            self.next_at = self.later_at.take().filter(|at| *at > now);
+        }
+        is_due
+    }
+}
+
+impl Subscription {
+    /// A new subscription for an admitted SUBSCRIBE; nothing is stored or answered yet.
+    #[must_use]
+    pub fn new(id: SubscriptionId, presentity: Presentity, dialog: Dialog, subscribe: &Subscribe, expires_at: Instant) -> Self {
+        Self {
+            id,
+            presentity,
+            package: subscribe.package,
+            watcher: subscribe.watcher.clone(),
+            dialog,
+            flow: subscribe.flow,
+            is_direct: subscribe.is_direct,
+            is_trusted: subscribe.is_trusted,
+            user_agent: subscribe.user_agent.clone(),
+            quirks: subscribe.quirks,
+            accepts_multipart: subscribe.accepts_multipart.unwrap_or(true),
+            expires_at,
+            phase: Phase::Storing,
+            cseq_reserved: 0,
+            revision: 0,
+            seen: None,
+            versions: SmallVec::new(),
+            outbox: Outbox::default(),
+            in_flight: None,
+            lane: lane::Lane::default(),
+            timers: Timers::default(),
+            counted_in_grace: false,
+            taken_from: None,
+            asked_at: SystemTime::UNIX_EPOCH,
+            is_untold: false,
+            is_restored: false,
+        }
+    }
+
+    /// Seconds of life left, rounded up, as `Subscription-State: active;expires=` says it; 0 in grace.
+    #[must_use]
+    pub fn expires_in(&self, now: Instant) -> u32 {
+        let left = self.expires_at.saturating_duration_since(now);
+        u32::try_from(left.as_secs() + u64::from(left.subsec_nanos() > 0)).unwrap_or(u32::MAX)
+    }
+
+    /// When it expires, as time of day.
+    #[must_use]
+    pub fn expires_at_utc(&self, now: Instant, utc: SystemTime) -> SystemTime {
+        match self.expires_at.checked_duration_since(now) {
+            Some(left) => utc + left,
+            None => utc.checked_sub(now.saturating_duration_since(self.expires_at)).unwrap_or(utc),
+        }
+    }
+
+    /// How long its record is to be kept, from now.
+    #[must_use]
+    pub fn record_ttl(&self, now: Instant, grace: Duration) -> Duration {
+        self.expires_at.saturating_duration_since(now) + grace
+    }
+
+    /// Takes over what a refresh brings: Contact, flow, lifetime, `Accept`. The target refresh of RFC 6665 §4.4.1.
+    pub fn refresh(&mut self, subscribe: &Subscribe, expires_at: Instant) {
+        if let Some(contact) = &subscribe.contact {
+            self.dialog.target.clone_from(contact);
+        }
+        self.flow = subscribe.flow;
+        self.is_direct = subscribe.is_direct;
+        self.is_trusted = subscribe.is_trusted;
+        // What a refresh does not say stays as it was.
+        self.accepts_multipart = subscribe.accepts_multipart.unwrap_or(self.accepts_multipart);
+        if subscribe.event_id.is_some() {
+            self.dialog.event_id.clone_from(&subscribe.event_id);
+        }
+        self.expires_at = expires_at;
+        if !subscribe.user_agent.is_empty() {
+            self.user_agent.clone_from(&subscribe.user_agent);
+            self.quirks = subscribe.quirks;
+        }
+    }
+
+    /// The `CSeq` of the next NOTIFY, and whether a store should reserve more of them now.
+    pub fn next_cseq(&mut self) -> (u32, bool) {
+        self.dialog.local_cseq = self.dialog.local_cseq.saturating_add(1);
+        let left = self.cseq_reserved.saturating_sub(self.dialog.local_cseq);
+        (self.dialog.local_cseq, left <= CSEQ_LOW && left.is_multiple_of(CSEQ_AGAIN_EVERY))
+    }
+
+    /// Last `CSeq` that the record which is about to be stored covers. They are reserved once it is stored.
+    #[must_use]
+    pub fn cseq_to_reserve(&self) -> u32 {
+        self.cseq_reserved.max(self.dialog.local_cseq.saturating_add(CSEQ_BLOCK))
+    }
+
+    /// Revision of the newest record of ours that is known of: the acknowledgement of one that was seen may be late, or lost.
+    #[must_use]
+    pub fn newest_revision(&self) -> u64 {
+        let seen = self.seen.filter(|seen| seen.is_ours).map(|seen| seen.revision);
+        self.revision.max(seen.unwrap_or_default())
+    }
+
+    /// A record of it is stored, and covers `CSeq` numbers up to this one.
+    pub fn is_stored(&mut self, revision: u64, cseq_reserved: u32) {
+        self.revision = self.revision.max(revision);
+        self.cseq_reserved = self.cseq_reserved.max(cseq_reserved);
+    }
+
+    /// Takes up the dialog where another edge has left it: no NOTIFY of its has a `CSeq` above this one.
+    pub fn continue_after(&mut self, local_cseq: u32) {
+        self.dialog.local_cseq = self.dialog.local_cseq.max(local_cseq);
+        self.cseq_reserved = self.cseq_reserved.max(local_cseq);
+    }
+
+    /// The phone has confirmed this version of the feature at this place of the table.
+    pub fn confirm(&mut self, feature: u8, version: u64) {
+        match self.versions.iter_mut().find(|(at, _)| *at == feature) {
+            Some((_, known)) => *known = version,
+            None => self.versions.push((feature, version)),
+        }
+    }
+
+    /// Whether the NOTIFY in flight says this version of the feature, or a newer one.
+    #[must_use]
+    pub fn is_being_told(&self, state: &FeatureState) -> bool {
+        let told = self.in_flight.iter().flat_map(|in_flight| &in_flight.parcel.changes);
+        state.version > 0 && told.map(|change| &change.state).any(|told| told.feature == state.feature && told.version >= state.version)
+    }
+
+    /// Whether the phone has confirmed this version, or a newer one.
+    #[must_use]
+    pub fn knows(&self, feature: u8, version: u64) -> bool {
+        version > 0 && self.versions.iter().any(|(at, known)| *at == feature && *known >= version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_its_own_text() {
+        let id = SubscriptionId::random();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for foreign in ["", "abc", "00000000000000000000000g", "0123456789ABCDEF01234567", "+23456789012345678901234"] {
+            assert_eq!(foreign.parse::<SubscriptionId>(), Err(SubscriptionIdError), "{foreign}");
+        }
+    }
+}

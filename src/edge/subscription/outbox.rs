@@ -1,0 +1,299 @@
+//! What one subscription's phone is still to be told, and how it is parcelled into NOTIFYs. Pure.
+//!
+//! One NOTIFY is in flight at a time. What changes meanwhile is queued, one entry a feature, the newest state in the place
+//! of an older one:
+//! ```text
+//!            queue / owe_empty / end                 take                  settle
+//!  (idle) ───────────────────────▶ (something due) ───────▶ (in flight) ─────────▶ (idle) or (something due)
+//!                                          ▲                    │ postpone (Retry-After)
+//!                                          └────────────────────┘
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::bus::trace::Cause;
+use crate::feature::FeatureState;
+
+/// A NOTIFY job in hand: its number in the edge's job table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct JobKey(pub u64);
+
+/// One feature's state on its way to phones, with the XML document that says it: the same for every watcher.
+#[derive(Debug)]
+pub struct Change {
+    /// The state.
+    pub state: FeatureState,
+    /// Its event document.
+    pub document: Bytes,
+    /// What led to it.
+    pub cause: Cause,
+    /// When it came up.
+    pub since: Instant,
+    /// The job that waits for it to be told.
+    pub job: Option<JobKey>,
+}
+
+impl Change {
+    /// The same, with no job that waits for it.
+    #[must_use]
+    pub fn without_job(&self) -> Self {
+        Self { state: self.state.clone(), document: self.document.clone(), cause: self.cause.clone(), since: self.since, job: None }
+    }
+}
+
+/// Why a NOTIFY is owed even if it says nothing.
+#[derive(Debug, Clone)]
+pub struct Owed {
+    /// What led to it.
+    pub cause: Cause,
+    /// When it came up.
+    pub since: Instant,
+    /// The job that waits for it.
+    pub job: Option<JobKey>,
+}
+
+/// What one NOTIFY says.
+#[derive(Debug)]
+pub struct Parcel {
+    /// The states in its body; none is an empty body.
+    pub changes: SmallVec<[Arc<Change>; 4]>,
+    /// What an empty one is owed for.
+    pub owed: Option<Owed>,
+    /// The jobs of what is told no more, because the subscription is over: they are done with it.
+    pub untold: SmallVec<[JobKey; 1]>,
+    /// Whether it ends the subscription.
+    pub is_last: bool,
+}
+
+impl Parcel {
+    /// The same, with no job that waits for it: what is put off for long is no job's any more.
+    #[must_use]
+    pub fn without_jobs(self) -> Self {
+        let changes = self.changes.iter().map(|change| Arc::new(change.without_job())).collect();
+        Self { changes, owed: self.owed.map(|owed| Owed { job: None, ..owed }), untold: SmallVec::new(), is_last: self.is_last }
+    }
+
+    /// What led to it: the cause of the newest thing it says.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        self.newest().map(|change| change.cause.clone()).or_else(|| self.owed.as_ref().map(|owed| owed.cause.clone())).unwrap_or_default()
+    }
+
+    /// Since when the oldest thing that it says has waited.
+    #[must_use]
+    pub fn since(&self) -> Option<Instant> {
+        self.changes.iter().map(|change| change.since).chain(self.owed.as_ref().map(|owed| owed.since)).min()
+    }
+
+    /// The jobs that wait for it.
+    pub fn jobs(&self) -> impl Iterator<Item = JobKey> {
+        let told = self.changes.iter().filter_map(|change| change.job).chain(self.owed.as_ref().and_then(|owed| owed.job));
+        told.chain(self.untold.iter().copied())
+    }
+
+    fn newest(&self) -> Option<&Arc<Change>> {
+        self.changes.iter().max_by_key(|change| change.since)
+    }
+}
+
+/// How several documents may share a NOTIFY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grouping {
+    /// All in one multipart body.
+    Whole,
+    /// One a NOTIFY.
+    OneByOne,
+    /// All in one when they fit, else one a NOTIFY.
+    UpTo {
+        /// Bytes that the documents may have together, with what multipart adds for each.
+        bytes: usize,
+        /// What it adds for each.
+        part_overhead: usize,
+    },
+}
+
+impl Grouping {
+    fn takes_all(self, changes: &[Arc<Change>]) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::OneByOne => changes.len() <= 1,
+            Self::UpTo { bytes, part_overhead } => {
+                changes.len() <= 1 || changes.iter().map(|change| change.document.len() + part_overhead).sum::<usize>() <= bytes
+            }
+        }
+    }
+}
+
+/// How the subscription's last NOTIFY is formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// One NOTIFY, with the states when they may share it, else empty: unsubscribe and expiry.
+    AtOnce,
+    /// Everything is told, and the last NOTIFY ends it: fetch.
+    AfterAll,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    queued: SmallVec<[Arc<Change>; 4]>,
+    owed: Option<Owed>,
+    ending: Option<Ending>,
+    in_flight: bool,
+    retry_at: Option<Instant>,
+    put_offs: u8,
+    /// What is queued did not fit one NOTIFY: until it is told, each says one thing.
+    is_split: bool,
+}
+
+impl Outbox {
+    /// Queues a state; gives back the entries it takes the place of.
+    ///
+    /// A state older than the one queued for the feature is not taken: it comes back itself.
+    pub fn queue(&mut self, change: Arc<Change>) -> Option<Arc<Change>> {
+        match self.queued.iter_mut().find(|queued| queued.state.feature == change.state.feature) {
+            Some(queued) if change.state.version < queued.state.version => Some(change),
+            Some(queued) => Some(std::mem::replace(queued, change)),
+            None => {
+                self.queued.push(change);
+                None
+            }
+        }
+    }
+
+    /// A NOTIFY is owed, with an empty body if nothing else is to be said; gives back what it was owed for before.
+    #[must_use]
+    pub fn owe_empty(&mut self, owed: Owed) -> Option<Owed> {
+        self.owed.replace(owed)
+    }
+
+    /// The next NOTIFY, or the one after all that is queued, ends the subscription.
+    pub fn end(&mut self, ending: Ending) {
+        self.ending.get_or_insert(ending);
+    }
+
+    /// Whether nothing is to be told.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queued.is_empty() && self.owed.is_none() && self.ending.is_none()
+    }
+
+    /// Whether more than one state is queued.
+    #[must_use]
+    pub fn has_several(&self) -> bool {
+        self.queued.len() > 1
+    }
+
+    /// When the NOTIFY that was put off is due.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Whether [`Outbox::take`] would give a NOTIFY now.
+    #[must_use]
+    pub fn is_due(&self, now: Instant) -> bool {
+        !self.is_empty() && !self.in_flight && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    /// The next NOTIFY, if one is due and none is in flight. It then is in flight until [`Outbox::settle`] or [`Outbox::postpone`].
+    pub fn take(&mut self, grouping: Grouping, now: Instant) -> Option<Parcel> {
+        if !self.is_due(now) {
+            return None;
+        }
+        let parcel = self.parcel(grouping)?;
+        self.in_flight = true;
+        self.retry_at = None;
+        Some(parcel)
+    }
+
+    fn parcel(&mut self, grouping: Grouping) -> Option<Parcel> {
+        self.is_split = self.queued.len() > 1 && (self.is_split || !grouping.takes_all(&self.queued));
+        let takes_all = !self.is_split;
+        if self.ending == Some(Ending::AtOnce) {
+            // What does not fit is not told: the subscription is over, and the next one starts with everything.
+            let queued = std::mem::take(&mut self.queued);
+            let owed = self.owed.take();
+            if takes_all {
+                return Some(Parcel { changes: queued, owed, untold: SmallVec::new(), is_last: true });
+            }
+            let newest = queued.first().map(|change| Owed { cause: change.cause.clone(), since: change.since, job: None });
+            let untold = queued.iter().filter_map(|change| change.job).collect();
+            return Some(Parcel { changes: SmallVec::new(), owed: owed.or(newest), untold, is_last: true });
+        }
+        if self.queued.is_empty() {
+            let is_last = self.ending.is_some();
+            let owed = self.owed.take();
+            return (owed.is_some() || is_last).then(|| Parcel { changes: SmallVec::new(), owed, untold: SmallVec::new(), is_last });
+        }
+        let changes = if takes_all { std::mem::take(&mut self.queued) } else { SmallVec::from_iter([self.queued.remove(0)]) };
+        let is_last = self.ending.is_some() && self.queued.is_empty();
+        // Any NOTIFY settles what was owed.
+        Some(Parcel { changes, owed: self.owed.take(), untold: SmallVec::new(), is_last })
+    }
+
+    /// The NOTIFY in flight is over, whatever came of it.
+    pub fn settle(&mut self) {
+        self.in_flight = false;
+        self.put_offs = 0;
+    }
+
+    /// The NOTIFY in flight is to be tried again at `at`; what it said is queued again unless something newer is.
+    /// Gives back the jobs of what needs no telling any more.
+    #[must_use]
+    pub fn postpone(&mut self, parcel: Parcel, at: Instant) -> SmallVec<[JobKey; 4]> {
+        self.in_flight = false;
+        self.retry_at = Some(at);
+        self.put_offs = self.put_offs.saturating_add(1);
+        let mut stale: SmallVec<[JobKey; 4]> = parcel.untold.iter().copied().collect();
+        match (&self.owed, parcel.owed) {
+            (Some(_), Some(before)) => stale.extend(before.job),
+            (None, before) => self.owed = before,
+            (Some(_), None) => {}
+        }
+        for change in parcel.changes.into_iter().rev() {
+            if self.queued.iter().any(|queued| queued.state.feature == change.state.feature) {
+                stale.extend(change.job);
+            } else {
+                self.queued.insert(0, change);
+            }
+        }
+        stale
+    }
+
+    /// No NOTIFY goes before `at`.
+    pub fn hold(&mut self, at: Instant) {
+        self.retry_at = Some(at);
+    }
+
+    /// How often the present NOTIFY was put off.
+    #[must_use]
+    pub fn put_offs(&self) -> u8 {
+        self.put_offs
+    }
+
+    /// A NOTIFY that was put off may go now.
+    pub fn unpark(&mut self) {
+        self.retry_at = None;
+    }
+
+    /// The jobs that wait for what is still to be told.
+    pub fn jobs(&self) -> impl Iterator<Item = JobKey> {
+        self.queued.iter().filter_map(|change| change.job).chain(self.owed.as_ref().and_then(|owed| owed.job))
+    }
+
+    /// Everything that is no more to be told, when the subscription ends before its time.
+    pub fn drain(&mut self) -> impl Iterator<Item = JobKey> {
+        let Self { queued, owed, .. } = std::mem::take(self);
+        let owed = owed.and_then(|owed| owed.job);
+        queued.into_iter().filter_map(|change| change.job).chain(owed)
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/outbox.rs"]
+mod tests;

@@ -1,0 +1,194 @@
+//! A subscription as it is stored in the bucket, so that it survives its edge. Pure.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::edge::config::EdgeConfig;
+use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId, Timers};
+use crate::feature::{Presentity, package};
+use crate::runtime::clock;
+use crate::sip::flow::{Flow, Transport};
+
+/// Value of a key in `dfks-subscriptions`.
+///
+/// Shape: one JSON object; `edge_id`, `presentity` and `package` are what the watcher index reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the stored object")]
+pub struct Record {
+    /// The edge that owns the subscription.
+    pub edge_id: Box<str>,
+    /// Whose features, canonical.
+    pub presentity: Box<str>,
+    /// Its event package; records of a time that knew one have none.
+    #[serde(default = "package::first_name")]
+    pub package: String,
+    /// URI of the phone's user.
+    pub watcher: Box<str>,
+    /// Call-ID of the dialog.
+    pub call_id: Box<str>,
+    /// The phone's tag; ours is the key.
+    pub remote_tag: Box<str>,
+    /// URI in the From of our NOTIFYs.
+    pub local: Box<str>,
+    /// URI in the To of our NOTIFYs.
+    pub remote: Box<str>,
+    /// The phone's Contact URI.
+    pub target: Box<str>,
+    /// Route headers of our NOTIFYs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Box<str>>,
+    /// `id` of the phone's Event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<Box<str>>,
+    /// Highest `CSeq` of the phone.
+    pub remote_cseq: u32,
+    /// No NOTIFY has used a `CSeq` above this one.
+    pub local_cseq: u32,
+    /// `udp`, `tcp`, …
+    pub transport: Box<str>,
+    /// Where the last SUBSCRIBE came from, `ip:port`.
+    pub peer: SocketAddr,
+    /// Which listener it came to, `ip:port`: what the phone's NAT lets through comes from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<SocketAddr>,
+    /// Whether that was the phone itself.
+    pub is_direct: bool,
+    /// Whether who sent it may have us send elsewhere than to itself.
+    #[serde(default = "yes")]
+    pub is_trusted: bool,
+    /// Whether the phone takes `multipart/mixed`.
+    pub accepts_multipart: bool,
+    /// User-Agent of the phone.
+    #[serde(default)]
+    pub user_agent: Box<str>,
+    /// When it expires: RFC 3339 UTC.
+    pub expires_at: Box<str>,
+    /// The silent edge that it was taken over from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<Box<str>>,
+    /// When its last SUBSCRIBE was stored: RFC 3339 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Box<str>>,
+    /// Whether its phone was still to be told something when its edge stopped.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_untold: bool,
+    /// What was asked of its edge before this time is told, but for what is untold: RFC 3339 UTC. The latest of an edge counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_until: Option<Box<str>>,
+}
+
+impl Record {
+    /// The record to store for a subscription; stored, it reserves the `CSeq` numbers up to its `local_cseq`.
+    #[must_use]
+    pub fn of(subscription: &Subscription, config: &EdgeConfig, now: Instant, utc: SystemTime) -> Self {
+        let dialog = &subscription.dialog;
+        Self {
+            edge_id: config.edge_id.clone(),
+            presentity: subscription.presentity.as_str().into(),
+            package: subscription.package.name.to_owned(),
+            watcher: subscription.watcher.clone(),
+            call_id: dialog.call_id.clone(),
+            remote_tag: dialog.remote_tag.clone(),
+            local: dialog.local.clone(),
+            remote: dialog.remote.clone(),
+            target: dialog.target.clone(),
+            routes: dialog.routes.clone(),
+            event_id: dialog.event_id.clone(),
+            remote_cseq: dialog.remote_cseq,
+            local_cseq: subscription.cseq_to_reserve(),
+            transport: subscription.flow.transport.as_str().into(),
+            peer: subscription.flow.peer,
+            listener: config.listeners.get(usize::from(subscription.flow.listener)).map(|listener| listener.address),
+            is_direct: subscription.is_direct,
+            is_trusted: subscription.is_trusted,
+            accepts_multipart: subscription.accepts_multipart,
+            user_agent: subscription.user_agent.clone(),
+            expires_at: clock::rfc3339(subscription.expires_at_utc(now, utc)).into(),
+            taken_from: subscription.taken_from.clone(),
+            asked_at: (subscription.asked_at > SystemTime::UNIX_EPOCH).then(|| clock::rfc3339(subscription.asked_at).into()),
+            is_untold: subscription.is_untold,
+            told_until: None,
+        }
+    }
+
+    /// The same, of an edge that has told all that was asked of it before this time.
+    #[must_use]
+    pub fn told_until(self, utc: SystemTime) -> Self {
+        Self { told_until: Some(clock::rfc3339(utc).into()), ..self }
+    }
+
+    /// The subscription again, live, at the listener of its transport here; a connection of its past is gone.
+    ///
+    /// `None` when the record is none that this version could have written.
+    #[must_use]
+    pub fn restore(self, id: SubscriptionId, revision: u64, config: &EdgeConfig, now: Instant, utc: SystemTime) -> Option<Subscription> {
+        let transport = Transport::parse(&self.transport)?;
+        let listener = config.listener_of(transport, self.listener, self.peer).unwrap_or_default();
+        let expires_utc = clock::parse_rfc3339(&self.expires_at)?;
+        let expires_at = match expires_utc.duration_since(utc) {
+            Ok(left) => now + left,
+            Err(past) => now.checked_sub(past.duration()).unwrap_or(now),
+        };
+        Some(Subscription {
+            id,
+            presentity: Presentity::parse(&self.presentity).ok()?,
+            package: package::find(&self.package)?,
+            watcher: self.watcher,
+            dialog: Dialog {
+                call_id: self.call_id,
+                remote_tag: self.remote_tag,
+                local: self.local,
+                remote: self.remote,
+                target: self.target,
+                routes: self.routes,
+                event_id: self.event_id,
+                remote_cseq: self.remote_cseq,
+                local_cseq: self.local_cseq,
+            },
+            flow: Flow { transport, listener, peer: self.peer, connection: None },
+            is_direct: self.is_direct,
+            is_trusted: self.is_trusted,
+            quirks: config.profiles.of(&self.user_agent),
+            user_agent: self.user_agent,
+            accepts_multipart: self.accepts_multipart,
+            expires_at,
+            phase: Phase::Live,
+            cseq_reserved: self.local_cseq,
+            revision,
+            seen: None,
+            versions: SmallVec::new(),
+            outbox: crate::edge::subscription::outbox::Outbox::default(),
+            in_flight: None,
+            lane: crate::edge::subscription::lane::Lane::default(),
+            timers: Timers::default(),
+            counted_in_grace: false,
+            taken_from: self.taken_from,
+            asked_at: self.asked_at.and_then(|at| clock::parse_rfc3339(&at)).unwrap_or(SystemTime::UNIX_EPOCH),
+            is_untold: self.is_untold,
+            is_restored: false,
+        })
+    }
+}
+
+/// What records of before say that do not say it.
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// The `Nats-TTL` of a record: whole seconds, rounded up, at least one.
+#[must_use]
+pub fn ttl_seconds(ttl: Duration) -> u64 {
+    (ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+#[path = "tests/record.rs"]
+mod tests;

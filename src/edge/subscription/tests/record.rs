@@ -1,0 +1,62 @@
+use std::net::SocketAddr;
+use std::time::UNIX_EPOCH;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::edge::notifier::tests::fixture::config;
+
+fn text() -> impl Strategy<Value = Box<str>> {
+    prop_oneof!["[ -~]{0,12}", ".{0,8}"].prop_map(String::into_boxed_str)
+}
+
+prop_compose! {
+    fn record()(
+        [watcher, call_id, remote_tag, local, remote, target, user_agent] in prop::array::uniform7(text()),
+        user in "[a-z0-9]{1,8}",
+        routes in prop::collection::vec(text(), 0..3),
+        event_id in prop::option::of(text()),
+        (remote_cseq, local_cseq) in any::<(u32, u32)>(),
+        (is_tcp, is_direct, is_trusted, accepts_multipart) in any::<(bool, bool, bool, bool)>(),
+        taken_from in prop::option::of(text()),
+        (host, port) in any::<([u8; 4], u16)>(),
+        (expires_at, asked_at) in (0_u64..4_000_000_000, prop::option::of(1_u64..4_000_000_000)),
+        is_untold in any::<bool>(),
+    ) -> Record {
+        Record {
+            edge_id: "edge-0".into(),
+            package: package::first_name(),
+            presentity: format!("sip:{user}@10.0.0.11").into(),
+            watcher, call_id, remote_tag, local, remote, target, routes, event_id, remote_cseq, local_cseq,
+            transport: if is_tcp { "tcp" } else { "udp" }.into(),
+            peer: SocketAddr::from((host, port)),
+            listener: Some(SocketAddr::from(([192, 0, 2, 1], 5060))),
+            is_direct, is_trusted, accepts_multipart, user_agent, taken_from, is_untold,
+            asked_at: asked_at.map(|at| clock::rfc3339(UNIX_EPOCH + Duration::from_secs(at)).into()),
+            told_until: None,
+            expires_at: clock::rfc3339(UNIX_EPOCH + Duration::from_secs(expires_at)).into(),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_the_same(record in record()) {
+        let json = serde_json::to_vec(&record).unwrap();
+        prop_assert_eq!(serde_json::from_slice::<Record>(&json).unwrap(), record);
+    }
+
+    /// Stored, restored after a crash, stored again: nothing is lost, and `CSeq` only grows.
+    #[test]
+    fn a_restored_subscription_is_stored_the_same(record in record(), seconds in 1_000_000_000_u64..2_000_000_000) {
+        let (now, utc) = (clock::now(), UNIX_EPOCH + Duration::from_secs(seconds));
+        let id = SubscriptionId::random();
+        let expires_utc = clock::parse_rfc3339(&record.expires_at).unwrap();
+        // A monotonic clock cannot say what was before this machine started.
+        prop_assume!(expires_utc >= utc);
+        let subscription = record.clone().restore(id, 7, &config(), now, utc).unwrap();
+        let again = Record::of(&subscription, &config(), now, utc);
+        prop_assert!(again.local_cseq >= record.local_cseq);
+        prop_assert_eq!(again, Record { local_cseq: subscription.cseq_to_reserve(), ..record });
+    }
+}

@@ -1,0 +1,113 @@
+//! Says that this edge lives, and hears the others say so.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::{Message, Subscriber};
+use futures_util::StreamExt;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::message::{EdgeAlive, Kind};
+use crate::bus::subject::Pattern;
+use crate::bus::trace::{Cause, new_id};
+use crate::bus::{Bus, WatcherIndex};
+use crate::edge::config::EdgeConfig;
+use crate::edge::takeover::{SharedRoster, lock};
+use crate::runtime::clock;
+
+/// Beats remembered until they come back.
+const BEATS: usize = 64;
+
+/// See the module.
+pub(in crate::edge::takeover) struct Pulse {
+    bus: Bus,
+    index: WatcherIndex,
+    silent_after: Duration,
+    roster: SharedRoster,
+    lease: watch::Sender<Option<Instant>>,
+    alive: EdgeAlive,
+    sent: VecDeque<(u64, Instant)>,
+    has_twin: bool,
+}
+
+impl Pulse {
+    pub(in crate::edge::takeover) fn new(
+        bus: Bus,
+        index: WatcherIndex,
+        config: &EdgeConfig,
+        takes_udp: bool,
+        roster: &SharedRoster,
+        lease: watch::Sender<Option<Instant>>,
+    ) -> Self {
+        let alive = EdgeAlive { kind: Kind::default(), edge_id: config.edge_id.to_string(), instance: new_id(), beat: 0, udp: takes_udp };
+        Self {
+            bus,
+            index,
+            silent_after: config.silent_after,
+            roster: Arc::clone(roster),
+            lease,
+            alive,
+            sent: VecDeque::new(),
+            has_twin: false,
+        }
+    }
+
+    pub(in crate::edge::takeover) async fn run(mut self, mut heard: Subscriber, stopping: CancellationToken) {
+        let mut beats = tokio::time::interval(lock(&self.roster).beat_every());
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                _ = beats.tick() => self.beat(),
+                message = heard.next() => match message {
+                    Some(message) => self.hear(&message).await,
+                    // The client is closed.
+                    None => return stopping.cancelled().await,
+                }
+            }
+        }
+    }
+
+    fn beat(&mut self) {
+        let now = clock::now();
+        lock(&self.roster).forget_old(now);
+        if !self.bus.is_connected() {
+            return;
+        }
+        self.alive.beat += 1;
+        self.sent.truncate(BEATS - 1);
+        self.sent.push_front((self.alive.beat, now));
+        self.bus.publish_event(Pattern::EdgeAlive, self.bus.subjects().edge_alive(), &self.alive, &Cause::new());
+    }
+
+    async fn hear(&mut self, message: &Message) {
+        let Ok(alive) = serde_json::from_slice::<EdgeAlive>(&message.payload) else {
+            return tracing::debug!("not from an edge");
+        };
+        let now = clock::now();
+        if alive.edge_id != self.alive.edge_id {
+            return lock(&self.roster).heard(&alive.edge_id, alive.udp, now);
+        }
+        if alive.instance != self.alive.instance {
+            if !std::mem::replace(&mut self.has_twin, true) {
+                tracing::error!(edge_id = alive.edge_id, "another process has this sip.edge_id: each edge needs its own");
+            }
+            return;
+        }
+        lock(&self.roster).echoed(now);
+        if let Some((_, sent_at)) = self.sent.iter().find(|(beat, _)| *beat == alive.beat) {
+            self.renew(*sent_at + self.silent_after, now).await;
+        }
+    }
+
+    /// Everybody who hears us at all has heard this: until then nobody takes from us. After a lapse, what was taken is read first.
+    async fn renew(&self, until: Instant, now: Instant) {
+        let has_lapsed = self.lease.borrow().is_some_and(|until| until <= now);
+        if until > now && (!has_lapsed || self.index.caught_up().await.is_ok()) {
+            self.lease.send_replace(Some(until));
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Which edges live, and whose turn it is to take over from one that does not. Pure.
+//!
+//! Nothing is concluded from silence unless our own words come back all the while: after a pause of this process, of the
+//! network or of NATS every edge has its full time again to be heard.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Edges remembered at most.
+const MAX_EDGES: usize = 10_000;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Roster {
+    own: Box<str>,
+    own_takes_udp: bool,
+    silent_after: Duration,
+    heard: BTreeMap<Box<str>, Heard>,
+    /// Since when everything has been heard that was said.
+    listening_since: Option<Instant>,
+    /// When our own words last came back.
+    echoed_at: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    at: Instant,
+    takes_udp: bool,
+}
+
+impl Roster {
+    /// Nobody was heard yet.
+    #[must_use]
+    pub(super) fn new(own: &str, own_takes_udp: bool, silent_after: Duration) -> Self {
+        Self { own: own.into(), own_takes_udp, silent_after, heard: BTreeMap::new(), listening_since: None, echoed_at: None }
+    }
+
+    /// How often an edge has to speak.
+    #[must_use]
+    pub(super) fn beat_every(&self) -> Duration {
+        (self.silent_after / 10).clamp(Duration::from_millis(100), Duration::from_secs(3))
+    }
+
+    /// Our own words came back.
+    pub(super) fn echoed(&mut self, now: Instant) {
+        if !self.is_listening(now) {
+            self.listening_since = Some(now);
+        }
+        self.echoed_at = Some(now);
+    }
+
+    /// Another edge was heard.
+    pub(super) fn heard(&mut self, edge_id: &str, takes_udp: bool, now: Instant) {
+        if let Some(heard) = self.heard.get_mut(edge_id) {
+            *heard = Heard { at: now, takes_udp };
+        } else if self.heard.len() < MAX_EDGES {
+            self.heard.insert(edge_id.into(), Heard { at: now, takes_udp });
+        }
+    }
+
+    /// Forgets edges that have been silent for long: they stay silent.
+    pub(super) fn forget_old(&mut self, now: Instant) {
+        let kept_for = self.silent_after * 10;
+        self.heard.retain(|_, heard| now.saturating_duration_since(heard.at) < kept_for);
+    }
+
+    /// Whether an edge has been silent for so long that it loses its subscriptions.
+    #[must_use]
+    pub(super) fn is_silent(&self, edge_id: &str, now: Instant) -> bool {
+        let Some(listening_since) = self.listening_since.filter(|_| self.is_listening(now)) else { return false };
+        let since = self.heard.get(edge_id).map_or(listening_since, |heard| heard.at.max(listening_since));
+        *edge_id != *self.own && now.saturating_duration_since(since) >= self.silent_after
+    }
+
+    /// How many living edges take this item before us: 0, it is ours first. The same at every edge that hears the same.
+    ///
+    /// With `udp`, only edges that can take subscriptions over UDP count.
+    #[must_use]
+    pub(super) fn place(&self, item: u64, udp: bool, now: Instant) -> usize {
+        let ours = weight(&self.own, item);
+        if udp && !self.own_takes_udp {
+            return usize::MAX;
+        }
+        let lives = |heard: &Heard| now.saturating_duration_since(heard.at) <= self.longest_gap() && (heard.takes_udp || !udp);
+        self.heard.iter().filter(|(edge_id, heard)| lives(heard) && (weight(edge_id, item), &***edge_id) > (ours, &*self.own)).count()
+    }
+
+    fn is_listening(&self, now: Instant) -> bool {
+        self.echoed_at.is_some_and(|at| now.saturating_duration_since(at) <= self.longest_gap())
+    }
+
+    fn longest_gap(&self) -> Duration {
+        self.silent_after / 2
+    }
+}
+
+/// What an edge bids for an item (rendezvous hashing): each gets an even share, and the share of one that is gone falls to all
+/// the others alike. The same on every machine. FNV-1a, then the mixer of `SplitMix64`, for FNV leaves the high bits alike.
+fn weight(edge_id: &str, item: u64) -> u64 {
+    let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let mut hash = edge_id.bytes().chain(item.to_be_bytes()).fold(0xcbf2_9ce4_8422_2325, fnv);
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::clock;
+
+    const AFTER: Duration = Duration::from_secs(30);
+
+    /// Everybody speaks every 3 s, as far as `speaks` says, for so long.
+    fn listen(roster: &mut Roster, from: Instant, seconds: u64, speaks: &[&str]) -> Instant {
+        for step in 0..=seconds / 3 {
+            let now = from + Duration::from_secs(3 * step);
+            roster.echoed(now);
+            for edge in speaks {
+                roster.heard(edge, true, now);
+            }
+        }
+        from + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_edge_is_silent_after_its_time_and_never_ourselves() {
+        let mut roster = Roster::new("a", true, AFTER);
+        assert_eq!(roster.beat_every(), Duration::from_secs(3));
+        let start = clock::now();
+        assert!(!roster.is_silent("b", start), "nothing is known yet");
+        let now = listen(&mut roster, start, 27, &["c"]);
+        assert!(!roster.is_silent("b", now), "never heard, but not listened for long enough");
+        let now = listen(&mut roster, now, 6, &["c"]);
+        assert!(roster.is_silent("b", now) && !roster.is_silent("c", now) && !roster.is_silent("a", now));
+        roster.heard("b", true, now);
+        assert!(!roster.is_silent("b", now), "it is back");
+        roster.forget_old(now + AFTER * 11);
+        assert!(roster.heard.is_empty());
+    }
+
+    #[test]
+    fn whoever_heard_nothing_at_all_concludes_nothing() {
+        let mut roster = Roster::new("a", true, AFTER);
+        let now = listen(&mut roster, clock::now(), 60, &["b"]);
+        // NATS is away, or this process stood still
+        let after = now + Duration::from_mins(5);
+        assert!(!roster.is_silent("b", after), "we heard ourselves neither");
+        roster.echoed(after);
+        assert!(!roster.is_silent("b", after), "it has its full time again");
+        let later = listen(&mut roster, after, 27, &[]);
+        assert!(!roster.is_silent("b", later));
+        let later = listen(&mut roster, later, 6, &[]);
+        assert!(roster.is_silent("b", later));
+    }
+
+    #[test]
+    fn items_are_shared_evenly_and_each_has_one_first() {
+        let now = clock::now();
+        let names = ["a", "b", "c"];
+        let rosters = names.map(|own| {
+            let mut roster = Roster::new(own, true, AFTER);
+            names.iter().filter(|name| **name != own).for_each(|name| roster.heard(name, true, now));
+            roster
+        });
+        let mut first = [0; 3];
+        for item in 0..3000 {
+            let mut places = [0, 1, 2].map(|at| rosters[at].place(item, true, now));
+            first[places.iter().position(|place| *place == 0).unwrap()] += 1;
+            places.sort_unstable();
+            assert_eq!(places, [0, 1, 2]);
+        }
+        assert!(first.iter().all(|count| (900..1100).contains(count)), "{first:?}");
+        let later = now + Duration::from_secs(16);
+        assert_eq!(rosters[0].place(7, true, later), 0, "who is not heard does not count");
+        let mut tcp_only = Roster::new("a", false, AFTER);
+        tcp_only.heard("b", false, now);
+        assert_eq!(tcp_only.place(7, true, now), usize::MAX);
+        assert!(tcp_only.place(7, false, now) <= 1);
+    }
+}

@@ -1,0 +1,57 @@
+//! Reading, and ending, what a silent edge holds.
+
+use async_nats::{HeaderMap, HeaderValue};
+
+use crate::bus::message::{EndReason, Kind, SubscriptionChange, SubscriptionEvent};
+use crate::bus::subject::Pattern;
+use crate::bus::trace::{Cause, new_id};
+use crate::bus::{Bus, RequestError};
+use crate::edge::io::port::removal_headers;
+use crate::edge::notifier::Orphan;
+use crate::edge::subscription::SubscriptionId;
+use crate::edge::subscription::record::Record;
+use crate::feature::Presentity;
+use crate::runtime::clock;
+
+/// The record at a revision; `None` where there is a newer one by now, or none.
+pub(in crate::edge::takeover) async fn read(bus: &Bus, revision: u64) -> Result<Option<Orphan>, RequestError> {
+    let body = serde_json::json!({ "seq": revision }).to_string();
+    let subject = bus.subjects().subscription_direct_get();
+    let message = bus.request_raw(Pattern::SubscriptionBucket, subject, HeaderMap::new(), body.into(), bus.timeout()).await?;
+    let header = |name: &str| message.headers.as_ref().and_then(|headers| headers.get(name)).map(HeaderValue::as_str);
+    let key = header("Nats-Subject").and_then(|subject| bus.subjects().subscription_of_key(subject));
+    let Some(id) = key.and_then(|key| key.parse::<SubscriptionId>().ok()).filter(|_| message.status.is_none()) else { return Ok(None) };
+    Ok(serde_json::from_slice::<Record>(&message.payload).ok().map(|record| Orphan { id, record, revision, told_until: None }))
+}
+
+/// Ends a subscription in the name of its silent edge, if nobody has written its key since. `true` when it has ended.
+pub(in crate::edge::takeover) async fn end(bus: &Bus, orphan: &Orphan) -> Result<bool, RequestError> {
+    let Orphan { id, record, revision, .. } = orphan;
+    let cause = Cause::new();
+    let subject = bus.subjects().subscription_key(&id.to_string());
+    match bus.store(Pattern::SubscriptionBucket, subject, removal_headers(*revision, &cause), bytes::Bytes::new()).await {
+        Ok(_seq) => {}
+        Err(RequestError::Stream { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    let Ok(presentity) = Presentity::parse(&record.presentity) else { return Ok(true) };
+    let event = SubscriptionEvent {
+        kind: Kind::default(),
+        id: new_id(),
+        time: clock::rfc3339(clock::utc_now()),
+        cause,
+        edge_id: record.edge_id.to_string(),
+        subscription: id.to_string(),
+        presentity: presentity.as_str().to_owned(),
+        package: record.package.clone(),
+        watcher: record.watcher.to_string(),
+        what: SubscriptionChange::Terminated,
+        reason: Some(EndReason::Timeout),
+        expires_at: record.expires_at.to_string(),
+        user_agent: record.user_agent.to_string(),
+        transport: record.transport.to_string(),
+        call_id: record.call_id.to_string(),
+    };
+    bus.publish_event(Pattern::EventSubscription, bus.subjects().event_subscription(&presentity), &event, &event.cause);
+    Ok(true)
+}

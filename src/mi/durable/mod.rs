@@ -1,0 +1,375 @@
+//! Durable commands: `dfks.command.set` out of the work queue, carried out once and, for each presentity, in order. I/O.
+//! What others put beside it in the queue (`dfks.command.>`) is put aside.
+//!
+//! ```text
+//! DFKS_COMMANDS ─▶ the one bridge that is active ─▶ a lane for each presentity ─▶ carried out ─▶ ack
+//!                                                                                └─ 503 ─▶ again, after a while
+//!                                                                                └─ cannot be ─▶ dfks.dead.command
+//! ```
+//! - One bridge at a time takes commands, the others wait for its place: that keeps the order. It carries out many at the
+//!   same time, those of one presentity one after the other; one that is tried again holds up its own presentity alone.
+//! - A command is acknowledged when its NOTIFY jobs are stored. Where a bridge crashes before that, the next one gets all that
+//!   was in hand again, and carries out nothing before it has: what came first is done first.
+//! - A worker stores the command's id with the change, so that the second time it gives the first answer.
+
+mod redelivery;
+mod turns;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::message::ErrorBody;
+use crate::bus::pull::{Delivery, Pull, PullConfig, PullError};
+use crate::bus::subject::Subjects;
+use crate::feature::FeatureTable;
+use crate::mi::bridge::{Bridge, Fanout};
+use crate::mi::command::{self, SetCommand};
+use crate::mi::durable::redelivery::Muster;
+use crate::mi::durable::turns::Lanes;
+use crate::mi::error::Failure;
+use crate::mi::metrics::{Outcome, Way};
+use crate::runtime::{Backoff, clock};
+
+/// Commands in hand at a time.
+pub(crate) const MAX_IN_HAND: usize = 256;
+/// Name of the consumer.
+pub(crate) const DURABLE: &str = "mi";
+/// `dfks.dead.<stage>`
+const STAGE: &str = "command";
+/// Waits between attempts to open the consumer.
+const REOPEN: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+
+/// How long commands are held, and how often they are tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// A command whose bridge is silent for so long is delivered again.
+    pub ack_wait: Duration,
+    /// A bridge that asks for no commands for so long loses its place: twice `ack_wait`, so that what it had comes first.
+    pub silent_for: Duration,
+    /// Waits between attempts at one command.
+    pub retry: Backoff,
+    /// Most attempts while bus or workers are away.
+    pub attempts_away: u32,
+    /// Most attempts where a worker answers that it cannot now: the responder fails.
+    pub attempts: u32,
+    /// Most deliveries of one command: each is a bridge that did not finish it.
+    pub max_deliveries: u64,
+}
+
+impl Default for Patience {
+    /// About 15 minutes while bus or workers are away, half a minute while a responder fails.
+    fn default() -> Self {
+        Self {
+            ack_wait: Duration::from_secs(5),
+            silent_for: Duration::from_secs(10),
+            retry: Backoff::new(Duration::from_millis(250), Duration::from_secs(30)),
+            attempts_away: 40,
+            attempts: 8,
+            max_deliveries: 20,
+        }
+    }
+}
+
+impl Patience {
+    fn consumer(&self, subjects: &Subjects) -> PullConfig {
+        PullConfig {
+            stream: subjects.stream("COMMANDS"),
+            durable: DURABLE.to_owned(),
+            filter: subjects.all_commands(),
+            ack_wait: self.ack_wait,
+            max_ack_pending: i64::try_from(MAX_IN_HAND).unwrap_or(i64::MAX),
+            // we give up ourselves: the server would leave the command where it is
+            max_deliver: -1,
+            inactive_threshold: Duration::ZERO,
+            exclusive: Some(self.silent_for),
+        }
+    }
+}
+
+/// Carries out durable commands until `stopping`: then it finishes the attempts under way and gives the rest back.
+pub async fn run<F: Fanout>(bridge: Arc<Bridge<F>>, table: Arc<FeatureTable>, patience: Patience, stopping: CancellationToken) {
+    let config = patience.consumer(bridge.bus().subjects());
+    let carrier = Carrier { bridge, table, patience, stopping };
+    let mut retry = REOPEN;
+    loop {
+        let opened = async {
+            carrier.bridge.bus().connected().await;
+            Pull::open(carrier.bridge.bus(), config.clone()).await
+        };
+        let error = match carrier.stopping.run_until_cancelled(opened).await {
+            None => return,
+            Some(Err(error)) => error,
+            Some(Ok(mut pull)) => {
+                retry.reset();
+                match carrier.serve(&mut pull).await {
+                    Ok(undone) => return pull.give_back(undone).await,
+                    Err(error) => error,
+                }
+            }
+        };
+        carrier.bridge.metrics().commands_interrupted(&error);
+        if carrier.stopping.run_until_cancelled(tokio::time::sleep(retry.next(rand::random()))).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// What carries commands out.
+struct Carrier<F> {
+    bridge: Arc<Bridge<F>>,
+    table: Arc<FeatureTable>,
+    patience: Patience,
+    stopping: CancellationToken,
+}
+
+/// A command that left our hands, one way or another.
+struct Ended {
+    stream_seq: u64,
+    /// The presentity whose lane it had.
+    lane: Option<Box<str>>,
+    rest: Rest,
+}
+
+/// A message that is no command to carry out.
+struct Unfit {
+    /// Reason of the dead letter, a word.
+    reason: &'static str,
+    /// What is wrong with it; `None` where no bridge finished it.
+    error: Option<ErrorBody>,
+}
+
+impl Unfit {
+    fn detail(&self) -> &str {
+        self.error.as_ref().map_or("delivered too often without being carried out", |error| &error.description)
+    }
+}
+
+enum Rest {
+    /// It needs nothing more.
+    Done,
+    /// We stop before it was carried out.
+    Undone(Box<Delivery>),
+    /// We held it for too long without a word to the server: it may be someone else's by now.
+    Lost,
+}
+
+impl<F: Fanout> Carrier<F> {
+    /// Takes commands until we stop; returns those that were not carried out. With an error everything in hand is let go: it
+    /// comes again.
+    async fn serve(&self, pull: &mut Pull) -> Result<Vec<Delivery>, PullError> {
+        let (mut lanes, mut in_hand, mut seqs) = (Lanes::default(), FuturesUnordered::new(), HashSet::new());
+        let mut undone = Vec::new();
+        let Some(first) = self.muster(pull, &mut undone).await? else { return Ok(undone) };
+        for delivery in first {
+            seqs.insert(delivery.stream_seq);
+            in_hand.push(self.take(delivery, &mut lanes));
+        }
+        let mut left = |ended: Ended, lanes: &mut Lanes<oneshot::Sender<()>>, seqs: &mut HashSet<u64>| {
+            seqs.remove(&ended.stream_seq);
+            if let Some(next) = ended.lane.and_then(|lane| lanes.leave(&lane)) {
+                // it waits in `in_hand`
+                let _is_there = next.send(());
+            }
+            match ended.rest {
+                Rest::Done => Ok(()),
+                Rest::Undone(delivery) => {
+                    undone.push(*delivery);
+                    Ok(())
+                }
+                Rest::Lost => Err(PullError::TakenOver),
+            }
+        };
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => break,
+                Some(ended) = in_hand.next(), if !in_hand.is_empty() => left(ended, &mut lanes, &mut seqs)?,
+                // the server's own bound is `max_ack_pending`; an operator may have set another
+                delivery = pull.next(MAX_IN_HAND), if in_hand.len() < 2 * MAX_IN_HAND => {
+                    let delivery = delivery?;
+                    // one that comes again while it is in hand stays in the hand that it is in
+                    if seqs.insert(delivery.stream_seq) {
+                        in_hand.push(self.take(delivery, &mut lanes));
+                    }
+                }
+            }
+        }
+        while let Some(ended) = in_hand.next().await {
+            left(ended, &mut lanes, &mut seqs)?;
+        }
+        Ok(undone)
+    }
+
+    /// Waits until commands come, which is when this bridge is the active one, and until all have come that another may have
+    /// had in hand. `None`: we stop before that, and what has come is `undone`.
+    async fn muster(&self, pull: &mut Pull, undone: &mut Vec<Delivery>) -> Result<Option<Vec<Delivery>>, PullError> {
+        let first = match self.stopping.run_until_cancelled(pull.next(MAX_IN_HAND)).await {
+            None => return Ok(None),
+            Some(first) => first?,
+        };
+        let mut muster = Muster::new(pull.pending().await.ok());
+        muster.add(first.stream_seq, first);
+        // by then the server has delivered again what nobody acknowledges
+        let patience = tokio::time::sleep(self.patience.ack_wait * 3 / 2);
+        tokio::pin!(patience);
+        let mut tell = tokio::time::interval(self.patience.ack_wait / 4);
+        while !muster.is_complete() {
+            tokio::select! {
+                () = self.stopping.cancelled() => {
+                    undone.extend(muster.in_order());
+                    return Ok(None);
+                }
+                () = &mut patience => break,
+                _ = tell.tick() => for delivery in muster.iter() {
+                    let _comes_again_anyway = delivery.working();
+                },
+                delivery = pull.next(MAX_IN_HAND) => {
+                    let delivery = delivery?;
+                    muster.add(delivery.stream_seq, delivery);
+                }
+            }
+        }
+        Ok(Some(muster.in_order()))
+    }
+
+    /// Reads a command and has it carried out when it is its turn.
+    fn take<'c>(&'c self, delivery: Delivery, lanes: &mut Lanes<oneshot::Sender<()>>) -> impl Future<Output = Ended> + use<'c, F> {
+        let command = self.read(&delivery);
+        let lane: Option<Box<str>> = command.as_ref().ok().map(|command| command.presentity.as_str().into());
+        let turn = lane.as_deref().and_then(|lane| {
+            let (ticket, turn) = oneshot::channel();
+            lanes.join(lane, ticket).is_none().then_some(turn)
+        });
+        async move {
+            let stream_seq = delivery.stream_seq;
+            let rest = match command {
+                Ok(command) => self.carry(command, delivery, turn).await,
+                Err(unfit) => {
+                    if let Some(error) = &unfit.error {
+                        self.bridge.metrics().command_ended(Some(error), Duration::ZERO);
+                    }
+                    self.bury(delivery, unfit.reason, unfit.detail()).await
+                }
+            };
+            Ended { stream_seq, lane, rest }
+        }
+    }
+
+    /// The command, or why it cannot be carried out at all.
+    fn read(&self, delivery: &Delivery) -> Result<SetCommand, Unfit> {
+        if delivery.deliveries > self.patience.max_deliveries {
+            return Err(Unfit { reason: "max_deliver", error: None });
+        }
+        let subject = self.bridge.bus().subjects().command_set();
+        if delivery.subject() != subject {
+            let description = format!("no command comes on this subject: expected {subject}");
+            return Err(Unfit { reason: "unknown_subject", error: Some(ErrorBody { code: 404, description, field: None }) });
+        }
+        command::read(&self.table, delivery.payload())
+            .map_err(|error| Unfit { reason: Outcome::of_error(&error).as_str(), error: Some(error) })
+    }
+
+    /// Waits for its turn, then tries until it is carried out or given up.
+    async fn carry(&self, command: SetCommand, delivery: Delivery, turn: Option<oneshot::Receiver<()>>) -> Rest {
+        // an id made up anew would make other NOTIFY jobs of the same change
+        let (id, cause) = (delivery.id(), delivery.cause());
+        let metrics = self.bridge.metrics();
+        let started_at = clock::now();
+        let _in_flight = metrics.command_started(Way::Queue);
+        let mut held = Held::new(delivery, self.patience.ack_wait);
+        if let Some(turn) = turn {
+            let _it_is_our_turn = held.during(turn).await;
+        }
+        let (mut attempts, mut is_made) = (0, false);
+        loop {
+            if self.stopping.is_cancelled() {
+                return Rest::Undone(Box::new(held.delivery));
+            }
+            if !held.is_ours() {
+                return Rest::Lost;
+            }
+            attempts += 1;
+            let failure = match held.during(self.bridge.carry_out(&command, Some(&id), &cause)).await {
+                Ok(_response) => None,
+                Err(failure) if self.is_worth_another(&failure, attempts) => {
+                    // an event says so, whatever becomes of its NOTIFYs
+                    is_made |= !failure.is_untold;
+                    let delay = self.patience.retry.delay(attempts, rand::random());
+                    metrics.command_retried(&failure.body, delay);
+                    let _or_we_stop = held.during(self.stopping.run_until_cancelled(tokio::time::sleep(delay))).await;
+                    continue;
+                }
+                Err(failure) => Some(failure),
+            };
+            let error = failure.as_ref().map(|failure| &failure.body);
+            metrics.command_ended(error, clock::now().saturating_duration_since(started_at));
+            let Some(failure) = failure else {
+                let _comes_again_anyway = held.delivery.ack();
+                return Rest::Done;
+            };
+            if !is_made {
+                held.during(self.bridge.tell_refused(&command, &failure, Some(&id), &cause)).await;
+            }
+            return self.bury(held.delivery, Outcome::of_error(&failure.body).as_str(), &failure.body.description).await;
+        }
+    }
+
+    fn is_worth_another(&self, failure: &Failure, attempts: u32) -> bool {
+        let most = if failure.is_away { self.patience.attempts_away } else { self.patience.attempts };
+        failure.body.code == 503 && attempts < most
+    }
+
+    async fn bury(&self, delivery: Delivery, reason: &'static str, detail: &str) -> Rest {
+        if let Err(error) = delivery.bury(STAGE, reason, detail).await {
+            self.bridge.metrics().not_buried(&error);
+        }
+        Rest::Done
+    }
+}
+
+/// A delivery that the server is told of, again and again, that it is in hand.
+struct Held {
+    delivery: Delivery,
+    ack_wait: Duration,
+    /// When the server was last told.
+    told_at: Instant,
+    tell_at: Instant,
+}
+
+impl Held {
+    fn new(delivery: Delivery, ack_wait: Duration) -> Self {
+        let now = clock::now();
+        Self { delivery, ack_wait, told_at: now, tell_at: now + ack_wait / 4 }
+    }
+
+    /// Whether the server cannot have delivered it to anyone else: not so after our process stood still for a while.
+    fn is_ours(&self) -> bool {
+        clock::now().saturating_duration_since(self.told_at) < self.ack_wait * 3 / 4
+    }
+
+    /// Does work while the server is told.
+    async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep_until(self.tell_at.into()) => self.tell(),
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        let now = clock::now();
+        if self.is_ours() && self.delivery.working().is_ok() {
+            self.told_at = now;
+        }
+        self.tell_at = now + self.ack_wait / 4;
+    }
+}

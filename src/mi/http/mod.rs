@@ -1,0 +1,282 @@
+//! `POST /mi` on `mi.http`. I/O.
+//!
+//! A request is carried out by a task of its own: a client that hangs up does not leave a change without its NOTIFYs.
+
+mod jsonrpc;
+mod listing;
+mod method;
+mod token;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::bus::message::ErrorBody;
+use crate::bus::poll::{self, PollLimits};
+use crate::bus::trace::{Cause, TRACEPARENT};
+use crate::feature::FeatureTable;
+use crate::mi::bridge::{Bridge, Fanout};
+use crate::mi::command::SetCommand;
+use crate::mi::http::jsonrpc::{Answer, Call, Document, RpcError};
+use crate::mi::http::method::{Filter, Method};
+pub use crate::mi::http::token::{Token, TokenError};
+use crate::mi::metrics::Way;
+use crate::mi::service::MAX_IN_HAND;
+use crate::runtime::{Tasks, clock};
+use crate::telemetry::accept::BoundedListener;
+
+/// Largest body of a request.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// For a request's body to come.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+/// Connections open at a time.
+const MAX_CONNECTIONS: usize = 512;
+/// A connection on which nothing comes for so long is closed, later by as much as a command may take.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+/// Requests of a batch that have not begun by then are not carried out.
+const BATCH_WITHIN: Duration = Duration::from_secs(20);
+/// For answers to reach their clients when we stop.
+const ANSWERS_LEAVE_WITHIN: Duration = Duration::from_millis(500);
+/// Most subscriptions of one list.
+const MAX_LISTED: usize = 10_000;
+
+/// The listener of `mi.http`, bound and not serving yet.
+#[derive(Debug)]
+pub struct MiHttp<F> {
+    listener: TcpListener,
+    desk: Arc<Desk<F>>,
+}
+
+impl<F: Fanout> MiHttp<F> {
+    /// Binds.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: the address is taken, or not ours.
+    pub async fn bind(addr: SocketAddr, token: Token, bridge: Arc<Bridge<F>>, table: Arc<FeatureTable>) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let slots = Arc::new(Semaphore::new(MAX_IN_HAND));
+        let desk = Desk { bridge, table, token, slots, started_at: (clock::utc_now(), clock::now()) };
+        Ok(Self { listener, desk: Arc::new(desk) })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `tasks` stop; what is in hand then is finished and answered.
+    pub async fn serve(self, tasks: Tasks) {
+        let (stop, slots) = (tasks.stopping().clone(), Arc::clone(&self.desk.slots));
+        let idle_timeout = IDLE_TIMEOUT + self.desk.bridge.bus().timeout() * 4;
+        let listener = BoundedListener::new(self.listener, MAX_CONNECTIONS, idle_timeout);
+        let router = Router::new()
+            .route("/mi", post(handle::<F>))
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+            .with_state(Served { desk: self.desk, tasks });
+        let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let finished = async {
+            stop.cancelled().await;
+            // all slots are free when nothing is in hand, and none is given out while this waits
+            let _all = slots.acquire_many(u32::try_from(MAX_IN_HAND).unwrap_or(u32::MAX)).await;
+            tokio::time::sleep(ANSWERS_LEAVE_WITHIN).await;
+        };
+        tokio::select! {
+            served = async { serving.await } => if let Err(error) = served {
+                tracing::error!(%error, "mi http stopped");
+            },
+            () = finished => {}
+        }
+    }
+}
+
+struct Served<F> {
+    desk: Arc<Desk<F>>,
+    tasks: Tasks,
+}
+
+impl<F> Clone for Served<F> {
+    fn clone(&self) -> Self {
+        Self { desk: Arc::clone(&self.desk), tasks: self.tasks.clone() }
+    }
+}
+
+/// Where requests are taken in and carried out.
+#[derive(Debug)]
+struct Desk<F> {
+    bridge: Arc<Bridge<F>>,
+    table: Arc<FeatureTable>,
+    token: Token,
+    /// One for each request in hand.
+    slots: Arc<Semaphore>,
+    started_at: (SystemTime, Instant),
+}
+
+async fn handle<F: Fanout>(State(served): State<Served<F>>, request: Request) -> Response {
+    let Served { desk, tasks } = served;
+    if !desk.token.admits(request.headers()) {
+        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], "a bearer token is needed\n").into_response();
+    }
+    // any Content-Type is taken, so a page in a browser on this machine could send commands unseen: browsers say where from
+    if !desk.token.is_required() && request.headers().contains_key(ORIGIN) {
+        return (StatusCode::FORBIDDEN, "not for web pages without a token\n").into_response();
+    }
+    let cause = Cause::of_traceparent(request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok()));
+    let body = match tokio::time::timeout(BODY_WITHIN, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(rejection)) => return rejection.into_response(),
+        Err(_late) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
+    let document = match Document::read(&body) {
+        Ok(document) => document,
+        Err(answer) => return written(&answer),
+    };
+    let Ok(slot) = Arc::clone(&desk.slots).try_acquire_owned() else { return turned_away(&desk, &document) };
+    let waits = !document.is_notification();
+    let (sender, answered) = oneshot::channel();
+    tasks.clone().spawn_brief("mi request", async move {
+        // nobody waits for it where the client hung up
+        let _answered = sender.send(desk.answer(document, &cause, &tasks, slot).await);
+    });
+    if !waits {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    answered.await.unwrap_or_else(|_panicked| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+/// Answers 503 at once, without waiting for anything. A notification has no answer to say so, but an HTTP status.
+fn turned_away<F: Fanout>(desk: &Desk<F>, document: &Document) -> Response {
+    desk.bridge.metrics().command_turned_away(Way::Http);
+    let error = RpcError::new(503, format!("{MAX_IN_HAND} commands are in hand already"));
+    let mut answers = document.refused(&error);
+    match (document, answers.pop()) {
+        (_, None) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        (Document::One(_), Some(answer)) => written(&answer),
+        (Document::Batch(_), Some(last)) => {
+            answers.push(last);
+            written(&answers)
+        }
+    }
+}
+
+fn written(answer: &impl serde::Serialize) -> Response {
+    match serde_json::to_vec(answer) {
+        Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+impl<F: Fanout> Desk<F> {
+    /// Carries a request out, those of a batch in order.
+    async fn answer(&self, document: Document, cause: &Cause, tasks: &Tasks, _slot: OwnedSemaphorePermit) -> Response {
+        let calls = match document {
+            Document::One(call) => {
+                let answer = self.answer_one(call, cause).await;
+                return answer.map_or_else(|| StatusCode::NO_CONTENT.into_response(), |answer| written(&answer));
+            }
+            Document::Batch(calls) => calls,
+        };
+        let began_at = clock::now();
+        let mut answers = Vec::with_capacity(calls.len());
+        for call in calls {
+            let is_late = clock::now().saturating_duration_since(began_at) >= BATCH_WITHIN;
+            if is_late || tasks.stopping().is_cancelled() {
+                let why = if is_late { "the batch took too long" } else { "the mi bridge stops" };
+                answers.extend(Document::One(call).refused(&RpcError::new(503, format!("{why}: not carried out"))));
+            } else {
+                answers.extend(self.answer_one(call, cause).await);
+            }
+        }
+        if answers.is_empty() { StatusCode::NO_CONTENT.into_response() } else { written(&answers) }
+    }
+
+    /// The answer to one request; none to a notification.
+    async fn answer_one(&self, call: Result<Call, Answer>, cause: &Cause) -> Option<Answer> {
+        let Call { id, method, params } = match call {
+            Ok(call) => call,
+            Err(answer) => return Some(answer),
+        };
+        let outcome = match Method::read(&self.table, &method, params) {
+            Ok(Method::SetFeature(command)) => self.set_feature(&command, cause).await,
+            Ok(Method::Subscriptions(filter)) => self.subscriptions(filter).await,
+            Ok(Method::Own(own)) => Ok(own.result(|| self.uptime())),
+            Err(error) => {
+                if Method::is_command(&method) {
+                    let refused = ErrorBody { code: 400, description: error.message.clone(), field: None };
+                    self.bridge.metrics().command_received(Way::Http);
+                    self.bridge.metrics().command_ended(Some(&refused), Duration::ZERO);
+                }
+                Err(error)
+            }
+        };
+        Some(Answer::new(id?, outcome))
+    }
+
+    async fn set_feature(&self, command: &SetCommand, cause: &Cause) -> Result<Value, RpcError> {
+        let metrics = self.bridge.metrics();
+        let started_at = clock::now();
+        let _in_flight = metrics.command_started(Way::Http);
+        let result = self.bridge.set(command, cause).await;
+        metrics.command_ended(result.as_ref().err(), clock::now().saturating_duration_since(started_at));
+        result.map(|_response| "OK".into()).map_err(RpcError::from)
+    }
+
+    async fn subscriptions(&self, mut filter: Filter) -> Result<Value, RpcError> {
+        let bus = self.bridge.bus();
+        let presentity = listing::presentity_of(&filter);
+        if presentity.is_some() {
+            // the edges know it in any spelling
+            filter.to = None;
+        }
+        let limits = PollLimits { timeout: bus.timeout(), total: bus.timeout() * 3, watchers: MAX_LISTED };
+        let poll = poll::watchers(bus, presentity, limits).await.map_err(|error| RpcError::new(503, error.to_string()))?;
+        if poll.is_cut {
+            return Err(RpcError::new(500, format!("more than {MAX_LISTED} subscriptions: give a presentity as 'to'")));
+        }
+        if let Some(error) = poll.refused {
+            return Err(error.into());
+        }
+        Ok(listing::listing(poll.edges.iter().map(|(edge_id, watchers)| (edge_id.as_str(), watchers.as_slice())), &filter))
+    }
+
+    fn uptime(&self) -> Value {
+        let (since, started_at) = self.started_at;
+        let up = clock::now().saturating_duration_since(started_at);
+        json!({ "Now": ctime(clock::utc_now()), "Up since": ctime(since), "Up time": format!("{} [sec]", up.as_secs()) })
+    }
+}
+
+/// `Mon Nov 23 02:48:40 2026`, UTC: as `ctime(3)` writes it.
+fn ctime(time: SystemTime) -> String {
+    let format = format_description!("[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]");
+    OffsetDateTime::from(time).format(format).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_as_opensips_writes_it() {
+        let at = clock::parse_rfc3339("2026-11-03T02:48:40.120Z").unwrap();
+        assert_eq!(ctime(at), "Tue Nov  3 02:48:40 2026");
+    }
+}

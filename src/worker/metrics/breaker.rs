@@ -1,0 +1,109 @@
+//! The circuit breakers' metrics: how many stand where, and each way that one went. No label names a tenant.
+
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+
+use crate::worker::responder::breaker::{Position, Transition};
+use crate::worker::script::Route;
+
+const BREAKERS: &str = "dfks_worker_breakers";
+const TRANSITIONS: &str = "dfks_worker_breaker_transitions_total";
+
+/// Handles of both kinds.
+#[derive(Debug)]
+pub(crate) struct BreakerMetrics {
+    get: OfKind,
+    set: OfKind,
+}
+
+#[derive(Debug)]
+struct OfKind {
+    kind: &'static str,
+    /// By position; of the closed ones there is no number, for they take no room.
+    standing: Vec<(Position, Gauge)>,
+    transitions: Vec<(Position, Counter)>,
+}
+
+impl OfKind {
+    fn new(route: Route) -> Self {
+        let kind = route.as_str();
+        let standing = [Position::Open, Position::HalfOpen].map(|state| {
+            let gauge = gauge!(BREAKERS, "kind" => kind, "state" => state.as_str());
+            gauge.set(0.0);
+            (state, gauge)
+        });
+        let transitions = Position::ALL.map(|to| {
+            let counter = counter!(TRANSITIONS, "kind" => kind, "to" => to.as_str());
+            counter.increment(0);
+            (to, counter)
+        });
+        Self { kind, standing: standing.into(), transitions: transitions.into() }
+    }
+}
+
+impl BreakerMetrics {
+    pub(crate) fn new() -> Self {
+        describe_gauge!(BREAKERS, "Responder subjects (tenant and feature) whose circuit breaker is open or half open");
+        describe_counter!(TRANSITIONS, "Circuit breakers that went to a state");
+        Self { get: OfKind::new(Route::Get), set: OfKind::new(Route::Set) }
+    }
+
+    /// The breaker of a feature's responder went from one state to another.
+    pub(crate) fn went(&self, route: Route, feature: &str, transition: Transition) {
+        let of = match route {
+            Route::Get => &self.get,
+            Route::Set => &self.set,
+        };
+        for (position, gauge) in &of.standing {
+            if *position == transition.from {
+                gauge.decrement(1.0);
+            } else if *position == transition.to {
+                gauge.increment(1.0);
+            }
+        }
+        if let Some((_, counter)) = of.transitions.iter().find(|(to, _)| *to == transition.to) {
+            counter.increment(1);
+        }
+        match transition.to {
+            Position::Open => tracing::warn!(kind = of.kind, feature, "responder not asked for a while"),
+            Position::Closed => tracing::info!(kind = of.kind, feature, "responder asked again"),
+            Position::HalfOpen => tracing::debug!(kind = of.kind, feature, "responder probed"),
+        }
+    }
+
+    /// A breaker that nobody asked for was forgotten.
+    pub(crate) fn forgotten(&self, route: Route, transition: Transition) {
+        let of = match route {
+            Route::Get => &self.get,
+            Route::Set => &self.set,
+        };
+        if let Some((_, gauge)) = of.standing.iter().find(|(position, _)| *position == transition.from) {
+            gauge.decrement(1.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_where_they_stand_and_where_they_went() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let metrics = metrics::with_local_recorder(&recorder, BreakerMetrics::new);
+        let has = |line: &str| {
+            let text = recorder.handle().render();
+            assert!(text.lines().any(|known| known == line), "{line} in\n{text}");
+        };
+        has("dfks_worker_breakers{kind=\"get\",state=\"half_open\"} 0");
+        has("dfks_worker_breaker_transitions_total{kind=\"set\",to=\"closed\"} 0");
+        metrics.went(Route::Set, "DoNotDisturb", Transition { from: Position::Closed, to: Position::Open });
+        has("dfks_worker_breakers{kind=\"set\",state=\"open\"} 1");
+        metrics.went(Route::Set, "DoNotDisturb", Transition { from: Position::Open, to: Position::HalfOpen });
+        has("dfks_worker_breakers{kind=\"set\",state=\"open\"} 0");
+        has("dfks_worker_breakers{kind=\"set\",state=\"half_open\"} 1");
+        has("dfks_worker_breaker_transitions_total{kind=\"set\",to=\"half_open\"} 1");
+        metrics.forgotten(Route::Set, Transition { from: Position::HalfOpen, to: Position::Closed });
+        has("dfks_worker_breakers{kind=\"set\",state=\"half_open\"} 0");
+        has("dfks_worker_breakers{kind=\"get\",state=\"open\"} 0");
+    }
+}

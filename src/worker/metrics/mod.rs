@@ -1,0 +1,323 @@
+//! The worker's metrics: every series is there from the start with 0, and nothing else touches them.
+
+pub(crate) mod breaker;
+pub(crate) mod feature;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use crate::runtime::clock;
+use crate::telemetry::depth::{QueueGauges, QueueStage};
+use crate::worker::error::Refusal;
+use crate::worker::responder::answer::{Answer, AnswerError};
+use crate::worker::script::{Route, RouteError, ScriptError};
+use crate::worker::service::MAX_IN_HAND;
+
+const RECEIVED: &str = "dfks_worker_received_total";
+const REQUESTS: &str = "dfks_worker_requests_total";
+const REQUEST_SECONDS: &str = "dfks_worker_request_duration_seconds";
+const RESPONDER_REQUESTS: &str = "dfks_worker_responder_requests_total";
+const RESPONDER_SECONDS: &str = "dfks_worker_responder_duration_seconds";
+const SCRIPT_SECONDS: &str = "dfks_worker_script_duration_seconds";
+const SCRIPT_ERRORS: &str = "dfks_worker_script_errors_total";
+const SCRIPT_RELOADS: &str = "dfks_worker_script_reloads_total";
+const IN_FLIGHT: &str = "dfks_worker_in_flight";
+const DROPPED: &str = "dfks_worker_dropped_total";
+
+/// At most one warning of a kind in this time: the counter has them all.
+const WARN_EVERY: Duration = Duration::from_secs(1);
+
+/// Outcome of a request that was answered as asked.
+pub(crate) const OK: &str = "ok";
+/// Outcome of a set that a script or responder refused.
+pub(crate) const DENIED: &str = "denied";
+
+/// Why something was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DropReason {
+    /// Too many requests in hand: answered 503 at once.
+    Overloaded,
+    /// Too many requests wait for one responder: not asked, counted as failed.
+    ResponderBusy,
+    /// The reply could not be sent.
+    ReplyNotSent,
+    /// A responder's state could not be stored as the last known one.
+    LastKnownNotStored,
+}
+
+impl DropReason {
+    const ALL: [Self; 4] = [Self::Overloaded, Self::ResponderBusy, Self::ReplyNotSent, Self::LastKnownNotStored];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Overloaded => "overloaded",
+            Self::ResponderBusy => "responder_busy",
+            Self::ReplyNotSent => "reply_not_sent",
+            Self::LastKnownNotStored => "last_known_not_stored",
+        }
+    }
+}
+
+/// Handles of the worker's metrics, looked up once.
+///
+/// Made after the recorder is installed: a handle made before it counts nowhere.
+#[derive(Debug)]
+pub(crate) struct WorkerMetrics {
+    get: RouteMetrics,
+    set: RouteMetrics,
+    in_flight: Gauge,
+    dropped: Vec<(DropReason, Counter)>,
+    reloads_ok: Counter,
+    reloads_failed: Counter,
+    request_warnings: Throttle,
+    responder_warnings: Throttle,
+    script_warnings: Throttle,
+}
+
+/// Lets one warning pass in [`WARN_EVERY`].
+#[derive(Debug, Default)]
+struct Throttle(Mutex<Option<Instant>>);
+
+impl Throttle {
+    fn may_warn(&self, now: Instant) -> bool {
+        let mut warned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_quiet = warned.is_none_or(|at| now.saturating_duration_since(at) >= WARN_EVERY);
+        if is_quiet {
+            *warned = Some(now);
+        }
+        is_quiet
+    }
+}
+
+/// The handles of one route.
+#[derive(Debug)]
+struct RouteMetrics {
+    received: Counter,
+    in_hand: QueueGauges,
+    requests: Vec<(&'static str, Counter)>,
+    request_seconds: Histogram,
+    responder_requests: Vec<(&'static str, Counter)>,
+    responder_seconds: Histogram,
+    script_seconds: Histogram,
+    script_errors: Counter,
+}
+
+impl RouteMetrics {
+    fn new(route: Route) -> Self {
+        let kind = route.as_str();
+        Self {
+            received: from_zero(counter!(RECEIVED, "kind" => kind)),
+            in_hand: QueueGauges::new(QueueStage::Worker, kind, MAX_IN_HAND),
+            requests: [OK, DENIED]
+                .into_iter()
+                .chain(Refusal::REASONS)
+                .map(|outcome| (outcome, from_zero(counter!(REQUESTS, "kind" => kind, "outcome" => outcome))))
+                .collect(),
+            request_seconds: histogram!(REQUEST_SECONDS, "kind" => kind),
+            responder_requests: Answer::OUTCOMES
+                .into_iter()
+                .map(|outcome| (outcome, from_zero(counter!(RESPONDER_REQUESTS, "kind" => kind, "outcome" => outcome))))
+                .collect(),
+            responder_seconds: histogram!(RESPONDER_SECONDS, "kind" => kind),
+            script_seconds: histogram!(SCRIPT_SECONDS, "route" => kind),
+            script_errors: from_zero(counter!(SCRIPT_ERRORS, "route" => kind)),
+        }
+    }
+}
+
+impl WorkerMetrics {
+    pub(crate) fn new() -> Self {
+        describe();
+        let in_flight = gauge!(IN_FLIGHT);
+        in_flight.set(0.0);
+        Self {
+            get: RouteMetrics::new(Route::Get),
+            set: RouteMetrics::new(Route::Set),
+            in_flight,
+            dropped: DropReason::ALL
+                .into_iter()
+                .map(|reason| (reason, from_zero(counter!(DROPPED, "reason" => reason.as_str()))))
+                .collect(),
+            reloads_ok: from_zero(counter!(SCRIPT_RELOADS, "outcome" => "ok")),
+            reloads_failed: from_zero(counter!(SCRIPT_RELOADS, "outcome" => "failed")),
+            request_warnings: Throttle::default(),
+            responder_warnings: Throttle::default(),
+            script_warnings: Throttle::default(),
+        }
+    }
+
+    /// A request was taken in.
+    pub(crate) fn request_started(&self, route: Route) {
+        self.of(route).received.increment(1);
+        self.of(route).in_hand.entered();
+        self.in_flight.increment(1.0);
+    }
+
+    /// A request came in when there were too many in hand.
+    pub(crate) fn request_turned_away(&self, route: Route) {
+        self.of(route).received.increment(1);
+        self.dropped(DropReason::Overloaded);
+    }
+
+    /// A request was answered, in one way or the other.
+    pub(crate) fn request_ended(&self, route: Route, outcome: &'static str, took: Duration) {
+        self.in_flight.decrement(1.0);
+        self.of(route).in_hand.left();
+        self.of(route).request_seconds.record(took.as_secs_f64());
+        count(&self.of(route).requests, outcome);
+        tracing::debug!(kind = route.as_str(), outcome, took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "request ended");
+    }
+
+    /// A request was refused: why, in the words that the peer gets.
+    pub(crate) fn request_refused(&self, route: Route, refusal: &Refusal) {
+        if refusal.is_ours() && self.request_warnings.may_warn(clock::now()) {
+            tracing::warn!(kind = route.as_str(), reason = refusal.reason(), error = %refusal, "request refused");
+        } else {
+            tracing::debug!(kind = route.as_str(), reason = refusal.reason(), error = %refusal, "request refused");
+        }
+    }
+
+    /// A responder was asked.
+    pub(crate) fn responder_asked(&self, route: Route, answer: &Answer, took: Duration) {
+        self.of(route).responder_seconds.record(took.as_secs_f64());
+        count(&self.of(route).responder_requests, answer.as_str());
+    }
+
+    /// A responder's answer cannot be used.
+    pub(crate) fn responder_failed(&self, route: Route, feature: &str, error: &AnswerError) {
+        // What it said may name a presentity, which is for the debug log only.
+        tracing::debug!(kind = route.as_str(), feature, %error, "responder failed");
+        if self.responder_warnings.may_warn(clock::now()) {
+            tracing::warn!(kind = route.as_str(), feature, reason = error.reason(), "responder failed");
+        }
+    }
+
+    /// A route of the script ran.
+    pub(crate) fn script_ran(&self, route: Route, took: Duration) {
+        self.of(route).script_seconds.record(took.as_secs_f64());
+    }
+
+    /// A route of the script failed.
+    pub(crate) fn script_failed(&self, route: Route, error: &RouteError) {
+        self.of(route).script_errors.increment(1);
+        if self.script_warnings.may_warn(clock::now()) {
+            tracing::warn!(function = error.function, line = error.line, field = error.field, error = error.message, "script error");
+        }
+    }
+
+    /// The script file changed and is in use.
+    pub(crate) fn script_reloaded(&self) {
+        self.reloads_ok.increment(1);
+        tracing::info!("script reloaded");
+    }
+
+    /// The script file changed and cannot be used; the script before it stays.
+    pub(crate) fn script_not_reloaded(&self, error: &ScriptError) {
+        self.reloads_failed.increment(1);
+        tracing::error!(reason = error.reason(), %error, "script not reloaded, the one before stays in use");
+    }
+
+    /// Something was dropped.
+    pub(crate) fn dropped(&self, reason: DropReason) {
+        if let Some((_, counter)) = self.dropped.iter().find(|(known, _)| *known == reason) {
+            counter.increment(1);
+        }
+        tracing::debug!(reason = reason.as_str(), "dropped");
+    }
+
+    const fn of(&self, route: Route) -> &RouteMetrics {
+        match route {
+            Route::Get => &self.get,
+            Route::Set => &self.set,
+        }
+    }
+}
+
+fn describe() {
+    describe_counter!(RECEIVED, "Requests that came in, by kind");
+    describe_counter!(REQUESTS, "Requests that workers answered, by kind and outcome");
+    describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "From a request to its reply");
+    describe_counter!(RESPONDER_REQUESTS, "Requests to responders, by kind and outcome");
+    describe_histogram!(RESPONDER_SECONDS, Unit::Seconds, "From a request to a responder to its outcome");
+    describe_histogram!(SCRIPT_SECONDS, Unit::Seconds, "Duration of one run of a script route");
+    describe_counter!(SCRIPT_ERRORS, "Runs of a script route that failed");
+    describe_counter!(SCRIPT_RELOADS, "Changes of the script file, by outcome");
+    describe_gauge!(IN_FLIGHT, "Requests in hand");
+    describe_counter!(DROPPED, "What was dropped, by reason");
+}
+
+fn from_zero(counter: Counter) -> Counter {
+    counter.increment(0);
+    counter
+}
+
+fn count(counters: &[(&'static str, Counter)], outcome: &str) {
+    if let Some((_, counter)) = counters.iter().find(|(known, _)| *known == outcome) {
+        counter.increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+
+    use super::*;
+
+    #[test]
+    fn every_series_is_there_from_the_start_and_counts() {
+        let buckets = [0.001, 1.0];
+        let recorder =
+            PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &buckets).unwrap().build_recorder();
+        let metrics = metrics::with_local_recorder(&recorder, WorkerMetrics::new);
+        let text = recorder.handle().render();
+        let mut want = vec![format!("{IN_FLIGHT} 0")];
+        for kind in ["get", "set"] {
+            for outcome in ["ok", "denied", "bad_request", "script_error", "responder_failed", "store_failed", "internal", "overloaded"] {
+                want.push(format!("{REQUESTS}{{kind=\"{kind}\",outcome=\"{outcome}\"}} 0"));
+            }
+            for outcome in ["ok", "denied", "failed", "timeout", "none", "open"] {
+                want.push(format!("{RESPONDER_REQUESTS}{{kind=\"{kind}\",outcome=\"{outcome}\"}} 0"));
+            }
+            for (name, label) in [(REQUEST_SECONDS, "kind"), (RESPONDER_SECONDS, "kind"), (SCRIPT_SECONDS, "route")] {
+                want.push(format!("{name}_count{{{label}=\"{kind}\"}} 0"));
+            }
+            want.push(format!("{SCRIPT_ERRORS}{{route=\"{kind}\"}} 0"));
+        }
+        for outcome in ["ok", "failed"] {
+            want.push(format!("{SCRIPT_RELOADS}{{outcome=\"{outcome}\"}} 0"));
+        }
+        for reason in ["overloaded", "responder_busy", "reply_not_sent", "last_known_not_stored"] {
+            want.push(format!("{DROPPED}{{reason=\"{reason}\"}} 0"));
+        }
+        for line in want {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
+
+        metrics.request_started(Route::Set);
+        metrics.request_ended(Route::Set, DENIED, Duration::from_millis(2));
+        metrics.responder_asked(Route::Get, &Answer::Timeout, Duration::from_millis(2));
+        metrics.dropped(DropReason::Overloaded);
+        let text = recorder.handle().render();
+        for line in [
+            "dfks_worker_requests_total{kind=\"set\",outcome=\"denied\"} 1",
+            "dfks_worker_request_duration_seconds_count{kind=\"set\"} 1",
+            "dfks_worker_responder_requests_total{kind=\"get\",outcome=\"timeout\"} 1",
+            "dfks_worker_dropped_total{reason=\"overloaded\"} 1",
+            "dfks_worker_in_flight 0",
+            "dfks_worker_received_total{kind=\"set\"} 1",
+            "dfks_worker_queue_depth{queue=\"set\"} 0",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn one_warning_a_second_passes() {
+        let (throttle, start) = (Throttle::default(), clock::now());
+        for (after_ms, want) in [(0, true), (1, false), (999, false), (1000, true), (1500, false)] {
+            assert_eq!(throttle.may_warn(start + Duration::from_millis(after_ms)), want, "{after_ms} ms");
+        }
+    }
+}

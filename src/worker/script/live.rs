@@ -1,0 +1,181 @@
+//! The route script in use: run for each request, replaced when its file changes. I/O.
+//!
+//! A route runs where the request is handled: it takes microseconds, and the sandbox ends it after
+//! [`DEADLINE`](crate::worker::script::DEADLINE). A tenant whose run was slow has its next ones, for a while, in a small pool
+//! of threads of their own, so that it holds up the other tenants' requests once, and not with each request.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::RoutesConfig;
+use crate::runtime::{FileStamp, clock};
+use crate::worker::metrics::WorkerMetrics;
+use crate::worker::recent::Recent;
+use crate::worker::script::call::{Call, Verdict};
+use crate::worker::script::{Route, RouteError, Script, ScriptError};
+
+/// How often the file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A run that takes longer is slow.
+const SLOW_RUN: Duration = Duration::from_millis(2);
+/// A tenant with a slow run has its runs in the pool for so long.
+const SLOW_FOR: Duration = Duration::from_secs(10);
+/// Most slow tenants remembered.
+const MAX_SLOW: usize = 4096;
+
+/// The route script, if one is configured.
+#[derive(Debug)]
+pub struct Routes {
+    config: RoutesConfig,
+    script: ArcSwapOption<Script>,
+    stamp: Mutex<Option<FileStamp>>,
+    slow: Mutex<Recent>,
+    pool: Arc<Semaphore>,
+}
+
+impl Routes {
+    /// Loads the script of `config`, if it names one.
+    ///
+    /// # Errors
+    ///
+    /// [`ScriptError`]: `dfks run` and `dfks check` end with 78.
+    pub fn load(config: &RoutesConfig) -> Result<Self, ScriptError> {
+        // Before the file is read: a change in between is then seen as one.
+        let stamp = FileStamp::of(&config.script);
+        let script = if is_configured(config) { Some(Arc::new(Script::load(config)?)) } else { None };
+        if let Some(script) = &script {
+            let (get, set) = (script.has(Route::Get), script.has(Route::Set));
+            tracing::info!(script = %config.script.display(), get, set, "route script loaded");
+        }
+        let threads = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
+        Ok(Self {
+            config: config.clone(),
+            script: ArcSwapOption::new(script),
+            stamp: Mutex::new(stamp),
+            slow: Mutex::new(Recent::new(MAX_SLOW, SLOW_FOR)),
+            pool: Arc::new(Semaphore::new(threads)),
+        })
+    }
+
+    /// The script that has `route`, as it is now.
+    pub(crate) fn script_with(&self, route: Route) -> Option<Arc<Script>> {
+        self.script.load_full().filter(|script| script.has(route))
+    }
+
+    /// Runs a route for a presentity of `domain`.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`].
+    pub(crate) async fn run(
+        &self,
+        script: &Arc<Script>,
+        route: Route,
+        domain: &str,
+        call: Call,
+        metrics: &WorkerMetrics,
+    ) -> Result<Verdict, RouteError> {
+        let (outcome, spent) = if self.is_slow(domain) { self.run_in_pool(script, route, call).await } else { timed(script, route, call) };
+        metrics.script_ran(route, spent);
+        if spent >= SLOW_RUN {
+            self.slow.lock().unwrap_or_else(PoisonError::into_inner).insert(domain, clock::now());
+        }
+        outcome.inspect_err(|error| metrics.script_failed(route, error))
+    }
+
+    async fn run_in_pool(&self, script: &Arc<Script>, route: Route, call: Call) -> (Result<Verdict, RouteError>, Duration) {
+        let lost = || RouteError { function: route.as_str().to_owned(), line: 0, field: None, message: "the run was lost".to_owned() };
+        let Ok(_thread) = self.pool.acquire().await else { return (Err(lost()), Duration::ZERO) };
+        let script = Arc::clone(script);
+        let run = tokio::task::spawn_blocking(move || timed(&script, route, call));
+        run.await.unwrap_or_else(|_| (Err(lost()), Duration::ZERO))
+    }
+
+    fn is_slow(&self, domain: &str) -> bool {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner).contains(domain, clock::now())
+    }
+
+    /// Looks at the file each second until `shutdown` and takes it into use when it has changed.
+    pub(crate) async fn watch(self: Arc<Self>, metrics: Arc<WorkerMetrics>, shutdown: CancellationToken) {
+        if !is_configured(&self.config) {
+            shutdown.cancelled().await;
+            return;
+        }
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        while shutdown.run_until_cancelled(look.tick()).await.is_some() {
+            let routes = Arc::clone(&self);
+            // Reading and compiling take milliseconds, which would be taken from the requests.
+            match tokio::task::spawn_blocking(move || routes.reload()).await {
+                Ok(Some(Ok(()))) => metrics.script_reloaded(),
+                Ok(Some(Err(error))) => metrics.script_not_reloaded(&error),
+                Ok(None) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Takes the file into use if it has changed since the last look; `None` if it has not.
+    fn reload(&self) -> Option<Result<(), ScriptError>> {
+        let stamp = FileStamp::of(&self.config.script);
+        let mut seen = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == stamp {
+            return None;
+        }
+        // A bad file is reported once, not each second.
+        *seen = stamp;
+        drop(seen);
+        Some(Script::load(&self.config).map(|script| self.script.store(Some(Arc::new(script)))))
+    }
+}
+
+/// Runs a route, and says how much processor time it took: a run that only had to wait for the processor is not slow.
+fn timed(script: &Script, route: Route, call: Call) -> (Result<Verdict, RouteError>, Duration) {
+    let before = clock::thread_cpu();
+    let outcome = script.run(route, call);
+    (outcome, clock::thread_cpu().saturating_sub(before))
+}
+
+fn is_configured(config: &RoutesConfig) -> bool {
+    !config.script.as_os_str().is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_file_is_taken_into_use_and_a_bad_one_is_reported_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("routes.rhai");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        write("fn dfks_get(dfks) {}");
+        let routes = Routes::load(&RoutesConfig { script: path.clone(), ..RoutesConfig::default() }).unwrap();
+        assert!(routes.script_with(Route::Get).is_some() && routes.script_with(Route::Set).is_none());
+        assert!(routes.reload().is_none(), "unchanged");
+        write("fn dfks_get(dfks) {} fn dfks_set(dfks) {}");
+        assert!(matches!(routes.reload(), Some(Ok(()))));
+        assert!(routes.script_with(Route::Set).is_some());
+        write("fn dfks_set(dfks) {\n  dfks.status = ;\n}");
+        assert!(matches!(routes.reload(), Some(Err(ScriptError::Compile { line: 2, .. }))));
+        assert!(routes.reload().is_none(), "reported once");
+        assert!(routes.script_with(Route::Set).is_some(), "the old one stays");
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(routes.reload(), Some(Err(ScriptError::Read { .. }))));
+        assert!(routes.script_with(Route::Get).is_some());
+        write("fn dfks_get(dfks) { dfks.status = 1; }");
+        assert!(matches!(routes.reload(), Some(Ok(()))));
+        assert!(routes.script_with(Route::Set).is_none());
+    }
+
+    #[test]
+    fn without_a_script_there_is_nothing_to_run_and_a_missing_one_is_an_error() {
+        let routes = Routes::load(&RoutesConfig::default()).unwrap();
+        assert!(Route::ALL.into_iter().all(|route| routes.script_with(route).is_none()));
+        let missing = RoutesConfig { script: "no/such/file.rhai".into(), ..RoutesConfig::default() };
+        assert!(matches!(Routes::load(&missing), Err(ScriptError::Read { .. })));
+    }
+}

@@ -1,0 +1,315 @@
+//! The route script: a Rhai file, compiled once, run for each get and set in a sandbox. No I/O but reading that file.
+//!
+//! The sandbox bounds operations, wall-clock time, call depth and every size; `eval`, `import`, `sleep` and files are not
+//! there. A run has no state that outlives it, and so the statements outside of functions run again with each: a table
+//! of tenants belongs into a `switch`, which is compiled once.
+
+pub(crate) mod call;
+pub(crate) mod live;
+
+use std::cell::Cell;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rhai::packages::{Package, StandardPackage};
+use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Position, Scope};
+
+use crate::config::RoutesConfig;
+use crate::runtime::clock;
+use crate::worker::script::call::{Call, Dfks, FieldError, Verdict};
+
+/// Longest run of a route, in processor time: a run that others keep from the processor is not to blame.
+pub const DEADLINE: Duration = Duration::from_millis(50);
+/// Largest script file, in bytes.
+pub const MAX_SCRIPT_BYTES: usize = 1 << 20;
+
+/// Most stack that a run may take. The threads of the runtime have 2 MiB, of which a run never sees the start.
+///
+/// Limits on call and expression depth alone do not bound it: their product does, and that differs widely between builds.
+const MAX_STACK_BYTES: usize = 1 << 20;
+const MAX_OPERATIONS: u64 = 100_000;
+const MAX_CALL_DEPTH: usize = 32;
+const MAX_EXPRESSION_DEPTH: usize = 64;
+const MAX_STRING_BYTES: usize = 8 << 10;
+const MAX_ELEMENTS: usize = 1024;
+const MAX_VARIABLES: usize = 256;
+/// The clock is read once in so many operations.
+const OPERATIONS_PER_CLOCK_READ: u64 = 64;
+
+thread_local! {
+    /// The bounds of the run on this thread. A run never leaves its thread.
+    static BOUNDS: Cell<Option<Bounds>> = const { Cell::new(None) };
+}
+
+/// At which processor time of its thread a run must end, and where on the stack it began.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    ends_at: Duration,
+    stack_start: usize,
+}
+
+impl Bounds {
+    fn from_here() -> Self {
+        Self { ends_at: clock::thread_cpu() + DEADLINE, stack_start: stack_address() }
+    }
+
+    /// Why the run must end, after so many operations.
+    fn exceeded(self, operations: u64) -> Option<String> {
+        if self.stack_start.abs_diff(stack_address()) > MAX_STACK_BYTES {
+            return Some("nested too deeply".to_owned());
+        }
+        let is_late = operations.is_multiple_of(OPERATIONS_PER_CLOCK_READ) && clock::thread_cpu() >= self.ends_at;
+        is_late.then(|| format!("took longer than {} ms", DEADLINE.as_millis()))
+    }
+}
+
+/// Where the stack is now, near enough.
+#[inline(never)]
+fn stack_address() -> usize {
+    let here = 0_u8;
+    std::hint::black_box(&raw const here).addr()
+}
+
+/// Which route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// `routes.get_route`
+    Get,
+    /// `routes.set_route`
+    Set,
+}
+
+impl Route {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Get, Self::Set];
+
+    /// The word in the metric labels `route` and `kind`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Set => "set",
+        }
+    }
+}
+
+/// A compiled route script.
+#[derive(Debug)]
+pub struct Script {
+    engine: Engine,
+    ast: AST,
+    get: Option<Box<str>>,
+    set: Option<Box<str>>,
+}
+
+/// Why a script file is not used. At start it is a bad configuration; at a reload the script before it stays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScriptError {
+    /// The file cannot be read.
+    #[error("routes.script {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is too large.
+    #[error("routes.script {}: {bytes} bytes, at most {MAX_SCRIPT_BYTES} are allowed", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: usize,
+    },
+    /// The file does not compile.
+    #[error("routes.script {}{}: {message}", path.display(), Line(*line))]
+    Compile {
+        /// The file.
+        path: PathBuf,
+        /// Line of the error, from 1; 0 where it has none.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// A route has another number of parameters than one.
+    #[error("routes.script {}: {function} must take one parameter: fn {function}(dfks)", path.display())]
+    Parameters {
+        /// The file.
+        path: PathBuf,
+        /// The route.
+        function: String,
+    },
+}
+
+impl ScriptError {
+    /// Word for the log field `reason`.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "unreadable",
+            Self::TooLarge { .. } => "too_large",
+            Self::Compile { .. } => "not_compiling",
+            Self::Parameters { .. } => "parameters",
+        }
+    }
+}
+
+/// Why a run of a route failed. For a set the change is refused with 500; for a get the state before the script is served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("script error in {function}{}: {message}", Line(*line))]
+pub struct RouteError {
+    /// The route.
+    pub function: String,
+    /// Line in the script, from 1; 0 where it has none.
+    pub line: usize,
+    /// The field of `dfks`, or the function, that was misused, where one was.
+    pub field: Option<String>,
+    /// What went wrong.
+    pub message: String,
+}
+
+/// `, line 3`; nothing for 0.
+struct Line(usize);
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 { Ok(()) } else { write!(f, ", line {}", self.0) }
+    }
+}
+
+impl Script {
+    /// Reads and compiles the script of `config`.
+    ///
+    /// # Errors
+    ///
+    /// [`ScriptError`]: `dfks check` and `dfks run` end with 78, a reload keeps the script that is there.
+    pub fn load(config: &RoutesConfig) -> Result<Self, ScriptError> {
+        let path = &config.script;
+        let bytes = std::fs::read(path).map_err(|source| ScriptError::Read { path: path.clone(), source })?;
+        if bytes.len() > MAX_SCRIPT_BYTES {
+            return Err(ScriptError::TooLarge { path: path.clone(), bytes: bytes.len() });
+        }
+        Self::compile(config, &String::from_utf8_lossy(&bytes))
+    }
+
+    /// Compiles `text`; `config.script` stands in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`ScriptError::Compile`] and [`ScriptError::Parameters`].
+    pub fn compile(config: &RoutesConfig, text: &str) -> Result<Self, ScriptError> {
+        let engine = sandbox();
+        let ast = engine.compile(text).map_err(|e| ScriptError::Compile {
+            path: config.script.clone(),
+            line: e.position().line().unwrap_or(0),
+            message: e.err_type().to_string(),
+        })?;
+        let get = find_route(&ast, &config.get_route, &config.script)?;
+        let set = find_route(&ast, &config.set_route, &config.script)?;
+        Ok(Self { engine, ast, get, set })
+    }
+
+    /// Whether the script has this route; without it there is nothing to run.
+    #[must_use]
+    pub fn has(&self, route: Route) -> bool {
+        self.function(route).is_some()
+    }
+
+    /// Runs a route, for [`DEADLINE`] at most. Without that route in the script it changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`], which names function, line and field.
+    pub(crate) fn run(&self, route: Route, call: Call) -> Result<Verdict, RouteError> {
+        let Some(function) = self.function(route) else { return Ok(Verdict::default()) };
+        let dfks = Dfks::new(call);
+        let options = CallFnOptions::new().with_tag(dfks.clone());
+        BOUNDS.set(Some(Bounds::from_here()));
+        let outcome = self.engine.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), &self.ast, function, (dfks.clone(),));
+        BOUNDS.set(None);
+        match outcome {
+            Ok(_unused) => Ok(dfks.verdict()),
+            Err(error) => Err(route_error(function, &error)),
+        }
+    }
+
+    fn function(&self, route: Route) -> Option<&str> {
+        match route {
+            Route::Get => self.get.as_deref(),
+            Route::Set => self.set.as_deref(),
+        }
+    }
+}
+
+fn find_route(ast: &AST, name: &str, path: &Path) -> Result<Option<Box<str>>, ScriptError> {
+    let mut parameters = ast.iter_functions().filter(|f| f.name == name).map(|f| f.params.len()).peekable();
+    if parameters.peek().is_none() {
+        return Ok(None);
+    }
+    if parameters.any(|count| count == 1) {
+        Ok(Some(name.into()))
+    } else {
+        Err(ScriptError::Parameters { path: path.to_owned(), function: name.to_owned() })
+    }
+}
+
+fn sandbox() -> Engine {
+    // Raw: no module resolver that reads files, no printing to stdout.
+    let mut engine = Engine::new_raw();
+    StandardPackage::new().register_into_engine(&mut engine);
+    engine
+        .disable_symbol("eval")
+        .disable_symbol("import")
+        .set_max_operations(MAX_OPERATIONS)
+        .set_max_call_levels(MAX_CALL_DEPTH)
+        .set_max_expr_depths(MAX_EXPRESSION_DEPTH, MAX_EXPRESSION_DEPTH)
+        .set_max_string_size(MAX_STRING_BYTES)
+        .set_max_array_size(MAX_ELEMENTS)
+        .set_max_map_size(MAX_ELEMENTS)
+        .set_max_variables(MAX_VARIABLES)
+        .set_max_modules(0)
+        .on_progress(|operations| BOUNDS.get()?.exceeded(operations).map(Dynamic::from));
+    let no_sleep = "sleep() is not available in a route";
+    engine.register_fn("sleep", move |_: i64| -> Result<(), Box<EvalAltResult>> { Err(no_sleep.into()) });
+    engine.register_fn("sleep", move |_: f64| -> Result<(), Box<EvalAltResult>> { Err(no_sleep.into()) });
+    engine.on_print(|text| tracing::info!(text = %call::reason_text(text), "route print"));
+    engine.on_debug(|text, _, _| tracing::debug!(text = %call::reason_text(text), "route debug"));
+    call::register(&mut engine);
+    engine
+}
+
+/// The innermost error, with the line where it stands.
+fn route_error(function: &str, error: &EvalAltResult) -> RouteError {
+    let innermost = error.unwrap_inner();
+    let position = match innermost.position() {
+        Position::NONE => error.position(),
+        position => position,
+    };
+    let mut field = None;
+    let message = match innermost {
+        EvalAltResult::ErrorRuntime(thrown, _) => match thrown.read_lock::<FieldError>() {
+            Some(misuse) => {
+                field = Some(misuse.field.clone());
+                misuse.to_string()
+            }
+            None => format!("thrown: {thrown}"),
+        },
+        EvalAltResult::ErrorTerminated(why, _) => why.to_string(),
+        EvalAltResult::ErrorStackOverflow(_) => format!("nested too deeply: more than {MAX_CALL_DEPTH} calls"),
+        EvalAltResult::ErrorTooManyOperations(_) => format!("more than {MAX_OPERATIONS} operations"),
+        other => {
+            let mut other = other.to_string();
+            // Rhai appends the position, which we name ourselves.
+            if let Some(at) = other.rfind(" (line ") {
+                other.truncate(at);
+            }
+            other
+        }
+    };
+    RouteError { function: function.to_owned(), line: position.line().unwrap_or(0), field, message: call::reason_text(&message) }
+}
+
+#[cfg(test)]
+mod tests;
