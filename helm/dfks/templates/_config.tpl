@@ -7,7 +7,7 @@
 {{- if and $v.edge.enabled (or $v.sip.tls.enabled $v.sip.wss.enabled) (not $v.sip.tls.existingSecret) -}}
 {{- fail "sip.tls.existingSecret is mandatory with sip.tls.enabled or sip.wss.enabled: a Secret of the type kubernetes.io/tls" -}}
 {{- end -}}
-{{- if and $v.edge.enabled (not (or $v.sip.udp.enabled $v.sip.tcp.enabled $v.sip.tls.enabled $v.sip.ws.enabled $v.sip.wss.enabled)) -}}
+{{- if and $v.edge.enabled (not (include "dfks.listeners" . | fromJsonArray)) -}}
 {{- fail "no SIP listener: enable at least one of sip.udp, sip.tcp, sip.tls, sip.ws, sip.wss" -}}
 {{- end -}}
 {{- if and $v.mi.enabled $v.mi.http.enabled (not $v.mi.http.existingSecret) -}}
@@ -78,10 +78,8 @@
 {{- $config := mustMergeOverwrite (deepCopy $v.config) (deepCopy (default (dict) $values.config)) -}}
 {{- if eq .role "edge" -}}
 {{- $listen := list -}}
-{{- range $transport := list "udp" "tcp" "tls" "ws" "wss" -}}
-{{- with index $v.sip $transport -}}
-{{- if .enabled -}}{{- $listen = append $listen (printf "%s:%s:%v" $transport $v.sip.bindAddress .port) -}}{{- end -}}
-{{- end -}}
+{{- range include "dfks.listeners" $root | fromJsonArray -}}
+{{- $listen = append $listen (printf "%s:%s:%v" .transport $v.sip.bindAddress .port) -}}
 {{- end -}}
 {{- $sip := dict "listen" $listen -}}
 {{- if not (has $v.sip.advertise (list "hostIP" "podIP")) }}{{- $_ := set $sip "advertise" $v.sip.advertise -}}{{ end -}}

@@ -79,3 +79,16 @@ nats://{{ default $full .Values.nats.fullnameOverride | trunc 63 | trimSuffix "-
 {{- end -}}
 {{- toJson $role -}}
 {{- end -}}
+
+{{- /* The SIP listeners that are enabled, as JSON: [{"transport": "udp", "port": 5060, "protocol": "UDP"}, …] */ -}}
+{{- define "dfks.listeners" -}}
+{{- $listeners := list -}}
+{{- range $transport := list "udp" "tcp" "tls" "ws" "wss" -}}
+{{- with index $.Values.sip $transport -}}
+{{- if .enabled -}}
+{{- $listeners = append $listeners (dict "transport" $transport "port" .port "protocol" (ternary "UDP" "TCP" (eq $transport "udp"))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $listeners -}}
+{{- end -}}

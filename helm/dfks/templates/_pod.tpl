@@ -1,15 +1,11 @@
 {{- define "dfks.sipPorts" -}}
-{{- range $transport := list "udp" "tcp" "tls" "ws" "wss" }}
-{{- with index $.Values.sip $transport }}
-{{- if .enabled }}
-- name: sip-{{ $transport }}
+{{- range include "dfks.listeners" . | fromJsonArray }}
+- name: sip-{{ .transport }}
   containerPort: {{ .port }}
-  protocol: {{ ternary "UDP" "TCP" (eq $transport "udp") }}
+  protocol: {{ .protocol }}
   {{- if $.Values.edge.hostNetwork }}
   hostPort: {{ .port }}
   {{- end }}
-{{- end }}
-{{- end }}
 {{- end }}
 {{- end -}}
 
