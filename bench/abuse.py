@@ -3,6 +3,7 @@
 Against a `dfks` with digest authentication it prints the processor time of each 401; against one without, that of what its rate limit
 does, and how long other phones wait for their 200 before and while one source floods it. All sources are on loopback.
 """
+
 import selectors
 import socket
 import sys
@@ -52,7 +53,9 @@ def challenged(pid: int, server: tuple[str, int], seconds: float) -> None:
         assert one.recv(4096).startswith(b"SIP/2.0 401 "), "a challenge"
         answered += 1
     took = time.monotonic() - began
-    line(f"401: {answered} in {took:.1f} s, {answered / took:.0f}/s, {1e6 * (cpu_seconds(pid) - before) / answered:.1f} µs CPU each (dfks alone)")
+    line(
+        f"401: {answered} in {took:.1f} s, {answered / took:.0f}/s, {1e6 * (cpu_seconds(pid) - before) / answered:.1f} µs CPU each (dfks alone)"
+    )
 
 
 class Flood(threading.Thread):
@@ -110,8 +113,14 @@ def phones(server: tuple[str, int], seconds: float, first: int) -> tuple[list[fl
                     message = key.fileobj.recv(8192)
                     call_id = message.split(b"Call-ID: ", 1)[1].split(b"\r", 1)[0]
                     if message.startswith(b"NOTIFY "):
-                        head = [part for part in message.split(b"\r\n\r\n", 1)[0].split(b"\r\n") if part.split(b":")[0] in (b"Via", b"From", b"To", b"Call-ID", b"CSeq")]
-                        key.fileobj.sendto(b"SIP/2.0 200 OK\r\n" + b"\r\n".join(head) + b"\r\nContent-Length: 0\r\n\r\n", server)
+                        head = [
+                            part
+                            for part in message.split(b"\r\n\r\n", 1)[0].split(b"\r\n")
+                            if part.split(b":")[0] in (b"Via", b"From", b"To", b"Call-ID", b"CSeq")
+                        ]
+                        key.fileobj.sendto(
+                            b"SIP/2.0 200 OK\r\n" + b"\r\n".join(head) + b"\r\nContent-Length: 0\r\n\r\n", server
+                        )
                     elif call_id in waits:
                         begun = waits.pop(call_id)[0]
                         took.append(1e3 * (time.monotonic() - begun)) if message.startswith(b"SIP/2.0 200 ") else None
@@ -143,7 +152,9 @@ def flooded(pid: int, server: tuple[str, int], seconds: float) -> None:
     flood.join()
     line(said("in a flood", *other))
     cpu = cpu_seconds(pid) - before
-    line(f"the flood: {flood.sent} SUBSCRIBEs from one source in {took:.1f} s, {flood.sent / took:.0f}/s, answered {flood.answers}, at most {1e6 * cpu / max(flood.sent, 1):.1f} µs CPU each (dfks alone, the other phones included)")
+    line(
+        f"the flood: {flood.sent} SUBSCRIBEs from one source in {took:.1f} s, {flood.sent / took:.0f}/s, answered {flood.answers}, at most {1e6 * cpu / max(flood.sent, 1):.1f} µs CPU each (dfks alone, the other phones included)"
+    )
 
 
 def main() -> None:

@@ -3,7 +3,13 @@
 
 Usage: billing.py [DATABASE]; NATS_URL names the server. Needs nats-py.
 """
-import asyncio, json, os, sqlite3, sys
+
+import asyncio
+import json
+import os
+import sqlite3
+import sys
+
 import nats
 
 FEATURE = "CallForwardingAlways"
@@ -49,5 +55,6 @@ async def main():
     await bus.flush()
     print("ready", flush=True)
     await asyncio.Event().wait()
+
 
 asyncio.run(main())

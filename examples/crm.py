@@ -3,7 +3,13 @@
 
 Each line on stdin is `PRESENTITY start|end`; each event is a line on stdout. NATS_URL names the server. Needs nats-py.
 """
-import asyncio, json, os, sys, uuid
+
+import asyncio
+import json
+import os
+import sys
+import uuid
+
 import nats
 
 
@@ -23,7 +29,15 @@ async def meeting(bus, presentity, what):
 
 async def on_event(msg):
     event = json.loads(msg.data)
-    print("event", event["presentity"], event["new"]["feature"], event["new"]["status"], event["origin"], event["outcome"], flush=True)
+    print(
+        "event",
+        event["presentity"],
+        event["new"]["feature"],
+        event["new"]["status"],
+        event["origin"],
+        event["outcome"],
+        flush=True,
+    )
     await msg.ack()
 
 
@@ -35,5 +49,6 @@ async def main():
     while line := await asyncio.to_thread(sys.stdin.readline):
         await meeting(bus, *line.split())
     await bus.drain()
+
 
 asyncio.run(main())

@@ -1,18 +1,25 @@
 #!/usr/bin/env python3
 """A responder: owns Do Not Disturb of every presentity. Needs nats-py (pip install nats-py); NATS_URL names the server."""
-import asyncio, json, os
+
+import asyncio
+import json
+import os
+
 import nats
 
 status = {}  # by presentity: what a database would hold
 
+
 async def get(msg):
     await msg.respond(json.dumps({"status": status.get(json.loads(msg.data)["presentity"], 1)}).encode())
+
 
 async def put(msg):
     change = json.loads(msg.data)
     status[change["presentity"]] = change["status"]
     print(change["presentity"], change["feature"], change["status"], "from", change["origin"], flush=True)
     await msg.respond(b"{}")  # as asked; {"error": {"code": 403, "description": "why"}} would deny it
+
 
 async def main():
     bus = await nats.connect(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
@@ -21,5 +28,6 @@ async def main():
     await bus.flush()
     print("ready", flush=True)
     await asyncio.Event().wait()
+
 
 asyncio.run(main())

@@ -1,4 +1,5 @@
 """Writes inputs to begin with for each fuzz target: fuzz/seeds.py FOLDER."""
+
 import sys
 from pathlib import Path
 
@@ -6,9 +7,9 @@ ROOT = Path(__file__).parent.parent
 CSTA = 'xmlns="http://www.ecma-international.org/standards/ecma-323/csta/ed3"'
 BODIES = [
     f"<SetDoNotDisturb {CSTA}><device>alice</device><doNotDisturbOn>true</doNotDisturbOn></SetDoNotDisturb>",
-    f"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><SetForwarding {CSTA}><device/><forwardingType>forwardNoAns</forwardingType>"
+    f'<?xml version="1.0" encoding="ISO-8859-1"?><SetForwarding {CSTA}><device/><forwardingType>forwardNoAns</forwardingType>'
     "<activateForward>1</activateForward><forwardDN>sip:bob&amp;co@10.0.0.11</forwardDN><ringCount>4</ringCount></SetForwarding>",
-    f"<c:SetForwarding xmlns:c=\"http://www.ecma-international.org/standards/ecma-323/csta/ed4\"><c:forwardingType>forwardBusy</c:forwardingType>"
+    '<c:SetForwarding xmlns:c="http://www.ecma-international.org/standards/ecma-323/csta/ed4"><c:forwardingType>forwardBusy</c:forwardingType>'
     "<c:activateForward>FALSE</c:activateForward><c:forwardDN><![CDATA[tel:+31]]></c:forwardDN></c:SetForwarding>",
     f"<SetAgentState {CSTA}><device/><requestedAgentState>notReady</requestedAgentState><extensions><privateData><private>"
     '<AgentNotReadyReasonValue xmlns="http://schema.broadsoft.com/CSTAPrivateData">7</AgentNotReadyReasonValue></private></privateData></extensions></SetAgentState>',
@@ -26,7 +27,7 @@ def request(method: str = "SUBSCRIBE", more: str = "", body: str = "", to_tag: s
     return (
         f"{method} sip:alice@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bK{cseq}{len(more)};rport\r\nMax-Forwards: 70\r\n"
         f'From: "Al \\"ice" <sip:alice@example.com>;tag=f\r\nTo: <sip:alice@example.com>{to_tag}\r\nCall-ID: c1\r\nCSeq: {cseq} {method}\r\n'
-        f"Contact: <sip:alice@192.0.2.9:5060;ob>;+sip.instance=\"<urn:uuid:1>\"\r\nEvent: as-feature-event;id=1\r\nExpires: 3600\r\n"
+        f'Contact: <sip:alice@192.0.2.9:5060;ob>;+sip.instance="<urn:uuid:1>"\r\nEvent: as-feature-event;id=1\r\nExpires: 3600\r\n'
         f"Accept: application/x-as-feature-event+xml, multipart/mixed;q=0.5\r\n{more}{kind}Content-Length: {len(body)}\r\n\r\n{body}"
     )
 
@@ -44,20 +45,64 @@ def steps(*all_steps: tuple[int, str]) -> bytes:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    messages = [request(), request(more="Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\nRequire: x\r\n"), request("OPTIONS"), response("200 OK")]
+    messages = [
+        request(),
+        request(more="Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\nRequire: x\r\n"),
+        request("OPTIONS"),
+        response("200 OK"),
+    ]
     messages += [request(body=body) for body in BODIES] + [request(more=f"Authorization: {DIGEST}\r\n")]
-    compact = request().replace("Via:", "v :").replace("From:", "f:").replace("Call-ID:", "i:").replace("Contact:", "m:").replace("\r\nExpires", "\r\n  \t;x=1\r\nExpires")
+    compact = (
+        request()
+        .replace("Via:", "v :")
+        .replace("From:", "f:")
+        .replace("Call-ID:", "i:")
+        .replace("Contact:", "m:")
+        .replace("\r\nExpires", "\r\n  \t;x=1\r\nExpires")
+    )
     job = (ROOT / "schemas/examples/notify_job/valid-from-mi.json").read_text()
     seeds = {
         "sip_message": messages + [compact],
         "sip_framing": [chr(7) + "".join(messages[:3]), chr(3) + "\r\n\r\n" + messages[0] + "\r\n\r\n"],
         "csta_body": BODIES,
-        "digest_header": [DIGEST, DIGEST.replace(", qop=auth, nc=0000000a, cnonce=\"x\"", ""), "alice:example.com:" + "5a" * 16],
-        "bus_message": [path.read_text() for path in sorted((ROOT / "schemas/examples").glob("*/*.json"))] + ["sip:%61lice@EXAMPLE.com:5070;transport=tcp", "tel:+31-20"],
+        "digest_header": [
+            DIGEST,
+            DIGEST.replace(', qop=auth, nc=0000000a, cnonce="x"', ""),
+            "alice:example.com:" + "5a" * 16,
+        ],
+        "bus_message": [path.read_text() for path in sorted((ROOT / "schemas/examples").glob("*/*.json"))]
+        + ["sip:%61lice@EXAMPLE.com:5070;transport=tcp", "tel:+31-20"],
         "notifier": [
-            steps((0, request()), (4, ""), (4, ""), (0, response("200 OK")), (0, request(to_tag=";tag=%T", cseq=2, body=BODIES[0])), (4, ""), (4, ""), (7, "\x20")),
-            steps((3, request()), (4, ""), (4, ""), (10, "\x01"), (10, "\x00"), (3, request(to_tag=";tag=%T", cseq=2)), (4, ""), (0, response("481 Gone"))),
-            steps((0, request()), (4, ""), (6, "{}"), (8, job), (9, ""), (0, response("503 Busy")), (11, "\x00"), (7, "\xff")),
+            steps(
+                (0, request()),
+                (4, ""),
+                (4, ""),
+                (0, response("200 OK")),
+                (0, request(to_tag=";tag=%T", cseq=2, body=BODIES[0])),
+                (4, ""),
+                (4, ""),
+                (7, "\x20"),
+            ),
+            steps(
+                (3, request()),
+                (4, ""),
+                (4, ""),
+                (10, "\x01"),
+                (10, "\x00"),
+                (3, request(to_tag=";tag=%T", cseq=2)),
+                (4, ""),
+                (0, response("481 Gone")),
+            ),
+            steps(
+                (0, request()),
+                (4, ""),
+                (6, "{}"),
+                (8, job),
+                (9, ""),
+                (0, response("503 Busy")),
+                (11, "\x00"),
+                (7, "\xff"),
+            ),
             steps((0, request()), (4, "-"), (0, request("NOTIFY")), (0, request(more="Max-Forwards: 0\r\n"))),
         ],
     }

@@ -53,13 +53,26 @@ def variables():
     return [
         datasource,
         variable("job", "Job", "label_values(dfks_build_info, job)", "Scrape job."),
-        variable("namespace", "Namespace", 'label_values(dfks_build_info{job=~"$job"}, namespace)', "Kubernetes namespace, where there are any."),
+        variable(
+            "namespace",
+            "Namespace",
+            'label_values(dfks_build_info{job=~"$job"}, namespace)',
+            "Kubernetes namespace, where there are any.",
+        ),
         variable("instance", "Instance", f"label_values({inner}, instance)", "Process."),
     ]
 
 
 def links():
-    board = {"type": "dashboards", "title": "dfks", "tags": ["dfks"], "asDropdown": False, "includeVars": True, "keepTime": True, "targetBlank": False}
+    board = {
+        "type": "dashboards",
+        "title": "dfks",
+        "tags": ["dfks"],
+        "asDropdown": False,
+        "includeVars": True,
+        "keepTime": True,
+        "targetBlank": False,
+    }
     runbooks = {"type": "link", "title": "Runbooks", "url": RUNBOOKS, "icon": "doc", "tags": [], "targetBlank": True}
     return [board, runbooks]
 

@@ -33,7 +33,9 @@ def lint_board(name, board, findings, uids):
     if list(variables)[:1] != ["datasource"] or variables["datasource"]["type"] != "datasource":
         say("the first variable is the data source")
     for variable in list(variables.values())[1:]:
-        if not (variable["multi"] and variable["includeAll"] and variable["allValue"] == ".*" and variable["refresh"] == 2):
+        if not (
+            variable["multi"] and variable["includeAll"] and variable["allValue"] == ".*" and variable["refresh"] == 2
+        ):
             say(f"variable {variable['name']}: multi, All is '.*', refreshed with the time range")
     if not {"job", "namespace", "instance"} <= set(variables):
         say("variables job, namespace, instance")
@@ -53,7 +55,9 @@ def lint_grid(board, say):
         grid = panel["gridPos"]
         if grid["x"] + grid["w"] > 24:
             say(f"panel {panel['title']!r} sticks out")
-        for cell in ((x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])):
+        for cell in (
+            (x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])
+        ):
             if taken.setdefault(cell, panel["id"]) != panel["id"]:
                 say(f"panel {panel['title']!r} overlaps another")
                 return
@@ -79,7 +83,9 @@ def lint_target(target, say):
     if target["datasource"]["uid"] != "${datasource}" or not target.get("legendFormat"):
         say("target: data source variable and legend")
     selectors = re.findall(r"(\b(?:dfks|process)_[a-z0-9_]+)\{([^}]*)\}", text)
-    if not selectors or len(selectors) != len(re.findall(r"\b(?:dfks|process)_[a-z0-9_]+", re.sub(r'"[^"]*"', "", text))):
+    if not selectors or len(selectors) != len(
+        re.findall(r"\b(?:dfks|process)_[a-z0-9_]+", re.sub(r'"[^"]*"', "", text))
+    ):
         say(f"a metric without selector: {text}")
     for metric, selector in selectors:
         if any(matcher not in selector for matcher in MATCHERS):
@@ -105,7 +111,9 @@ def lint_rules(findings):
         for field in ("expr:", "severity: ", "summary: ", "description: "):
             if f" {field}" not in alert:
                 findings.append(f"alert {name}: {field}")
-        if not re.search(r"severity: (critical|warning)\n", alert) or not re.search(rf"runbook_url: https://\S+/{name}\.md\n", alert + "\n"):
+        if not re.search(r"severity: (critical|warning)\n", alert) or not re.search(
+            rf"runbook_url: https://\S+/{name}\.md\n", alert + "\n"
+        ):
             findings.append(f"alert {name}: severity critical or warning, runbook_url of its own")
         for word in ("fires", "stays quiet"):
             if f"- name: {name} {word}\n" not in tests:

@@ -67,7 +67,10 @@ def lines(title, description, unit, *targets, runbook=None, width=8, height=7, s
         del defaults["min"]
     if bad is not None:
         custom["thresholdsStyle"] = {"mode": "dashed"}
-        defaults["thresholds"] = {"mode": "absolute", "steps": [{"color": "transparent", "value": None}, {"color": "red", "value": bad}]}
+        defaults["thresholds"] = {
+            "mode": "absolute",
+            "steps": [{"color": "transparent", "value": None}, {"color": "red", "value": bad}],
+        }
     made["options"] = {
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
         "tooltip": {"mode": "multi", "sort": "desc"},
@@ -78,7 +81,10 @@ def lines(title, description, unit, *targets, runbook=None, width=8, height=7, s
 def number(title, description, unit, text, steps=(), runbook=None, width=4, height=4, decimals=None, empty=None):
     """The value now. `steps`: (from, colour), the first of them from the bottom. `empty`: what to show without a value."""
     made = _panel("stat", title, description, unit, [(title, text)], runbook, (width, height))
-    colours = [{"color": colour, "value": None if first else start} for first, (start, colour) in _first(steps or [(0, "blue")])]
+    colours = [
+        {"color": colour, "value": None if first else start}
+        for first, (start, colour) in _first(steps or [(0, "blue")])
+    ]
     defaults = made["fieldConfig"]["defaults"]
     defaults |= {"color": {"mode": "thresholds"}, "thresholds": {"mode": "absolute", "steps": colours}}
     if empty is not None:
@@ -109,7 +115,11 @@ def quantiles(metric, by="", where="", of=(0.5, 0.95, 0.99)):
     legend = "".join(f" {{{{{label.strip()}}}}}" for label in by.split(",") if label)
     where = f",{where}" if where else ""
     return [
-        (f"p{round(q * 100)}{legend}", f"histogram_quantile({q}, sum by ({labels}) (rate({metric}_bucket{{@{where}}}[~])))") for q in of
+        (
+            f"p{round(q * 100)}{legend}",
+            f"histogram_quantile({q}, sum by ({labels}) (rate({metric}_bucket{{@{where}}}[~])))",
+        )
+        for q in of
     ]
 
 

@@ -1,6 +1,6 @@
 """Commands from services, the work queues behind them, and the NOTIFYs that tell the phones."""
 
-from model import GOOD_LOW, lines, number, queues, quantiles, row
+from model import GOOD_LOW, lines, number, quantiles, queues, row
 
 
 def panels():
@@ -10,66 +10,171 @@ def panels():
 def commands():
     return [
         row("MI commands"),
-        lines("Commands received", "By the way they came: bus is dfks.set, queue dfks.command.set, http POST /mi.", "reqps",
-              ("{{via}}", "sum by (via) (rate(dfks_mi_received_total{@}[~]))"), stack=True),
-        lines("Commands by outcome", "denied: a route or responder refused; invalid: not a command; unavailable: no worker, or NATS away.", "reqps",
-              ("{{outcome}}", "sum by (outcome) (rate(dfks_mi_commands_total{@}[~])) > 0"), stack=True, runbook="DfksCommandsFail"),
+        lines(
+            "Commands received",
+            "By the way they came: bus is dfks.set, queue dfks.command.set, http POST /mi.",
+            "reqps",
+            ("{{via}}", "sum by (via) (rate(dfks_mi_received_total{@}[~]))"),
+            stack=True,
+        ),
+        lines(
+            "Commands by outcome",
+            "denied: a route or responder refused; invalid: not a command; unavailable: no worker, or NATS away.",
+            "reqps",
+            ("{{outcome}}", "sum by (outcome) (rate(dfks_mi_commands_total{@}[~])) > 0"),
+            stack=True,
+            runbook="DfksCommandsFail",
+        ),
         lines("Time of a command", "Until its reply.", "s", *quantiles("dfks_mi_command_duration_seconds"), log=True),
-        lines("In flight", "Commands being carried out, for each bridge.", "short", ("{{instance}}", "dfks_mi_in_flight{@}")),
+        lines(
+            "In flight",
+            "Commands being carried out, for each bridge.",
+            "short",
+            ("{{instance}}", "dfks_mi_in_flight{@}"),
+        ),
         queues("mi", "a bridge"),
-        lines("Dropped", "overloaded: answered 503 at once; reply_not_sent: carried out, and nobody was told.", "reqps",
-              ("{{reason}}", "sum by (reason) (rate(dfks_mi_dropped_total{@}[~]))"), runbook="DfksQueueFilling"),
+        lines(
+            "Dropped",
+            "overloaded: answered 503 at once; reply_not_sent: carried out, and nobody was told.",
+            "reqps",
+            ("{{reason}}", "sum by (reason) (rate(dfks_mi_dropped_total{@}[~]))"),
+            runbook="DfksQueueFilling",
+        ),
     ]
 
 
 def durable():
     return [
         row("Durable commands: DFKS_COMMANDS"),
-        number("Stored", "Commands that are not carried out yet.", "short", 'max(dfks_bus_stream_messages{@,stream="commands"})', GOOD_LOW(100, 1000),
-               runbook="DfksCommandsStuck"),
-        number("Oldest", "How long the oldest of them has waited.", "s", 'max(dfks_bus_stream_oldest_age_seconds{@,stream="commands"})', GOOD_LOW(30, 120),
-               runbook="DfksCommandsStuck"),
-        number("Given up, 1 h", "Dead letters, of commands and jobs.", "short", 'sum(increase(dfks_bus_published_total{@,subject="dfks.dead.<stage>"}[1h]))',
-               GOOD_LOW(0.5, 10), runbook="DfksDeadLetters", decimals=0),
-        lines("Waiting, in hand, again", "pending: not delivered; in hand: not acknowledged; again: delivered more than once; takers: requests that wait for a command.", "short",
-              ("pending", 'max(dfks_bus_consumer_pending{@,consumer="commands"})'),
-              ("in hand", 'max(dfks_bus_consumer_ack_pending{@,consumer="commands"})'),
-              ("again", 'max(dfks_bus_consumer_redelivered{@,consumer="commands"})'),
-              ("takers", 'max(dfks_bus_consumer_waiting{@,consumer="commands"})'), width=6, runbook="DfksCommandsStuck"),
-        lines("Tried again", "Attempts that failed and will be repeated.", "reqps", ("retries", "sum(rate(dfks_mi_retries_total{@}[~]))"), width=6,
-              runbook="DfksCommandsStuck"),
+        number(
+            "Stored",
+            "Commands that are not carried out yet.",
+            "short",
+            'max(dfks_bus_stream_messages{@,stream="commands"})',
+            GOOD_LOW(100, 1000),
+            runbook="DfksCommandsStuck",
+        ),
+        number(
+            "Oldest",
+            "How long the oldest of them has waited.",
+            "s",
+            'max(dfks_bus_stream_oldest_age_seconds{@,stream="commands"})',
+            GOOD_LOW(30, 120),
+            runbook="DfksCommandsStuck",
+        ),
+        number(
+            "Given up, 1 h",
+            "Dead letters, of commands and jobs.",
+            "short",
+            'sum(increase(dfks_bus_published_total{@,subject="dfks.dead.<stage>"}[1h]))',
+            GOOD_LOW(0.5, 10),
+            runbook="DfksDeadLetters",
+            decimals=0,
+        ),
+        lines(
+            "Waiting, in hand, again",
+            "pending: not delivered; in hand: not acknowledged; again: delivered more than once; takers: requests that wait for a command.",
+            "short",
+            ("pending", 'max(dfks_bus_consumer_pending{@,consumer="commands"})'),
+            ("in hand", 'max(dfks_bus_consumer_ack_pending{@,consumer="commands"})'),
+            ("again", 'max(dfks_bus_consumer_redelivered{@,consumer="commands"})'),
+            ("takers", 'max(dfks_bus_consumer_waiting{@,consumer="commands"})'),
+            width=6,
+            runbook="DfksCommandsStuck",
+        ),
+        lines(
+            "Tried again",
+            "Attempts that failed and will be repeated.",
+            "reqps",
+            ("retries", "sum(rate(dfks_mi_retries_total{@}[~]))"),
+            width=6,
+            runbook="DfksCommandsStuck",
+        ),
     ]
 
 
 def jobs():
     return [
         row("NOTIFY jobs: DFKS_NOTIFY"),
-        lines("Jobs stored and taken", "One job for each edge that holds a watcher.", "reqps",
-              ("stored by mi", "sum(rate(dfks_mi_jobs_total{@}[~]))"),
-              ("taken by edges", "sum(rate(dfks_notify_received_total{@}[~]))")),
-        lines("Jobs by outcome", "no_watcher: the phone left meanwhile; expired, max_deliver and unreadable end as dead letters.", "reqps",
-              ("{{outcome}}", "sum by (outcome) (rate(dfks_notify_jobs_total{@}[~]))"), runbook="DfksDeadLetters"),
+        lines(
+            "Jobs stored and taken",
+            "One job for each edge that holds a watcher.",
+            "reqps",
+            ("stored by mi", "sum(rate(dfks_mi_jobs_total{@}[~]))"),
+            ("taken by edges", "sum(rate(dfks_notify_received_total{@}[~]))"),
+        ),
+        lines(
+            "Jobs by outcome",
+            "no_watcher: the phone left meanwhile; expired, max_deliver and unreadable end as dead letters.",
+            "reqps",
+            ("{{outcome}}", "sum by (outcome) (rate(dfks_notify_jobs_total{@}[~]))"),
+            runbook="DfksDeadLetters",
+        ),
         queues("notify", "an edge's jobs"),
-        lines("Jobs waiting for each edge", "pending: not delivered; again: delivered more than once.", "short",
-              ("{{instance}} pending", 'dfks_bus_consumer_pending{@,consumer="notify"}'),
-              ("{{instance}} in hand", 'dfks_bus_consumer_ack_pending{@,consumer="notify"}'),
-              ("{{instance}} again", 'dfks_bus_consumer_redelivered{@,consumer="notify"}'), width=12, runbook="DfksNotifyQueueStuck"),
-        lines("Oldest job", "It grows when an edge is gone and its phones have not come back elsewhere.", "s",
-              ("oldest", 'max(dfks_bus_stream_oldest_age_seconds{@,stream="notify"})'), width=12, bad=120, runbook="DfksNotifyQueueStuck"),
+        lines(
+            "Jobs waiting for each edge",
+            "pending: not delivered; again: delivered more than once.",
+            "short",
+            ("{{instance}} pending", 'dfks_bus_consumer_pending{@,consumer="notify"}'),
+            ("{{instance}} in hand", 'dfks_bus_consumer_ack_pending{@,consumer="notify"}'),
+            ("{{instance}} again", 'dfks_bus_consumer_redelivered{@,consumer="notify"}'),
+            width=12,
+            runbook="DfksNotifyQueueStuck",
+        ),
+        lines(
+            "Oldest job",
+            "It grows when an edge is gone and its phones have not come back elsewhere.",
+            "s",
+            ("oldest", 'max(dfks_bus_stream_oldest_age_seconds{@,stream="notify"})'),
+            width=12,
+            bad=120,
+            runbook="DfksNotifyQueueStuck",
+        ),
     ]
 
 
 def notify():
     return [
         row("NOTIFYs"),
-        lines("Ended, by outcome", "timeout: no answer in 32 s; rejected: an error of the phone; retried: Retry-After.", "reqps",
-              ("{{outcome}}", "sum by (outcome) (rate(dfks_notify_sent_total{@}[~])) > 0"), stack=True, runbook="DfksNotifyFailing"),
-        lines("Ended, by transport", "Not delivered only.", "reqps",
-              ("{{transport}} {{outcome}}", 'sum by (transport, outcome) (rate(dfks_notify_sent_total{@,outcome!="delivered"}[~])) > 0'), runbook="DfksNotifyFailing"),
-        lines("In flight", "NOTIFYs without a final response. It grows when phones are gone: each is waited for for 32 s.", "short",
-              ("{{instance}}", "dfks_notify_in_flight{@}")),
-        lines("NOTIFY to its response", "Of those delivered: network and phone.", "s", *quantiles("dfks_notify_duration_seconds", where='outcome="delivered"'),
-              width=12, log=True),
-        lines("Change to the phone's 200", "Command, route, job, NOTIFY, phone: all of it.", "s", *quantiles("dfks_notify_delivery_seconds"), width=12, log=True,
-              runbook="DfksDeliverySlow"),
+        lines(
+            "Ended, by outcome",
+            "timeout: no answer in 32 s; rejected: an error of the phone; retried: Retry-After.",
+            "reqps",
+            ("{{outcome}}", "sum by (outcome) (rate(dfks_notify_sent_total{@}[~])) > 0"),
+            stack=True,
+            runbook="DfksNotifyFailing",
+        ),
+        lines(
+            "Ended, by transport",
+            "Not delivered only.",
+            "reqps",
+            (
+                "{{transport}} {{outcome}}",
+                'sum by (transport, outcome) (rate(dfks_notify_sent_total{@,outcome!="delivered"}[~])) > 0',
+            ),
+            runbook="DfksNotifyFailing",
+        ),
+        lines(
+            "In flight",
+            "NOTIFYs without a final response. It grows when phones are gone: each is waited for for 32 s.",
+            "short",
+            ("{{instance}}", "dfks_notify_in_flight{@}"),
+        ),
+        lines(
+            "NOTIFY to its response",
+            "Of those delivered: network and phone.",
+            "s",
+            *quantiles("dfks_notify_duration_seconds", where='outcome="delivered"'),
+            width=12,
+            log=True,
+        ),
+        lines(
+            "Change to the phone's 200",
+            "Command, route, job, NOTIFY, phone: all of it.",
+            "s",
+            *quantiles("dfks_notify_delivery_seconds"),
+            width=12,
+            log=True,
+            runbook="DfksDeliverySlow",
+        ),
     ]

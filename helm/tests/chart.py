@@ -29,7 +29,10 @@ def dfks():
 
 
 def presets():
-    return {path.name.removesuffix("-values.yaml"): yaml.safe_load(path.read_text()) for path in sorted((CHART / "ci").glob("*.yaml"))}
+    return {
+        path.name.removesuffix("-values.yaml"): yaml.safe_load(path.read_text())
+        for path in sorted((CHART / "ci").glob("*.yaml"))
+    }
 
 
 def over(base, more):
@@ -56,8 +59,16 @@ def render(values, release=RELEASE):
         chart.validate_schema(values)
         files = chart.render(values, name=release, namespace=NAMESPACE, is_install=True)
     notes = "".join(text for name, text in files.items() if name.endswith("NOTES.txt"))
-    objects = [item for name, text in files.items() if not name.endswith("NOTES.txt") for item in yaml.safe_load_all(text) if item]
-    return [item for item in objects if item.get("spec", {}).get("selector") != {"app.kubernetes.io/name": "nats-stand-in"}], notes
+    objects = [
+        item
+        for name, text in files.items()
+        if not name.endswith("NOTES.txt")
+        for item in yaml.safe_load_all(text)
+        if item
+    ]
+    return [
+        item for item in objects if item.get("spec", {}).get("selector") != {"app.kubernetes.io/name": "nats-stand-in"}
+    ], notes
 
 
 def named(objects, kind, name):

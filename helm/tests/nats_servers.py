@@ -39,7 +39,10 @@ class Servers:
         clients, routes, monitors = (ports[at::3] for at in range(3))
         scheme = "tls" if self.tls else "nats"
         self.url = ",".join(f"{scheme}://127.0.0.1:{port}" for port in clients)
-        env = os.environ | {f"DFKS_{user.upper()}_PASSWORD": f"{user}-secret" for user in ("edge", "worker", "mi", "responder", "portal")}
+        env = os.environ | {
+            f"DFKS_{user.upper()}_PASSWORD": f"{user}-secret"
+            for user in ("edge", "worker", "mi", "responder", "portal")
+        }
         try:
             # before the first starts: all of them read it
             if self.permissions:
@@ -58,13 +61,19 @@ class Servers:
         return self
 
     def config(self, at, clients, routes, monitors):
-        text = [f'server_name: test-{at}', f'listen: "127.0.0.1:{clients[at]}"', f'http: "127.0.0.1:{monitors[at]}"',
-                f'jetstream {{ store_dir: "{self.folder}/data-{at}" }}']
+        text = [
+            f"server_name: test-{at}",
+            f'listen: "127.0.0.1:{clients[at]}"',
+            f'http: "127.0.0.1:{monitors[at]}"',
+            f'jetstream {{ store_dir: "{self.folder}/data-{at}" }}',
+        ]
         if self.size > 1:
             others = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
             text.append(f'cluster {{ name: test, listen: "127.0.0.1:{routes[at]}", routes: [{others}] }}')
         if self.tls:
-            text.append(f'tls {{ cert_file: "{self.tls}/tls.crt", key_file: "{self.tls}/tls.key", ca_file: "{self.tls}/ca.crt", verify: true }}')
+            text.append(
+                f'tls {{ cert_file: "{self.tls}/tls.crt", key_file: "{self.tls}/tls.key", ca_file: "{self.tls}/ca.crt", verify: true }}'
+            )
         if self.permissions:
             text.append('include "permissions.conf"')
         return "\n".join(text) + "\n"

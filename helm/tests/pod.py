@@ -26,11 +26,68 @@ def certificates():
     """A new authority, and a certificate of it for 127.0.0.1 and localhost."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="dfks-tls-"))
     run = functools.partial(subprocess.run, cwd=folder, check=True, capture_output=True)
-    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=test authority",
-         "-keyout", "ca.key", "-out", "ca.crt", "-addext", "basicConstraints=critical,CA:TRUE"])
-    run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=localhost", "-keyout", "tls.key", "-out", "tls.csr"])
-    (folder / "ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=CA:FALSE\n")
-    run(["openssl", "x509", "-req", "-in", "tls.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext", "-out", "tls.crt"])
+    run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test authority",
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.crt",
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+        ]
+    )
+    run(
+        [
+            "openssl",
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+            "-keyout",
+            "tls.key",
+            "-out",
+            "tls.csr",
+        ]
+    )
+    (folder / "ext").write_text(
+        "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=CA:FALSE\n"
+    )
+    run(
+        [
+            "openssl",
+            "x509",
+            "-req",
+            "-in",
+            "tls.csr",
+            "-CA",
+            "ca.crt",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            "ext",
+            "-out",
+            "tls.crt",
+        ]
+    )
     return folder
 
 
@@ -43,10 +100,15 @@ class Secrets(dict):
         raise KeyError(f"the Secret {name} is not known here")
 
 
-SECRETS = Secrets({
-    "dfks-nats-edge": {"password": "edge-secret"}, "dfks-nats-worker": {"password": "worker-secret"}, "dfks-nats-mi": {"password": "mi-secret"},
-    "dfks-users": {"users": "alice:example.com:5f4dcc3b5aa765d61d8327deb882cf99\n"}, "dfks-mi": {"token": "mi-token-of-the-test"},
-})
+SECRETS = Secrets(
+    {
+        "dfks-nats-edge": {"password": "edge-secret"},
+        "dfks-nats-worker": {"password": "worker-secret"},
+        "dfks-nats-mi": {"password": "mi-secret"},
+        "dfks-users": {"users": "alice:example.com:5f4dcc3b5aa765d61d8327deb882cf99\n"},
+        "dfks-mi": {"token": "mi-token-of-the-test"},
+    }
+)
 
 
 def arguments(item, nats):
@@ -87,7 +149,9 @@ class Pod:
 
     def start(self, program):
         with open(self.folder / "log", "w") as log:
-            self.process = subprocess.Popen([program, *self.args], env=self.env, stdout=log, stderr=subprocess.STDOUT, cwd="/")
+            self.process = subprocess.Popen(
+                [program, *self.args], env=self.env, stdout=log, stderr=subprocess.STDOUT, cwd="/"
+            )
 
     def log(self):
         return (self.folder / "log").read_text()
@@ -117,7 +181,9 @@ class Pod:
         return self.call(urllib.request.Request(self.http + path))
 
     def post(self, path, body, token=None):
-        request = urllib.request.Request(self.running()["mi"].split(",")[0].removesuffix("/mi") + path, data=body.encode())
+        request = urllib.request.Request(
+            self.running()["mi"].split(",")[0].removesuffix("/mi") + path, data=body.encode()
+        )
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         return self.call(request)

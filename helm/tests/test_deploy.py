@@ -8,15 +8,16 @@ import sys
 import tempfile
 import unittest
 
-import yaml
-
 import chart
+import yaml
 
 BIN = chart.ROOT / ".tools/deploy/bin"
 
 
 def run(*command, **more):
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, cwd=chart.ROOT, **more)
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=120, cwd=chart.ROOT, **more
+    )
 
 
 class Image(unittest.TestCase):
@@ -26,7 +27,11 @@ class Image(unittest.TestCase):
 
     def test_what_it_copies_is_not_ignored(self):
         kept = {line[1:] for line in (chart.ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-        lines = [line.split()[1:-1] for line in (chart.ROOT / "Dockerfile").read_text().splitlines() if line.startswith("COPY ") and "--from" not in line]
+        lines = [
+            line.split()[1:-1]
+            for line in (chart.ROOT / "Dockerfile").read_text().splitlines()
+            if line.startswith("COPY ") and "--from" not in line
+        ]
         copied = {name for names in lines for name in names}
         self.assertEqual(copied, kept)
         for name in kept:
@@ -49,14 +54,25 @@ class Compose(unittest.TestCase):
         self.file = yaml.safe_load((chart.ROOT / "docker-compose.yaml").read_text())
 
     def test_it_is_what_compose_takes(self):
-        done = run(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yaml", env=os.environ | {"PYTHONPATH": str(BIN.parent)})
+        done = run(
+            sys.executable,
+            "-m",
+            "check_jsonschema",
+            "--builtin-schema",
+            "vendor.compose-spec",
+            "docker-compose.yaml",
+            env=os.environ | {"PYTHONPATH": str(BIN.parent)},
+        )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_files_and_volumes_are_there_and_ports_are_on_loopback(self):
         for name, service in self.file["services"].items():
             for volume in service.get("volumes", []):
                 source = volume.split(":")[0]
-                self.assertTrue((chart.ROOT / source).exists() if source.startswith("./") else source in self.file["volumes"], volume)
+                self.assertTrue(
+                    (chart.ROOT / source).exists() if source.startswith("./") else source in self.file["volumes"],
+                    volume,
+                )
             for port in service.get("ports", []):
                 self.assertTrue(port.startswith("127.0.0.1:"), f"{name}: {port}")
 
@@ -70,10 +86,18 @@ class Compose(unittest.TestCase):
             self.assertIn('url = "nats://nats:4222"', done.stdout)
 
     def test_prometheus_scrapes_each_role_and_grafana_finds_the_dashboards(self):
-        scraped = yaml.safe_load((chart.ROOT / "deploy/docker/prometheus.yaml").read_text())["scrape_configs"][0]["static_configs"][0]["targets"]
+        scraped = yaml.safe_load((chart.ROOT / "deploy/docker/prometheus.yaml").read_text())["scrape_configs"][0][
+            "static_configs"
+        ][0]["targets"]
         self.assertEqual(scraped, [f"{role}:9464" for role in chart.ROLES])
-        provider = yaml.safe_load((chart.ROOT / "deploy/docker/grafana/dashboards/dfks.yaml").read_text())["providers"][0]
-        mounted = dict(reversed(volume.split(":")[:2]) for volume in self.file["services"]["grafana"]["volumes"] if volume.startswith("./"))
+        provider = yaml.safe_load((chart.ROOT / "deploy/docker/grafana/dashboards/dfks.yaml").read_text())["providers"][
+            0
+        ]
+        mounted = dict(
+            reversed(volume.split(":")[:2])
+            for volume in self.file["services"]["grafana"]["volumes"]
+            if volume.startswith("./")
+        )
         self.assertEqual(mounted[provider["options"]["path"]], "./grafana/dashboards")
 
 

@@ -3,15 +3,20 @@
 import tempfile
 import unittest
 
+import chart
 import helm_python
 import yaml
 
-import chart
-
 SECRETS = {
     # Secrets that the presets say are there, with their keys
-    "dfks-nats": {"password"}, "dfks-nats-edge": {"password"}, "dfks-nats-worker": {"password"}, "dfks-nats-mi": {"password"},
-    "dfks-nats-tls": {"ca.crt", "tls.crt", "tls.key"}, "dfks-sip-tls": {"tls.crt", "tls.key"}, "dfks-users": {"users"}, "dfks-mi": {"token"},
+    "dfks-nats": {"password"},
+    "dfks-nats-edge": {"password"},
+    "dfks-nats-worker": {"password"},
+    "dfks-nats-mi": {"password"},
+    "dfks-nats-tls": {"ca.crt", "tls.crt", "tls.key"},
+    "dfks-sip-tls": {"tls.crt", "tls.key"},
+    "dfks-users": {"users"},
+    "dfks-mi": {"token"},
 }
 
 
@@ -37,7 +42,9 @@ class Manifests(unittest.TestCase):
 
     def test_selectors_find_their_pods_and_no_others(self):
         for _, _, objects in self.each():
-            pods = {chart.role_of(item): item["spec"]["template"]["metadata"]["labels"] for item in chart.workloads(objects)}
+            pods = {
+                chart.role_of(item): item["spec"]["template"]["metadata"]["labels"] for item in chart.workloads(objects)
+            }
             self.assertEqual(set(pods), set(chart.ROLES))
             pods |= {"test": item["metadata"]["labels"] for item in objects if item["kind"] == "Pod"} or {"test": {}}
             for item in objects:
@@ -96,7 +103,9 @@ class Manifests(unittest.TestCase):
                     elif "secret" in volume:
                         files |= {f"{mounts[name]}/{key}" for key in SECRETS[volume["secret"]["secretName"]]}
                 text = chart.named(objects, "ConfigMap", item["metadata"]["name"])["data"]["dfks.toml"]
-                named = {part for line in text.splitlines() for part in line.split('"') if part.startswith("/etc/dfks/")}
+                named = {
+                    part for line in text.splitlines() for part in line.split('"') if part.startswith("/etc/dfks/")
+                }
                 self.assertLessEqual(named, files)
                 self.assertIn(container["args"][2], files)
                 used = {path.split("/")[3] for path in named} | {"config", "scratch"}
@@ -120,7 +129,9 @@ class Manifests(unittest.TestCase):
                 spec, container = chart.container(item)
                 pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
                 text = chart.named(objects, "ConfigMap", item["metadata"]["name"])["data"]["dfks.toml"]
-                (grace,) = [int(line.split("=")[1]) for line in text.splitlines() if line.startswith("shutdown_grace_seconds")]
+                (grace,) = [
+                    int(line.split("=")[1]) for line in text.splitlines() if line.startswith("shutdown_grace_seconds")
+                ]
                 self.assertGreater(spec["terminationGracePeriodSeconds"], pause + grace)
 
     def test_an_edge_is_named_for_what_stays(self):
@@ -137,13 +148,21 @@ class Manifests(unittest.TestCase):
     def test_phones_keep_their_address(self):
         for _, _, objects in self.each():
             for item in objects:
-                if item["kind"] == "Service" and item["spec"].get("type") in ("LoadBalancer", "NodePort") and chart.role_of(item) == "edge":
+                if (
+                    item["kind"] == "Service"
+                    and item["spec"].get("type") in ("LoadBalancer", "NodePort")
+                    and chart.role_of(item) == "edge"
+                ):
                     self.assertEqual(item["spec"]["externalTrafficPolicy"], "Local")
                     self.assertEqual(item["spec"]["sessionAffinity"], "ClientIP")
 
     def test_a_scaled_workload_has_no_fixed_size_and_the_scaler_finds_it(self):
         for _, _, objects in self.each():
-            scalers = {item["spec"]["scaleTargetRef"]["name"]: item for item in objects if item["kind"] == "HorizontalPodAutoscaler"}
+            scalers = {
+                item["spec"]["scaleTargetRef"]["name"]: item
+                for item in objects
+                if item["kind"] == "HorizontalPodAutoscaler"
+            }
             for item in chart.workloads(objects):
                 scaler = scalers.pop(item["metadata"]["name"], None)
                 if scaler:
@@ -156,7 +175,10 @@ class Manifests(unittest.TestCase):
     def test_a_changed_config_makes_new_pods_and_a_changed_script_does_not(self):
         def sums(values):
             objects, _ = chart.render(values)
-            return {chart.role_of(item): item["spec"]["template"]["metadata"]["annotations"]["checksum/config"] for item in chart.workloads(objects)}
+            return {
+                chart.role_of(item): item["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+                for item in chart.workloads(objects)
+            }
 
         values = chart.presets()["external-nats"]
         before = sums(values)
@@ -169,18 +191,31 @@ class Manifests(unittest.TestCase):
     def test_dashboards_and_rules_are_those_of_the_repository(self):
         objects, _ = chart.render(chart.presets()["full-monitoring"])
         boards = {path.name: path.read_bytes() for path in (chart.ROOT / "grafana/dashboards").glob("*.json")}
-        found = {key: value.encode() for item in objects if item["metadata"].get("labels", {}).get("grafana_dashboard") for key, value in item["data"].items()}
+        found = {
+            key: value.encode()
+            for item in objects
+            if item["metadata"].get("labels", {}).get("grafana_dashboard")
+            for key, value in item["data"].items()
+        }
         self.assertGreater(len(boards), 0)
         self.assertEqual(found, boards)
         (rule,) = [item for item in objects if item["kind"] == "PrometheusRule"]
-        groups = [group for path in sorted((chart.ROOT / "grafana/rules").glob("*.yaml")) for group in yaml.safe_load(path.read_text())["groups"]]
+        groups = [
+            group
+            for path in sorted((chart.ROOT / "grafana/rules").glob("*.yaml"))
+            for group in yaml.safe_load(path.read_text())["groups"]
+        ]
         self.assertEqual(rule["spec"]["groups"], groups)
 
     def test_the_service_monitor_finds_one_service_a_role(self):
         objects, _ = chart.render(chart.presets()["full-monitoring"])
         (monitor,) = [item for item in objects if item["kind"] == "ServiceMonitor"]
         labels = monitor["spec"]["selector"]["matchLabels"]
-        found = [item for item in objects if item["kind"] == "Service" and labels.items() <= item["metadata"]["labels"].items()]
+        found = [
+            item
+            for item in objects
+            if item["kind"] == "Service" and labels.items() <= item["metadata"]["labels"].items()
+        ]
         self.assertEqual(sorted(chart.role_of(item) for item in found), sorted(chart.ROLES))
         for item in found:
             self.assertIn(monitor["spec"]["endpoints"][0]["port"], [port["name"] for port in item["spec"]["ports"]])

@@ -3,9 +3,8 @@
 import asyncio
 import unittest
 
-import nats
-
 import chart
+import nats
 import nats_servers
 
 PUBLISH = {
@@ -70,7 +69,14 @@ async def violations(url, user, act):
         else:
             errors.append(str(error).lower())
 
-    client = await nats.connect(url, user=user, password=f"{user}-secret", error_cb=note, allow_reconnect=False, inbox_prefix=f"_INBOX_{user}".encode())
+    client = await nats.connect(
+        url,
+        user=user,
+        password=f"{user}-secret",
+        error_cb=note,
+        allow_reconnect=False,
+        inbox_prefix=f"_INBOX_{user}".encode(),
+    )
     await act(client)
     await client.flush(10)
     await client.publish("the-end", b"")
@@ -85,19 +91,32 @@ class Permissions(unittest.TestCase):
             for user in USERS:
                 for subject, may in PUBLISH.items():
                     with self.subTest(user=user, publish=subject):
-                        found = asyncio.run(violations(servers.url, user, lambda client, subject=subject: client.publish(subject, b"{}")))
+                        found = asyncio.run(
+                            violations(
+                                servers.url, user, lambda client, subject=subject: client.publish(subject, b"{}")
+                            )
+                        )
                         self.assertEqual(not found, user in may, found)
                 for (subject, queue), may in SUBSCRIBE.items():
                     with self.subTest(user=user, subscribe=subject, queue=queue):
-                        found = asyncio.run(violations(servers.url, user, lambda client, subject=subject, queue=queue: client.subscribe(subject, queue)))
+                        found = asyncio.run(
+                            violations(
+                                servers.url,
+                                user,
+                                lambda client, subject=subject, queue=queue: client.subscribe(subject, queue),
+                            )
+                        )
                         self.assertEqual(not found, user in may, found)
 
     def test_nobody_comes_in_without_a_password(self):
         with nats_servers.Servers(1, permissions=chart.ROOT / "deploy/nats/permissions.conf") as servers:
+
             async def come():
                 async def quiet(_):
                     pass
+
                 await nats.connect(servers.url, allow_reconnect=False, error_cb=quiet)
+
             with self.assertRaises(Exception) as caught:
                 asyncio.run(come())
             self.assertIn("authorization", str(caught.exception).lower())

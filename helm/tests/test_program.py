@@ -20,16 +20,27 @@ class Check(unittest.TestCase):
             for item in chart.workloads(objects):
                 with self.subTest(preset=name, role=chart.role_of(item)), tempfile.TemporaryDirectory() as folder:
                     made = pod.Pod(objects, item, pathlib.Path(folder))
-                    done = subprocess.run([chart.dfks(), "check", "--config", made.args[2]], env=made.env, capture_output=True, text=True, timeout=60)
+                    done = subprocess.run(
+                        [chart.dfks(), "check", "--config", made.args[2]],
+                        env=made.env,
+                        capture_output=True,
+                        text=True,
+                        timeout=60,
+                    )
                     self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_values_of_every_kind_come_through(self):
         values = chart.presets()["default"]
         odd = 'quote " back \\ tab \t é <&>'
         values["config"] = {
-            "sip": {"domains": ["example.com", "example.org"], "max_subscriptions": 12_000_000, "auth": {"realm": "a <&> b", "allow_other_presentities": True}},
-            "profile": [{"user_agent": "^a\\.b\"", "remaining_expires": True}, {"user_agent": "x"}],
-            "routes": {"get_route": "dfks_get"}, "log": {"level": "info,dfks::edge=debug"},
+            "sip": {
+                "domains": ["example.com", "example.org"],
+                "max_subscriptions": 12_000_000,
+                "auth": {"realm": "a <&> b", "allow_other_presentities": True},
+            },
+            "profile": [{"user_agent": '^a\\.b"', "remaining_expires": True}, {"user_agent": "x"}],
+            "routes": {"get_route": "dfks_get"},
+            "log": {"level": "info,dfks::edge=debug"},
         }
         objects, _ = chart.render(values)
         text = chart.named(objects, "ConfigMap", f"{chart.RELEASE}-dfks-edge")["data"]["dfks.toml"]
@@ -41,7 +52,6 @@ class Check(unittest.TestCase):
         objects, _ = chart.render(values)
         text = chart.named(objects, "ConfigMap", f"{chart.RELEASE}-dfks-edge")["data"]["dfks.toml"]
         self.assertEqual(tomllib.loads(text)["log"]["level"], odd)
-
 
 
 class Start(unittest.TestCase):
@@ -81,8 +91,12 @@ class Start(unittest.TestCase):
         return subprocess.run([chart.dfks(), *args], capture_output=True, text=True, timeout=60)
 
     def phone(self, made, *more):
-        return subprocess.run([chart.dfks(), "phone", "sip:alice@127.0.0.1", "--server", made.sip_address("udp"), "--for", "2", *more],
-                              capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [chart.dfks(), "phone", "sip:alice@127.0.0.1", "--server", made.sip_address("udp"), "--for", "2", *more],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     def test_minimal(self):
         with nats_servers.Servers(1) as servers:
@@ -103,23 +117,49 @@ class Start(unittest.TestCase):
                 self.assertNotEqual(self.phone(pods["edge"]).returncode, 0)
 
     def test_external_nats_with_tls_and_a_user_for_each_role(self):
-        with nats_servers.Servers(3, tls=pod.certificates(), permissions=chart.ROOT / "deploy/nats/permissions.conf") as servers:
+        with nats_servers.Servers(
+            3, tls=pod.certificates(), permissions=chart.ROOT / "deploy/nats/permissions.conf"
+        ) as servers:
             for _, _, pods in self.start("external-nats", servers):
                 status, _ = pods["mi"].post("/mi", '{"jsonrpc":"2.0","id":1,"method":"which"}')
                 self.assertEqual(status, 401)
-                status, answer = pods["mi"].post("/mi", '{"jsonrpc":"2.0","id":1,"method":"dfks_set_feature","params":["sip:alice@example.com","DoNotDisturb",1]}', token=pod.SECRETS["dfks-mi"]["token"])
+                status, answer = pods["mi"].post(
+                    "/mi",
+                    '{"jsonrpc":"2.0","id":1,"method":"dfks_set_feature","params":["sip:alice@example.com","DoNotDisturb",1]}',
+                    token=pod.SECRETS["dfks-mi"]["token"],
+                )
                 self.assertEqual((status, '"OK"' in answer), (200, True), answer)
                 # the route script of the values
-                _, answer = pods["mi"].post("/mi", '{"jsonrpc":"2.0","id":1,"method":"dfks_set_feature","params":["sip:alice@example.com","CallForwardingAlways",1]}', token=pod.SECRETS["dfks-mi"]["token"])
+                _, answer = pods["mi"].post(
+                    "/mi",
+                    '{"jsonrpc":"2.0","id":1,"method":"dfks_set_feature","params":["sip:alice@example.com","CallForwardingAlways",1]}',
+                    token=pod.SECRETS["dfks-mi"]["token"],
+                )
                 self.assertIn("not on this tariff", answer)
 
     def test_the_permissions_are_enough_for_a_phone_and_a_command(self):
-        trusted = {"sip": {"usersSecret": ""}, "config": {"sip": {"auth": {"mode": "trusted", "trusted": ["127.0.0.1/32"]}}}, "routes": {"script": ""}}
-        with nats_servers.Servers(1, tls=pod.certificates(), permissions=chart.ROOT / "deploy/nats/permissions.conf") as servers:
+        trusted = {
+            "sip": {"usersSecret": ""},
+            "config": {"sip": {"auth": {"mode": "trusted", "trusted": ["127.0.0.1/32"]}}},
+            "routes": {"script": ""},
+        }
+        with nats_servers.Servers(
+            1, tls=pod.certificates(), permissions=chart.ROOT / "deploy/nats/permissions.conf"
+        ) as servers:
             for _, _, pods in self.start("external-nats", servers, trusted | {"bus": {"replicas": 1}}):
                 address = pods["edge"].sip_address("udp")
-                phone = subprocess.Popen([chart.dfks(), "phone", "sip:alice@example.com", "--server", address, "--for", "6"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-                pressed = subprocess.run([chart.dfks(), "phone", "sip:alice@example.com", "--server", address, "--press", "DoNotDisturb=on"], capture_output=True, text=True, timeout=60)
+                phone = subprocess.Popen(
+                    [chart.dfks(), "phone", "sip:alice@example.com", "--server", address, "--for", "6"],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+                pressed = subprocess.run(
+                    [chart.dfks(), "phone", "sip:alice@example.com", "--server", address, "--press", "DoNotDisturb=on"],
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                )
                 self.assertIn("DoNotDisturb=on confirmed", pressed.stdout, pressed.stderr)
                 call = '{"jsonrpc":"2.0","id":1,"method":"dfks_set_feature","params":["sip:alice@example.com","CallForwardingAlways",1,["forwardTo/sip:bob@example.com"]]}'
                 _, answer = pods["mi"].post("/mi", call, token=pod.SECRETS["dfks-mi"]["token"])
@@ -127,7 +167,11 @@ class Start(unittest.TestCase):
                 told, _ = phone.communicate(timeout=60)
                 self.assertEqual(phone.returncode, 0, told)
                 self.assertIn("forwardTo=sip:bob@example.com", told)
-                _, listed = pods["mi"].post("/mi", '{"jsonrpc":"2.0","id":1,"method":"subs_phtable_list"}', token=pod.SECRETS["dfks-mi"]["token"])
+                _, listed = pods["mi"].post(
+                    "/mi",
+                    '{"jsonrpc":"2.0","id":1,"method":"subs_phtable_list"}',
+                    token=pod.SECRETS["dfks-mi"]["token"],
+                )
                 self.assertIn("result", listed)
 
     def test_bare_metal_and_full_monitoring(self):

@@ -6,9 +6,8 @@ import subprocess
 import tempfile
 import unittest
 
-import kubernetes_validate
-
 import chart
+import kubernetes_validate
 
 VERSIONS = ("1.30.0", "1.34.0", "1.37.0")
 OPERATOR = "monitoring.coreos.com/v1"
@@ -48,7 +47,9 @@ class Schemas(unittest.TestCase):
                 path = pathlib.Path(folder, f"{at}.json")
                 path.write_text(json.dumps(item))
                 script = (chart.ROOT / "helm/tests/operator.mjs").read_text()
-                done = subprocess.run(["node", "--input-type=module", "-e", script, path], cwd=NODE, capture_output=True, text=True)
+                done = subprocess.run(
+                    ["node", "--input-type=module", "-e", script, path], cwd=NODE, capture_output=True, text=True
+                )
                 self.assertEqual(done.returncode == 0, good, done.stderr)
 
 

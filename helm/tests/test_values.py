@@ -2,9 +2,8 @@
 
 import unittest
 
-import helm_python
-
 import chart
+import helm_python
 
 BY_SCHEMA = [
     # (values over the default preset, what the message names)
@@ -53,7 +52,10 @@ class Values(unittest.TestCase):
 
     def test_the_templates_refuse(self):
         for values, message in BY_TEMPLATE:
-            with self.subTest(values=values), self.assertRaisesRegex(helm_python.HelmError, message.replace(".", r"\.")):
+            with (
+                self.subTest(values=values),
+                self.assertRaisesRegex(helm_python.HelmError, message.replace(".", r"\.")),
+            ):
                 chart.render(chart.over(chart.presets()["default"], values))
 
     def test_what_stands_in_values_yaml_is_taken(self):

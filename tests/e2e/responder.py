@@ -1,4 +1,5 @@
 """Owns Do Not Disturb: answers gets and sets of it on the bus. The URL of NATS is the argument."""
+
 import asyncio
 import json
 import sys

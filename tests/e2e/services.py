@@ -1,4 +1,5 @@
 """What a stranger with nothing but nats-py finds out about the services on a NATS server (ADR-32): one JSON object."""
+
 import asyncio
 import json
 import os

@@ -146,7 +146,10 @@ async def commands(bus, until):
             await ask(bus, "dfks.set", presentity=f"sip:a@fails.{DOMAIN}", feature="DoNotDisturb", status=1)
             await ask(bus, "dfks.set", presentity=f"sip:a@late.{DOMAIN}", feature="DoNotDisturb", status=1)
         try:
-            for payload in ({"presentity": presentity("u2"), "feature": "DoNotDisturb", "status": turn % 2}, {"feature": "DoNotDisturb"}):
+            for payload in (
+                {"presentity": presentity("u2"), "feature": "DoNotDisturb", "status": turn % 2},
+                {"feature": "DoNotDisturb"},
+            ):
                 await stream.publish("dfks.command.set", json.dumps(payload).encode(), timeout=2)
         except nats.errors.Error:
             pass
@@ -155,8 +158,28 @@ async def commands(bus, until):
 
 def certificate(folder):
     """A certificate for this host, that can be used."""
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-                    "-keyout", folder / "tls.key", "-out", folder / "tls.crt"], check=True, capture_output=True)
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-keyout",
+            folder / "tls.key",
+            "-out",
+            folder / "tls.crt",
+        ],
+        check=True,
+        capture_output=True,
+    )
 
 
 async def frozen_worker(scene, bus):
@@ -175,7 +198,10 @@ async def frozen_worker(scene, bus):
 
     while time.monotonic() < until:
         turn += 1
-        sets = [ask(bus, "dfks.set", presentity=presentity(f"w{at}"), feature="DoNotDisturb", status=turn % 2) for at in range(280)]
+        sets = [
+            ask(bus, "dfks.set", presentity=presentity(f"w{at}"), feature="DoNotDisturb", status=turn % 2)
+            for at in range(280)
+        ]
         await asyncio.gather(*sets, *(command(turn * 40 + at) for at in range(40)))
     worker.send_signal(signal.SIGCONT)
 
@@ -183,7 +209,12 @@ async def frozen_worker(scene, bus):
 async def slow_tenant(bus):
     """A responder that answers, but late."""
     for turn in range(4):
-        await asyncio.gather(*(ask(bus, "dfks.set", presentity=f"sip:s{at}@slow.{DOMAIN}", feature="DoNotDisturb", status=turn % 2) for at in range(60)))
+        await asyncio.gather(
+            *(
+                ask(bus, "dfks.set", presentity=f"sip:s{at}@slow.{DOMAIN}", feature="DoNotDisturb", status=turn % 2)
+                for at in range(60)
+            )
+        )
 
 
 async def restarted_phones(server):
@@ -246,13 +277,33 @@ async def happen(scene):
     users.write_text(USERS, encoding="utf-8")
     certificate(scene.work)
     tls = f'sip.tls.certificate = "{scene.work}/tls.crt"\nsip.tls.key = "{scene.work}/tls.key"\n'
-    sip = 'sip.listen = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0", "ws:127.0.0.1:0", "tls:127.0.0.1:0"]\nmi.http = ""\n' + tls
+    sip = (
+        'sip.listen = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0", "ws:127.0.0.1:0", "tls:127.0.0.1:0"]\nmi.http = ""\n' + tls
+    )
     bridge = free_address()
     bus = await nats.connect(scene.direct_url)
     # small, to be filled
-    await bus.jetstream().add_stream(name="DFKS_COMMANDS", subjects=["dfks.command.>"], retention="workqueue", max_bytes=64 << 10, discard="new", allow_direct=True)
-    edge = await asyncio.to_thread(scene.run, "edge", "edge", sip + 'sip.edge_id = "edge-0"\nsip.rate_limit_exempt = ["127.0.0.1/32"]\nsip.max_subscriptions = 80\n')
-    digest = await asyncio.to_thread(scene.run, "edge-digest", "edge", sip + f'sip.edge_id = "edge-1"\nsip.auth.mode = "digest"\nsip.auth.users = "{users}"\nsip.rate_limit_exempt = ["127.0.0.0/8"]\n')
+    await bus.jetstream().add_stream(
+        name="DFKS_COMMANDS",
+        subjects=["dfks.command.>"],
+        retention="workqueue",
+        max_bytes=64 << 10,
+        discard="new",
+        allow_direct=True,
+    )
+    edge = await asyncio.to_thread(
+        scene.run,
+        "edge",
+        "edge",
+        sip + 'sip.edge_id = "edge-0"\nsip.rate_limit_exempt = ["127.0.0.1/32"]\nsip.max_subscriptions = 80\n',
+    )
+    digest = await asyncio.to_thread(
+        scene.run,
+        "edge-digest",
+        "edge",
+        sip
+        + f'sip.edge_id = "edge-1"\nsip.auth.mode = "digest"\nsip.auth.users = "{users}"\nsip.rate_limit_exempt = ["127.0.0.0/8"]\n',
+    )
     lost = await asyncio.to_thread(scene.run, "edge-lost", "edge", sip + 'sip.edge_id = "edge-2"\n')
     await asyncio.to_thread(scene.run, "worker", "worker", f'mi.http = ""\nroutes.script = "{script}"\n')
     await asyncio.to_thread(scene.run, "mi", "mi", f'mi.http = "{bridge}"\n')
@@ -279,6 +330,8 @@ async def happen(scene):
         await asyncio.to_thread(scene.run, "mi", "mi", "")
         await without_nats(scene)
 
-    await asyncio.gather(phones(server, bridge, until), commands(bus, until), refused(server, guarded, web, until), troubles())
+    await asyncio.gather(
+        phones(server, bridge, until), commands(bus, until), refused(server, guarded, web, until), troubles()
+    )
     await asyncio.sleep(3)
     await bus.close()

@@ -14,7 +14,14 @@ from scene import ROOT, hurried
 
 def plain(expression):
     """An expression as Grafana asks it, with every variable at All."""
-    return expression.replace("$__rate_interval", "10s").replace("$__range", f"{SECONDS}s").replace("$datasource", "x").replace('"$job"', '".*"').replace('"$namespace"', '".*"').replace('"$instance"', '".*"')
+    return (
+        expression.replace("$__rate_interval", "10s")
+        .replace("$__range", f"{SECONDS}s")
+        .replace("$datasource", "x")
+        .replace('"$job"', '".*"')
+        .replace('"$namespace"', '".*"')
+        .replace('"$instance"', '".*"')
+    )
 
 
 def has_value(series):
@@ -38,7 +45,11 @@ def rules():
     for path in sorted((ROOT / "grafana/rules").glob("*.yaml")):
         name = None
         # an expression over several lines is one
-        text = re.sub(r"expr: [|>]-?\n((?: {10,}.*\n)+)", lambda found: "expr: " + " ".join(found[1].split()) + "\n", path.read_text(encoding="utf-8"))
+        text = re.sub(
+            r"expr: [|>]-?\n((?: {10,}.*\n)+)",
+            lambda found: "expr: " + " ".join(found[1].split()) + "\n",
+            path.read_text(encoding="utf-8"),
+        )
         for line in text.splitlines():
             kind = re.match(r"\s*- (alert|record): (\S+)", line)
             if kind:
@@ -60,8 +71,21 @@ def judge(scene, folder):
             for target in panel.get("targets", []):
                 asked += 1
                 series = values(scene, plain(target["expr"]))
-                drawn.setdefault(board, []).append({"panel": panel["title"], "type": panel["type"], "unit": panel.get("fieldConfig", {}).get("defaults", {}).get("unit"), "grid": panel["gridPos"], "legend": target.get("legendFormat", ""), "series": series})
-                if not has_value(series) and target["expr"].endswith(" > 0") and has_value(values(scene, plain(target["expr"])[:-4])):
+                drawn.setdefault(board, []).append(
+                    {
+                        "panel": panel["title"],
+                        "type": panel["type"],
+                        "unit": panel.get("fieldConfig", {}).get("defaults", {}).get("unit"),
+                        "grid": panel["gridPos"],
+                        "legend": target.get("legendFormat", ""),
+                        "series": series,
+                    }
+                )
+                if (
+                    not has_value(series)
+                    and target["expr"].endswith(" > 0")
+                    and has_value(values(scene, plain(target["expr"])[:-4]))
+                ):
                     quiet.append(f"{board}, {panel['title']}: {target['legendFormat']}")
                 elif not has_value(series):
                     wrong.append(f"{board}, {panel['title']}: no value of {plain(target['expr'])}")
@@ -90,15 +114,31 @@ def metrics(scene):
     """Names: what /metrics has, what expressions use, what documents say."""
     text = "\n".join(scene.metrics(name) for name in scene.urls)
     served = set(re.findall(r"^# TYPE (\w+)", text, re.M))
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "grafana").glob("*/*.*") if path.suffix in (".json", ".yaml")]
+    sources = [
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "grafana").glob("*/*.*")
+        if path.suffix in (".json", ".yaml")
+    ]
     used = set(re.findall(r"(?<![:\w])((?:dfks|process)_[a-z0-9_]+)(?=[\{\[])", "\n".join(sources)))
-    used = {re.sub(r"_(?:bucket|sum|count)$", "", name) if re.sub(r"_(?:bucket|sum|count)$", "", name) in served else name for name in used}
-    documents = "\n".join(path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    used = {
+        re.sub(r"_(?:bucket|sum|count)$", "", name) if re.sub(r"_(?:bucket|sum|count)$", "", name) in served else name
+        for name in used
+    }
+    documents = "\n".join(
+        path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    )
     told = set(re.findall(r"(?:dfks|process)_[a-z0-9_]+", documents))
-    return [f"{name} is used, and not in /metrics" for name in sorted(used - served)] + [f"{name} is in /metrics, and neither used nor documented" for name in sorted(served - used - told)]
+    return [f"{name} is used, and not in /metrics" for name in sorted(used - served)] + [
+        f"{name} is in /metrics, and neither used nor documented" for name in sorted(served - used - told)
+    ]
 
 
 def linted(scene):
     """What promtool finds."""
-    found = [subprocess.run(["promtool", "check", "metrics"], input=scene.metrics(name), text=True, capture_output=True, check=False) for name in scene.urls]
+    found = [
+        subprocess.run(
+            ["promtool", "check", "metrics"], input=scene.metrics(name), text=True, capture_output=True, check=False
+        )
+        for name in scene.urls
+    ]
     return [line for one in found for line in (one.stdout + one.stderr).splitlines() if line or one.returncode]

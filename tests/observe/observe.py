@@ -29,7 +29,9 @@ async def main():
             scene.stop_all()
     print("\n".join(wrong))
     print(f"shown only when something is lost, and nothing was: {'; '.join(quiet) or 'none'}")
-    print(f"observe: {asked} expressions over a run of {SECONDS} s, {len(wrong)} wrong; {fired} alerts would have fired")
+    print(
+        f"observe: {asked} expressions over a run of {SECONDS} s, {len(wrong)} wrong; {fired} alerts would have fired"
+    )
     sys.exit(bool(wrong))
 
 

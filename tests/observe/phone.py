@@ -32,7 +32,9 @@ class Phone(asyncio.DatagramProtocol):
 
     async def open(self, source="127.0.0.1"):
         loop = asyncio.get_running_loop()
-        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(source, 0), remote_addr=self.server)
+        self.transport, _ = await loop.create_datagram_endpoint(
+            lambda: self, local_addr=(source, 0), remote_addr=self.server
+        )
         return self
 
     def datagram_received(self, data, _addr):
@@ -95,7 +97,11 @@ class Phone(asyncio.DatagramProtocol):
         return self.send(body=DND.format(on="true" if on else "false"))
 
     def digest(self, challenge):
-        text = next(line for line in challenge.splitlines() if line.lower().startswith("www-authenticate") and ("MD5" in line or "algorithm" not in line))
+        text = next(
+            line
+            for line in challenge.splitlines()
+            if line.lower().startswith("www-authenticate") and ("MD5" in line or "algorithm" not in line)
+        )
         field = lambda name: re.search(rf'{name}="([^"]*)"', text)[1]  # noqa: E731
         md5 = lambda value: hashlib.md5(value.encode()).hexdigest()  # noqa: E731
         ha1, ha2 = md5(f"{self.user}:{field('realm')}:{self.password}"), md5(f"SUBSCRIBE:{self.presentity}")

@@ -89,7 +89,9 @@ class Scene:
 
     def start(self, name, *command, **options):
         log = open(self.work / f"{name}.log", "w", encoding="utf-8")
-        self.children[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.work, **options)
+        self.children[name] = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.work, **options
+        )
 
     def stop(self, name):
         child = self.children.pop(name)
@@ -118,7 +120,10 @@ class Scene:
         (self.work / "nats.conf").write_text(NATS_USERS.format(dir=self.work), encoding="utf-8")
         server = os.environ.get("NATS_SERVER_BIN") or str(ROOT / ".tools/bin/nats-server")
         self.start("nats", server, "-c", "nats.conf", "-a", "127.0.0.1", "--ports_file_dir", str(self.work))
-        ports = wait_for("the ports of nats-server", lambda: [path for path in self.work.glob("nats-server_*.ports") if path.stat().st_size])
+        ports = wait_for(
+            "the ports of nats-server",
+            lambda: [path for path in self.work.glob("nats-server_*.ports") if path.stat().st_size],
+        )
         url = json.loads(ports[0].read_text(encoding="utf-8"))["nats"][0]
         self.relay = await Relay(int(url.rsplit(":", 1)[1])).start()
         self.direct_url = url.replace("//", "//dfks:observed@")
@@ -140,7 +145,9 @@ class Scene:
     def running(self, name):
         if self.children[name].poll() is not None:
             raise RuntimeError(f"{name} ended:\n{self.log(name)}")
-        lines = [json.loads(line) for line in self.log(name).splitlines() if line.startswith("{") and line.endswith("}")]
+        lines = [
+            json.loads(line) for line in self.log(name).splitlines() if line.startswith("{") and line.endswith("}")
+        ]
         return next((line for line in lines if line["message"] == "running"), None)
 
     def metrics(self, name):
@@ -148,7 +155,9 @@ class Scene:
             return answer.read().decode()
 
     def prometheus(self):
-        targets = "".join(f"      - targets: ['{url}']\n        labels: {{ namespace: voip }}\n" for url in self.urls.values())
+        targets = "".join(
+            f"      - targets: ['{url}']\n        labels: {{ namespace: voip }}\n" for url in self.urls.values()
+        )
         config = f"global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\nrule_files: ['rules/*.yaml']\nscrape_configs:\n  - job_name: dfks\n    static_configs:\n{targets}"
         (self.work / "prometheus.yml").write_text(config, encoding="utf-8")
         (self.work / "rules").mkdir()
@@ -157,7 +166,14 @@ class Scene:
             (self.work / "rules" / rules.name).write_text(text, encoding="utf-8")
         self.prom = free_address()
         program = shutil.which("prometheus")
-        self.start("prometheus", program, "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb", f"--web.listen-address={self.prom}", "--log.level=warn")
+        self.start(
+            "prometheus",
+            program,
+            "--config.file=prometheus.yml",
+            "--storage.tsdb.path=tsdb",
+            f"--web.listen-address={self.prom}",
+            "--log.level=warn",
+        )
         wait_for("prometheus", self.is_prometheus_ready)
 
     def scraped(self):
@@ -175,5 +191,7 @@ class Scene:
             return False
 
     def ask(self, path, **parameters):
-        with urllib.request.urlopen(f"http://{self.prom}/api/v1/{path}?{urllib.parse.urlencode(parameters, doseq=True)}", timeout=20) as answer:
+        with urllib.request.urlopen(
+            f"http://{self.prom}/api/v1/{path}?{urllib.parse.urlencode(parameters, doseq=True)}", timeout=20
+        ) as answer:
             return json.load(answer)["data"]
