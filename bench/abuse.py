@@ -1,9 +1,12 @@
 """What refusals cost, and what a flood from one source does to the others: abuse.py PID HOST:PORT open|digest SECONDS.
 
-Against a `dfks` with digest authentication it prints the processor time of each 401; against one without, that of what its rate limit
-does, and how long other phones wait for their 200 before and while one source floods it. All sources are on loopback.
+Against a `dfks` with digest authentication it prints the processor time of each 401; against one without, that of
+what its rate limit does, and how long other phones wait for their 200 before and while one source floods it. All
+sources are on loopback.
 """
 
+import contextlib
+import dataclasses
 import selectors
 import socket
 import sys
@@ -23,9 +26,17 @@ def subscribe(source: tuple[str, int], number: int, more: str = "") -> bytes:
     host, port = source
     user = f"u{host.replace('.', '-')}x{number}"
     return (
-        f"SUBSCRIBE sip:{user}@example.com SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{host}x{number};rport\r\nMax-Forwards: 70\r\n"
-        f"From: <sip:{user}@example.com>;tag=f{number}\r\nTo: <sip:{user}@example.com>\r\nCall-ID: {user}\r\nCSeq: 1 SUBSCRIBE\r\n"
-        f"Contact: <sip:{user}@{host}:{port}>\r\nEvent: as-feature-event\r\nExpires: 3600\r\n{more}Content-Length: 0\r\n\r\n"
+        f"SUBSCRIBE sip:{user}@example.com SIP/2.0\r\n"
+        f"Via: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{host}x{number};rport\r\n"
+        "Max-Forwards: 70\r\n"
+        f"From: <sip:{user}@example.com>;tag=f{number}\r\n"
+        f"To: <sip:{user}@example.com>\r\n"
+        f"Call-ID: {user}\r\n"
+        "CSeq: 1 SUBSCRIBE\r\n"
+        f"Contact: <sip:{user}@{host}:{port}>\r\n"
+        "Event: as-feature-event\r\n"
+        "Expires: 3600\r\n"
+        f"{more}Content-Length: 0\r\n\r\n"
     ).encode()
 
 
@@ -53,9 +64,8 @@ def challenged(pid: int, server: tuple[str, int], seconds: float) -> None:
         assert one.recv(4096).startswith(b"SIP/2.0 401 "), "a challenge"
         answered += 1
     took = time.monotonic() - began
-    line(
-        f"401: {answered} in {took:.1f} s, {answered / took:.0f}/s, {1e6 * (cpu_seconds(pid) - before) / answered:.1f} µs CPU each (dfks alone)"
-    )
+    each = 1e6 * (cpu_seconds(pid) - before) / answered
+    line(f"401: {answered} in {took:.1f} s, {answered / took:.0f}/s, {each:.1f} µs CPU each (dfks alone)")
 
 
 class Flood(threading.Thread):
@@ -77,68 +87,101 @@ class Flood(threading.Thread):
                 except BlockingIOError:
                     break
             packets = packets[100:] + packets[:100]
-            try:
+            with contextlib.suppress(BlockingIOError):
                 while True:
                     first, second = one.recv(8192).split(b" ", 2)[:2]
                     kind = second.decode() if first == b"SIP/2.0" else first.decode()
                     self.answers[kind] = self.answers.get(kind, 0) + 1
-            except BlockingIOError:
-                pass
+
+
+class Phones:
+    """Other phones, that ask at a steady rate and answer every NOTIFY."""
+
+    def __init__(self, server: tuple[str, int]) -> None:
+        self.server = server
+        self.sockets = [bound(f"127.0.1.{at + 1}") for at in range(PHONES)]
+        self.ready = selectors.DefaultSelector()
+        for one in self.sockets:
+            one.setblocking(False)
+            self.ready.register(one, selectors.EVENT_READ)
+        self.waits: dict[bytes, Wait] = {}  # by Call-ID
+        self.took_ms: list[float] = []
+        self.lost = self.again = 0
+
+    def ask(self, number: int) -> None:
+        one = self.sockets[number % PHONES]
+        packet = subscribe(one.getsockname(), number)
+        one.sendto(packet, self.server)
+        now = time.monotonic()
+        self.waits[call_id_of(packet)] = Wait(now, now, packet, one)
+
+    def read(self) -> None:
+        for key, _ in self.ready.select(0.002):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    self.received(key.fileobj, key.fileobj.recv(8192))
+
+    def received(self, one: socket.socket, message: bytes) -> None:
+        if message.startswith(b"NOTIFY "):
+            lines = message.split(b"\r\n\r\n", 1)[0].split(b"\r\n")
+            copied = [text for text in lines if text.split(b":")[0] in (b"Via", b"From", b"To", b"Call-ID", b"CSeq")]
+            answer = [b"SIP/2.0 200 OK", *copied, b"Content-Length: 0", b"", b""]
+            one.sendto(b"\r\n".join(answer), self.server)
+        elif wait := self.waits.pop(call_id_of(message), None):
+            if message.startswith(b"SIP/2.0 200 "):
+                self.took_ms.append(1e3 * (time.monotonic() - wait.began_at))
+            else:
+                self.lost += 1
+
+    def send_again(self) -> None:
+        now = time.monotonic()
+        for wait in self.waits.values():
+            if now - wait.sent_at > 0.5:
+                wait.sent_at = now
+                self.again += 1
+                wait.socket.sendto(wait.packet, self.server)
+
+    def close(self) -> None:
+        self.ready.close()
+        for one in self.sockets:
+            one.close()
+
+
+@dataclasses.dataclass
+class Wait:
+    """A request that has no final response yet."""
+
+    began_at: float
+    sent_at: float
+    packet: bytes
+    socket: socket.socket
+
+
+def call_id_of(message: bytes) -> bytes:
+    return message.split(b"Call-ID: ", 1)[1].split(b"\r", 1)[0]
 
 
 def phones(server: tuple[str, int], seconds: float, first: int) -> tuple[list[float], int, int]:
-    """Other phones at a steady rate: how long each waited for its 200 in ms, how many never got it, how many had to ask twice."""
-    sockets = [bound(f"127.0.1.{at + 1}") for at in range(PHONES)]
-    ready = selectors.DefaultSelector()
-    for one in sockets:
-        one.setblocking(False)
-        ready.register(one, selectors.EVENT_READ)
-    waits: dict[bytes, list] = {}  # Call-ID → [first sent, last sent, packet, socket]
-    took, again, number, began = [], 0, first, time.monotonic()
-    lost = 0
-    while True:
-        now = time.monotonic()
-        if now - began > seconds and (not waits or now - began > seconds + PATIENCE):
-            break
-        while now - began <= seconds and number - first < (now - began) * PHONE_RATE:
-            one = sockets[number % PHONES]
-            packet = subscribe(one.getsockname(), number)
-            call_id = packet.split(b"Call-ID: ", 1)[1].split(b"\r", 1)[0]
-            one.sendto(packet, server)
-            waits[call_id] = [now, now, packet, one]
+    """How long each of the other phones waited for its 200 in ms, how many never got it, how many had to ask twice."""
+    others, number, began = Phones(server), first, time.monotonic()
+    while (passed := time.monotonic() - began) <= seconds or (others.waits and passed <= seconds + PATIENCE):
+        while passed <= seconds and number - first < passed * PHONE_RATE:
+            others.ask(number)
             number += 1
-        for key, _ in ready.select(0.002):
-            try:
-                while True:
-                    message = key.fileobj.recv(8192)
-                    call_id = message.split(b"Call-ID: ", 1)[1].split(b"\r", 1)[0]
-                    if message.startswith(b"NOTIFY "):
-                        head = [
-                            part
-                            for part in message.split(b"\r\n\r\n", 1)[0].split(b"\r\n")
-                            if part.split(b":")[0] in (b"Via", b"From", b"To", b"Call-ID", b"CSeq")
-                        ]
-                        key.fileobj.sendto(
-                            b"SIP/2.0 200 OK\r\n" + b"\r\n".join(head) + b"\r\nContent-Length: 0\r\n\r\n", server
-                        )
-                    elif call_id in waits:
-                        begun = waits.pop(call_id)[0]
-                        took.append(1e3 * (time.monotonic() - begun)) if message.startswith(b"SIP/2.0 200 ") else None
-                        lost += not message.startswith(b"SIP/2.0 200 ")
-            except BlockingIOError:
-                pass
-        for wait in waits.values():
-            if now - wait[1] > 0.5:
-                wait[1], again = now, again + 1
-                wait[3].sendto(wait[2], server)
-    for one in sockets:
-        one.close()
-    return sorted(took), lost + len(waits), again
+        others.read()
+        others.send_again()
+    others.close()
+    return sorted(others.took_ms), others.lost + len(others.waits), others.again
 
 
 def said(what: str, took: list[float], lost: int, again: int) -> str:
-    at = lambda share: took[min(int(share * len(took)), len(took) - 1)] if took else float("nan")
-    return f"{what}: {len(took)} phones served, {lost} not, {again} sent again; their 200 after {at(0.5):.1f} ms (median), {at(0.95):.1f} (95 %), {at(1):.0f} (last)"
+    def at(share: float) -> float:
+        return took[min(int(share * len(took)), len(took) - 1)] if took else float("nan")
+
+    return (
+        f"{what}: {len(took)} phones served, {lost} not, {again} sent again; "
+        f"their 200 after {at(0.5):.1f} ms (median), {at(0.95):.1f} (95 %), {at(1):.0f} (last)"
+    )
 
 
 def flooded(pid: int, server: tuple[str, int], seconds: float) -> None:
@@ -151,9 +194,10 @@ def flooded(pid: int, server: tuple[str, int], seconds: float) -> None:
     flood.is_over = True
     flood.join()
     line(said("in a flood", *other))
-    cpu = cpu_seconds(pid) - before
+    each = 1e6 * (cpu_seconds(pid) - before) / max(flood.sent, 1)
     line(
-        f"the flood: {flood.sent} SUBSCRIBEs from one source in {took:.1f} s, {flood.sent / took:.0f}/s, answered {flood.answers}, at most {1e6 * cpu / max(flood.sent, 1):.1f} µs CPU each (dfks alone, the other phones included)"
+        f"the flood: {flood.sent} SUBSCRIBEs from one source in {took:.1f} s, {flood.sent / took:.0f}/s, "
+        f"answered {flood.answers}, at most {each:.1f} µs CPU each (dfks alone, the other phones included)"
     )
 
 

@@ -21,23 +21,18 @@ async def meeting(bus, presentity, what):
         # No bridge now: store it, it is carried out as soon as there is one, once for this id.
         headers = {"Nats-Msg-Id": str(uuid.uuid4())}
         await bus.jetstream().publish("dfks.command.set", json.dumps(request).encode(), headers=headers)
-        return print("stored", presentity, flush=True)
+        print("stored", presentity, flush=True)
+        return
     if "error" in reply:
-        return print("refused", presentity, reply["error"]["code"], reply["error"]["description"], flush=True)
-    print("set", presentity, "version", reply["state"]["version"], "phones", reply["watchers"], flush=True)
+        print("refused", presentity, reply["error"]["code"], reply["error"]["description"], flush=True)
+    else:
+        print("set", presentity, "version", reply["state"]["version"], "phones", reply["watchers"], flush=True)
 
 
 async def on_event(msg):
     event = json.loads(msg.data)
-    print(
-        "event",
-        event["presentity"],
-        event["new"]["feature"],
-        event["new"]["status"],
-        event["origin"],
-        event["outcome"],
-        flush=True,
-    )
+    new = event["new"]
+    print("event", event["presentity"], new["feature"], new["status"], event["origin"], event["outcome"], flush=True)
     await msg.ack()
 
 

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""A responder: owns Do Not Disturb of every presentity. Needs nats-py (pip install nats-py); NATS_URL names the server."""
+"""A responder: owns Do Not Disturb of every presentity.
+
+NATS_URL names the server. Needs nats-py (pip install nats-py).
+"""
 
 import asyncio
 import json

@@ -7,14 +7,18 @@ ROOT = Path(__file__).parent.parent
 CSTA = 'xmlns="http://www.ecma-international.org/standards/ecma-323/csta/ed3"'
 BODIES = [
     f"<SetDoNotDisturb {CSTA}><device>alice</device><doNotDisturbOn>true</doNotDisturbOn></SetDoNotDisturb>",
-    f'<?xml version="1.0" encoding="ISO-8859-1"?><SetForwarding {CSTA}><device/><forwardingType>forwardNoAns</forwardingType>'
-    "<activateForward>1</activateForward><forwardDN>sip:bob&amp;co@10.0.0.11</forwardDN><ringCount>4</ringCount></SetForwarding>",
-    '<c:SetForwarding xmlns:c="http://www.ecma-international.org/standards/ecma-323/csta/ed4"><c:forwardingType>forwardBusy</c:forwardingType>'
-    "<c:activateForward>FALSE</c:activateForward><c:forwardDN><![CDATA[tel:+31]]></c:forwardDN></c:SetForwarding>",
-    f"<SetAgentState {CSTA}><device/><requestedAgentState>notReady</requestedAgentState><extensions><privateData><private>"
-    '<AgentNotReadyReasonValue xmlns="http://schema.broadsoft.com/CSTAPrivateData">7</AgentNotReadyReasonValue></private></privateData></extensions></SetAgentState>',
-    f"<ForwardingEvent {CSTA}><device>alice</device><forwardingType>forwardImmediate</forwardingType><forwardStatus>true</forwardStatus>"
-    "<forwardTo>sip:bob@10.0.0.11</forwardTo></ForwardingEvent>",
+    f'<?xml version="1.0" encoding="ISO-8859-1"?><SetForwarding {CSTA}><device/>'
+    "<forwardingType>forwardNoAns</forwardingType><activateForward>1</activateForward>"
+    "<forwardDN>sip:bob&amp;co@10.0.0.11</forwardDN><ringCount>4</ringCount></SetForwarding>",
+    '<c:SetForwarding xmlns:c="http://www.ecma-international.org/standards/ecma-323/csta/ed4">'
+    "<c:forwardingType>forwardBusy</c:forwardingType><c:activateForward>FALSE</c:activateForward>"
+    "<c:forwardDN><![CDATA[tel:+31]]></c:forwardDN></c:SetForwarding>",
+    f"<SetAgentState {CSTA}><device/><requestedAgentState>notReady</requestedAgentState>"
+    "<extensions><privateData><private>"
+    '<AgentNotReadyReasonValue xmlns="http://schema.broadsoft.com/CSTAPrivateData">7</AgentNotReadyReasonValue>'
+    "</private></privateData></extensions></SetAgentState>",
+    f"<ForwardingEvent {CSTA}><device>alice</device><forwardingType>forwardImmediate</forwardingType>"
+    "<forwardStatus>true</forwardStatus><forwardTo>sip:bob@10.0.0.11</forwardTo></ForwardingEvent>",
 ]
 DIGEST = (
     'Digest username="alice", realm="example.com", nonce="' + "0" * 56 + '", uri="sip:alice@example.com", '
@@ -25,10 +29,18 @@ DIGEST = (
 def request(method: str = "SUBSCRIBE", more: str = "", body: str = "", to_tag: str = "", cseq: int = 1) -> str:
     kind = "Content-Type: application/x-as-feature-event+xml\r\n" if body else ""
     return (
-        f"{method} sip:alice@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bK{cseq}{len(more)};rport\r\nMax-Forwards: 70\r\n"
-        f'From: "Al \\"ice" <sip:alice@example.com>;tag=f\r\nTo: <sip:alice@example.com>{to_tag}\r\nCall-ID: c1\r\nCSeq: {cseq} {method}\r\n'
-        f'Contact: <sip:alice@192.0.2.9:5060;ob>;+sip.instance="<urn:uuid:1>"\r\nEvent: as-feature-event;id=1\r\nExpires: 3600\r\n'
-        f"Accept: application/x-as-feature-event+xml, multipart/mixed;q=0.5\r\n{more}{kind}Content-Length: {len(body)}\r\n\r\n{body}"
+        f"{method} sip:alice@example.com SIP/2.0\r\n"
+        f"Via: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bK{cseq}{len(more)};rport\r\n"
+        "Max-Forwards: 70\r\n"
+        'From: "Al \\"ice" <sip:alice@example.com>;tag=f\r\n'
+        f"To: <sip:alice@example.com>{to_tag}\r\n"
+        "Call-ID: c1\r\n"
+        f"CSeq: {cseq} {method}\r\n"
+        'Contact: <sip:alice@192.0.2.9:5060;ob>;+sip.instance="<urn:uuid:1>"\r\n'
+        "Event: as-feature-event;id=1\r\n"
+        "Expires: 3600\r\n"
+        "Accept: application/x-as-feature-event+xml, multipart/mixed;q=0.5\r\n"
+        f"{more}{kind}Content-Length: {len(body)}\r\n\r\n{body}"
     )
 
 
@@ -62,7 +74,7 @@ def main() -> None:
     )
     job = (ROOT / "schemas/examples/notify_job/valid-from-mi.json").read_text()
     seeds = {
-        "sip_message": messages + [compact],
+        "sip_message": [*messages, compact],
         "sip_framing": [chr(7) + "".join(messages[:3]), chr(3) + "\r\n\r\n" + messages[0] + "\r\n\r\n"],
         "csta_body": BODIES,
         "digest_header": [

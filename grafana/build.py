@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Writes grafana/dashboards from grafana/boards: build.py [--check]. With --check it only says whether they are up to date."""
+"""Writes grafana/dashboards from grafana/boards: build.py [--check].
+
+With --check it only says whether they are up to date.
+"""
 
 import json
 import sys

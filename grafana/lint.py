@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""What a dashboard, rule and runbook must have: lint.py. Prints what is wrong, one finding a line; exit 1 when there is any.
+"""What a dashboard, rule and runbook must have: lint.py.
 
-The dashboard rules are those that Grafana's dashboard-linter is known for, and a few of our own. No dependency: the rule files
-are read by their lines, in the layout that they have here.
+Prints what is wrong, one finding a line; exit 1 when there is any. The dashboard rules are those that Grafana's
+dashboard-linter is known for, and a few of our own. No dependency: the rule files are read by their lines, in the
+layout that they have here.
 """
 
+import itertools
 import json
 import re
 import sys
@@ -22,7 +24,9 @@ def panels_of(board):
 
 
 def lint_board(name, board, findings, uids):
-    say = lambda what: findings.append(f"{name}: {what}")  # noqa: E731
+    def say(what):
+        findings.append(f"{name}: {what}")
+
     uid = board.get("uid", "")
     if not re.fullmatch(r"dfks-[a-z-]+", uid) or uid in uids or name != f"{uid}.json":
         say(f"uid {uid!r}: stable, unique, and the file's name")
@@ -33,9 +37,8 @@ def lint_board(name, board, findings, uids):
     if list(variables)[:1] != ["datasource"] or variables["datasource"]["type"] != "datasource":
         say("the first variable is the data source")
     for variable in list(variables.values())[1:]:
-        if not (
-            variable["multi"] and variable["includeAll"] and variable["allValue"] == ".*" and variable["refresh"] == 2
-        ):
+        has_all = variable["multi"] and variable["includeAll"] and variable["allValue"] == ".*"
+        if not has_all or variable["refresh"] != 2:
             say(f"variable {variable['name']}: multi, All is '.*', refreshed with the time range")
     if not {"job", "namespace", "instance"} <= set(variables):
         say("variables job, namespace, instance")
@@ -53,11 +56,10 @@ def lint_grid(board, say):
     taken = {}
     for panel in board["panels"]:
         grid = panel["gridPos"]
-        if grid["x"] + grid["w"] > 24:
+        columns, lines = range(grid["x"], grid["x"] + grid["w"]), range(grid["y"], grid["y"] + grid["h"])
+        if columns.stop > 24:
             say(f"panel {panel['title']!r} sticks out")
-        for cell in (
-            (x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])
-        ):
+        for cell in itertools.product(columns, lines):
             if taken.setdefault(cell, panel["id"]) != panel["id"]:
                 say(f"panel {panel['title']!r} overlaps another")
                 return
@@ -83,9 +85,8 @@ def lint_target(target, say):
     if target["datasource"]["uid"] != "${datasource}" or not target.get("legendFormat"):
         say("target: data source variable and legend")
     selectors = re.findall(r"(\b(?:dfks|process)_[a-z0-9_]+)\{([^}]*)\}", text)
-    if not selectors or len(selectors) != len(
-        re.findall(r"\b(?:dfks|process)_[a-z0-9_]+", re.sub(r'"[^"]*"', "", text))
-    ):
+    metrics = re.findall(r"\b(?:dfks|process)_[a-z0-9_]+", re.sub(r'"[^"]*"', "", text))
+    if not selectors or len(selectors) != len(metrics):
         say(f"a metric without selector: {text}")
     for metric, selector in selectors:
         if any(matcher not in selector for matcher in MATCHERS):
@@ -111,9 +112,9 @@ def lint_rules(findings):
         for field in ("expr:", "severity: ", "summary: ", "description: "):
             if f" {field}" not in alert:
                 findings.append(f"alert {name}: {field}")
-        if not re.search(r"severity: (critical|warning)\n", alert) or not re.search(
-            rf"runbook_url: https://\S+/{name}\.md\n", alert + "\n"
-        ):
+        has_severity = re.search(r"severity: (critical|warning)\n", alert)
+        has_runbook = re.search(rf"runbook_url: https://\S+/{name}\.md\n", alert + "\n")
+        if not (has_severity and has_runbook):
             findings.append(f"alert {name}: severity critical or warning, runbook_url of its own")
         for word in ("fires", "stays quiet"):
             if f"- name: {name} {word}\n" not in tests:

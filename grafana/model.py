@@ -79,7 +79,10 @@ def lines(title, description, unit, *targets, runbook=None, width=8, height=7, s
 
 
 def number(title, description, unit, text, steps=(), runbook=None, width=4, height=4, decimals=None, empty=None):
-    """The value now. `steps`: (from, colour), the first of them from the bottom. `empty`: what to show without a value."""
+    """The value now.
+
+    `steps`: (from, colour), the first of them from the bottom. `empty`: what to show without a value.
+    """
     made = _panel("stat", title, description, unit, [(title, text)], runbook, (width, height))
     colours = [
         {"color": colour, "value": None if first else start}
@@ -105,8 +108,12 @@ def _first(items):
     return [(position == 0, item) for position, item in enumerate(items)]
 
 
-GOOD_LOW = lambda warn, bad: [(0, "green"), (warn, "orange"), (bad, "red")]  # noqa: E731
-GOOD_HIGH = lambda warn, good: [(0, "red"), (warn, "orange"), (good, "green")]  # noqa: E731
+def good_low(warn, bad):
+    return [(0, "green"), (warn, "orange"), (bad, "red")]
+
+
+def good_high(warn, good):
+    return [(0, "red"), (warn, "orange"), (good, "green")]
 
 
 def quantiles(metric, by="", where="", of=(0.5, 0.95, 0.99)):
@@ -127,7 +134,8 @@ def queues(stage, what):
     """The panel of a stage's bounded queues: how full each is."""
     return lines(
         "Queues: how full",
-        f"Depth of each bounded queue of {what} against its capacity. At 100 % work is turned away with 503, or not read.",
+        f"Depth of each bounded queue of {what} against its capacity. "
+        "At 100 % work is turned away with 503, or not read.",
         "percentunit",
         ("{{queue}}", f"max by (queue) (dfks_{stage}_queue_depth{{@}} / dfks_{stage}_queue_capacity{{@}})"),
         runbook="DfksQueueFilling",

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the table of values into helm/dfks/README.md: every value of values.yaml, with its default and what `# --` says of it."""
+"""Writes the table of values into helm/dfks/README.md: readme.py [--check].
+
+Every value of values.yaml, with its default and what `# --` says of it.
+"""
 
 import json
 import pathlib

@@ -1,6 +1,6 @@
 """NATS as the roles see it, and the workers: routes, responders, scripts."""
 
-from model import GOOD_LOW, lines, number, quantiles, queues, row
+from model import good_low, lines, number, quantiles, queues, row
 
 
 def panels():
@@ -15,7 +15,7 @@ def bus():
             "They answer 503 to phones and commands.",
             "short",
             "count(dfks_bus_connected{@}) - sum(dfks_bus_connected{@})",
-            GOOD_LOW(1, 1),
+            good_low(1, 1),
             runbook="DfksNatsAway",
         ),
         number(
@@ -23,7 +23,7 @@ def bus():
             "Connections to NATS after the first.",
             "short",
             "sum(increase(dfks_bus_reconnects_total{@}[1h]))",
-            GOOD_LOW(1, 10),
+            good_low(1, 10),
             runbook="DfksNatsFlapping",
             decimals=0,
         ),
@@ -32,7 +32,7 @@ def bus():
             "Subjects that the server refused us: the log names them.",
             "short",
             "sum(increase(dfks_bus_permission_violations_total{@}[1h]))",
-            GOOD_LOW(0.5, 0.5),
+            good_low(0.5, 0.5),
             runbook="DfksPermissionMissing",
             decimals=0,
         ),
@@ -108,7 +108,8 @@ def streams():
         ),
         lines(
             "Full to",
-            "Bytes against the limit of the stream. A full work queue refuses new work; the others let go of the oldest.",
+            "Bytes against the limit of the stream. "
+            "A full work queue refuses new work; the others let go of the oldest.",
             "percentunit",
             ("{{stream}}", "max by (stream) (dfks_bus_stream_bytes{@} / (dfks_bus_stream_limit_bytes{@} > 0))"),
             width=6,
@@ -197,7 +198,8 @@ def responders():
         ),
         lines(
             "Responders not asked",
-            "Circuit breakers, each of one tenant and feature: after 5 late or failed answers in a row the last known state is served.",
+            "Circuit breakers, each of one tenant and feature: after 5 late or failed answers in a row the last "
+            "known state is served.",
             "short",
             ("{{kind}} {{state}}", "sum by (kind, state) (dfks_worker_breakers{@})"),
             (

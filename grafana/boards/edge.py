@@ -1,6 +1,6 @@
 """The SIP edge: what phones send and get, who is let in, connections, subscriptions, and what keeps the edge busy."""
 
-from model import GOOD_LOW, lines, number, quantiles, queues, row
+from model import good_low, lines, number, quantiles, queues, row
 
 
 def panels():
@@ -26,8 +26,9 @@ def subscriptions():
             "Room used",
             "Subscriptions of the fullest edge against sip.max_subscriptions.",
             "percentunit",
-            "max(sum by (instance) (dfks_edge_subscriptions{@}) / on (instance) (dfks_edge_subscriptions_limit{@} > 0))",
-            GOOD_LOW(0.7, 0.9),
+            "max(sum by (instance) (dfks_edge_subscriptions{@})"
+            " / on (instance) (dfks_edge_subscriptions_limit{@} > 0))",
+            good_low(0.7, 0.9),
             runbook="DfksSubscriptionsNearLimit",
         ),
         lines(
@@ -75,14 +76,16 @@ def traffic():
         ),
         lines(
             "Sent again",
-            "in: requests that phones sent again, so that our answer was late or lost. out: NOTIFYs that we sent again.",
+            "in: requests that phones sent again, so that our answer was late or lost. "
+            "out: NOTIFYs that we sent again.",
             "pps",
             ("{{direction}}", "sum by (direction) (rate(dfks_edge_retransmissions_total{@}[~]))"),
             runbook="DfksNotifyFailing",
         ),
         lines(
             "Not handled",
-            "By reason. unparsable and malformed: not SIP, scanners; rate_limited: a source sends too much; queue_full, fan_out: we are too slow.",
+            "By reason. unparsable and malformed: not SIP, scanners; rate_limited: a source sends too much; "
+            "queue_full, fan_out: we are too slow.",
             "pps",
             ("{{reason}}", "sum by (reason) (rate(dfks_edge_dropped_total{@}[~]))"),
             runbook="DfksRateLimited",
@@ -103,7 +106,8 @@ def access():
         ),
         lines(
             "Refused",
-            "4xx other than the challenge, by code. 404: a domain that is not served, 403: not allowed, 481: a dialog that is unknown.",
+            "4xx other than the challenge, by code. "
+            "404: a domain that is not served, 403: not allowed, 481: a dialog that is unknown.",
             "reqps",
             ("{{code}}", 'sum by (code) (rate(dfks_edge_requests_total{@,code=~"4..",code!="401"}[~])) > 0'),
             runbook="DfksPhonesRefused",

@@ -1,6 +1,6 @@
 """Commands from services, the work queues behind them, and the NOTIFYs that tell the phones."""
 
-from model import GOOD_LOW, lines, number, quantiles, queues, row
+from model import good_low, lines, number, quantiles, queues, row
 
 
 def panels():
@@ -51,7 +51,7 @@ def durable():
             "Commands that are not carried out yet.",
             "short",
             'max(dfks_bus_stream_messages{@,stream="commands"})',
-            GOOD_LOW(100, 1000),
+            good_low(100, 1000),
             runbook="DfksCommandsStuck",
         ),
         number(
@@ -59,7 +59,7 @@ def durable():
             "How long the oldest of them has waited.",
             "s",
             'max(dfks_bus_stream_oldest_age_seconds{@,stream="commands"})',
-            GOOD_LOW(30, 120),
+            good_low(30, 120),
             runbook="DfksCommandsStuck",
         ),
         number(
@@ -67,13 +67,14 @@ def durable():
             "Dead letters, of commands and jobs.",
             "short",
             'sum(increase(dfks_bus_published_total{@,subject="dfks.dead.<stage>"}[1h]))',
-            GOOD_LOW(0.5, 10),
+            good_low(0.5, 10),
             runbook="DfksDeadLetters",
             decimals=0,
         ),
         lines(
             "Waiting, in hand, again",
-            "pending: not delivered; in hand: not acknowledged; again: delivered more than once; takers: requests that wait for a command.",
+            "pending: not delivered; in hand: not acknowledged; again: delivered more than once; takers: requests "
+            "that wait for a command.",
             "short",
             ("pending", 'max(dfks_bus_consumer_pending{@,consumer="commands"})'),
             ("in hand", 'max(dfks_bus_consumer_ack_pending{@,consumer="commands"})'),

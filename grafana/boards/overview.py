@@ -1,7 +1,7 @@
-"""One look: are phones served, how fast does a change reach the phone, which stage is slow, which responder fails, and what
-is lost or refused. One row a stage, in the order of the flow."""
+"""One look: are phones served, how fast does a change reach the phone, which stage is slow, which responder fails,
+and what is lost or refused. One row a stage, in the order of the flow."""
 
-from model import GOOD_HIGH, GOOD_LOW, lines, number, quantiles, row
+from model import good_high, good_low, lines, number, quantiles, row
 
 
 def panels():
@@ -151,7 +151,8 @@ def panels():
         ),
         lines(
             "Dead letters",
-            "Commands and jobs that were given up, in 15 minutes. The stream DFKS_DEAD keeps them, with the reason in their headers.",
+            "Commands and jobs that were given up, in 15 minutes. "
+            "The stream DFKS_DEAD keeps them, with the reason in their headers.",
             "short",
             (
                 "{{instance}}",
@@ -179,7 +180,7 @@ def glance():
             "percentunit",
             """1 - sum(rate(dfks_edge_requests_total{@,method="SUBSCRIBE",code=~"5.."}[~]))
                / (sum(rate(dfks_edge_requests_total{@,method="SUBSCRIBE"}[~])) > 0)""",
-            GOOD_HIGH(0.95, 0.99),
+            good_high(0.95, 0.99),
             runbook="DfksSubscribesFail",
             width=3,
             empty="no traffic",
@@ -189,7 +190,7 @@ def glance():
             "From a change to the 200 of a phone that was told it, 95th percentile.",
             "s",
             quantiles("dfks_notify_delivery_seconds", of=(0.95,))[0][1],
-            GOOD_LOW(0.5, 1),
+            good_low(0.5, 1),
             runbook="DfksDeliverySlow",
             width=3,
             empty="no change",
@@ -198,8 +199,9 @@ def glance():
             "Delivered",
             "Share of NOTIFYs that got a 2xx.",
             "percentunit",
-            """sum(rate(dfks_notify_sent_total{@,outcome="delivered"}[~])) / (sum(rate(dfks_notify_sent_total{@}[~])) > 0)""",
-            GOOD_HIGH(0.9, 0.97),
+            """sum(rate(dfks_notify_sent_total{@,outcome="delivered"}[~]))
+               / (sum(rate(dfks_notify_sent_total{@}[~])) > 0)""",
+            good_high(0.9, 0.97),
             runbook="DfksNotifyFailing",
             width=3,
             empty="no traffic",
@@ -209,7 +211,7 @@ def glance():
             "Of what is stored and not carried out.",
             "s",
             'max(dfks_bus_stream_oldest_age_seconds{@,stream=~"commands|notify"})',
-            GOOD_LOW(30, 120),
+            good_low(30, 120),
             runbook="DfksCommandsStuck",
             width=3,
         ),
@@ -218,7 +220,7 @@ def glance():
             "Commands and jobs that were given up.",
             "short",
             'sum(increase(dfks_bus_published_total{@,subject="dfks.dead.<stage>"}[1h]))',
-            GOOD_LOW(0.5, 10),
+            good_low(0.5, 10),
             runbook="DfksDeadLetters",
             width=3,
             decimals=0,
@@ -228,7 +230,7 @@ def glance():
             "Processes without a connection to NATS: they answer 503 to phones and commands.",
             "short",
             "count(dfks_bus_connected{@}) - sum(dfks_bus_connected{@})",
-            GOOD_LOW(1, 1),
+            good_low(1, 1),
             runbook="DfksNatsAway",
             width=3,
         ),
@@ -236,9 +238,11 @@ def glance():
             "Fullest queue",
             "The bounded queue that is nearest to its capacity, over all stages.",
             "percentunit",
-            """max(dfks_edge_queue_depth{@} / dfks_edge_queue_capacity{@} or dfks_worker_queue_depth{@} / dfks_worker_queue_capacity{@}
-               or dfks_mi_queue_depth{@} / dfks_mi_queue_capacity{@} or dfks_notify_queue_depth{@} / dfks_notify_queue_capacity{@})""",
-            GOOD_LOW(0.5, 0.8),
+            """max(dfks_edge_queue_depth{@} / dfks_edge_queue_capacity{@}
+               or dfks_worker_queue_depth{@} / dfks_worker_queue_capacity{@}
+               or dfks_mi_queue_depth{@} / dfks_mi_queue_capacity{@}
+               or dfks_notify_queue_depth{@} / dfks_notify_queue_capacity{@})""",
+            good_low(0.5, 0.8),
             runbook="DfksQueueFilling",
             width=3,
         ),

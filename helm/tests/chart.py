@@ -45,7 +45,10 @@ def over(base, more):
 
 @functools.cache
 def complete():
-    """A copy of the chart whose dependency is there: the NATS chart where `helm dependency update` got it, else the stand-in."""
+    """A copy of the chart whose dependency is there.
+
+    The NATS chart where `helm dependency update` got it, else the stand-in.
+    """
     copy = pathlib.Path(tempfile.mkdtemp(prefix="dfks-chart-")) / "dfks"
     shutil.copytree(CHART, copy)
     if not list((copy / "charts").glob("nats*")):

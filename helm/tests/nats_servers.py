@@ -50,9 +50,10 @@ class Servers:
             for at in range(self.size):
                 path = self.folder / f"server-{at}.conf"
                 path.write_text(self.config(at, clients, routes, monitors))
-                checked = subprocess.run([program(), "-t", "-c", path], env=env, capture_output=True, text=True)
+                command = [program(), "-t", "-c", path]
+                checked = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
                 assert checked.returncode == 0, checked.stdout + checked.stderr
-                with open(self.folder / f"server-{at}.log", "w") as log:
+                with (self.folder / f"server-{at}.log").open("w") as log:
                     self.processes.append(subprocess.Popen([program(), "-c", path], env=env, stdout=log, stderr=log))
             self.wait(monitors)
         except BaseException:
@@ -72,7 +73,8 @@ class Servers:
             text.append(f'cluster {{ name: test, listen: "127.0.0.1:{routes[at]}", routes: [{others}] }}')
         if self.tls:
             text.append(
-                f'tls {{ cert_file: "{self.tls}/tls.crt", key_file: "{self.tls}/tls.key", ca_file: "{self.tls}/ca.crt", verify: true }}'
+                f'tls {{ cert_file: "{self.tls}/tls.crt", key_file: "{self.tls}/tls.key", '
+                f'ca_file: "{self.tls}/ca.crt", verify: true }}'
             )
         if self.permissions:
             text.append('include "permissions.conf"')

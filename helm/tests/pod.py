@@ -1,7 +1,9 @@
-"""One pod of the chart as a process: its volumes in a folder, its environment and arguments as the kubelet would give them.
+"""One pod of the chart as a process.
 
-What a pod would give is put in place of it, and nothing else: `/etc/dfks` is the folder, `0.0.0.0:PORT` a free port of
-127.0.0.1, the name of NATS the address of the test's servers."""
+Its volumes are in a folder, its environment and arguments are those that the kubelet would give it. What a pod would
+give is put in place of it, and nothing else: `/etc/dfks` is the folder, `0.0.0.0:PORT` a free port of 127.0.0.1, the
+name of NATS the address of the test's servers.
+"""
 
 import functools
 import json
@@ -25,69 +27,18 @@ FIELDS = {"spec.nodeName": "node-1", "status.hostIP": "127.0.0.1", "status.podIP
 def certificates():
     """A new authority, and a certificate of it for 127.0.0.1 and localhost."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="dfks-tls-"))
-    run = functools.partial(subprocess.run, cwd=folder, check=True, capture_output=True)
-    run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=test authority",
-            "-keyout",
-            "ca.key",
-            "-out",
-            "ca.crt",
-            "-addext",
-            "basicConstraints=critical,CA:TRUE",
-        ]
-    )
-    run(
-        [
-            "openssl",
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-subj",
-            "/CN=localhost",
-            "-keyout",
-            "tls.key",
-            "-out",
-            "tls.csr",
-        ]
-    )
+
+    def openssl(arguments):
+        subprocess.run(["openssl", *arguments.split()], cwd=folder, check=True, capture_output=True)
+
+    key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+    authority = "-days 2 -subj /CN=authority -addext basicConstraints=critical,CA:TRUE"
+    openssl(f"req -x509 {key} {authority} -keyout ca.key -out ca.crt")
+    openssl(f"req {key} -subj /CN=localhost -keyout tls.key -out tls.csr")
     (folder / "ext").write_text(
         "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=CA:FALSE\n"
     )
-    run(
-        [
-            "openssl",
-            "x509",
-            "-req",
-            "-in",
-            "tls.csr",
-            "-CA",
-            "ca.crt",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-extfile",
-            "ext",
-            "-out",
-            "tls.crt",
-        ]
-    )
+    openssl("x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out tls.crt")
     return folder
 
 
@@ -148,7 +99,7 @@ class Pod:
         return re.sub(r'^url = "(nats|tls)://.*"$', f'url = "{nats}"', text, flags=re.MULTILINE) if nats else text
 
     def start(self, program):
-        with open(self.folder / "log", "w") as log:
+        with (self.folder / "log").open("w") as log:
             self.process = subprocess.Popen(
                 [program, *self.args], env=self.env, stdout=log, stderr=subprocess.STDOUT, cwd="/"
             )

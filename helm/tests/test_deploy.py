@@ -15,9 +15,8 @@ BIN = chart.ROOT / ".tools/deploy/bin"
 
 
 def run(*command, **more):
-    return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=120, cwd=chart.ROOT, **more
-    )
+    command = [str(part) for part in command]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=chart.ROOT, check=False, **more)
 
 
 class Image(unittest.TestCase):
@@ -40,7 +39,7 @@ class Image(unittest.TestCase):
     @unittest.skipUnless(os.geteuid() == 0, "chroot is for root")
     def test_the_program_runs_in_what_the_image_holds_and_not_as_root(self):
         with tempfile.TemporaryDirectory() as folder:
-            os.chmod(folder, 0o755)
+            pathlib.Path(folder).chmod(0o755)
             root = pathlib.Path(folder, "root")
             done = run("deploy/docker/rootfs", chart.dfks(), root)
             self.assertEqual(done.returncode, 0, done.stderr)
@@ -54,15 +53,8 @@ class Compose(unittest.TestCase):
         self.file = yaml.safe_load((chart.ROOT / "docker-compose.yaml").read_text())
 
     def test_it_is_what_compose_takes(self):
-        done = run(
-            sys.executable,
-            "-m",
-            "check_jsonschema",
-            "--builtin-schema",
-            "vendor.compose-spec",
-            "docker-compose.yaml",
-            env=os.environ | {"PYTHONPATH": str(BIN.parent)},
-        )
+        check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+        done = run(*check, "docker-compose.yaml", env=os.environ | {"PYTHONPATH": str(BIN.parent)})
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_files_and_volumes_are_there_and_ports_are_on_loopback(self):
@@ -86,13 +78,11 @@ class Compose(unittest.TestCase):
             self.assertIn('url = "nats://nats:4222"', done.stdout)
 
     def test_prometheus_scrapes_each_role_and_grafana_finds_the_dashboards(self):
-        scraped = yaml.safe_load((chart.ROOT / "deploy/docker/prometheus.yaml").read_text())["scrape_configs"][0][
-            "static_configs"
-        ][0]["targets"]
+        prometheus = yaml.safe_load((chart.ROOT / "deploy/docker/prometheus.yaml").read_text())
+        scraped = prometheus["scrape_configs"][0]["static_configs"][0]["targets"]
         self.assertEqual(scraped, [f"{role}:9464" for role in chart.ROLES])
-        provider = yaml.safe_load((chart.ROOT / "deploy/docker/grafana/dashboards/dfks.yaml").read_text())["providers"][
-            0
-        ]
+        dashboards = yaml.safe_load((chart.ROOT / "deploy/docker/grafana/dashboards/dfks.yaml").read_text())
+        provider = dashboards["providers"][0]
         mounted = dict(
             reversed(volume.split(":")[:2])
             for volume in self.file["services"]["grafana"]["volumes"]

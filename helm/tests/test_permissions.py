@@ -1,6 +1,7 @@
 """deploy/nats/permissions.conf on a real server: what each user may and may not say and hear."""
 
 import asyncio
+import operator
 import unittest
 
 import chart
@@ -60,7 +61,10 @@ USERS = ("edge", "worker", "mi", "responder", "portal")
 
 
 async def violations(url, user, act):
-    """What the server says against it. Then comes what nobody may: when that is refused, all before it has been said."""
+    """What the server says against it.
+
+    Then comes what nobody may: when that is refused, all before it has been said.
+    """
     errors, is_over = [], asyncio.Event()
 
     async def note(error):
@@ -91,21 +95,13 @@ class Permissions(unittest.TestCase):
             for user in USERS:
                 for subject, may in PUBLISH.items():
                     with self.subTest(user=user, publish=subject):
-                        found = asyncio.run(
-                            violations(
-                                servers.url, user, lambda client, subject=subject: client.publish(subject, b"{}")
-                            )
-                        )
+                        act = operator.methodcaller("publish", subject, b"{}")
+                        found = asyncio.run(violations(servers.url, user, act))
                         self.assertEqual(not found, user in may, found)
                 for (subject, queue), may in SUBSCRIBE.items():
                     with self.subTest(user=user, subscribe=subject, queue=queue):
-                        found = asyncio.run(
-                            violations(
-                                servers.url,
-                                user,
-                                lambda client, subject=subject, queue=queue: client.subscribe(subject, queue),
-                            )
-                        )
+                        act = operator.methodcaller("subscribe", subject, queue)
+                        found = asyncio.run(violations(servers.url, user, act))
                         self.assertEqual(not found, user in may, found)
 
     def test_nobody_comes_in_without_a_password(self):

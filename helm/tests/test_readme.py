@@ -9,9 +9,8 @@ import chart
 
 class Readme(unittest.TestCase):
     def test_the_table_is_that_of_values_yaml(self):
-        done = subprocess.run(
-            [sys.executable, chart.ROOT / "helm/readme.py", "--check"], capture_output=True, text=True
-        )
+        command = [sys.executable, chart.ROOT / "helm/readme.py", "--check"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
 
 

@@ -1,4 +1,7 @@
-"""Every object against the schema of its kind: Kubernetes in three versions, the Prometheus operator's through Node (make helm-check-full)."""
+"""Every object against the schema of its kind.
+
+Kubernetes in three versions; the Prometheus operator's through Node (make helm-check-full).
+"""
 
 import json
 import pathlib
@@ -47,9 +50,8 @@ class Schemas(unittest.TestCase):
                 path = pathlib.Path(folder, f"{at}.json")
                 path.write_text(json.dumps(item))
                 script = (chart.ROOT / "helm/tests/operator.mjs").read_text()
-                done = subprocess.run(
-                    ["node", "--input-type=module", "-e", script, path], cwd=NODE, capture_output=True, text=True
-                )
+                command = ["node", "--input-type=module", "-e", script, path]
+                done = subprocess.run(command, cwd=NODE, capture_output=True, text=True, check=False)
                 self.assertEqual(done.returncode == 0, good, done.stderr)
 
 
