@@ -1,144 +1,121 @@
-"""What has to hold of an observed run: expressions have values, alerts fire, metrics are used or documented, promtool finds nothing."""
+"""What has to hold of an observed run.
 
-import json
-import math
+Expressions have values, alerts fire, metrics are used or documented, promtool finds nothing.
+"""
+
+import dataclasses
 import re
 import subprocess
-import time
-import urllib.error
-from pathlib import Path
 
-from happen import SECONDS
-from scene import ROOT, hurried
+from expressions import ROOT, boards, compared, plain, rules
+from prometheus import has_value
 
-
-def plain(expression):
-    """An expression as Grafana asks it, with every variable at All."""
-    return (
-        expression.replace("$__rate_interval", "10s")
-        .replace("$__range", f"{SECONDS}s")
-        .replace("$datasource", "x")
-        .replace('"$job"', '".*"')
-        .replace('"$namespace"', '".*"')
-        .replace('"$instance"', '".*"')
-    )
+METRIC = r"(?:dfks|process)_[a-z0-9_]+"
 
 
-def has_value(series):
-    return any(not math.isnan(float(value)) for one in series for _, value in one["values"])
+@dataclasses.dataclass
+class Verdict:
+    """What was found about the expressions."""
+
+    asked: int = 0
+    fired: int = 0
+    wrong: list = dataclasses.field(default_factory=list)
+    quiet: list = dataclasses.field(default_factory=list)
+    # for each dashboard its targets with their values, to be drawn
+    drawn: dict = dataclasses.field(default_factory=dict)
 
 
-def values(scene, expression, step=1):
-    try:
-        return scene.ask("query_range", query=expression, start=scene.began_at, end=time.time(), step=step)["result"]
-    except urllib.error.HTTPError as error:
-        print(f"refused: {expression}: {json.load(error)['error']}")
-        return []
-
-
-def compared(expression):
-    """What an alert compares: its expression without the comparison, so that it has a value also when all is well."""
-    return re.sub(r"\s(?:>=?|<=?|==|!=)\s(?:bool\s)?[0-9.e+-]+(?=\s|\)|$)", " ", expression)
-
-
-def rules():
-    for path in sorted((ROOT / "grafana/rules").glob("*.yaml")):
-        name = None
-        # an expression over several lines is one
-        text = re.sub(
-            r"expr: [|>]-?\n((?: {10,}.*\n)+)",
-            lambda found: "expr: " + " ".join(found[1].split()) + "\n",
-            path.read_text(encoding="utf-8"),
-        )
-        for line in text.splitlines():
-            kind = re.match(r"\s*- (alert|record): (\S+)", line)
-            if kind:
-                name = kind.groups()
-            found = re.match(r"\s*expr: '?(.*?)'?$", line)
-            if found:
-                yield *name, hurried(found[1].replace("''", "'"))
-
-
-def boards():
-    for path in sorted((ROOT / "grafana/dashboards").glob("*.json")):
-        yield path.stem, json.loads(path.read_text(encoding="utf-8"))
-
-
-def judge(scene, folder):
-    wrong, quiet, asked, fired, drawn = [], [], 0, 0, {}
+def judge(prometheus):
+    verdict = Verdict()
     for board, content in boards():
         for panel in content["panels"]:
             for target in panel.get("targets", []):
-                asked += 1
-                series = values(scene, plain(target["expr"]))
-                drawn.setdefault(board, []).append(
-                    {
-                        "panel": panel["title"],
-                        "type": panel["type"],
-                        "unit": panel.get("fieldConfig", {}).get("defaults", {}).get("unit"),
-                        "grid": panel["gridPos"],
-                        "legend": target.get("legendFormat", ""),
-                        "series": series,
-                    }
-                )
-                if (
-                    not has_value(series)
-                    and target["expr"].endswith(" > 0")
-                    and has_value(values(scene, plain(target["expr"])[:-4]))
-                ):
-                    quiet.append(f"{board}, {panel['title']}: {target['legendFormat']}")
-                elif not has_value(series):
-                    wrong.append(f"{board}, {panel['title']}: no value of {plain(target['expr'])}")
+                judge_target(prometheus, board, panel, target, verdict)
         for variable in content["templating"]["list"]:
             if variable["type"] == "query":
-                asked += 1
-                metric, label = re.fullmatch(r"label_values\((.+), (\w+)\)", plain(variable["definition"])).groups()
-                if not any(label in one["metric"] for one in values(scene, metric)):
-                    wrong.append(f"{board}, variable {variable['name']}: no value")
+                judge_variable(prometheus, board, variable, verdict)
     for kind, name, expression in rules():
-        asked += 1
-        if has_value(values(scene, expression)):
-            fired += kind == "alert"
-        elif kind == "alert" and has_value(values(scene, compared(expression))):
-            highest = max(float(value) for one in values(scene, compared(expression)) for _, value in one["values"])
-            wrong.append(f"alert {name} did not fire, with {highest:g} at most: {expression}")
-        else:
-            wrong.append(f"{kind} {name}: no value of {expression}")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        Path(folder, "values.json").write_text(json.dumps(drawn), encoding="utf-8")
-    return wrong, quiet, asked, fired
+        judge_rule(prometheus, kind, name, expression, verdict)
+    return verdict
+
+
+def judge_target(prometheus, board, panel, target, verdict):
+    """An expression of a panel has a value. Where it shows only what is above 0, it may be empty, but not without 0."""
+    verdict.asked += 1
+    expression = plain(target["expr"])
+    series = prometheus.values(expression)
+    shown = {
+        "panel": panel["title"],
+        "type": panel["type"],
+        "unit": panel.get("fieldConfig", {}).get("defaults", {}).get("unit"),
+        "grid": panel["gridPos"],
+        "legend": target.get("legendFormat", ""),
+        "series": series,
+    }
+    verdict.drawn.setdefault(board, []).append(shown)
+    if has_value(series):
+        return
+    is_zero = expression.endswith(" > 0") and has_value(prometheus.values(expression.removesuffix(" > 0")))
+    if is_zero:
+        verdict.quiet.append(f"{board}, {panel['title']}: {target['legendFormat']}")
+    else:
+        verdict.wrong.append(f"{board}, {panel['title']}: no value of {expression}")
+
+
+def judge_variable(prometheus, board, variable, verdict):
+    """A variable has something to choose from."""
+    verdict.asked += 1
+    metric, label = re.fullmatch(r"label_values\((.+), (\w+)\)", plain(variable["definition"])).groups()
+    if not any(label in one["metric"] for one in prometheus.values(metric)):
+        verdict.wrong.append(f"{board}, variable {variable['name']}: no value")
+
+
+def judge_rule(prometheus, kind, name, expression, verdict):
+    """A recording rule has a value, and an alert has fired."""
+    verdict.asked += 1
+    if kind == "record":
+        if not has_value(prometheus.values(expression)):
+            verdict.wrong.append(f"record {name}: no value of {expression}")
+    elif prometheus.has_fired(name):
+        verdict.fired += 1
+    else:
+        found = [float(value) for one in prometheus.values(compared(expression)) for _, value in one["values"]]
+        highest = f"{max(found):g} at most" if found else "no value"
+        verdict.wrong.append(f"alert {name} did not fire, with {highest}: {expression}")
 
 
 def metrics(scene):
     """Names: what /metrics has, what expressions use, what documents say."""
-    text = "\n".join(scene.metrics(name) for name in scene.urls)
-    served = set(re.findall(r"^# TYPE (\w+)", text, re.M))
-    sources = [
-        path.read_text(encoding="utf-8")
-        for path in (ROOT / "grafana").glob("*/*.*")
-        if path.suffix in (".json", ".yaml")
-    ]
-    used = set(re.findall(r"(?<![:\w])((?:dfks|process)_[a-z0-9_]+)(?=[\{\[])", "\n".join(sources)))
+    served = set(re.findall(r"^# TYPE (\w+)", "\n".join(scene.metrics(name) for name in scene.urls), re.MULTILINE))
+    sources = [path for path in (ROOT / "grafana").glob("*/*.*") if path.suffix in (".json", ".yaml")]
     used = {
-        re.sub(r"_(?:bucket|sum|count)$", "", name) if re.sub(r"_(?:bucket|sum|count)$", "", name) in served else name
-        for name in used
+        family(name, served) for name in re.findall(rf"(?<![:\w])({METRIC})(?=[\{{\[])", "\n".join(map(text, sources)))
     }
-    documents = "\n".join(
-        path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    )
-    told = set(re.findall(r"(?:dfks|process)_[a-z0-9_]+", documents))
-    return [f"{name} is used, and not in /metrics" for name in sorted(used - served)] + [
-        f"{name} is in /metrics, and neither used nor documented" for name in sorted(served - used - told)
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    told = set(re.findall(METRIC, "\n".join(map(text, documents))))
+    return [
+        *(f"{name} is used, and not in /metrics" for name in sorted(used - served)),
+        *(f"{name} is in /metrics, and neither used nor documented" for name in sorted(served - used - told)),
     ]
+
+
+def text(path):
+    return path.read_text(encoding="utf-8")
+
+
+def family(name, served):
+    """The metric that a series of a histogram belongs to."""
+    histogram = re.sub(r"_(?:bucket|sum|count)$", "", name)
+    return histogram if histogram in served else name
 
 
 def linted(scene):
     """What promtool finds."""
-    found = [
-        subprocess.run(
-            ["promtool", "check", "metrics"], input=scene.metrics(name), text=True, capture_output=True, check=False
-        )
-        for name in scene.urls
-    ]
-    return [line for one in found for line in (one.stdout + one.stderr).splitlines() if line or one.returncode]
+    findings = []
+    for name in scene.urls:
+        command = ["promtool", "check", "metrics"]
+        done = subprocess.run(command, input=scene.metrics(name), text=True, capture_output=True, check=False)
+        findings += (done.stdout + done.stderr).splitlines()
+        if done.returncode and not findings:
+            findings.append(f"promtool check metrics of {name}: exit {done.returncode}")
+    return findings
