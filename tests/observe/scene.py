@@ -56,14 +56,17 @@ class Scene:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.work)
         self.children[name] = child
 
-    def stop(self, name):
-        child = self.children.pop(name)
-        child.terminate()
-        try:
-            child.wait(20)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+    def stop(self, *names):
+        """Ends them, side by side, as an operator would."""
+        children = [self.children.pop(name) for name in names]
+        for child in children:
+            child.terminate()
+        for child in children:
+            try:
+                child.wait(20)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
 
     def kill(self, name):
         """Ends it at once, and for good."""
@@ -73,8 +76,9 @@ class Scene:
         child.wait()
 
     def stop_all(self):
-        for name in reversed(list(self.children)):
-            self.stop(name)
+        # NATS last: the others end in an orderly way only while it is there
+        self.stop(*(set(self.children) - {"nats"}))
+        self.stop(*self.children)
 
     def log(self, name):
         return (self.work / f"{name}.log").read_text(encoding="utf-8", errors="replace")
