@@ -33,8 +33,7 @@ def why_denied(presentity, target):
 
 def change(request):
     presentity, target = request["presentity"], request["values"].get("forwardTo", "")
-    why = why_denied(presentity, target) if request["status"] else None
-    if why:
+    if request["status"] and (why := why_denied(presentity, target)):
         return {"error": {"code": 403, "description": why}}
     db.execute("REPLACE INTO forward VALUES (?, ?, ?)", (presentity, request["status"], target))
     return {}  # as it was asked for

@@ -1,13 +1,7 @@
 #!/usr/bin/env python3
-"""A responder: owns Do Not Disturb of every presentity.
+"""A responder: owns Do Not Disturb of every presentity. NATS_URL names the server; needs nats-py."""
 
-NATS_URL names the server. Needs nats-py (pip install nats-py).
-"""
-
-import asyncio
-import json
-import os
-
+import asyncio, json, os
 import nats
 
 status = {}  # by presentity: what a database would hold
