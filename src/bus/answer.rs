@@ -34,12 +34,12 @@ pub(crate) fn read<R: DeserializeOwned>(reply: &Message) -> Result<R, RequestErr
 /// # Errors
 ///
 /// [`RequestError::Stream`] or [`RequestError::Unreadable`].
-pub(crate) fn read_store(reply: &Message) -> Result<u64, RequestError> {
+pub(crate) fn read_store(payload: &[u8]) -> Result<u64, RequestError> {
     #[derive(Deserialize)]
     struct Stored {
         seq: u64,
     }
-    read_api(reply).map(|stored: Stored| stored.seq)
+    read_api(payload).map(|stored: Stored| stored.seq)
 }
 
 /// What the JetStream API answered.
@@ -47,7 +47,7 @@ pub(crate) fn read_store(reply: &Message) -> Result<u64, RequestError> {
 /// # Errors
 ///
 /// [`RequestError::Stream`] for `{"error":{"code":400,"err_code":10071,"description":"…"}}`, else [`RequestError::Unreadable`].
-pub(crate) fn read_api<R: DeserializeOwned>(reply: &Message) -> Result<R, RequestError> {
+pub(crate) fn read_api<R: DeserializeOwned>(payload: &[u8]) -> Result<R, RequestError> {
     #[derive(Deserialize)]
     struct ApiError {
         #[serde(default)]
@@ -59,9 +59,9 @@ pub(crate) fn read_api<R: DeserializeOwned>(reply: &Message) -> Result<R, Reques
     struct MaybeError {
         error: Option<ApiError>,
     }
-    match serde_json::from_slice(&reply.payload).map_err(unreadable)? {
+    match serde_json::from_slice(payload).map_err(unreadable)? {
         MaybeError { error: Some(error) } => Err(RequestError::Stream { code: error.err_code, description: error.description.into() }),
-        MaybeError { error: None } => serde_json::from_slice(&reply.payload).map_err(unreadable),
+        MaybeError { error: None } => serde_json::from_slice(payload).map_err(unreadable),
     }
 }
 
@@ -184,9 +184,9 @@ mod tests {
 
     #[test]
     fn reads_what_a_stream_says() {
-        assert_eq!(read_store(&message(r#"{"stream":"DFKS_NOTIFY","seq":7,"duplicate":true}"#, &[])).unwrap(), 7);
-        let lost = r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 4"},"stream":"S","seq":0}"#;
-        let error = read_store(&message(lost, &[])).unwrap_err();
+        assert_eq!(read_store(br#"{"stream":"DFKS_NOTIFY","seq":7,"duplicate":true}"#).unwrap(), 7);
+        let lost = br#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 4"},"stream":"S","seq":0}"#;
+        let error = read_store(lost).unwrap_err();
         assert!(matches!(error, RequestError::Stream { code: RequestError::WRONG_LAST_SEQUENCE, .. }), "{error}");
     }
 }

@@ -53,6 +53,6 @@ impl Bus {
     async fn api_raw<R: DeserializeOwned>(&self, call: &str, body: Bytes, timeout: Duration) -> Result<R, RequestError> {
         let subject = format!("{PREFIX}.{call}");
         let reply = self.request_raw(Pattern::JetStreamApi, subject, HeaderMap::new(), body, timeout).await?;
-        answer::read_api(&reply)
+        answer::read_api(&reply.payload)
     }
 }

@@ -17,7 +17,7 @@ use crate::bus::answer;
 use crate::bus::error::{BusError, PublishError, RequestError};
 use crate::bus::link::{self, Link, LinkStatus};
 use crate::bus::subject::{Pattern, Subjects};
-use crate::bus::trace::{Cause, TRACEPARENT};
+use crate::bus::trace::{Cause, headers};
 use crate::config::NatsConfig;
 use crate::runtime::{clock, tasks};
 
@@ -269,7 +269,7 @@ impl Bus {
     pub async fn store(&self, pattern: Pattern, subject: String, headers: HeaderMap, payload: Bytes) -> Result<u64, RequestError> {
         let stored = async {
             let reply = self.exchange(pattern, subject, headers, payload, self.timeout()).await?;
-            answer::read_store(&reply)
+            answer::read_store(&reply.payload)
         };
         self.measured(pattern, stored).await
     }
@@ -326,14 +326,4 @@ impl Bus {
         metrics.request_ended(pattern, result.as_ref().err(), clock::now().saturating_duration_since(started_at));
         result
     }
-}
-
-/// The headers of a message that `cause` led to: `traceparent`.
-#[must_use]
-pub fn headers(cause: &Cause) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    if let Ok(traceparent) = cause.traceparent().parse::<HeaderValue>() {
-        headers.insert(TRACEPARENT, traceparent);
-    }
-    headers
 }

@@ -143,6 +143,8 @@ pub enum RequestError {
 impl RequestError {
     /// `err_code` of a compare-and-set that another writer won.
     pub const WRONG_LAST_SEQUENCE: u64 = 10071;
+    /// The same, from servers that do not name the sequence there is.
+    const WRONG_LAST_SEQUENCE_UNNAMED: u64 = 10164;
     /// `err_code` of a stream that is not there.
     pub const STREAM_NOT_FOUND: u64 = 10059;
     /// `err_code` of a stream that is there already, with other settings.
@@ -166,6 +168,12 @@ impl RequestError {
             Self::Unreadable(_) => "unreadable",
             Self::Unwritable(_) => "unwritable",
         }
+    }
+
+    /// Whether a compare-and-set was lost to another writer.
+    #[must_use]
+    pub const fn is_conflict(&self) -> bool {
+        matches!(self, Self::Stream { code: Self::WRONG_LAST_SEQUENCE | Self::WRONG_LAST_SEQUENCE_UNNAMED, .. })
     }
 
     /// Whether the bus counts as away: no connection, no answer in time or no room in the queue.

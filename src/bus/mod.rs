@@ -7,6 +7,7 @@ pub mod client;
 pub mod embedded;
 pub mod error;
 mod keeper;
+pub(crate) mod kv;
 mod link;
 pub mod message;
 mod metrics;
@@ -20,8 +21,9 @@ pub mod subject;
 pub mod trace;
 pub mod watchers;
 
-pub use client::{Bus, headers};
+pub use client::Bus;
 pub use embedded::{Embedded, EmbeddedError};
 pub use error::{BusError, PublishError, RequestError};
 pub use keeper::StreamKeeper;
+pub use trace::headers;
 pub use watchers::{Change, EdgeWatchers, IndexEvent, IndexHook, WatcherIndex};

@@ -7,11 +7,11 @@ use async_nats::StatusCode;
 use futures_util::StreamExt;
 
 use crate::bus::answer;
-use crate::bus::client::{Bus, headers};
+use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::message::{ErrorBody, Kind, Watcher, WatchersRequest, WatchersResponse, read_reply};
 use crate::bus::subject::Pattern;
-use crate::bus::trace::Cause;
+use crate::bus::trace::{Cause, headers};
 
 /// Edges that have answered nothing for so long have nothing more to say.
 const SILENCE: Duration = Duration::from_millis(300);

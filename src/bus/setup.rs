@@ -6,6 +6,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy
 
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
+use crate::bus::kv;
 use crate::bus::subject::Subjects;
 use crate::notify::JOB_LIFETIME;
 use crate::runtime::Backoff;
@@ -95,8 +96,8 @@ fn streams(subjects: &Subjects, replicas: usize) -> [Config; 6] {
         ..Config::default()
     };
     let bucket = |name: String| Config {
-        name: format!("KV_{name}"),
-        subjects: vec![format!("$KV.{name}.>")],
+        name: kv::stream(&name),
+        subjects: vec![kv::subject(&name, ">")],
         // with a longer history, keys with a marker never expire (nats-server 2.15)
         max_messages_per_subject: 1,
         max_bytes: -1,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::bus::kv;
 use crate::feature::Presentity;
 
 /// The names of everything on the bus under one `nats.prefix`.
@@ -230,27 +231,32 @@ impl Subjects {
     /// `$KV.dfks-subscriptions.<subscription>`
     #[must_use]
     pub fn subscription_key(&self, subscription: &str) -> String {
-        format!("$KV.{}-subscriptions.{subscription}", self.prefix)
+        kv::subject(&self.subscription_bucket(), subscription)
     }
     /// `$JS.API.DIRECT.GET.KV_dfks-subscriptions`: asked with `{"seq":7}` for the message of that sequence. Source: ADR-31.
     #[must_use]
     pub fn subscription_direct_get(&self) -> String {
-        format!("$JS.API.DIRECT.GET.KV_{}-subscriptions", self.prefix)
+        kv::direct_get(&self.subscription_bucket())
+    }
+    /// `$JS.API.DIRECT.GET.KV_dfks-subscriptions.$KV.dfks-subscriptions.<subscription>`: the last message under that key. Source: ADR-31.
+    #[must_use]
+    pub fn subscription_lookup(&self, subscription: &str) -> String {
+        kv::direct_get_of(&self.subscription_bucket(), subscription)
     }
     /// The subscription in `$KV.dfks-subscriptions.<subscription>`.
     #[must_use]
     pub fn subscription_of_key<'a>(&self, subject: &'a str) -> Option<&'a str> {
-        subject.strip_prefix("$KV.")?.strip_prefix(&*self.prefix)?.strip_prefix("-subscriptions.")
+        kv::key(&self.subscription_bucket(), subject)
     }
     /// `$KV.dfks-features.<presentity>`
     #[must_use]
     pub fn feature_key(&self, presentity: &Presentity) -> String {
-        format!("$KV.{}-features.{}", self.prefix, presentity_key(presentity))
+        kv::subject(&self.feature_bucket(), &presentity_key(presentity))
     }
     /// `$JS.API.DIRECT.GET.KV_dfks-features.$KV.dfks-features.<presentity>`: the last value under that key. Source: ADR-31.
     #[must_use]
     pub fn feature_direct_get(&self, presentity: &Presentity) -> String {
-        format!("$JS.API.DIRECT.GET.KV_{}-features.{}", self.prefix, self.feature_key(presentity))
+        kv::direct_get_of(&self.feature_bucket(), &presentity_key(presentity))
     }
     /// Queue group and service name of the workers, `dfks-worker`.
     #[must_use]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use async_nats::{HeaderMap, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,12 @@ impl Cause {
         trace_id.map_or_else(Self::new, |id| Self(id.into()))
     }
 
+    /// The id that what follows from a message goes on with, by its headers.
+    #[must_use]
+    pub fn of_headers(headers: Option<&HeaderMap>) -> Self {
+        Self::of_traceparent(headers.and_then(|headers| headers.get(TRACEPARENT)).map(HeaderValue::as_str))
+    }
+
     /// The header for one more message of this cause: the same trace, a new span.
     #[must_use]
     pub fn traceparent(&self) -> String {
@@ -43,6 +50,16 @@ impl Cause {
             format!("00-{id:016x}{id:016x}-{span:016x}-01")
         }
     }
+}
+
+/// The headers of a message that `cause` led to: `traceparent`.
+#[must_use]
+pub fn headers(cause: &Cause) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Ok(traceparent) = cause.traceparent().parse::<HeaderValue>() {
+        headers.insert(TRACEPARENT, traceparent);
+    }
+    headers
 }
 
 fn is_trace_id(id: &str) -> bool {

@@ -1,5 +1,9 @@
 //! Why the worker cannot run, and why it refuses a request.
 
+use async_nats::jetstream::stream::LastRawMessageError;
+
+use crate::bus::RequestError;
+use crate::bus::kv::ReadError;
 use crate::bus::message::ErrorBody;
 use crate::feature::{FeatureError, PresentityError};
 use crate::worker::script::call::reason_text;
@@ -25,11 +29,16 @@ pub enum WorkerError {
 
 /// Why the store has no answer.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// No connection, no answer in time, or no such bucket.
     #[error("the feature store is away: {0}")]
-    Away(String),
+    Away(#[source] RequestError),
+    /// The bucket's answer to a read is none.
+    #[error("the feature store is away: {0}")]
+    Read(#[source] ReadError),
+    /// The bucket's leader cannot be asked.
+    #[error("the feature store is away: {0}")]
+    Leader(#[source] LastRawMessageError),
     /// Other workers changed the record each time.
     #[error("the presentity's record changed {0} times meanwhile")]
     Conflict(u32),
@@ -176,7 +185,14 @@ mod tests {
                 "responder_failed",
                 "the responder for DoNotDisturb",
             ),
-            (StoreError::Away("gone".into()).into(), false, 503, None, "store_failed", "the feature store is away: gone"),
+            (
+                StoreError::Away(RequestError::Disconnected).into(),
+                false,
+                503,
+                None,
+                "store_failed",
+                "the feature store is away: not connected to NATS",
+            ),
             (StoreError::Conflict(64).into(), false, 503, None, "store_failed", "changed 64 times"),
             (StoreError::Unreadable(json()).into(), false, 500, None, "store_failed", "unreadable"),
             (Refusal::Unwritable(json()), false, 500, None, "internal", "cannot be written"),

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::bus::answer;
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
+use crate::bus::kv;
 use crate::bus::link::LinkStatus;
 use crate::bus::subject::Pattern;
 
@@ -35,7 +36,7 @@ pub(crate) struct Feed {
     bus: Bus,
     stream: String,
     consumer: String,
-    key_prefix: String,
+    bucket: String,
     inbox: Subscriber,
     link: watch::Receiver<LinkStatus>,
     connection: u64,
@@ -84,8 +85,8 @@ impl Feed {
     pub(crate) async fn open(bus: &Bus, bucket: &str) -> Result<Self, FeedError> {
         let mut link = bus.link_status();
         let connection = link.borrow_and_update().connections;
-        let stream = format!("KV_{bucket}");
-        let filter_subject = format!("$KV.{bucket}.>");
+        let stream = kv::stream(bucket);
+        let filter_subject = kv::subject(bucket, ">");
         let consumer = format!("watchers-{:016x}", rand::random::<u64>());
         let deliver_subject = bus.client().new_inbox();
         let inbox = bus.client().subscribe(deliver_subject.clone()).await.map_err(|_closed| FeedError::Closed)?;
@@ -106,16 +107,7 @@ impl Feed {
         let body = serde_json::json!({ "stream_name": stream, "config": config.into_consumer_config() });
         let call = format!("CONSUMER.CREATE.{stream}.{consumer}.{filter_subject}");
         let _info: IgnoredAny = bus.api_with(&call, &body, OPEN_TIMEOUT).await.map_err(FeedError::Open)?;
-        Ok(Self {
-            bus: bus.clone(),
-            consumer,
-            key_prefix: format!("$KV.{bucket}."),
-            stream,
-            inbox,
-            link,
-            connection,
-            position: Position::default(),
-        })
+        Ok(Self { bus: bus.clone(), consumer, bucket: bucket.to_owned(), stream, inbox, link, connection, position: Position::default() })
     }
 
     /// The consumer's name.
@@ -160,9 +152,9 @@ impl Feed {
             return Err(FeedError::Gap { want, got: consumer_seq });
         }
         self.position = Position { consumer_seq, stream_seq };
-        let key = message.subject.strip_prefix(self.key_prefix.as_str()).ok_or(FeedError::Foreign)?.to_owned();
-        let is_removed = message.headers.as_ref().is_some_and(is_removal);
-        Ok(Record { key, revision: stream_seq, value: (!is_removed).then_some(message.payload) })
+        let key = kv::key(&self.bucket, &message.subject).ok_or(FeedError::Foreign)?.to_owned();
+        let is_marker = message.headers.as_ref().is_some_and(kv::is_marker);
+        Ok(Record { key, revision: stream_seq, value: (!is_marker).then_some(message.payload) })
     }
 
     /// A heartbeat, or the server's question whether we keep up (flow control): both come in order with the records.
@@ -193,30 +185,4 @@ impl Drop for Feed {
 
 fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     message.headers.as_ref()?.get(name).map(HeaderValue::as_str)
-}
-
-/// Whether a message takes its key away: a delete or purge (ADR-8), or the marker of an expired key (ADR-43).
-fn is_removal(headers: &HeaderMap) -> bool {
-    let operation = headers.get("KV-Operation").map(HeaderValue::as_str);
-    matches!(operation, Some("DEL" | "PURGE")) || headers.get("Nats-Marker-Reason").is_some()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tells_removals_from_values() {
-        for (name, value, want) in [
-            ("KV-Operation", "DEL", true),
-            ("KV-Operation", "PURGE", true),
-            ("KV-Operation", "PUT", false),
-            ("Nats-Marker-Reason", "MaxAge", true),
-            ("Nats-TTL", "60s", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, value);
-            assert_eq!(is_removal(&headers), want, "{name}: {value}");
-        }
-    }
 }

@@ -3,6 +3,9 @@
 //! All replies come to one inbox; the last token of their subject is the [`Token`] of the request. The notifier's wheel
 //! says when a reply is late.
 
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
 use ahash::AHashMap;
 use async_nats::{HeaderMap, Subscriber};
 use bytes::Bytes;
@@ -10,25 +13,22 @@ use futures_util::{FutureExt, StreamExt};
 
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
+use crate::bus::kv;
 use crate::bus::subject::Pattern;
-use crate::bus::trace::{Cause, TRACEPARENT};
+use crate::bus::trace::{Cause, headers};
 use crate::edge::notifier::{BusReply, BusRequest, Event, ReplyMessage, Token, Unavailable};
-use crate::edge::subscription::record::ttl_seconds;
 use crate::runtime::clock;
-
-/// How long the marker of a removed key is kept, in seconds: long enough for every index to see it.
-const REMOVED_MARKER_SECONDS: u64 = 60;
 
 /// See the module.
 pub struct Port {
     bus: Bus,
     inbox: String,
     replies: Subscriber,
-    asked: AHashMap<u64, (Pattern, std::time::Instant)>,
+    asked: AHashMap<u64, (Pattern, Instant)>,
 }
 
 /// How long an answer may take before it counts as none: above every timeout of the notifier.
-const ANSWER_KEPT_FOR: std::time::Duration = std::time::Duration::from_secs(10);
+const ANSWER_KEPT_FOR: Duration = Duration::from_secs(10);
 
 /// A request in the form it is published in.
 struct Outgoing {
@@ -64,20 +64,20 @@ impl Port {
     }
 
     /// The next reply, if one is here. `None` in the option: the inbox is closed.
-    pub fn poll_reply(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<(Token, BusReply)>> {
+    pub fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Token, BusReply)>> {
         loop {
-            let Some(message) = std::task::ready!(self.replies.poll_next_unpin(cx)) else { return std::task::Poll::Ready(None) };
+            let Some(message) = ready!(self.replies.poll_next_unpin(cx)) else { return Poll::Ready(None) };
             let token = message.subject.rsplit('.').next().and_then(|token| token.parse().ok());
             if let Some(token) = token {
                 let reply = read(message);
                 self.answered(token, &reply);
-                return std::task::Poll::Ready(Some((Token(token), reply)));
+                return Poll::Ready(Some((Token(token), reply)));
             }
         }
     }
 
     /// Counts the requests that were never answered as such.
-    pub fn forget_unanswered(&mut self, now: std::time::Instant) {
+    pub fn forget_unanswered(&mut self, now: Instant) {
         let bus = &self.bus;
         self.asked.retain(|_, (pattern, asked_at)| {
             let waited = now.saturating_duration_since(*asked_at);
@@ -119,23 +119,20 @@ impl Port {
 
     fn outgoing(&self, request: BusRequest, cause: &Cause) -> Outgoing {
         let subjects = self.bus.subjects();
-        let mut headers = HeaderMap::new();
-        headers.insert(TRACEPARENT, cause.traceparent());
+        let headers = headers(cause);
         match request {
             BusRequest::Store { id, record, ttl, expected_revision } => {
-                headers.insert("Nats-TTL", format!("{}s", ttl_seconds(ttl)));
-                headers.insert("Nats-Expected-Last-Subject-Sequence", expected_revision.to_string());
+                let headers = kv::put_headers(expected_revision, Some(ttl), cause);
                 let subject = subjects.subscription_key(&id.to_string());
                 Outgoing { pattern: Pattern::SubscriptionBucket, subject, headers, payload: json(&record) }
             }
             BusRequest::Remove { id, expected_revision } => {
-                let headers = removal_headers(expected_revision, cause);
+                let headers = kv::removal_headers(expected_revision, cause);
                 let subject = subjects.subscription_key(&id.to_string());
                 Outgoing { pattern: Pattern::SubscriptionBucket, subject, headers, payload: Bytes::new() }
             }
             BusRequest::Lookup { id } => {
-                let bucket = subjects.subscription_bucket();
-                let subject = format!("$JS.API.DIRECT.GET.KV_{bucket}.{}", subjects.subscription_key(&id.to_string()));
+                let subject = subjects.subscription_lookup(&id.to_string());
                 Outgoing { pattern: Pattern::SubscriptionBucket, subject, headers: HeaderMap::new(), payload: Bytes::new() }
             }
             BusRequest::Auth { presentity, request } => Outgoing {
@@ -167,17 +164,6 @@ impl Port {
     }
 }
 
-/// The headers that remove a key which has this revision.
-pub(in crate::edge) fn removal_headers(expected_revision: u64, cause: &Cause) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(TRACEPARENT, cause.traceparent());
-    headers.insert("KV-Operation", "PURGE");
-    headers.insert("Nats-Rollup", "sub");
-    headers.insert("Nats-TTL", format!("{REMOVED_MARKER_SECONDS}s"));
-    headers.insert("Nats-Expected-Last-Subject-Sequence", expected_revision.to_string());
-    headers
-}
-
 impl From<PublishError> for Unavailable {
     fn from(_: PublishError) -> Self {
         Self::NotSent
@@ -190,10 +176,11 @@ fn json<T: serde::Serialize>(value: &T) -> Bytes {
 }
 
 fn read(message: async_nats::Message) -> BusReply {
-    let headers = message.headers.as_ref();
-    let header = |name: &str| headers.and_then(|headers| headers.get(name)).map(async_nats::HeaderValue::as_str);
-    let is_deleted = matches!(header("KV-Operation"), Some("DEL" | "PURGE")) || header("Nats-Marker-Reason").is_some();
-    let sequence = header("Nats-Sequence").and_then(|sequence| sequence.parse().ok());
-    let status = message.status.map(|status| status.as_u16());
-    BusReply::Message(ReplyMessage { status, sequence, is_deleted, payload: message.payload })
+    let headers = message.headers.unwrap_or_default();
+    BusReply::Message(ReplyMessage {
+        status: message.status.map(|status| status.as_u16()),
+        sequence: kv::revision(&headers),
+        is_deleted: kv::is_marker(&headers),
+        payload: message.payload,
+    })
 }

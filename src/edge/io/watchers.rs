@@ -6,10 +6,10 @@ use std::task::{Context, Poll};
 use async_nats::{HeaderMap, Subject, Subscriber};
 use futures_util::StreamExt;
 
-use crate::bus::client::{Bus, headers};
+use crate::bus::client::Bus;
 use crate::bus::message::{ERROR_CODE_HEADER, ERROR_HEADER, ErrorBody, ErrorReply, Kind, Watcher, WatchersRequest, WatchersResponse};
 use crate::bus::subject::Pattern;
-use crate::bus::trace::{Cause, TRACEPARENT};
+use crate::bus::trace::{Cause, headers};
 use crate::edge::notifier::{Notifier, Now};
 use crate::edge::subscription::{Subscription, SubscriptionId};
 use crate::feature::Presentity;
@@ -66,8 +66,7 @@ impl Watchers {
 
     fn take_in(&mut self, message: async_nats::Message, notifier: &Notifier) {
         let Some(reply_to) = message.reply else { return };
-        let traceparent = message.headers.as_ref().and_then(|headers| headers.get(TRACEPARENT)).map(async_nats::HeaderValue::as_str);
-        let cause = Cause::of_traceparent(traceparent);
+        let cause = Cause::of_headers(message.headers.as_ref());
         let wanted = match read(&message.payload) {
             Ok(_) if self.answers.len() >= MAX_REQUESTS => Err(error(503, "too many requests for watchers at a time", None)),
             wanted => wanted,

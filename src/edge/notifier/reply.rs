@@ -1,10 +1,10 @@
 //! What the bus answers, and which wait it ends.
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::exchange::StoreOutcome;
 use super::{Notifier, Now, Token, Wait};
+use crate::bus::kv::{self, Entry, Written};
 use crate::bus::message::{ErrorBody, GetResponse, RouteSetResponse, read_reply};
 use crate::edge::subscription::record::Record;
 
@@ -53,26 +53,8 @@ impl Unavailable {
     }
 }
 
-/// Acknowledgement of a JetStream publish: `{"stream":"KV_…","seq":7}` or `{"error":{"err_code":10071,…}}`.
-#[derive(Deserialize)]
-struct PublishAck {
-    #[serde(default)]
-    seq: u64,
-    error: Option<PublishError>,
-}
-
-#[derive(Deserialize)]
-struct PublishError {
-    #[serde(default)]
-    err_code: u32,
-}
-
-/// `err_code`s of a revision that was not the expected one.
-const WRONG_LAST_SEQUENCE: [u32; 2] = [10071, 10164];
-
 /// Status of a reply that says that nobody listens.
 const NO_RESPONDERS: u16 = 503;
-const NO_MESSAGE: u16 = 404;
 
 impl Notifier {
     pub(super) fn on_reply(&mut self, token: Token, reply: BusReply, now: Now) {
@@ -108,10 +90,10 @@ fn store_outcome(message: Result<ReplyMessage, Unavailable>) -> StoreOutcome {
         Ok(message) => message,
         Err(why) => return StoreOutcome::Unavailable(why),
     };
-    match serde_json::from_slice::<PublishAck>(&message.payload) {
-        Ok(PublishAck { error: None, seq }) if seq > 0 => StoreOutcome::Stored(seq),
-        Ok(PublishAck { error: Some(error), .. }) if WRONG_LAST_SEQUENCE.contains(&error.err_code) => StoreOutcome::Conflict,
-        _ => StoreOutcome::Unavailable(Unavailable::NotSent),
+    match Written::read(&message.payload) {
+        Ok(Written::Stored(revision)) if revision > 0 => StoreOutcome::Stored(revision),
+        Ok(Written::Conflict) => StoreOutcome::Conflict,
+        Ok(Written::Stored(_)) | Err(_) => StoreOutcome::Unavailable(Unavailable::NotSent),
     }
 }
 
@@ -125,13 +107,12 @@ pub(super) enum Found {
 }
 
 fn read_record(message: &ReplyMessage) -> Result<Found, Unavailable> {
-    let revision = message.sequence.unwrap_or_default();
-    match message.status {
-        Some(NO_MESSAGE) => Ok(Found::Gone(0)),
-        // Any other status says that the server could not look.
-        Some(_) => Err(Unavailable::NotSent),
-        None if message.is_deleted => Ok(Found::Gone(revision)),
-        None => Ok(serde_json::from_slice(&message.payload).map_or(Found::Gone(revision), |record| Found::Record(record, revision))),
+    let entry = kv::entry(message.status, message.sequence, message.is_deleted, message.payload.clone());
+    match entry.map_err(|_| Unavailable::NotSent)? {
+        Entry::Absent(revision) => Ok(Found::Gone(revision)),
+        Entry::Value(revision, value) => {
+            Ok(serde_json::from_slice(&value).map_or(Found::Gone(revision), |record| Found::Record(record, revision)))
+        }
     }
 }
 

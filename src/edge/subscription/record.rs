@@ -1,7 +1,7 @@
 //! A subscription as it is stored in the bucket, so that it survives its edge. Pure.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -181,12 +181,6 @@ const fn yes() -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 const fn is_false(value: &bool) -> bool {
     !*value
-}
-
-/// The `Nats-TTL` of a record: whole seconds, rounded up, at least one.
-#[must_use]
-pub fn ttl_seconds(ttl: Duration) -> u64 {
-    (ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).max(1)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Reading, and ending, what a silent edge holds.
 
-use async_nats::{HeaderMap, HeaderValue};
+use async_nats::HeaderMap;
+use bytes::Bytes;
 
+use crate::bus::kv::{self, Entry};
 use crate::bus::message::{EndReason, Kind, SubscriptionChange, SubscriptionEvent};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, new_id};
 use crate::bus::{Bus, RequestError};
-use crate::edge::io::port::removal_headers;
 use crate::edge::notifier::Orphan;
 use crate::edge::subscription::SubscriptionId;
 use crate::edge::subscription::record::Record;
@@ -18,10 +19,10 @@ pub(in crate::edge::takeover) async fn read(bus: &Bus, revision: u64) -> Result<
     let body = serde_json::json!({ "seq": revision }).to_string();
     let subject = bus.subjects().subscription_direct_get();
     let message = bus.request_raw(Pattern::SubscriptionBucket, subject, HeaderMap::new(), body.into(), bus.timeout()).await?;
-    let header = |name: &str| message.headers.as_ref().and_then(|headers| headers.get(name)).map(HeaderValue::as_str);
-    let key = header("Nats-Subject").and_then(|subject| bus.subjects().subscription_of_key(subject));
-    let Some(id) = key.and_then(|key| key.parse::<SubscriptionId>().ok()).filter(|_| message.status.is_none()) else { return Ok(None) };
-    Ok(serde_json::from_slice::<Record>(&message.payload).ok().map(|record| Orphan { id, record, revision, told_until: None }))
+    let key = kv::subject_of(&message).and_then(|subject| bus.subjects().subscription_of_key(subject));
+    let Some(id) = key.and_then(|key| key.parse::<SubscriptionId>().ok()) else { return Ok(None) };
+    let Ok(Entry::Value(revision, value)) = kv::read(message) else { return Ok(None) };
+    Ok(serde_json::from_slice::<Record>(&value).ok().map(|record| Orphan { id, record, revision, told_until: None }))
 }
 
 /// Ends a subscription in the name of its silent edge, if nobody has written its key since. `true` when it has ended.
@@ -29,7 +30,7 @@ pub(in crate::edge::takeover) async fn end(bus: &Bus, orphan: &Orphan) -> Result
     let Orphan { id, record, revision, .. } = orphan;
     let cause = Cause::new();
     let subject = bus.subjects().subscription_key(&id.to_string());
-    match bus.store(Pattern::SubscriptionBucket, subject, removal_headers(*revision, &cause), bytes::Bytes::new()).await {
+    match bus.store(Pattern::SubscriptionBucket, subject, kv::removal_headers(*revision, &cause), Bytes::new()).await {
         Ok(_seq) => {}
         Err(RequestError::Stream { .. }) => return Ok(false),
         Err(error) => return Err(error),
