@@ -51,7 +51,7 @@ SUBSCRIBE = {
     ("dfks.event.>", ""): {"portal"},
     ("dfks.notify.*", ""): set(),
     ("$KV.dfks-subscriptions.>", ""): set(),
-    ("$SRV.PING", ""): {"worker", "mi"},
+    ("$SRV.PING", ""): {"edge", "worker", "mi"},
     ("_INBOX_edge.x.*", ""): {"edge"},
     ("_INBOX_worker.x.*", ""): {"worker"},
     ("_INBOX_mi.x.*", ""): {"mi"},

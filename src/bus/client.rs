@@ -274,6 +274,11 @@ impl Bus {
         self.measured(pattern, stored).await
     }
 
+    /// Sends what is queued; whether the server has it all within [`timeout`](Self::timeout).
+    pub(crate) async fn flush(&self) -> bool {
+        matches!(tokio::time::timeout(self.timeout(), self.client().flush()).await, Ok(Ok(())))
+    }
+
     /// Sends what is queued, ends all subscriptions and closes the connection; gives up after twice [`timeout`](Self::timeout).
     pub async fn drain(&self) {
         let client = &self.shared.client;

@@ -16,6 +16,7 @@ pub mod pull;
 pub mod queues;
 mod replies;
 pub mod schema;
+pub(crate) mod service;
 pub mod setup;
 pub mod subject;
 pub mod trace;

@@ -7,7 +7,7 @@ use crate::feature::Presentity;
 
 /// The names of everything on the bus under one `nats.prefix`.
 ///
-/// With the prefix `x`: subjects `x.*`, streams `X_*`, buckets `x-*`, services and queue groups `x-worker`, `x-mi`.
+/// With the prefix `x`: subjects `x.*`, streams `X_*`, buckets `x-*`, services `x-edge`, `x-worker`, `x-mi`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subjects {
     prefix: Box<str>,
@@ -262,6 +262,11 @@ impl Subjects {
     #[must_use]
     pub fn worker_service(&self) -> String {
         format!("{}-worker", self.prefix)
+    }
+    /// Service name of the edges, `dfks-edge`. They have no queue group: each answers.
+    #[must_use]
+    pub fn edge_service(&self) -> String {
+        format!("{}-edge", self.prefix)
     }
     /// Queue group and service name of the mi bridges, `dfks-mi`.
     #[must_use]

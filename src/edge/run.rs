@@ -130,7 +130,7 @@ impl Edge {
         tasks.spawn_brief("fan-out", fan_out::run(bus.clone(), queue, config.edge_id.clone(), Arc::clone(&metrics), to_fan_out));
 
         let port = Port::open(bus.clone()).await?;
-        let watchers = Watchers::open(bus, &config.edge_id, table).await?;
+        let watchers = Watchers::open(bus, &config.edge_id, table, tasks.stopping().clone()).await?;
         let mirror = Mirror::new(&trace_hep, &config, &metrics, &tasks);
         let reach = Reach::new(sockets.udp, sockets.streams, Arc::clone(&config), mirror, Arc::clone(&metrics), tasks.clone());
         let driver = Driver::new(notifier, port, reach, Sources { streams, jobs, changes, users, take_over }, watchers, fan_outs, metrics);

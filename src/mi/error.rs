@@ -1,7 +1,9 @@
 //! What goes wrong in the mi bridge, and what the sender of a command is told of it.
 
-use crate::bus::RequestError;
 use crate::bus::message::ErrorBody;
+use async_nats::SubscribeError;
+
+use crate::bus::RequestError;
 
 /// Why the mi bridge cannot run, or stopped early.
 #[derive(Debug, thiserror::Error)]
@@ -9,7 +11,7 @@ use crate::bus::message::ErrorBody;
 pub enum MiError {
     /// The NATS service could not be registered.
     #[error("the mi service could not be registered")]
-    Service(#[source] async_nats::Error),
+    Service(#[source] SubscribeError),
     /// The subscription to `dfks.set` ended though nobody stopped it.
     #[error("the subscription of the mi service ended")]
     EndedEarly,

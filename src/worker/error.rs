@@ -1,12 +1,13 @@
 //! Why the worker cannot run, and why it refuses a request.
 
+use async_nats::SubscribeError;
 use async_nats::jetstream::stream::LastRawMessageError;
 
 use crate::bus::RequestError;
 use crate::bus::kv::ReadError;
 use crate::bus::message::ErrorBody;
+use crate::bus::service::reason_text;
 use crate::feature::{FeatureError, PresentityError};
-use crate::worker::script::call::reason_text;
 use crate::worker::script::{RouteError, ScriptError};
 
 /// Why the worker does not start, or cannot go on.
@@ -21,7 +22,7 @@ pub enum WorkerError {
     Bucket(#[source] async_nats::Error),
     /// The service cannot be registered on the bus.
     #[error("the worker service cannot be registered")]
-    Service(#[source] async_nats::Error),
+    Service(#[source] SubscribeError),
     /// A task of the worker ended by itself.
     #[error("the worker's task {0} ended early")]
     EndedEarly(&'static str),

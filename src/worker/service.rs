@@ -1,25 +1,17 @@
-//! The NATS service `dfks-worker` (ADR-32): takes in requests, has them handled at the same time, sends the replies. I/O.
-//!
-//! One task for gets and one for sets; each holds its requests in one set of futures instead of a task for each.
+//! The NATS service `dfks-worker`: gets and sets, each in an endpoint and a task of its own. I/O.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_nats::header::HeaderValue;
-use async_nats::service::endpoint::Endpoint;
-use async_nats::service::{Request, Service, ServiceExt};
-use async_nats::{HeaderMap, Message};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::message::{ERROR_CODE_HEADER, ERROR_HEADER, ErrorReply, GetRequest, GetResponse, Named, RouteSetRequest, RouteSetResponse};
+use crate::bus::Bus;
+use crate::bus::message::{ErrorBody, GetRequest, GetResponse, RouteSetRequest, RouteSetResponse};
+use crate::bus::service::{self, Endpoint, EndpointSpec, Request, Service};
 use crate::bus::subject::Pattern;
-use crate::bus::trace::{Cause, TRACEPARENT};
-use crate::bus::{Bus, headers};
+use crate::bus::trace::Cause;
 use crate::config::RoutesConfig;
 use crate::feature::FeatureTable;
 use crate::runtime::clock;
@@ -57,20 +49,25 @@ pub async fn run(
         metrics: Arc::clone(&metrics),
         table,
     });
-    let errors = Errors::default();
-    let service = register(&bus, &errors).await?;
-    let gets = endpoint::<GetRequest, GetResponse>(&service, GET, &bus.subjects().get()).await?;
-    let sets = endpoint::<RouteSetRequest, RouteSetResponse>(&service, ROUTE_SET, &bus.subjects().route_set()).await?;
+    let [gets, sets] = endpoints(&bus).await?;
+    let name = bus.subjects().worker_service();
+    let shown = Service::announce(&bus, name.clone(), DESCRIPTION, BTreeMap::new(), &[&gets, &sets], shutdown.clone()).await;
+    let _shown = shown.map_err(WorkerError::Service)?;
     // The subscriptions are in place when the server has answered; without a server they follow with the connection.
-    let is_serving = matches!(tokio::time::timeout(bus.timeout(), bus.client().flush()).await, Ok(Ok(())));
-    tracing::info!(queue_group = bus.subjects().worker_service(), is_serving, "worker started");
+    let is_serving = bus.flush().await;
+    tracing::info!(queue_group = name, is_serving, "worker started");
     on_serving();
 
     let mut tasks = JoinSet::new();
-    let lane = |route| Lane { route, bus: bus.clone(), handler: Arc::clone(&handler), errors: errors.clone() };
-    let (get, set, watched) = (lane(Route::Get), lane(Route::Set), shutdown.clone());
-    tasks.spawn(async move { get.serve(gets).await });
-    tasks.spawn(async move { set.serve(sets).await });
+    let lane = |route| Lane { route, handler: Arc::clone(&handler) };
+    for (endpoint, lane) in [(gets, lane(Route::Get)), (sets, lane(Route::Set))] {
+        let shutdown = shutdown.clone();
+        tasks.spawn(async move {
+            endpoint.serve(&lane, &shutdown).await;
+            lane.route.as_str()
+        });
+    }
+    let watched = shutdown.clone();
     tasks.spawn(async move {
         routes.watch(metrics, watched).await;
         "script"
@@ -80,163 +77,97 @@ pub async fn run(
         () = shutdown.cancelled() => {}
         ended = tasks.join_next() => return Err(WorkerError::EndedEarly(ended.and_then(Result::ok).unwrap_or("by a panic"))),
     }
-    if let Err(error) = service.stop().await {
-        tracing::warn!(%error, "worker service not deregistered");
-    }
     while tasks.join_next().await.is_some() {}
     tracing::info!("worker stopped");
     Ok(())
 }
 
-/// Names of the endpoints, as `nats micro` shows them.
-const GET: &str = "get";
-const ROUTE_SET: &str = "route_set";
+const DESCRIPTION: &str = "runs the dfks routes: answers gets, carries out sets";
 
-/// Error replies of each endpoint. The service API counts only those that it makes itself, without a body.
-#[derive(Debug, Clone, Default)]
-struct Errors {
-    get: Arc<AtomicU64>,
-    set: Arc<AtomicU64>,
-}
-
-impl Errors {
-    fn of(&self, route: Route) -> &AtomicU64 {
-        match route {
-            Route::Get => &self.get,
-            Route::Set => &self.set,
-        }
-    }
-}
-
-async fn register(bus: &Bus, errors: &Errors) -> Result<Service, WorkerError> {
-    let name = bus.subjects().worker_service();
-    let errors = errors.clone();
-    let service = bus
-        .client()
-        .service_builder()
-        .description("runs the dfks routes: answers gets, carries out sets")
-        .queue_group(&name)
-        .stats_handler(move |endpoint, _| {
-            let route = if endpoint == GET { Route::Get } else { Route::Set };
-            serde_json::json!({ "error_replies": errors.of(route).load(Ordering::Relaxed) })
-        });
-    service.start(&name, env!("CARGO_PKG_VERSION")).await.map_err(WorkerError::Service)
-}
-
-/// Subscribes to `subject` in the queue group of the workers.
-async fn endpoint<Q: Named, A: Named>(service: &Service, name: &str, subject: &str) -> Result<Endpoint, WorkerError> {
-    let metadata = HashMap::from([("request".to_owned(), Q::TYPE.to_owned()), ("response".to_owned(), A::TYPE.to_owned())]);
-    service.endpoint_builder().name(name).metadata(metadata).add(subject).await.map_err(WorkerError::Service)
+/// Subscribes to gets and sets in the queue group of the workers.
+async fn endpoints(bus: &Bus) -> Result<[Endpoint; 2], WorkerError> {
+    let subjects = bus.subjects();
+    let get = EndpointSpec::new::<GetRequest, GetResponse>("get", Pattern::Get, subjects.get(), MAX_IN_HAND);
+    let set = EndpointSpec::new::<RouteSetRequest, RouteSetResponse>("route_set", Pattern::RouteSet, subjects.route_set(), MAX_IN_HAND);
+    let open = async |spec: EndpointSpec| Endpoint::open(bus, spec.in_group(subjects.worker_service())).await.map_err(WorkerError::Service);
+    Ok([open(get).await?, open(set).await?])
 }
 
 /// The requests of one kind.
 #[derive(Debug)]
 struct Lane {
     route: Route,
-    bus: Bus,
     handler: Arc<Handler>,
-    errors: Errors,
 }
 
-/// What goes back.
-struct Reply {
-    payload: Vec<u8>,
-    headers: HeaderMap,
-    outcome: &'static str,
+/// What goes back: a message or an error, and the word for what became of the request.
+type Reply = (Result<Vec<u8>, ErrorBody>, &'static str);
+
+impl service::Handler for Lane {
+    async fn handle(&self, request: Request) {
+        let metrics = &self.handler.metrics;
+        metrics.request_started(self.route);
+        let (cause, (reply, outcome)) = match self.route {
+            Route::Get => self.get(&request).await,
+            Route::Set => self.set(&request).await,
+        };
+        if !request.respond(reply.map(Into::into), &cause).await {
+            metrics.dropped(DropReason::ReplyNotSent);
+        }
+        metrics.request_ended(self.route, outcome, clock::now().saturating_duration_since(request.received_at()));
+    }
+
+    fn turn_away(&self) -> ErrorBody {
+        self.handler.metrics.request_turned_away(self.route);
+        self.refused(Refusal::Overloaded(MAX_IN_HAND), false)
+    }
+
+    fn reply_not_sent(&self) {
+        self.handler.metrics.dropped(DropReason::ReplyNotSent);
+    }
 }
 
 impl Lane {
-    /// Handles requests until the subscription ends, then finishes what is in hand.
-    async fn serve(&self, mut requests: Endpoint) -> &'static str {
-        let mut in_hand = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                Some(()) = in_hand.next(), if !in_hand.is_empty() => {}
-                request = requests.next() => match request {
-                    Some(request) if in_hand.len() < MAX_IN_HAND => in_hand.push(self.handle(request)),
-                    Some(request) => self.turn_away(request.message),
-                    None => break,
-                },
-            }
-        }
-        while in_hand.next().await.is_some() {}
-        self.route.as_str()
+    async fn get(&self, request: &Request) -> (Cause, Reply) {
+        let cause = request.cause().clone();
+        let outcome = self.handler.get(request.payload(), &cause).await;
+        let reply = self.reply(outcome.map(|response| (response, OK)), true);
+        (cause, reply)
     }
 
-    async fn handle(&self, request: Request) {
-        let metrics = &self.handler.metrics;
-        let started_at = clock::now();
-        metrics.request_started(self.route);
-        let reply = self.answer(&request.message).await;
-        if request.message.reply.is_some() {
-            let sent = request.respond_with_headers(Ok(reply.payload.into()), reply.headers);
-            // A queue to NATS that stays full while the connection is away must not hold the request for ever.
-            if !matches!(tokio::time::timeout(self.bus.timeout(), sent).await, Ok(Ok(()))) {
-                metrics.dropped(DropReason::ReplyNotSent);
+    /// A set says itself what led to it, where it was not asked for directly.
+    async fn set(&self, request: &Request) -> (Cause, Reply) {
+        let mut cause = request.cause().clone();
+        let outcome = match serde_json::from_slice::<RouteSetRequest>(request.payload()) {
+            Ok(request) => {
+                if !request.cause.0.is_empty() {
+                    cause = request.cause.clone();
+                }
+                self.handler.set(request, &cause).await
             }
-        }
-        metrics.request_ended(self.route, reply.outcome, clock::now().saturating_duration_since(started_at));
+            Err(error) => Err(error.into()),
+        };
+        let outcome = outcome.map(|response| {
+            let word = if response.denied.is_some() { DENIED } else { OK };
+            (response, word)
+        });
+        (cause, self.reply(outcome, false))
     }
 
-    async fn answer(&self, message: &Message) -> Reply {
-        let header = message.headers.as_ref().and_then(|headers| headers.get(TRACEPARENT)).map(HeaderValue::as_str);
-        let mut cause = Cause::of_traceparent(header);
-        match self.route {
-            Route::Get => {
-                let outcome = self.handler.get(&message.payload, &cause).await;
-                self.reply(outcome.map(|response| (response, OK)), &cause, true)
-            }
-            Route::Set => {
-                let outcome = match serde_json::from_slice::<RouteSetRequest>(&message.payload) {
-                    Ok(request) => {
-                        if !request.cause.0.is_empty() {
-                            cause = request.cause.clone();
-                        }
-                        self.handler.set(request, &cause).await
-                    }
-                    Err(error) => Err(error.into()),
-                };
-                let outcome = outcome.map(|response| {
-                    let word = if response.denied.is_some() { DENIED } else { OK };
-                    (response, word)
-                });
-                self.reply(outcome, &cause, false)
-            }
-        }
-    }
-
-    fn reply<M: Serialize>(&self, outcome: Result<(M, &'static str), Refusal>, cause: &Cause, names_a_list: bool) -> Reply {
+    fn reply<M: Serialize>(&self, outcome: Result<(M, &'static str), Refusal>, names_a_list: bool) -> Reply {
         let refusal = match outcome {
             Ok((response, outcome)) => match serde_json::to_vec(&response) {
-                Ok(payload) => return Reply { payload, headers: headers(cause), outcome },
+                Ok(payload) => return (Ok(payload), outcome),
                 Err(error) => Refusal::Unwritable(error),
             },
             Err(refusal) => refusal,
         };
-        self.handler.metrics.request_refused(self.route, &refusal);
-        self.errors.of(self.route).fetch_add(1, Ordering::Relaxed);
         let outcome = refusal.reason();
-        let (payload, mut headers) = (ErrorReply { error: refusal.into_body(names_a_list) }, headers(cause));
-        if let Ok(description) = payload.error.description.parse::<HeaderValue>() {
-            headers.insert(ERROR_HEADER, description);
-        }
-        headers.insert(ERROR_CODE_HEADER, HeaderValue::from(u64::from(payload.error.code)));
-        Reply { payload: serde_json::to_vec(&payload).unwrap_or_default(), headers, outcome }
+        (Err(self.refused(refusal, names_a_list)), outcome)
     }
 
-    /// Answers 503 at once, without waiting for anything.
-    fn turn_away(&self, message: Message) {
-        self.handler.metrics.request_turned_away(self.route);
-        let cause = Cause::of_traceparent(message.headers.as_ref().and_then(|headers| headers.get(TRACEPARENT)).map(HeaderValue::as_str));
-        let reply = self.reply::<()>(Err(Refusal::Overloaded(MAX_IN_HAND)), &cause, false);
-        if let Some(subject) = message.reply {
-            let pattern = match self.route {
-                Route::Get => Pattern::Get,
-                Route::Set => Pattern::RouteSet,
-            };
-            if self.bus.try_publish(pattern, subject.into_string(), None, reply.headers, reply.payload.into()).is_err() {
-                self.handler.metrics.dropped(DropReason::ReplyNotSent);
-            }
-        }
+    fn refused(&self, refusal: Refusal, names_a_list: bool) -> ErrorBody {
+        self.handler.metrics.request_refused(self.route, &refusal);
+        refusal.into_body(names_a_list)
     }
 }

@@ -1,4 +1,4 @@
-//! Worker and mi bridge as NATS services, seen by a stranger.
+//! Edge, worker and mi bridge as NATS services, seen by a stranger.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ fn text(value: &Value) -> String {
 }
 
 /// ```text
-/// stranger ──$SRV.PING, INFO, STATS──▶ dfks-worker, dfks-mi      names, ids, endpoints, schemas, counts
+/// stranger ──$SRV.PING, INFO, STATS──▶ dfks-edge, dfks-worker, dfks-mi      names, ids, endpoints, schemas, counts
 /// ```
 #[test]
 fn a_stranger_finds_the_services_their_endpoints_schemas_and_counts() {
@@ -27,6 +27,8 @@ fn a_stranger_finds_the_services_their_endpoints_schemas_and_counts() {
     service.set(ALICE, "DoNotDisturb", 1);
     service.state(ALICE, "DoNotDisturb");
     assert_eq!(service.set(ALICE, "Foo", 1)["error"]["code"], 400);
+    assert_eq!(service.ask("dfks.watchers", &json!({"presentity": "nobody"}))["error"]["code"], 400);
+    assert_eq!(service.ask("dfks.watchers", &json!({}))["watchers"], json!([]));
 
     let found: Value = serde_json::from_str(&Program::python(&nats, "tests/e2e/services.py", &[]).line()).unwrap();
     let names = |verb: &str| -> Vec<String> {
@@ -35,7 +37,7 @@ fn a_stranger_finds_the_services_their_endpoints_schemas_and_counts() {
         names
     };
     for verb in ["PING", "INFO", "STATS"] {
-        assert_eq!(names(verb), ["dfks-mi", "dfks-worker"], "{verb}");
+        assert_eq!(names(verb), ["dfks-edge", "dfks-mi", "dfks-worker"], "{verb}");
         for answer in list(&found, verb) {
             assert_eq!(answer["type"], format!("io.nats.micro.v1.{}_response", verb.to_lowercase()));
             assert_eq!(answer["version"], env!("CARGO_PKG_VERSION"));
@@ -46,8 +48,8 @@ fn a_stranger_finds_the_services_their_endpoints_schemas_and_counts() {
         assert!(!text(&info["description"]).is_empty());
         assert_eq!(found[text(&info["name"])], json!([found_ping(&found, info)]), "by name and id it answers alone");
         for endpoint in list(info, "endpoints") {
-            let queue = text(&endpoint["queue_group"]);
-            assert_eq!(queue, text(&info["name"]));
+            let (queue, name) = (text(&endpoint["queue_group"]), text(&info["name"]));
+            assert_eq!(queue, if name == "dfks-edge" { String::new() } else { name }, "each edge answers, and one worker or bridge");
             let schema = ["request", "response"].map(|way| {
                 let schema = text(&endpoint["metadata"][way]);
                 let file = root(&format!("schemas/{}.json", schema.strip_prefix("io.dfks.api.v1.").unwrap()));
@@ -58,7 +60,7 @@ fn a_stranger_finds_the_services_their_endpoints_schemas_and_counts() {
             endpoints.insert(text(&endpoint["subject"]), schema);
         }
     }
-    let want = [("dfks.get", "get"), ("dfks.route.set", "route_set"), ("dfks.set", "set")]
+    let want = [("dfks.get", "get"), ("dfks.route.set", "route_set"), ("dfks.set", "set"), ("dfks.watchers", "watchers")]
         .map(|(subject, name)| (subject.to_owned(), [format!("{name}_request"), format!("{name}_response")]));
     assert_eq!(endpoints, BTreeMap::from(want));
 
@@ -67,10 +69,11 @@ fn a_stranger_finds_the_services_their_endpoints_schemas_and_counts() {
         .flat_map(|answer| list(answer, "endpoints"))
         .map(|endpoint| {
             let count = endpoint["num_requests"].as_u64().unwrap();
-            (text(&endpoint["subject"]), (count, endpoint["data"]["error_replies"].as_u64().unwrap_or_default()))
+            (text(&endpoint["subject"]), (count, endpoint["num_errors"].as_u64().unwrap()))
         })
         .collect();
     assert_eq!((stats["dfks.get"], stats["dfks.set"]), ((1, 0), (2, 1)), "{stats:?}");
+    assert_eq!(stats["dfks.watchers"], (2, 1), "{stats:?}");
     assert_eq!(stats["dfks.route.set"].0, 1, "what is refused at once reaches no worker: {stats:?}");
     wait_for("and it goes on", || (service.state(ALICE, "DoNotDisturb")["version"] == 1).then_some(()));
 }

@@ -367,5 +367,6 @@ async fn it_shows_itself_as_a_service() {
     assert_eq!(endpoint["metadata"], json!({"request": "io.dfks.api.v1.set_request", "response": "io.dfks.api.v1.set_response"}));
     let stats: Value = serde_json::from_slice(&scene.client.request("$SRV.STATS.dfks-mi", "".into()).await.unwrap().payload).unwrap();
     assert!(stats["endpoints"][0]["num_requests"].as_u64().unwrap() >= 1, "{stats}");
-    assert!(stats["endpoints"][0]["data"]["error_replies"].as_u64().unwrap() >= 1, "{stats}");
+    assert!(stats["endpoints"][0]["num_errors"].as_u64().unwrap() >= 1, "{stats}");
+    assert!(stats["endpoints"][0]["last_error"].as_str().unwrap().starts_with("400:"), "{stats}");
 }

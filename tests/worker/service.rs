@@ -71,7 +71,8 @@ async fn shows_itself_as_a_service_and_finishes_what_is_in_hand() {
     assert_eq!(endpoints, [["get", "dfks.get", "dfks-worker"], ["route_set", "dfks.route.set", "dfks-worker"]]);
     let stats: Value = bench.ask(Pattern::Get, "$SRV.STATS.dfks-worker", json!({})).await.unwrap();
     let get = stats["endpoints"].as_array().unwrap().iter().find(|endpoint| endpoint["name"] == "get").unwrap();
-    assert_eq!((&get["num_requests"], &get["data"]["error_replies"]), (&json!(1), &json!(1)));
+    assert_eq!((&get["num_requests"], &get["num_errors"]), (&json!(1), &json!(1)), "{stats}");
+    assert!(get["last_error"].as_str().unwrap().starts_with("400:Invalid presentity"), "{stats}");
 
     let shutdown = bench.shutdown.clone();
     let stop = async {
@@ -83,4 +84,14 @@ async fn shows_itself_as_a_service_and_finishes_what_is_in_hand() {
     let ended = tokio::time::timeout(PATIENCE, bench.tasks.join_next()).await.unwrap().unwrap().unwrap();
     assert!(ended.is_ok(), "{ended:?}");
     eventually("nobody answers", async || bench.instances().await == 0).await;
+}
+
+#[tokio::test]
+async fn it_stops_in_time_while_nats_is_away() {
+    let mut bench = Bench::with(routes()).await;
+    bench.nats.kill();
+    eventually("the connection is lost", async || !bench.bus.is_connected()).await;
+    bench.shutdown.cancel();
+    let ended = tokio::time::timeout(PATIENCE, bench.tasks.join_next()).await.expect("in time").unwrap().unwrap();
+    assert!(ended.is_ok(), "{ended:?}");
 }

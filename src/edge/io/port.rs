@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ahash::AHashMap;
 use async_nats::{HeaderMap, Subscriber};
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
@@ -156,9 +156,7 @@ impl Port {
 
     /// Sends what is queued, before the process ends.
     pub async fn flush(&self) {
-        let flushed =
-            tokio::time::timeout(self.bus.timeout(), self.bus.client().flush()).map(|flushed| flushed.is_ok_and(|sent| sent.is_ok())).await;
-        if !flushed {
+        if !self.bus.flush().await {
             tracing::warn!("events of the last moment may be lost");
         }
     }

@@ -1,15 +1,18 @@
-//! Answers `dfks.watchers`: every edge tells its live subscriptions, a message of them at a time.
+//! The NATS service `dfks-edge`: answers `dfks.watchers`, where every edge lists its live subscriptions, a message of them at a time.
+//!
+//! The list is read from the notifier, so requests are taken in and answered by the driver, which owns it: [`Watchers::poll`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use async_nats::{HeaderMap, Subject, Subscriber};
-use futures_util::StreamExt;
+use async_nats::SubscribeError;
+use tokio_util::sync::CancellationToken;
 
 use crate::bus::client::Bus;
-use crate::bus::message::{ERROR_CODE_HEADER, ERROR_HEADER, ErrorBody, ErrorReply, Kind, Watcher, WatchersRequest, WatchersResponse};
+use crate::bus::message::{ErrorBody, Kind, Watcher, WatchersRequest, WatchersResponse};
+use crate::bus::service::{Endpoint, EndpointSpec, Request, Service};
 use crate::bus::subject::Pattern;
-use crate::bus::trace::{Cause, headers};
 use crate::edge::notifier::{Notifier, Now};
 use crate::edge::subscription::{Subscription, SubscriptionId};
 use crate::feature::Presentity;
@@ -21,39 +24,45 @@ const PER_MESSAGE: usize = 500;
 /// Requests answered at a time; one more is told to come again.
 const MAX_REQUESTS: usize = 16;
 
+const DESCRIPTION: &str = "keeps subscriptions of phones: lists them with its watchers";
+
 /// See the module.
 pub struct Watchers {
-    bus: Bus,
     edge_id: Box<str>,
-    table: std::sync::Arc<FeatureTable>,
-    requests: Subscriber,
+    table: Arc<FeatureTable>,
+    endpoint: Endpoint,
     answers: VecDeque<Answer>,
+    _service: Service,
 }
 
 /// An answer under way.
 struct Answer {
-    reply_to: Subject,
-    cause: Cause,
+    request: Request,
     left: Vec<SubscriptionId>,
 }
 
 impl Watchers {
-    /// Subscribes; without a queue group, for every edge answers.
+    /// Subscribes, and shows itself as a service until `shutdown`; without a queue group, for every edge answers.
     ///
     /// # Errors
     ///
     /// When the client refuses the subscription: it is closed.
-    pub async fn open(bus: Bus, edge_id: &str, table: std::sync::Arc<FeatureTable>) -> Result<Self, async_nats::SubscribeError> {
-        let requests = bus.client().subscribe(bus.subjects().watchers()).await?;
-        Ok(Self { bus, edge_id: edge_id.into(), table, requests, answers: VecDeque::new() })
+    pub async fn open(bus: Bus, edge_id: &str, table: Arc<FeatureTable>, shutdown: CancellationToken) -> Result<Self, SubscribeError> {
+        let subjects = bus.subjects();
+        let spec = EndpointSpec::new::<WatchersRequest, WatchersResponse>("watchers", Pattern::Watchers, subjects.watchers(), MAX_REQUESTS);
+        let endpoint = Endpoint::open(&bus, spec).await?;
+        let metadata = BTreeMap::from([("edge_id", edge_id.to_owned())]);
+        let service = Service::announce(&bus, subjects.edge_service(), DESCRIPTION, metadata, &[&endpoint], shutdown).await?;
+        Ok(Self { edge_id: edge_id.into(), table, endpoint, answers: VecDeque::new(), _service: service })
     }
 
     /// Takes requests in, and sends one message of the answer under way. `true` when there was anything.
     pub fn poll(&mut self, cx: &mut Context<'_>, notifier: &Notifier, now: Now) -> bool {
         let mut had_any = false;
-        while let Poll::Ready(Some(message)) = self.requests.poll_next_unpin(cx) {
+        let too_many = |request: &Request| refuse(request, error(503, "too many requests for watchers at a time", None));
+        while let Poll::Ready(Some(request)) = self.endpoint.poll_request(cx, too_many) {
             had_any = true;
-            self.take_in(message, notifier);
+            self.take_in(request, notifier);
         }
         if let Some(mut answer) = self.answers.pop_front() {
             had_any = true;
@@ -64,23 +73,16 @@ impl Watchers {
         had_any
     }
 
-    fn take_in(&mut self, message: async_nats::Message, notifier: &Notifier) {
-        let Some(reply_to) = message.reply else { return };
-        let cause = Cause::of_headers(message.headers.as_ref());
-        let wanted = match read(&message.payload) {
-            Ok(_) if self.answers.len() >= MAX_REQUESTS => Err(error(503, "too many requests for watchers at a time", None)),
-            wanted => wanted,
-        };
-        match wanted {
-            Ok(None) => {
-                self.answers.push_back(Answer { reply_to, cause, left: notifier.live().map(|subscription| subscription.id).collect() });
-            }
-            Ok(Some(presentity)) => {
-                let left = notifier.live_of(&presentity).map(|subscription| subscription.id).collect();
-                self.answers.push_back(Answer { reply_to, cause, left });
-            }
-            Err(error) => self.refuse(&reply_to, &cause, error),
+    fn take_in(&mut self, request: Request, notifier: &Notifier) {
+        if !request.wants_reply() {
+            return;
         }
+        let left = match read(request.payload()) {
+            Ok(None) => notifier.live().map(|subscription| subscription.id).collect(),
+            Ok(Some(presentity)) => notifier.live_of(&presentity).map(|subscription| subscription.id).collect(),
+            Err(error) => return refuse(&request, error),
+        };
+        self.answers.push_back(Answer { request, left });
     }
 
     /// Sends up to a message full; `true` when more follow.
@@ -91,7 +93,15 @@ impl Watchers {
         let watchers =
             page.into_iter().filter_map(|id| notifier.live_by_id(id)).map(|subscription| self.watcher(subscription, now)).collect();
         let response = WatchersResponse { kind: Kind::default(), edge_id: self.edge_id.to_string(), watchers, more };
-        self.bus.publish_event(Pattern::Watchers, answer.reply_to.to_string(), &response, &answer.cause);
+        let request = &answer.request;
+        let sent = match serde_json::to_vec(&response) {
+            Ok(payload) if more => request.respond_in_part(payload.into(), request.cause()),
+            Ok(payload) => request.respond_now(Ok(payload.into()), request.cause()),
+            Err(unwritable) => request.respond_now(Err(error(500, &unwritable.to_string(), None)), request.cause()),
+        };
+        if let Err(error) = sent {
+            tracing::debug!(%error, "watchers not sent");
+        }
         more
     }
 
@@ -110,16 +120,11 @@ impl Watchers {
             versions: subscription.versions.iter().filter_map(named).collect(),
         }
     }
+}
 
-    fn refuse(&self, reply_to: &Subject, cause: &Cause, error: ErrorBody) {
-        let mut headers: HeaderMap = headers(cause);
-        headers.insert(ERROR_CODE_HEADER, error.code.to_string());
-        headers.insert(ERROR_HEADER, error.description.replace(['\r', '\n'], " "));
-        let payload = serde_json::to_vec(&ErrorReply { error }).unwrap_or_default();
-        let sent = self.bus.try_publish(Pattern::Watchers, reply_to.to_string(), None, headers, payload.into());
-        if let Err(error) = sent {
-            tracing::debug!(%error, "refusal not sent");
-        }
+fn refuse(request: &Request, error: ErrorBody) {
+    if let Err(error) = request.respond_now(Err(error), request.cause()) {
+        tracing::debug!(%error, "refusal not sent");
     }
 }
 

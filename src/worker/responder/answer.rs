@@ -4,10 +4,10 @@ use serde_json::{Map, Value};
 
 use crate::bus::RequestError;
 use crate::bus::message::{ErrorBody, ResponderState};
+use crate::bus::service::reason_text;
 use crate::feature::{FeatureError, FeatureSpec, FeatureTable};
 use crate::worker::change::Change;
 use crate::worker::script::Route;
-use crate::worker::script::call::reason_text;
 
 /// What came of asking a responder.
 #[derive(Debug, Clone, PartialEq, Eq)]

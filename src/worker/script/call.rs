@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
 
 use crate::bus::message::AlsoChange;
+use crate::bus::service::reason_text;
 use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Status, Values};
 use crate::worker::change::Change;
 use crate::worker::script::Route;
@@ -15,8 +16,6 @@ use crate::worker::script::Route;
 const FIELDS: &str = "presentity, feature, status, assigned, notify, param, value.FIELD";
 /// Most lines that one run may log; the rest is dropped, so that a loop cannot flood the log.
 const MAX_LOG_LINES: u32 = 32;
-/// Most characters of a reason given to `deny`.
-const MAX_REASON_CHARS: usize = 256;
 
 /// One run of a route: what the script is told, and what it has changed so far.
 #[derive(Debug)]
@@ -290,9 +289,4 @@ fn switch(field: &str, value: &Dynamic) -> Result<bool, FieldError> {
 /// A string; a whole number is taken as one, for `ringCount`.
 fn text_of(value: &Dynamic) -> Option<String> {
     value.as_immutable_string_ref().map(|text| text.to_string()).ok().or_else(|| value.as_int().map(|number| number.to_string()).ok())
-}
-
-/// A reason or log text on one line, cut to a sane length: it goes into headers.
-pub(crate) fn reason_text(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON_CHARS).collect()
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use rhai::packages::{Package, StandardPackage};
 use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Position, Scope};
 
+use crate::bus::service::reason_text;
 use crate::config::RoutesConfig;
 use crate::runtime::clock;
 use crate::worker::script::call::{Call, Dfks, FieldError, Verdict};
@@ -274,8 +275,8 @@ fn sandbox() -> Engine {
     let no_sleep = "sleep() is not available in a route";
     engine.register_fn("sleep", move |_: i64| -> Result<(), Box<EvalAltResult>> { Err(no_sleep.into()) });
     engine.register_fn("sleep", move |_: f64| -> Result<(), Box<EvalAltResult>> { Err(no_sleep.into()) });
-    engine.on_print(|text| tracing::info!(text = %call::reason_text(text), "route print"));
-    engine.on_debug(|text, _, _| tracing::debug!(text = %call::reason_text(text), "route debug"));
+    engine.on_print(|text| tracing::info!(text = %reason_text(text), "route print"));
+    engine.on_debug(|text, _, _| tracing::debug!(text = %reason_text(text), "route debug"));
     call::register(&mut engine);
     engine
 }
@@ -308,7 +309,7 @@ fn route_error(function: &str, error: &EvalAltResult) -> RouteError {
             other
         }
     };
-    RouteError { function: function.to_owned(), line: position.line().unwrap_or(0), field, message: call::reason_text(&message) }
+    RouteError { function: function.to_owned(), line: position.line().unwrap_or(0), field, message: reason_text(&message) }
 }
 
 #[cfg(test)]
