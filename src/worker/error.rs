@@ -8,6 +8,7 @@ use crate::bus::kv::ReadError;
 use crate::bus::message::ErrorBody;
 use crate::bus::service::reason_text;
 use crate::feature::{FeatureError, PresentityError};
+use crate::worker::metrics::label::{AnswerOutcome, RequestOutcome};
 use crate::worker::script::{RouteError, ScriptError};
 
 /// Why the worker does not start, or cannot go on.
@@ -73,12 +74,12 @@ pub(crate) enum Refusal {
     #[error("the route's change does not fit: {0}")]
     Route(#[source] FeatureError),
     /// The responder of the feature failed or was late.
-    #[error("the responder for {feature} gave no usable answer ({outcome})")]
+    #[error("the responder for {feature} gave no usable answer ({})", .outcome.as_str())]
     Responder {
         /// The feature.
         feature: String,
-        /// `failed` or `timeout`.
-        outcome: &'static str,
+        /// `failed`, `timeout` or `open`.
+        outcome: AnswerOutcome,
     },
     /// The store has no answer.
     #[error("{0}")]
@@ -92,19 +93,15 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// The values of [`reason`](Self::reason), to have every metric series from the start.
-    pub(crate) const REASONS: [&'static str; 6] =
-        ["bad_request", "script_error", "responder_failed", "store_failed", "internal", "overloaded"];
-
     /// Word for the log field `reason` and the metric label `outcome`.
-    pub(crate) const fn reason(&self) -> &'static str {
+    pub(crate) const fn outcome(&self) -> RequestOutcome {
         match self {
-            Self::Unreadable(_) | Self::Field(_) | Self::Presentity(_) | Self::Feature(_) => "bad_request",
-            Self::Script(_) | Self::Route(_) => "script_error",
-            Self::Responder { .. } => "responder_failed",
-            Self::Store(_) => "store_failed",
-            Self::Unwritable(_) => "internal",
-            Self::Overloaded(_) => "overloaded",
+            Self::Unreadable(_) | Self::Field(_) | Self::Presentity(_) | Self::Feature(_) => RequestOutcome::BadRequest,
+            Self::Script(_) | Self::Route(_) => RequestOutcome::ScriptError,
+            Self::Responder { .. } => RequestOutcome::ResponderFailed,
+            Self::Store(_) => RequestOutcome::StoreFailed,
+            Self::Unwritable(_) => RequestOutcome::Internal,
+            Self::Overloaded(_) => RequestOutcome::Overloaded,
         }
     }
 
@@ -179,7 +176,7 @@ mod tests {
             ),
             (Refusal::Route(bad_value), false, 500, None, "script_error", "the route's change does not fit"),
             (
-                Refusal::Responder { feature: "DoNotDisturb".into(), outcome: "timeout" },
+                Refusal::Responder { feature: "DoNotDisturb".into(), outcome: AnswerOutcome::Timeout },
                 false,
                 503,
                 None,
@@ -199,8 +196,7 @@ mod tests {
             (Refusal::Unwritable(json()), false, 500, None, "internal", "cannot be written"),
             (Refusal::Overloaded(1024), false, 503, None, "overloaded", "1024 requests"),
         ] {
-            assert_eq!(refusal.reason(), word, "{refusal}");
-            assert!(Refusal::REASONS.contains(&word));
+            assert_eq!(refusal.outcome().as_str(), word, "{refusal}");
             let body = refusal.into_body(in_list);
             assert_eq!((body.code, body.field.as_deref()), (code, field), "{}", body.description);
             assert!(body.description.contains(text) && !body.description.contains(char::is_control), "{}", body.description);

@@ -12,12 +12,14 @@ use crate::runtime::clock;
 use crate::worker::change::Change;
 use crate::worker::error::{Refusal, StoreError};
 use crate::worker::get;
-use crate::worker::metrics::{DropReason, WorkerMetrics};
+use crate::worker::metrics::WorkerMetrics;
+use crate::worker::metrics::label::DropReason;
 use crate::worker::responder::Responders;
 use crate::worker::responder::answer::Answer;
+use crate::worker::route::Route;
+use crate::worker::script::Script;
 use crate::worker::script::call::Call;
 use crate::worker::script::live::Routes;
-use crate::worker::script::{Route, Script};
 use crate::worker::set::{Outcome, Set};
 use crate::worker::store::record::Record;
 use crate::worker::store::{MAX_ATTEMPTS, Store, Versioned};
@@ -154,7 +156,7 @@ impl Handler {
             Answer::None => {}
             Answer::Denied(why) => return Ok(denied(&presentity, stored.record.state(spec), why)),
             failed @ (Answer::Failed | Answer::Timeout | Answer::Open) => {
-                return Err(Refusal::Responder { feature: spec.name().to_owned(), outcome: failed.as_str() });
+                return Err(Refusal::Responder { feature: spec.name().to_owned(), outcome: failed.outcome() });
             }
         }
         self.commit(&presentity, &set, stored, request.command, cause).await

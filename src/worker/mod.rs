@@ -17,6 +17,7 @@ mod handler;
 mod metrics;
 mod recent;
 mod responder;
+pub mod route;
 pub mod script;
 mod service;
 mod set;

@@ -17,9 +17,10 @@ use crate::feature::FeatureTable;
 use crate::runtime::clock;
 use crate::worker::error::{Refusal, WorkerError};
 use crate::worker::handler::Handler;
-use crate::worker::metrics::{DENIED, DropReason, OK, WorkerMetrics};
+use crate::worker::metrics::WorkerMetrics;
+use crate::worker::metrics::label::{DropReason, RequestOutcome};
 use crate::worker::responder::Responders;
-use crate::worker::script::Route;
+use crate::worker::route::Route;
 use crate::worker::script::live::Routes;
 use crate::worker::store::Store;
 
@@ -41,7 +42,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
     let routes = Arc::new(Routes::load(config)?);
-    let metrics = Arc::new(WorkerMetrics::new());
+    let metrics = Arc::new(WorkerMetrics::new(MAX_IN_HAND));
     let handler = Arc::new(Handler {
         responders: Responders::new(bus.clone(), Arc::clone(&table), config, Arc::clone(&metrics)),
         store: Store::open(bus.clone()).await?,
@@ -101,7 +102,7 @@ struct Lane {
 }
 
 /// What goes back: a message or an error, and the word for what became of the request.
-type Reply = (Result<Vec<u8>, ErrorBody>, &'static str);
+type Reply = (Result<Vec<u8>, ErrorBody>, RequestOutcome);
 
 impl service::Handler for Lane {
     async fn handle(&self, request: Request) {
@@ -131,7 +132,7 @@ impl Lane {
     async fn get(&self, request: &Request) -> (Cause, Reply) {
         let cause = request.cause().clone();
         let outcome = self.handler.get(request.payload(), &cause).await;
-        let reply = self.reply(outcome.map(|response| (response, OK)), true);
+        let reply = self.reply(outcome.map(|response| (response, RequestOutcome::Ok)), true);
         (cause, reply)
     }
 
@@ -148,13 +149,13 @@ impl Lane {
             Err(error) => Err(error.into()),
         };
         let outcome = outcome.map(|response| {
-            let word = if response.denied.is_some() { DENIED } else { OK };
+            let word = if response.denied.is_some() { RequestOutcome::Denied } else { RequestOutcome::Ok };
             (response, word)
         });
         (cause, self.reply(outcome, false))
     }
 
-    fn reply<M: Serialize>(&self, outcome: Result<(M, &'static str), Refusal>, names_a_list: bool) -> Reply {
+    fn reply<M: Serialize>(&self, outcome: Result<(M, RequestOutcome), Refusal>, names_a_list: bool) -> Reply {
         let refusal = match outcome {
             Ok((response, outcome)) => match serde_json::to_vec(&response) {
                 Ok(payload) => return (Ok(payload), outcome),
@@ -162,12 +163,12 @@ impl Lane {
             },
             Err(refusal) => refusal,
         };
-        let outcome = refusal.reason();
+        let outcome = refusal.outcome();
         (Err(self.refused(refusal, names_a_list)), outcome)
     }
 
     fn refused(&self, refusal: Refusal, names_a_list: bool) -> ErrorBody {
-        self.handler.metrics.request_refused(self.route, &refusal);
+        self.handler.metrics.request_refused(self.route, refusal.outcome(), refusal.is_ours(), &refusal);
         refusal.into_body(names_a_list)
     }
 }

@@ -2,18 +2,15 @@
 
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
-use crate::worker::responder::breaker::{Position, Transition};
-use crate::worker::script::Route;
+use crate::worker::metrics::label::{Position, Transition};
+use crate::worker::route::{PerRoute, Route};
 
 const BREAKERS: &str = "dfks_worker_breakers";
 const TRANSITIONS: &str = "dfks_worker_breaker_transitions_total";
 
 /// Handles of both kinds.
 #[derive(Debug)]
-pub(crate) struct BreakerMetrics {
-    get: OfKind,
-    set: OfKind,
-}
+pub(crate) struct BreakerMetrics(PerRoute<OfKind>);
 
 #[derive(Debug)]
 struct OfKind {
@@ -44,15 +41,12 @@ impl BreakerMetrics {
     pub(crate) fn new() -> Self {
         describe_gauge!(BREAKERS, "Responder subjects (tenant and feature) whose circuit breaker is open or half open");
         describe_counter!(TRANSITIONS, "Circuit breakers that went to a state");
-        Self { get: OfKind::new(Route::Get), set: OfKind::new(Route::Set) }
+        Self(PerRoute::new(OfKind::new))
     }
 
     /// The breaker of a feature's responder went from one state to another.
     pub(crate) fn went(&self, route: Route, feature: &str, transition: Transition) {
-        let of = match route {
-            Route::Get => &self.get,
-            Route::Set => &self.set,
-        };
+        let of = self.0.of(route);
         for (position, gauge) in &of.standing {
             if *position == transition.from {
                 gauge.decrement(1.0);
@@ -72,10 +66,7 @@ impl BreakerMetrics {
 
     /// A breaker that nobody asked for was forgotten.
     pub(crate) fn forgotten(&self, route: Route, transition: Transition) {
-        let of = match route {
-            Route::Get => &self.get,
-            Route::Set => &self.set,
-        };
+        let of = self.0.of(route);
         if let Some((_, gauge)) = of.standing.iter().find(|(position, _)| *position == transition.from) {
             gauge.decrement(1.0);
         }

@@ -3,8 +3,8 @@
 use metrics::{Counter, counter, describe_counter};
 
 use crate::feature::FeatureTable;
-use crate::worker::responder::answer::Answer;
-use crate::worker::script::Route;
+use crate::worker::metrics::label::AnswerOutcome;
+use crate::worker::route::{PerRoute, Route};
 
 const ANSWERS: &str = "dfks_worker_responder_answers_total";
 
@@ -15,32 +15,27 @@ pub(crate) struct FeatureMetrics(Vec<OfFeature>);
 #[derive(Debug)]
 struct OfFeature {
     feature: Box<str>,
-    get: [Counter; Answer::OUTCOMES.len()],
-    set: [Counter; Answer::OUTCOMES.len()],
+    outcomes: PerRoute<[Counter; AnswerOutcome::ALL.len()]>,
 }
 
 impl FeatureMetrics {
     pub(crate) fn new(table: &FeatureTable) -> Self {
         describe_counter!(ANSWERS, "Requests to responders by feature, kind and outcome: which responder fails");
         let of = |feature: &str, route: Route| {
-            Answer::OUTCOMES.map(|outcome| {
-                let counter = counter!(ANSWERS, "kind" => route.as_str(), "feature" => feature.to_owned(), "outcome" => outcome);
+            AnswerOutcome::ALL.map(|outcome| {
+                let counter = counter!(ANSWERS, "kind" => route.as_str(), "feature" => feature.to_owned(), "outcome" => outcome.as_str());
                 counter.increment(0);
                 counter
             })
         };
-        Self(table.names().map(|name| OfFeature { feature: name.into(), get: of(name, Route::Get), set: of(name, Route::Set) }).collect())
+        let features = table.names().map(|name| OfFeature { feature: name.into(), outcomes: PerRoute::new(|route| of(name, route)) });
+        Self(features.collect())
     }
 
     /// The responder of a feature answered, or did not.
-    pub(crate) fn answered(&self, route: Route, feature: &str, answer: &Answer) {
-        let Some(of) = self.0.iter().find(|of| &*of.feature == feature) else { return };
-        let counters = match route {
-            Route::Get => &of.get,
-            Route::Set => &of.set,
-        };
-        let outcome = answer.as_str();
-        if let Some((_, counter)) = Answer::OUTCOMES.iter().zip(counters).find(|(known, _)| **known == outcome) {
+    pub(crate) fn answered(&self, route: Route, feature: &str, outcome: AnswerOutcome) {
+        let of = self.0.iter().find(|of| &*of.feature == feature);
+        if let Some(counter) = of.and_then(|of| of.outcomes.of(route).get(outcome as usize)) {
             counter.increment(1);
         }
     }
@@ -55,8 +50,8 @@ mod tests {
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         metrics::with_local_recorder(&recorder, || {
             let metrics = FeatureMetrics::new(&FeatureTable::built_in());
-            metrics.answered(Route::Set, "DoNotDisturb", &Answer::Timeout);
-            metrics.answered(Route::Set, "NoFeature", &Answer::Timeout);
+            metrics.answered(Route::Set, "DoNotDisturb", AnswerOutcome::Timeout);
+            metrics.answered(Route::Set, "NoFeature", AnswerOutcome::Timeout);
         });
         let text = recorder.handle().render();
         for line in [

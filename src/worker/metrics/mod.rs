@@ -2,7 +2,9 @@
 
 pub(crate) mod breaker;
 pub(crate) mod feature;
+pub(crate) mod label;
 
+use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,10 +12,8 @@ use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, descri
 
 use crate::runtime::clock;
 use crate::telemetry::depth::{QueueGauges, QueueStage};
-use crate::worker::error::Refusal;
-use crate::worker::responder::answer::{Answer, AnswerError};
-use crate::worker::script::{Route, RouteError, ScriptError};
-use crate::worker::service::MAX_IN_HAND;
+use crate::worker::metrics::label::{AnswerOutcome, DropReason, RequestOutcome};
+use crate::worker::route::{PerRoute, Route};
 
 const RECEIVED: &str = "dfks_worker_received_total";
 const REQUESTS: &str = "dfks_worker_requests_total";
@@ -29,46 +29,14 @@ const DROPPED: &str = "dfks_worker_dropped_total";
 /// At most one warning of a kind in this time: the counter has them all.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
-/// Outcome of a request that was answered as asked.
-pub(crate) const OK: &str = "ok";
-/// Outcome of a set that a script or responder refused.
-pub(crate) const DENIED: &str = "denied";
-
-/// Why something was dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DropReason {
-    /// Too many requests in hand: answered 503 at once.
-    Overloaded,
-    /// Too many requests wait for one responder: not asked, counted as failed.
-    ResponderBusy,
-    /// The reply could not be sent.
-    ReplyNotSent,
-    /// A responder's state could not be stored as the last known one.
-    LastKnownNotStored,
-}
-
-impl DropReason {
-    const ALL: [Self; 4] = [Self::Overloaded, Self::ResponderBusy, Self::ReplyNotSent, Self::LastKnownNotStored];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Overloaded => "overloaded",
-            Self::ResponderBusy => "responder_busy",
-            Self::ReplyNotSent => "reply_not_sent",
-            Self::LastKnownNotStored => "last_known_not_stored",
-        }
-    }
-}
-
 /// Handles of the worker's metrics, looked up once.
 ///
 /// Made after the recorder is installed: a handle made before it counts nowhere.
 #[derive(Debug)]
 pub(crate) struct WorkerMetrics {
-    get: RouteMetrics,
-    set: RouteMetrics,
+    routes: PerRoute<RouteMetrics>,
     in_flight: Gauge,
-    dropped: Vec<(DropReason, Counter)>,
+    dropped: [Counter; DropReason::ALL.len()],
     reloads_ok: Counter,
     reloads_failed: Counter,
     request_warnings: Throttle,
@@ -96,30 +64,24 @@ impl Throttle {
 struct RouteMetrics {
     received: Counter,
     in_hand: QueueGauges,
-    requests: Vec<(&'static str, Counter)>,
+    requests: [Counter; RequestOutcome::ALL.len()],
     request_seconds: Histogram,
-    responder_requests: Vec<(&'static str, Counter)>,
+    responder_requests: [Counter; AnswerOutcome::ALL.len()],
     responder_seconds: Histogram,
     script_seconds: Histogram,
     script_errors: Counter,
 }
 
 impl RouteMetrics {
-    fn new(route: Route) -> Self {
+    fn new(route: Route, capacity: usize) -> Self {
         let kind = route.as_str();
         Self {
             received: from_zero(counter!(RECEIVED, "kind" => kind)),
-            in_hand: QueueGauges::new(QueueStage::Worker, kind, MAX_IN_HAND),
-            requests: [OK, DENIED]
-                .into_iter()
-                .chain(Refusal::REASONS)
-                .map(|outcome| (outcome, from_zero(counter!(REQUESTS, "kind" => kind, "outcome" => outcome))))
-                .collect(),
+            in_hand: QueueGauges::new(QueueStage::Worker, kind, capacity),
+            requests: RequestOutcome::ALL.map(|outcome| from_zero(counter!(REQUESTS, "kind" => kind, "outcome" => outcome.as_str()))),
             request_seconds: histogram!(REQUEST_SECONDS, "kind" => kind),
-            responder_requests: Answer::OUTCOMES
-                .into_iter()
-                .map(|outcome| (outcome, from_zero(counter!(RESPONDER_REQUESTS, "kind" => kind, "outcome" => outcome))))
-                .collect(),
+            responder_requests: AnswerOutcome::ALL
+                .map(|outcome| from_zero(counter!(RESPONDER_REQUESTS, "kind" => kind, "outcome" => outcome.as_str()))),
             responder_seconds: histogram!(RESPONDER_SECONDS, "kind" => kind),
             script_seconds: histogram!(SCRIPT_SECONDS, "route" => kind),
             script_errors: from_zero(counter!(SCRIPT_ERRORS, "route" => kind)),
@@ -128,18 +90,15 @@ impl RouteMetrics {
 }
 
 impl WorkerMetrics {
-    pub(crate) fn new() -> Self {
+    /// `capacity`: requests of each route that fit in hand.
+    pub(crate) fn new(capacity: usize) -> Self {
         describe();
         let in_flight = gauge!(IN_FLIGHT);
         in_flight.set(0.0);
         Self {
-            get: RouteMetrics::new(Route::Get),
-            set: RouteMetrics::new(Route::Set),
+            routes: PerRoute::new(|route| RouteMetrics::new(route, capacity)),
             in_flight,
-            dropped: DropReason::ALL
-                .into_iter()
-                .map(|reason| (reason, from_zero(counter!(DROPPED, "reason" => reason.as_str()))))
-                .collect(),
+            dropped: DropReason::ALL.map(|reason| from_zero(counter!(DROPPED, "reason" => reason.as_str()))),
             reloads_ok: from_zero(counter!(SCRIPT_RELOADS, "outcome" => "ok")),
             reloads_failed: from_zero(counter!(SCRIPT_RELOADS, "outcome" => "failed")),
             request_warnings: Throttle::default(),
@@ -162,35 +121,37 @@ impl WorkerMetrics {
     }
 
     /// A request was answered, in one way or the other.
-    pub(crate) fn request_ended(&self, route: Route, outcome: &'static str, took: Duration) {
+    pub(crate) fn request_ended(&self, route: Route, outcome: RequestOutcome, took: Duration) {
         self.in_flight.decrement(1.0);
         self.of(route).in_hand.left();
         self.of(route).request_seconds.record(took.as_secs_f64());
-        count(&self.of(route).requests, outcome);
+        count(&self.of(route).requests, outcome as usize);
+        let outcome = outcome.as_str();
         tracing::debug!(kind = route.as_str(), outcome, took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "request ended");
     }
 
-    /// A request was refused: why, in the words that the peer gets.
-    pub(crate) fn request_refused(&self, route: Route, refusal: &Refusal) {
-        if refusal.is_ours() && self.request_warnings.may_warn(clock::now()) {
-            tracing::warn!(kind = route.as_str(), reason = refusal.reason(), error = %refusal, "request refused");
+    /// A request was refused: why, in the words that the peer gets. `is_ours`: it is for the operator to know too.
+    pub(crate) fn request_refused(&self, route: Route, reason: RequestOutcome, is_ours: bool, error: &dyn Error) {
+        let (kind, reason) = (route.as_str(), reason.as_str());
+        if is_ours && self.request_warnings.may_warn(clock::now()) {
+            tracing::warn!(kind, reason, %error, "request refused");
         } else {
-            tracing::debug!(kind = route.as_str(), reason = refusal.reason(), error = %refusal, "request refused");
+            tracing::debug!(kind, reason, %error, "request refused");
         }
     }
 
     /// A responder was asked.
-    pub(crate) fn responder_asked(&self, route: Route, answer: &Answer, took: Duration) {
+    pub(crate) fn responder_asked(&self, route: Route, outcome: AnswerOutcome, took: Duration) {
         self.of(route).responder_seconds.record(took.as_secs_f64());
-        count(&self.of(route).responder_requests, answer.as_str());
+        count(&self.of(route).responder_requests, outcome as usize);
     }
 
     /// A responder's answer cannot be used.
-    pub(crate) fn responder_failed(&self, route: Route, feature: &str, error: &AnswerError) {
+    pub(crate) fn responder_failed(&self, route: Route, feature: &str, reason: &'static str, error: &dyn Error) {
         // What it said may name a presentity, which is for the debug log only.
         tracing::debug!(kind = route.as_str(), feature, %error, "responder failed");
         if self.responder_warnings.may_warn(clock::now()) {
-            tracing::warn!(kind = route.as_str(), feature, reason = error.reason(), "responder failed");
+            tracing::warn!(kind = route.as_str(), feature, reason, "responder failed");
         }
     }
 
@@ -199,11 +160,11 @@ impl WorkerMetrics {
         self.of(route).script_seconds.record(took.as_secs_f64());
     }
 
-    /// A route of the script failed.
-    pub(crate) fn script_failed(&self, route: Route, error: &RouteError) {
+    /// A route of the script failed, in this function and line; `field` was misused, if one was.
+    pub(crate) fn script_failed(&self, route: Route, function: &str, line: usize, field: Option<&str>, error: &str) {
         self.of(route).script_errors.increment(1);
         if self.script_warnings.may_warn(clock::now()) {
-            tracing::warn!(function = error.function, line = error.line, field = error.field, error = error.message, "script error");
+            tracing::warn!(function, line, field, error, "script error");
         }
     }
 
@@ -214,24 +175,19 @@ impl WorkerMetrics {
     }
 
     /// The script file changed and cannot be used; the script before it stays.
-    pub(crate) fn script_not_reloaded(&self, error: &ScriptError) {
+    pub(crate) fn script_not_reloaded(&self, reason: &'static str, error: &dyn Error) {
         self.reloads_failed.increment(1);
-        tracing::error!(reason = error.reason(), %error, "script not reloaded, the one before stays in use");
+        tracing::error!(reason, %error, "script not reloaded, the one before stays in use");
     }
 
     /// Something was dropped.
     pub(crate) fn dropped(&self, reason: DropReason) {
-        if let Some((_, counter)) = self.dropped.iter().find(|(known, _)| *known == reason) {
-            counter.increment(1);
-        }
+        count(&self.dropped, reason as usize);
         tracing::debug!(reason = reason.as_str(), "dropped");
     }
 
     const fn of(&self, route: Route) -> &RouteMetrics {
-        match route {
-            Route::Get => &self.get,
-            Route::Set => &self.set,
-        }
+        self.routes.of(route)
     }
 }
 
@@ -253,8 +209,9 @@ fn from_zero(counter: Counter) -> Counter {
     counter
 }
 
-fn count(counters: &[(&'static str, Counter)], outcome: &str) {
-    if let Some((_, counter)) = counters.iter().find(|(known, _)| *known == outcome) {
+/// Counts at the place of a word of [`label`].
+fn count(counters: &[Counter], word: usize) {
+    if let Some(counter) = counters.get(word) {
         counter.increment(1);
     }
 }
@@ -270,7 +227,7 @@ mod tests {
         let buckets = [0.001, 1.0];
         let recorder =
             PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &buckets).unwrap().build_recorder();
-        let metrics = metrics::with_local_recorder(&recorder, WorkerMetrics::new);
+        let metrics = metrics::with_local_recorder(&recorder, || WorkerMetrics::new(1024));
         let text = recorder.handle().render();
         let mut want = vec![format!("{IN_FLIGHT} 0")];
         for kind in ["get", "set"] {
@@ -296,8 +253,8 @@ mod tests {
         }
 
         metrics.request_started(Route::Set);
-        metrics.request_ended(Route::Set, DENIED, Duration::from_millis(2));
-        metrics.responder_asked(Route::Get, &Answer::Timeout, Duration::from_millis(2));
+        metrics.request_ended(Route::Set, RequestOutcome::Denied, Duration::from_millis(2));
+        metrics.responder_asked(Route::Get, AnswerOutcome::Timeout, Duration::from_millis(2));
         metrics.dropped(DropReason::Overloaded);
         let text = recorder.handle().render();
         for line in [

@@ -7,7 +7,8 @@ use crate::bus::message::{ErrorBody, ResponderState};
 use crate::bus::service::reason_text;
 use crate::feature::{FeatureError, FeatureSpec, FeatureTable};
 use crate::worker::change::Change;
-use crate::worker::script::Route;
+use crate::worker::metrics::label::AnswerOutcome;
+use crate::worker::route::Route;
 
 /// What came of asking a responder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,18 +28,15 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    /// The values of [`as_str`](Self::as_str), to have every metric series from the start.
-    pub(crate) const OUTCOMES: [&'static str; 6] = ["ok", "denied", "failed", "timeout", "none", "open"];
-
     /// Word for the metric label `outcome`.
-    pub(crate) const fn as_str(&self) -> &'static str {
+    pub(crate) const fn outcome(&self) -> AnswerOutcome {
         match self {
-            Self::Change(_) => "ok",
-            Self::Denied(_) => "denied",
-            Self::Failed => "failed",
-            Self::Timeout => "timeout",
-            Self::None => "none",
-            Self::Open => "open",
+            Self::Change(_) => AnswerOutcome::Ok,
+            Self::Denied(_) => AnswerOutcome::Denied,
+            Self::Failed => AnswerOutcome::Failed,
+            Self::Timeout => AnswerOutcome::Timeout,
+            Self::None => AnswerOutcome::None,
+            Self::Open => AnswerOutcome::Open,
         }
     }
 }

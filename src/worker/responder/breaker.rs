@@ -11,6 +11,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::worker::metrics::label::{Position, Transition};
+
 /// So many failures in a row open it.
 pub(crate) const FAILURES: u32 = 5;
 /// How long it stays open the first time.
@@ -44,26 +46,6 @@ pub(crate) enum Input {
     Failed,
 }
 
-/// The word of a state, for metric labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Position {
-    Closed,
-    Open,
-    HalfOpen,
-}
-
-impl Position {
-    pub(crate) const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
-}
-
 impl State {
     /// One that nothing is known of.
     pub(crate) const NEW: Self = Self::Closed { failures: 0 };
@@ -94,13 +76,6 @@ impl State {
             }
         }
     }
-}
-
-/// From where to where a breaker went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Transition {
-    pub(crate) from: Position,
-    pub(crate) to: Position,
 }
 
 /// The breakers of all subjects: each is of one kind, tenant and feature. Only those with a failure take room.

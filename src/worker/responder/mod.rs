@@ -21,13 +21,14 @@ use crate::bus::{Bus, RequestError};
 use crate::config::{Responders as Mode, RoutesConfig};
 use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity};
 use crate::runtime::clock;
+use crate::worker::metrics::WorkerMetrics;
 use crate::worker::metrics::breaker::BreakerMetrics;
 use crate::worker::metrics::feature::FeatureMetrics;
-use crate::worker::metrics::{DropReason, WorkerMetrics};
+use crate::worker::metrics::label::{AnswerOutcome, DropReason};
 use crate::worker::recent::Recent;
 use crate::worker::responder::answer::{Answer, AnswerError};
 use crate::worker::responder::breaker::{Breakers, Input};
-use crate::worker::script::Route;
+use crate::worker::route::{PerRoute, Route};
 
 /// Where nobody listened is not asked again for so long.
 const SILENT_FOR: Duration = Duration::from_secs(5);
@@ -46,8 +47,7 @@ pub(crate) struct Responders {
     metrics: Arc<WorkerMetrics>,
     features: FeatureMetrics,
     silent: Mutex<Recent>,
-    get_breakers: Mutex<Breakers>,
-    set_breakers: Mutex<Breakers>,
+    breakers: PerRoute<Mutex<Breakers>>,
     breaker_metrics: BreakerMetrics,
     waiting: Mutex<HashMap<Box<str>, usize, ahash::RandomState>>,
 }
@@ -62,8 +62,7 @@ impl Responders {
             timeout: Duration::from_millis(config.responder_timeout_ms),
             metrics,
             silent: Mutex::new(Recent::new(MAX_SILENT, SILENT_FOR)),
-            get_breakers: Mutex::new(Breakers::new()),
-            set_breakers: Mutex::new(Breakers::new()),
+            breakers: PerRoute::new(|_| Mutex::new(Breakers::new())),
             breaker_metrics: BreakerMetrics::new(),
             waiting: Mutex::default(),
         }
@@ -145,23 +144,18 @@ impl Responders {
             self.break_or_pass(route, spec, &subject, input);
         }
         let answer = answer.unwrap_or_else(|error| {
-            self.metrics.responder_failed(route, spec.name(), &error);
+            self.metrics.responder_failed(route, spec.name(), error.reason(), &error);
             Answer::Failed
         });
-        self.metrics.responder_asked(route, &answer, now.saturating_duration_since(started_at));
-        self.features.answered(route, spec.name(), &answer);
+        self.count(route, spec, answer.outcome(), now.saturating_duration_since(started_at));
         answer
     }
 
     /// Hands `input` to the subject's breaker; whether a request may pass.
     fn break_or_pass(&self, route: Route, spec: &FeatureSpec, subject: &str, input: Input) -> bool {
         let now = clock::now();
-        let breakers = match route {
-            Route::Get => &self.get_breakers,
-            Route::Set => &self.set_breakers,
-        };
         let (may_pass, transition, forgotten) = {
-            let mut breakers = lock(breakers);
+            let mut breakers = lock(self.breakers.of(route));
             let forgotten = if input == Input::Ask { Vec::new() } else { breakers.sweep(now) };
             let (may_pass, transition) = breakers.handle(subject, input, now);
             (may_pass, transition, forgotten)
@@ -177,9 +171,13 @@ impl Responders {
 
     /// A request that is not sent.
     fn not_asked(&self, route: Route, spec: &FeatureSpec, answer: Answer) -> Answer {
-        self.metrics.responder_asked(route, &answer, Duration::ZERO);
-        self.features.answered(route, spec.name(), &answer);
+        self.count(route, spec, answer.outcome(), Duration::ZERO);
         answer
+    }
+
+    fn count(&self, route: Route, spec: &FeatureSpec, outcome: AnswerOutcome, took: Duration) {
+        self.metrics.responder_asked(route, outcome, took);
+        self.features.answered(route, spec.name(), outcome);
     }
 
     /// Whether nobody listened lately. When that was long enough ago, one request is sent to see, and the others go on

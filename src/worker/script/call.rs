@@ -10,7 +10,7 @@ use crate::bus::message::AlsoChange;
 use crate::bus::service::reason_text;
 use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Status, Values};
 use crate::worker::change::Change;
-use crate::worker::script::Route;
+use crate::worker::route::Route;
 
 /// The fields of `dfks`, for the error that names them.
 const FIELDS: &str = "presentity, feature, status, assigned, notify, param, value.FIELD";

@@ -15,8 +15,9 @@ use crate::config::RoutesConfig;
 use crate::runtime::{FileStamp, clock};
 use crate::worker::metrics::WorkerMetrics;
 use crate::worker::recent::Recent;
+use crate::worker::route::Route;
 use crate::worker::script::call::{Call, Verdict};
-use crate::worker::script::{Route, RouteError, Script, ScriptError};
+use crate::worker::script::{RouteError, Script, ScriptError};
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -84,7 +85,7 @@ impl Routes {
         if spent >= SLOW_RUN {
             self.slow.lock().unwrap_or_else(PoisonError::into_inner).insert(domain, clock::now());
         }
-        outcome.inspect_err(|error| metrics.script_failed(route, error))
+        outcome.inspect_err(|error| metrics.script_failed(route, &error.function, error.line, error.field.as_deref(), &error.message))
     }
 
     async fn run_in_pool(&self, script: &Arc<Script>, route: Route, call: Call) -> (Result<Verdict, RouteError>, Duration) {
@@ -112,7 +113,7 @@ impl Routes {
             // Reading and compiling take milliseconds, which would be taken from the requests.
             match tokio::task::spawn_blocking(move || routes.reload()).await {
                 Ok(Some(Ok(()))) => metrics.script_reloaded(),
-                Ok(Some(Err(error))) => metrics.script_not_reloaded(&error),
+                Ok(Some(Err(error))) => metrics.script_not_reloaded(error.reason(), &error),
                 Ok(None) | Err(_) => {}
             }
         }

@@ -18,6 +18,7 @@ use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Position, Scope};
 use crate::bus::service::reason_text;
 use crate::config::RoutesConfig;
 use crate::runtime::clock;
+use crate::worker::route::Route;
 use crate::worker::script::call::{Call, Dfks, FieldError, Verdict};
 
 /// Longest run of a route, in processor time: a run that others keep from the processor is not to blame.
@@ -70,29 +71,6 @@ impl Bounds {
 fn stack_address() -> usize {
     let here = 0_u8;
     std::hint::black_box(&raw const here).addr()
-}
-
-/// Which route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Route {
-    /// `routes.get_route`
-    Get,
-    /// `routes.set_route`
-    Set,
-}
-
-impl Route {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Get, Self::Set];
-
-    /// The word in the metric labels `route` and `kind`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::Set => "set",
-        }
-    }
 }
 
 /// A compiled route script.
