@@ -7,7 +7,6 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::subject::Pattern;
-use crate::bus::watchers::FeedError;
 
 /// `outcome` of a request that got its answer.
 const OK: &str = "ok";
@@ -159,61 +158,6 @@ impl BusMetrics {
 
     fn of(&self, pattern: Pattern) -> Option<&SubjectMetrics> {
         self.subjects.get(pattern as usize)
-    }
-}
-
-/// Handles of the metrics of the watcher index.
-#[derive(Debug)]
-pub(crate) struct IndexMetrics {
-    entries: Gauge,
-    loads: Counter,
-    interruptions: Counter,
-    unreadable: Counter,
-}
-
-impl IndexMetrics {
-    pub(crate) fn new() -> Self {
-        metrics::describe_gauge!("dfks_bus_index_subscriptions", "Live subscriptions of all edges, as the watcher index knows them");
-        metrics::describe_counter!("dfks_bus_index_loads_total", "Times that the watcher index read all subscriptions");
-        metrics::describe_counter!("dfks_bus_index_interruptions_total", "Times that the watcher index lost what it reads from");
-        metrics::describe_counter!("dfks_bus_index_unreadable_total", "Subscription records that name no presentity and edge");
-        let index = Self {
-            entries: metrics::gauge!("dfks_bus_index_subscriptions"),
-            loads: metrics::counter!("dfks_bus_index_loads_total"),
-            interruptions: metrics::counter!("dfks_bus_index_interruptions_total"),
-            unreadable: metrics::counter!("dfks_bus_index_unreadable_total"),
-        };
-        index.entries.set(0.0);
-        for counter in [&index.loads, &index.interruptions, &index.unreadable] {
-            counter.increment(0);
-        }
-        index
-    }
-
-    /// The index has so many subscriptions.
-    pub(crate) fn entries(&self, subscriptions: usize) {
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 subscriptions")]
-        self.entries.set(subscriptions as f64);
-    }
-
-    /// All subscriptions have been read.
-    pub(crate) fn loaded(&self, subscriptions: usize) {
-        self.loads.increment(1);
-        self.entries(subscriptions);
-        tracing::info!(subscriptions, "watcher index loaded");
-    }
-
-    /// What the index reads from has ended; it starts anew.
-    pub(crate) fn feed_ended(&self, error: &FeedError) {
-        self.interruptions.increment(1);
-        let cause = std::error::Error::source(error).map(ToString::to_string);
-        tracing::warn!(%error, cause, "watcher index interrupted, reading all subscriptions again");
-    }
-
-    /// A record in the bucket is not one of ours.
-    pub(crate) fn unreadable(&self, error: &serde_json::Error) {
-        self.unreadable.increment(1);
-        tracing::error!(%error, "unreadable subscription record");
     }
 }
 

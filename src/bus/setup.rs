@@ -8,13 +8,12 @@ use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::kv;
 use crate::bus::subject::Subjects;
-use crate::notify::JOB_LIFETIME;
 use crate::runtime::Backoff;
 
 /// Publishing a message again with the same `Nats-Msg-Id` within this stores it once.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
-/// How long a NOTIFY job waits for its edge.
-const JOB_MAX_AGE: Duration = JOB_LIFETIME;
+/// How long a NOTIFY job waits for its edge, and is worth doing.
+pub const JOB_LIFETIME: Duration = Duration::from_hours(1);
 /// How long the marker of an expired key stays, for watches that were not there when it expired.
 const EXPIRY_MARKER: Duration = Duration::from_mins(1);
 /// For a call: a stream is made on disk, or by a vote of a cluster.
@@ -112,7 +111,7 @@ fn streams(subjects: &Subjects, replicas: usize) -> [Config; 6] {
     };
     [
         stream("COMMANDS", subjects.all_commands(), RetentionPolicy::WorkQueue, 256 * MIB, Duration::ZERO),
-        stream("NOTIFY", subjects.all_notify(), RetentionPolicy::WorkQueue, 512 * MIB, JOB_MAX_AGE),
+        stream("NOTIFY", subjects.all_notify(), RetentionPolicy::WorkQueue, 512 * MIB, JOB_LIFETIME),
         stream("EVENTS", subjects.all_events(), RetentionPolicy::Limits, 1024 * MIB, 7 * DAY),
         stream("DEAD", subjects.all_dead(), RetentionPolicy::Limits, 256 * MIB, 30 * DAY),
         Config { allow_message_ttl: true, subject_delete_marker_ttl: Some(EXPIRY_MARKER), ..bucket(subjects.subscription_bucket()) },

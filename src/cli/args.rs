@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::events::EventKind;
 use crate::feature::Values;
 
 /// Keeps the feature keys of SIP phones in step with the services that own them, over NATS.
@@ -251,6 +250,19 @@ pub(crate) struct WatchersArgs {
     /// How to reach NATS, and how to print.
     #[command(flatten)]
     pub(crate) client: ClientArgs,
+}
+
+/// What an event tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventKind {
+    /// Subscriptions that come and go
+    Subscription,
+    /// Changes of features
+    Feature,
+    /// Outcomes of NOTIFYs
+    Notify,
+    /// Documents that no feature is known for
+    Raw,
 }
 
 /// Of `dfks events`.

@@ -4,25 +4,12 @@ use clap::ValueEnum;
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use super::args::EventsArgs;
+use super::args::{EventKind, EventsArgs};
 use super::exit::Failure;
 use super::output::{complain, print, print_json, printable};
 use super::paint::{Paint, Style};
 use super::reach::Nats;
 use crate::feature::Presentity;
-
-/// What an event tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EventKind {
-    /// Subscriptions that come and go
-    Subscription,
-    /// Changes of features
-    Feature,
-    /// Outcomes of NOTIFYs
-    Notify,
-    /// Documents that no feature is known for
-    Raw,
-}
 
 /// Follows events until Ctrl-C, or until `--count` of them were shown.
 pub(super) async fn follow(args: EventsArgs) -> Result<(), Failure> {

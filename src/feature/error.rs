@@ -2,7 +2,6 @@
 
 use std::fmt::{self, Write};
 
-use crate::bus::message::ErrorBody;
 use crate::feature::nearest::nearest;
 use crate::feature::package::{self, Package};
 use crate::feature::table::{AGENT_STATES, MAX_RING_COUNT, MAX_TEXT_CHARS};
@@ -135,12 +134,6 @@ impl FeatureError {
     }
 }
 
-impl From<FeatureError> for ErrorBody {
-    fn from(error: FeatureError) -> Self {
-        Self { code: 400, description: error.to_string(), field: Some(error.field()) }
-    }
-}
-
 /// A text of the peer's inside an error message: at most 64 characters of it, and none that a SIP `quoted-string`
 /// or a log line could be broken with (`?` stands for those).
 pub(crate) struct Shown<'a>(pub(crate) &'a str);
@@ -232,8 +225,6 @@ mod tests {
             ),
         ] {
             assert_eq!((error.reason(), error.field().as_str(), error.to_string().as_str()), (reason, field, text));
-            let body = ErrorBody::from(error);
-            assert_eq!((body.code, body.description.as_str(), body.field.as_deref()), (400, text, Some(field)));
         }
     }
 

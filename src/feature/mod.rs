@@ -27,6 +27,7 @@ pub use change::{implied_status, merge};
 pub use error::FeatureError;
 pub use package::Package;
 pub use presentity::{Presentity, PresentityError};
+pub(crate) use state::yes;
 pub use state::{FeatureState, Source, Status, Values};
 pub use table::{FeatureSpec, FeatureTable};
 pub use table_config::TableError;

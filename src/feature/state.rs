@@ -151,7 +151,8 @@ impl FeatureState {
     }
 }
 
-const fn yes() -> bool {
+/// Default of a field that counts as `true` where it is left out.
+pub(crate) const fn yes() -> bool {
     true
 }
 

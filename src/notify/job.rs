@@ -1,16 +1,14 @@
 //! NOTIFY jobs: what each edge is told to notify its watchers of. Pure.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::bus::EdgeWatchers;
 use crate::bus::message::{Kind, NotifyJob};
+use crate::bus::setup::JOB_LIFETIME;
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureState, Presentity};
 use crate::runtime::clock;
-
-/// How long a job is worth doing: as long as the work queue keeps it.
-pub const JOB_LIFETIME: Duration = Duration::from_hours(1);
 
 /// What the watchers of a presentity are to be told.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +117,8 @@ impl Fnv {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::feature::{Source, Status, Values};
 

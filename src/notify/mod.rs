@@ -9,6 +9,7 @@ mod inbox;
 pub mod job;
 mod queue;
 
+pub use crate::bus::setup::JOB_LIFETIME;
 pub use inbox::{CAPACITY, GivenUp, GivenUpHook, Jobs, MAX_ACK_PENDING, WORKING_EVERY};
-pub use job::{EdgeJob, JOB_LIFETIME, Notice};
+pub use job::{EdgeJob, Notice};
 pub use queue::{FanOut, Queue};

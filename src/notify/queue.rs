@@ -60,7 +60,7 @@ impl Queue {
     ///
     /// [`RequestError`] when the bus is away or the index cannot catch up in time.
     pub async fn watchers(&self, presentity: &Presentity, packages: &[&'static Package]) -> Result<Vec<EdgeWatchers>, RequestError> {
-        self.index.watchers_of(presentity, packages).await
+        self.index.watchers(presentity, packages).await
     }
 
     /// Stores jobs and waits for all acknowledgements. Returns how many there are.

@@ -43,13 +43,13 @@ impl QueueGauges {
         metrics::describe_gauge!(capacity_name, "How much fits into that queue; over it work is turned away or not read");
         let gauges = Self { depth: gauge!(depth_name, "queue" => queue), capacity: gauge!(capacity_name, "queue" => queue) };
         gauges.depth.set(0.0);
-        gauges.capacity.set(as_f64(capacity));
+        gauges.capacity.set(as_f64(capacity as u64));
         gauges
     }
 
     /// So much is in it now.
     pub fn set(&self, depth: usize) {
-        self.depth.set(as_f64(depth));
+        self.depth.set(as_f64(depth as u64));
     }
 
     /// One more is in it.
@@ -63,8 +63,9 @@ impl QueueGauges {
     }
 }
 
+/// A count as the value of a gauge.
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-fn as_f64(count: usize) -> f64 {
+pub(crate) fn as_f64(count: u64) -> f64 {
     count as f64
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dfks::bus::{Bus, IndexEvent, RequestError, WatcherIndex, setup};
 use dfks::feature::Presentity;
+use dfks::feature::package::PACKAGES;
 use dfks::runtime::{Tasks, clock};
 use futures_util::future::join_all;
 
@@ -21,7 +22,8 @@ fn record(name: &str, edge_id: &str) -> String {
 }
 
 async fn count(index: &WatcherIndex, name: &str) -> Result<Vec<(String, u64)>, RequestError> {
-    let mut counts: Vec<_> = index.watchers(&presentity(name)).await?.into_iter().map(|w| (w.edge_id.to_string(), w.count)).collect();
+    let mut counts: Vec<_> =
+        index.watchers(&presentity(name), &PACKAGES).await?.into_iter().map(|w| (w.edge_id.to_string(), w.count)).collect();
     counts.sort();
     Ok(counts)
 }
@@ -73,12 +75,12 @@ async fn sees_removals_and_moves_at_once_too() {
     for round in 0..50 {
         let revision = store(&bus, "k", &record("alice", "edge-0"), "60s", None).await.unwrap();
         assert_eq!(count(&index, "alice").await.unwrap(), [("edge-0".to_owned(), 1)], "round {round}");
-        assert_eq!(index.holder("k").await.unwrap(), Some((revision, "edge-0".into())));
+        assert_eq!(index.last_seen("k"), Some((revision, "edge-0".into())));
         store(&bus, "k", &record("alice", "edge-1"), "60s", Some(revision)).await.unwrap();
         assert_eq!(count(&index, "alice").await.unwrap(), [("edge-1".to_owned(), 1)], "round {round}");
         remove(&bus, "k").await;
         assert_eq!(count(&index, "alice").await.unwrap(), [], "round {round}");
-        assert_eq!(index.holder("k").await.unwrap(), None);
+        assert_eq!(index.last_seen("k"), None);
     }
 }
 
@@ -121,7 +123,7 @@ async fn does_not_wait_for_messages_that_are_gone() {
 
 async fn index_answers(index: &WatcherIndex) {
     let started_at = clock::now();
-    index.watchers(&presentity("bob")).await.unwrap();
+    index.watchers(&presentity("bob"), &PACKAGES).await.unwrap();
     assert!(started_at.elapsed() < Duration::from_millis(500), "{:?}", started_at.elapsed());
 }
 
@@ -194,12 +196,12 @@ async fn gives_up_in_time_when_the_server_stands_still() {
     nats.pause();
     let started_at = clock::now();
     let alice = presentity("alice");
-    let answers = join_all((0..100).map(async |_| index.watchers(&alice).await.map_err(|error| error.reason()))).await;
+    let answers = join_all((0..100).map(async |_| index.watchers(&alice, &PACKAGES).await.map_err(|error| error.reason()))).await;
     let took = started_at.elapsed();
     nats.resume();
     assert!(answers.iter().all(|answer| *answer == Err("timeout")), "{answers:?}");
     assert!(took < Duration::from_secs(2), "{took:?}");
-    eventually("answers again", async || index.watchers(&presentity("alice")).await.is_ok()).await;
+    eventually("answers again", async || index.watchers(&presentity("alice"), &PACKAGES).await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -226,7 +228,7 @@ async fn tells_each_change_once_in_order_even_over_an_outage() {
     let revision = store(&bus, "after", &record("alice", "edge-0"), "60s", None).await.unwrap();
     store(&bus, "after", &record("alice", "edge-1"), "60s", Some(revision)).await.unwrap();
     remove(&bus, "before").await;
-    index.watchers(&presentity("alice")).await.unwrap();
+    index.watchers(&presentity("alice"), &PACKAGES).await.unwrap();
     let want = ["before stored edge-0", "loaded", "after stored edge-0", "after stored edge-1", "before removed edge-0"];
     assert_eq!(*told.lock().unwrap(), want);
 

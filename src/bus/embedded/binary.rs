@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::bus::embedded::EmbeddedError;
+use crate::bus::embedded::error::EmbeddedError;
 
 /// Name of the program.
 const NAME: &str = "nats-server";

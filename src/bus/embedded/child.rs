@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bus::embedded::EmbeddedError;
+use crate::bus::embedded::error::EmbeddedError;
 use crate::runtime::tasks;
 
 /// For the start: a large store is read again first.

@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Origin, yes};
+use super::{Kind, Origin};
 use crate::bus::trace::Cause;
-use crate::feature::{FeatureState, Status, Values, package};
+use crate::feature::{FeatureState, Status, Values, package, yes};
 
 /// A command to set one feature: `dfks.set`, `dfks.command.set`.
 ///

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::feature::FeatureError;
 use crate::feature::error::Shown;
 
 /// In place of any reply: what was wrong. Beside it the headers of ADR-32.
@@ -32,7 +33,20 @@ pub struct ErrorBody {
 /// What the field `presentity` has to be.
 pub const PRESENTITY_EXPECTED: &str = "sip:user@host or tel:number";
 
+impl From<FeatureError> for ErrorBody {
+    /// 400, with the field at fault.
+    fn from(error: FeatureError) -> Self {
+        Self::bad(Some(&error.field()), error.to_string())
+    }
+}
+
 impl ErrorBody {
+    /// An error that is of no field.
+    #[must_use]
+    pub fn new(code: u16, description: impl Into<String>) -> Self {
+        Self { code, description: description.into(), field: None }
+    }
+
     /// 400: a field that has to be there.
     #[must_use]
     pub fn missing(field: &str, expected: &str) -> Self {
@@ -79,6 +93,23 @@ pub fn read_reply<M: DeserializeOwned>(payload: &[u8]) -> Result<M, ErrorBody> {
     {
         return Err(reply.error);
     }
-    let unreadable = |error| ErrorBody { code: 502, description: format!("unreadable reply: {error}"), field: None };
+    let unreadable = |error| ErrorBody::new(502, format!("unreadable reply: {error}"));
     serde_json::from_slice(payload).map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feature::FeatureTable;
+
+    #[test]
+    fn a_feature_error_is_400_with_its_field() {
+        let table = FeatureTable::built_in();
+        let value = [("ringCount".to_owned(), "x".to_owned())].into();
+        let bad_value = table.require("CallForwardingNoAnswer").unwrap().check_values(&value).unwrap_err();
+        for (error, field) in [(table.require("Foo").unwrap_err(), "feature"), (bad_value, "values.ringCount")] {
+            let text = error.to_string();
+            assert_eq!(ErrorBody::from(error), ErrorBody { code: 400, description: text, field: Some(field.into()) });
+        }
+    }
 }

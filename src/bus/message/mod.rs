@@ -78,11 +78,6 @@ impl Origin {
     }
 }
 
-/// Default of a field that is left out when it is `true`.
-const fn yes() -> bool {
-    true
-}
-
 impl<M> Default for Kind<M> {
     fn default() -> Self {
         Self(PhantomData)

@@ -2,8 +2,8 @@
 
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
-use crate::bus::RequestError;
-use crate::bus::queues::{ConsumerState, QueueName, StreamName, StreamState};
+use crate::bus::queues::state::{ConsumerState, QueueName, StreamName, StreamState};
+use crate::telemetry::depth::as_f64;
 
 /// Handles of one stream.
 #[derive(Debug)]
@@ -90,9 +90,9 @@ impl LookMetrics {
     }
 
     /// It did not: its gauges keep what they had.
-    pub(super) fn not_seen(&self, name: &'static str, error: &RequestError) {
+    pub(super) fn not_seen(&self, name: &'static str, reason: &'static str) {
         self.failed.increment(1);
-        tracing::debug!(name, reason = error.reason(), "queue not seen");
+        tracing::debug!(name, reason, "queue not seen");
     }
 }
 
@@ -106,9 +106,4 @@ fn describe() {
     describe_gauge!("dfks_bus_consumer_redelivered", "Messages delivered more than once and not acknowledged");
     describe_gauge!("dfks_bus_consumer_waiting", "Requests for messages that wait; 0 for long: nobody takes any");
     describe_counter!("dfks_bus_queue_looks_total", "Times that a stream or consumer was asked how it is, by outcome");
-}
-
-#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-fn as_f64(count: u64) -> f64 {
-    count as f64
 }

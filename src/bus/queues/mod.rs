@@ -4,6 +4,7 @@
 //! time, a handful each round: what it costs does not depend on how much there is.
 
 mod metrics;
+mod state;
 
 use std::time::{Duration, SystemTime};
 
@@ -12,79 +13,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
+use crate::bus::kv;
 use crate::bus::queues::metrics::{ConsumerMetrics, LookMetrics, StreamMetrics};
+use crate::bus::queues::state::{ConsumerState, StreamState};
+pub use crate::bus::queues::state::{QueueName, StreamName};
 use crate::bus::subject::Subjects;
 use crate::runtime::clock;
 
 /// Between two rounds.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-
-/// What is kept in NATS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamName {
-    /// Durable commands.
-    Commands,
-    /// NOTIFY jobs of all edges.
-    Notify,
-    /// Events.
-    Events,
-    /// What was given up on.
-    Dead,
-    /// The bucket of subscriptions.
-    Subscriptions,
-    /// The bucket of feature states.
-    Features,
-}
-
-impl StreamName {
-    /// All of them.
-    pub const ALL: [Self; 6] = [Self::Commands, Self::Notify, Self::Events, Self::Dead, Self::Subscriptions, Self::Features];
-
-    /// The label `stream`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Commands => "commands",
-            Self::Notify => "notify",
-            Self::Events => "events",
-            Self::Dead => "dead",
-            Self::Subscriptions => "subscriptions",
-            Self::Features => "features",
-        }
-    }
-
-    /// Its name in NATS.
-    fn of(self, subjects: &Subjects) -> String {
-        match self {
-            Self::Commands => subjects.stream("COMMANDS"),
-            Self::Notify => subjects.stream("NOTIFY"),
-            Self::Events => subjects.stream("EVENTS"),
-            Self::Dead => subjects.stream("DEAD"),
-            Self::Subscriptions => format!("KV_{}", subjects.subscription_bucket()),
-            Self::Features => format!("KV_{}", subjects.feature_bucket()),
-        }
-    }
-}
-
-/// The work queues, each with one consumer for whoever works it off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueueName {
-    /// Durable commands.
-    Commands,
-    /// NOTIFY jobs of one edge.
-    Notify,
-}
-
-impl QueueName {
-    /// The label `consumer`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Commands => "commands",
-            Self::Notify => "notify",
-        }
-    }
-}
 
 /// What a role looks at.
 #[derive(Debug, Clone)]
@@ -93,28 +30,6 @@ pub struct Watched {
     pub streams: Vec<StreamName>,
     /// A consumer, with its name there.
     pub consumer: (QueueName, String),
-}
-
-/// How a stream is.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct StreamState {
-    messages: u64,
-    bytes: u64,
-    limit_bytes: u64,
-    oldest_age: Duration,
-}
-
-/// How a consumer is.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-struct ConsumerState {
-    #[serde(rename = "num_pending")]
-    pending: u64,
-    #[serde(rename = "num_ack_pending")]
-    ack_pending: u64,
-    #[serde(rename = "num_redelivered")]
-    redelivered: u64,
-    #[serde(rename = "num_waiting")]
-    waiting: u64,
 }
 
 /// Of the answer to `STREAM.INFO`.
@@ -154,16 +69,28 @@ impl StreamInfo {
     }
 }
 
+/// The stream's name in NATS.
+fn stream_of(name: StreamName, subjects: &Subjects) -> String {
+    match name {
+        StreamName::Commands => subjects.stream("COMMANDS"),
+        StreamName::Notify => subjects.stream("NOTIFY"),
+        StreamName::Events => subjects.stream("EVENTS"),
+        StreamName::Dead => subjects.stream("DEAD"),
+        StreamName::Subscriptions => kv::stream(&subjects.subscription_bucket()),
+        StreamName::Features => kv::stream(&subjects.feature_bucket()),
+    }
+}
+
 /// Looks until `stop`. While NATS is away the gauges keep what they had, and the failed looks are counted.
 pub async fn watch(bus: Bus, watched: Watched, stop: CancellationToken) {
     let looks = LookMetrics::new();
-    let streams: Vec<_> = watched.streams.iter().map(|name| (*name, name.of(bus.subjects()), StreamMetrics::new(*name))).collect();
+    let streams: Vec<_> = watched.streams.iter().map(|name| (*name, stream_of(*name, bus.subjects()), StreamMetrics::new(*name))).collect();
     let (queue, durable) = watched.consumer;
     let of_queue = match queue {
         QueueName::Commands => StreamName::Commands,
         QueueName::Notify => StreamName::Notify,
     };
-    let consumer = format!("CONSUMER.INFO.{}.{durable}", of_queue.of(bus.subjects()));
+    let consumer = format!("CONSUMER.INFO.{}.{durable}", stream_of(of_queue, bus.subjects()));
     let consumer_metrics = ConsumerMetrics::new(queue);
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -175,7 +102,7 @@ pub async fn watch(bus: Bus, watched: Watched, stop: CancellationToken) {
                     looks.seen();
                     metrics.is(&info.state(clock::utc_now()));
                 }
-                Err(error) => looks.not_seen(name.as_str(), &error),
+                Err(error) => looks.not_seen(name.as_str(), error.reason()),
             }
         }
         match bus.api::<ConsumerState>(&consumer, bus.timeout()).await {
@@ -183,7 +110,7 @@ pub async fn watch(bus: Bus, watched: Watched, stop: CancellationToken) {
                 looks.seen();
                 consumer_metrics.is(&state);
             }
-            Err(error) => looks.not_seen(queue.as_str(), &error),
+            Err(error) => looks.not_seen(queue.as_str(), error.reason()),
         }
     }
 }

@@ -10,6 +10,7 @@
 
 mod feed;
 mod fence;
+mod metrics;
 mod table;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,14 +21,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
-use crate::bus::metrics::IndexMetrics;
-pub(crate) use crate::bus::watchers::feed::FeedError;
-use crate::bus::watchers::feed::{Feed, Record};
+use crate::bus::kv;
+use crate::bus::watchers::feed::{Feed, FeedError, Record};
 use crate::bus::watchers::fence::{Passed, Progress};
-pub use crate::bus::watchers::table::Held;
+use crate::bus::watchers::metrics::IndexMetrics;
+pub use crate::bus::watchers::table::{EdgeWatchers, Held};
 use crate::bus::watchers::table::{RecordHead, Table};
 use crate::feature::Presentity;
-use crate::feature::package::{PACKAGES, Package};
+use crate::feature::package::Package;
 use crate::runtime::{Backoff, Tasks};
 
 /// Waits between attempts to read the bucket.
@@ -54,15 +55,6 @@ struct Current {
     table: Table,
 }
 
-/// How many live subscriptions to a presentity an edge holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EdgeWatchers {
-    /// The edge.
-    pub edge_id: Arc<str>,
-    /// Its subscriptions, at least 1.
-    pub count: u64,
-}
-
 /// A change of one key of the bucket, as it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -82,7 +74,7 @@ pub enum IndexEvent {
     /// A key has changed. After a reload: since the load before.
     Changed(Change),
     /// Everything that was stored has been told, for the first time or again. A key that was removed before a reload may
-    /// not have been told: see [`WatcherIndex::holder`].
+    /// not have been told: see [`WatcherIndex::last_seen`].
     Loaded,
 }
 
@@ -99,7 +91,7 @@ impl WatcherIndex {
         let shared = Arc::new(Shared { current: Mutex::default(), is_loaded: watch::Sender::new(false) });
         let index = Self { shared: Arc::clone(&shared), fences, timeout: bus.timeout() };
         let stopping = tasks.stopping().clone();
-        tasks.spawn("watcher fences", fence::run(bus.clone(), format!("KV_{bucket}"), seen, asked, stopping.clone()));
+        tasks.spawn("watcher fences", fence::run(bus.clone(), kv::stream(&bucket), seen, asked, stopping.clone()));
         let follower = Follower {
             bus: bus.clone(),
             bucket,
@@ -124,32 +116,14 @@ impl WatcherIndex {
         let _loaded = is_loaded.wait_for(|is_loaded| *is_loaded).await;
     }
 
-    /// The edges that hold live subscriptions to a presentity, with all that were stored before this call.
+    /// The edges that hold live subscriptions to a presentity in one of these event packages, with all that were stored
+    /// before this call.
     ///
     /// # Errors
     ///
     /// [`RequestError`] when the bus is away, or the index cannot catch up within `nats.timeout_ms`.
-    pub async fn watchers(&self, presentity: &Presentity) -> Result<Vec<EdgeWatchers>, RequestError> {
-        self.watchers_of(presentity, &PACKAGES).await
-    }
-
-    /// As [`watchers`](Self::watchers), of the subscriptions of these event packages.
-    ///
-    /// # Errors
-    ///
-    /// As [`watchers`](Self::watchers).
-    pub async fn watchers_of(&self, presentity: &Presentity, packages: &[&'static Package]) -> Result<Vec<EdgeWatchers>, RequestError> {
+    pub async fn watchers(&self, presentity: &Presentity, packages: &[&'static Package]) -> Result<Vec<EdgeWatchers>, RequestError> {
         self.look(|table| table.watchers(presentity.as_str(), packages)).await
-    }
-
-    /// The revision of a subscription and the edge that holds it, with all that was stored before this call; `None` where
-    /// it is gone.
-    ///
-    /// # Errors
-    ///
-    /// As [`watchers`](Self::watchers).
-    pub async fn holder(&self, subscription: &str) -> Result<Option<(u64, Arc<str>)>, RequestError> {
-        self.look(|table| table.holder(subscription)).await
     }
 
     /// Waits until the index has all that was stored before this call, and has told its follower.

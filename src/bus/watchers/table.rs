@@ -8,8 +8,16 @@ use ahash::RandomState;
 use serde::Deserialize;
 use smallvec::SmallVec;
 
-use crate::bus::watchers::EdgeWatchers;
 use crate::feature::package::{AS_FEATURE_EVENT, Package};
+
+/// How many live subscriptions to a presentity an edge holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeWatchers {
+    /// The edge.
+    pub edge_id: Arc<str>,
+    /// Its subscriptions, at least 1.
+    pub count: u64,
+}
 
 /// Presentity and package → edge → live subscriptions, and key → presentity and edge, so that a removed key can be taken out.
 ///

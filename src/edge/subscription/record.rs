@@ -57,7 +57,7 @@ pub struct Record {
     /// Whether that was the phone itself.
     pub is_direct: bool,
     /// Whether who sent it may have us send elsewhere than to itself.
-    #[serde(default = "yes")]
+    #[serde(default = "crate::feature::yes")]
     pub is_trusted: bool,
     /// Whether the phone takes `multipart/mixed`.
     pub accepts_multipart: bool,
@@ -171,11 +171,6 @@ impl Record {
             is_restored: false,
         })
     }
-}
-
-/// What records of before say that do not say it.
-const fn yes() -> bool {
-    true
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]

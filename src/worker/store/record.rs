@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::message::RouteSetResponse;
-use crate::feature::{FeatureSpec, FeatureState, Presentity, Source, Status, Values};
+use crate::feature::{FeatureSpec, FeatureState, Presentity, Source, Status, Values, yes};
 
 /// The stored states of one presentity's features.
 ///
@@ -38,10 +38,6 @@ struct Stored {
     #[serde(default)]
     values: Values,
     version: u64,
-}
-
-const fn yes() -> bool {
-    true
 }
 
 impl Record {

@@ -1,0 +1,82 @@
+//! Which streams and consumers are looked at, and what is seen of them. Pure.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// What is kept in NATS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamName {
+    /// Durable commands.
+    Commands,
+    /// NOTIFY jobs of all edges.
+    Notify,
+    /// Events.
+    Events,
+    /// What was given up on.
+    Dead,
+    /// The bucket of subscriptions.
+    Subscriptions,
+    /// The bucket of feature states.
+    Features,
+}
+
+impl StreamName {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Commands, Self::Notify, Self::Events, Self::Dead, Self::Subscriptions, Self::Features];
+
+    /// The label `stream`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Commands => "commands",
+            Self::Notify => "notify",
+            Self::Events => "events",
+            Self::Dead => "dead",
+            Self::Subscriptions => "subscriptions",
+            Self::Features => "features",
+        }
+    }
+}
+
+/// The work queues, each with one consumer for whoever works it off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueName {
+    /// Durable commands.
+    Commands,
+    /// NOTIFY jobs of one edge.
+    Notify,
+}
+
+impl QueueName {
+    /// The label `consumer`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Commands => "commands",
+            Self::Notify => "notify",
+        }
+    }
+}
+
+/// How a stream is.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct StreamState {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    pub(super) limit_bytes: u64,
+    pub(super) oldest_age: Duration,
+}
+
+/// How a consumer is.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct ConsumerState {
+    #[serde(rename = "num_pending")]
+    pub(super) pending: u64,
+    #[serde(rename = "num_ack_pending")]
+    pub(super) ack_pending: u64,
+    #[serde(rename = "num_redelivered")]
+    pub(super) redelivered: u64,
+    #[serde(rename = "num_waiting")]
+    pub(super) waiting: u64,
+}
