@@ -10,6 +10,7 @@ use crate::bus::{Bus, EdgeWatchers, RequestError};
 use crate::feature::{Package, Presentity};
 use crate::mi::command::SetCommand;
 use crate::mi::error::{Failure, Step};
+use crate::mi::limit::{MAX_DURABLE_IN_HAND, MAX_IN_HAND};
 use crate::mi::metrics::MiMetrics;
 use crate::mi::plan::{self, Occasion};
 use crate::notify::{EdgeJob, Queue};
@@ -50,7 +51,7 @@ impl<F: Fanout> Bridge<F> {
     /// A bridge that asks the workers of this bus. Made after the metrics recorder is installed.
     #[must_use]
     pub fn new(bus: Bus, fanout: F) -> Self {
-        Self { bus, fanout, metrics: Arc::new(MiMetrics::new()) }
+        Self { bus, fanout, metrics: Arc::new(MiMetrics::new(MAX_IN_HAND, MAX_DURABLE_IN_HAND)) }
     }
 
     /// Has a worker run the set route, stores the NOTIFY jobs of what changed, and publishes the events.
@@ -172,7 +173,7 @@ impl<F: Fanout> Bridge<F> {
     }
 
     fn failed(&self, step: Step, error: &RequestError) -> Failure {
-        self.metrics.step_failed(step, error);
+        self.metrics.step_failed(step.as_str(), error.reason());
         Failure::new(step, error)
     }
 }

@@ -28,6 +28,17 @@ pub(crate) enum Step {
     Jobs,
 }
 
+impl Step {
+    /// Word for the log field `step`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Watchers => "watchers",
+            Self::Jobs => "jobs",
+        }
+    }
+}
+
 /// A command that was not carried out, or not in full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -61,16 +72,12 @@ fn error_body(step: Step, error: &RequestError) -> ErrorBody {
     };
     match error {
         RequestError::Refused(body) if step == Step::Route => body.clone(),
-        RequestError::NoResponders if step == Step::Route => body(503, "no worker answers: the change was not made".to_owned()),
+        RequestError::NoResponders if step == Step::Route => ErrorBody::new(503, "no worker answers: the change was not made"),
         error if error.is_away() || matches!(error, RequestError::NoResponders | RequestError::Stream { .. }) => {
-            body(503, format!("{error}: {what}"))
+            ErrorBody::new(503, format!("{error}: {what}"))
         }
-        error => body(500, format!("{error}: {what}")),
+        error => ErrorBody::new(500, format!("{error}: {what}")),
     }
-}
-
-fn body(code: u16, description: String) -> ErrorBody {
-    ErrorBody { code, description, field: None }
 }
 
 #[cfg(test)]

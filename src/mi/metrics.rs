@@ -1,14 +1,11 @@
 //! The mi bridge's metrics: every series is there from the start with 0, and nothing else touches them.
 
+use std::error::Error;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Unit};
 
-use crate::bus::RequestError;
 use crate::bus::message::{ErrorBody, Origin};
-use crate::bus::pull::PullError;
-use crate::mi::error::Step;
-use crate::mi::{durable, service};
 use crate::telemetry::depth::{QueueGauges, QueueStage};
 
 /// What became of a command.
@@ -94,14 +91,6 @@ impl Way {
             Self::Http => "http",
         }
     }
-
-    /// Most commands in hand.
-    const fn capacity(self) -> usize {
-        match self {
-            Self::Bus | Self::Http => service::MAX_IN_HAND,
-            Self::Queue => durable::MAX_IN_HAND,
-        }
-    }
 }
 
 /// Handles of the mi bridge's metrics, looked up once.
@@ -120,12 +109,16 @@ pub(crate) struct MiMetrics {
 }
 
 impl MiMetrics {
-    pub(crate) fn new() -> Self {
+    /// `capacity`: commands that fit in hand, of those that came over the bus or HTTP; `durable_capacity`: of the durable ones.
+    pub(crate) fn new(capacity: usize, durable_capacity: usize) -> Self {
         describe();
         let origin = Origin::Mi.as_str();
         let metrics = Self {
             received: Way::ALL.map(|way| metrics::counter!("dfks_mi_received_total", "via" => way.as_str())),
-            in_hand: Way::ALL.map(|way| QueueGauges::new(QueueStage::Mi, way.as_str(), way.capacity())),
+            in_hand: Way::ALL.map(|way| {
+                let capacity = if way == Way::Queue { durable_capacity } else { capacity };
+                QueueGauges::new(QueueStage::Mi, way.as_str(), capacity)
+            }),
             commands: Outcome::ALL
                 .map(|outcome| metrics::counter!("dfks_mi_commands_total", "origin" => origin, "outcome" => outcome.as_str())),
             seconds: metrics::histogram!("dfks_mi_command_duration_seconds", "origin" => origin),
@@ -179,8 +172,8 @@ impl MiMetrics {
 
     /// The bus failed a command.
     #[expect(clippy::unused_self, reason = "a method for each thing that happens, whether or not it has a counter of its own")]
-    pub(crate) fn step_failed(&self, step: Step, error: &RequestError) {
-        tracing::debug!(?step, reason = error.reason(), "mi command failed");
+    pub(crate) fn step_failed(&self, step: &'static str, reason: &'static str) {
+        tracing::debug!(step, reason, "mi command failed");
     }
 
     /// A durable command will be tried again after `delay`.
@@ -191,14 +184,14 @@ impl MiMetrics {
 
     /// Durable commands cannot be taken for a moment.
     #[expect(clippy::unused_self, reason = "a method for each thing that happens, whether or not it has a counter of its own")]
-    pub(crate) fn commands_interrupted(&self, error: &PullError) {
-        let cause = std::error::Error::source(error).map(ToString::to_string);
+    pub(crate) fn commands_interrupted(&self, error: &dyn Error) {
+        let cause = error.source().map(ToString::to_string);
         tracing::warn!(%error, cause, "durable commands interrupted");
     }
 
     /// A durable command that is to be given up could not be stored as a dead letter.
     #[expect(clippy::unused_self, reason = "a method for each thing that happens, whether or not it has a counter of its own")]
-    pub(crate) fn not_buried(&self, error: &RequestError) {
+    pub(crate) fn not_buried(&self, error: &dyn Error) {
         tracing::warn!(%error, "a durable command cannot be put aside, it comes again");
     }
 
@@ -272,7 +265,7 @@ mod tests {
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
         let text = metrics::with_local_recorder(&recorder, || {
-            let metrics = MiMetrics::new();
+            let metrics = MiMetrics::new(256, 256);
             let _in_flight = metrics.command_started(Way::Queue);
             metrics.command_turned_away(Way::Http);
             metrics.command_ended(None, Duration::from_millis(3));

@@ -11,6 +11,7 @@ pub mod command;
 pub mod durable;
 pub mod error;
 pub mod http;
+pub mod limit;
 mod metrics;
 pub mod plan;
 pub mod service;

@@ -3,11 +3,10 @@
 use std::time::SystemTime;
 
 use crate::bus::EdgeWatchers;
-use crate::bus::message::{ErrorBody, FeatureEvent, FeatureOutcome, Kind, Origin, RouteSetResponse, SetResponse};
+use crate::bus::message::{ErrorBody, FeatureChange, FeatureEvent, Kind, Origin, RouteSetResponse, SetResponse};
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureState, Package, Presentity, package};
 use crate::notify::job::{self, EdgeJob, Notice};
-use crate::runtime::clock;
 
 /// When and for what a plan is made, and where the ids of its events come from: each another one.
 #[derive(Debug)]
@@ -33,14 +32,14 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
     /// What the worker denied, if it did.
     pub fn denied(&mut self, answer: &RouteSetResponse) -> Option<Denied> {
         let reason = answer.denied.as_ref()?;
-        let reply = ErrorBody { code: 403, description: reason.clone(), field: None };
+        let reply = ErrorBody::new(403, reason);
         let event = self.event(&answer.presentity, &answer.previous, &answer.state, 0);
-        Some(Denied { reply, event: refused(event, reason) })
+        Some(Denied { reply, event: event.refused(reason) })
     }
 
     /// The event of a change that failed, with the state as it is.
     pub fn failed(&mut self, presentity: &Presentity, state: &FeatureState, error: &ErrorBody) -> FeatureEvent {
-        refused(self.event(presentity.as_str(), state, state, 0), &error.description)
+        self.event(presentity.as_str(), state, state, 0).refused(&error.description)
     }
 
     /// One job for each edge that holds a watcher, with all that changed; none where the route suppressed the NOTIFY, or
@@ -75,26 +74,9 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
     }
 
     fn event(&mut self, presentity: &str, old: &FeatureState, new: &FeatureState, watchers: u64) -> FeatureEvent {
-        FeatureEvent {
-            kind: Kind::default(),
-            id: (self.new_id)(),
-            time: clock::rfc3339(self.now),
-            cause: self.cause.clone(),
-            presentity: presentity.to_owned(),
-            feature: new.feature.clone(),
-            old: old.clone(),
-            new: new.clone(),
-            version: new.version,
-            origin: Origin::Mi,
-            outcome: FeatureOutcome::Applied,
-            reason: None,
-            watchers,
-        }
+        let change = FeatureChange { presentity, old, new, origin: Origin::Mi };
+        FeatureEvent::new((self.new_id)(), self.now, self.cause.clone(), change).notified(watchers)
     }
-}
-
-fn refused(event: FeatureEvent, reason: &str) -> FeatureEvent {
-    FeatureEvent { outcome: FeatureOutcome::Refused, reason: Some(reason.to_owned()), ..event }
 }
 
 /// The states that watchers are told.
@@ -124,6 +106,7 @@ pub fn reply(answer: RouteSetResponse, watchers: u64) -> SetResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::message::FeatureOutcome;
     use crate::feature::{Source, Status};
 
     fn state(feature: &str, version: u64) -> FeatureState {

@@ -12,11 +12,9 @@ use crate::feature::FeatureTable;
 use crate::mi::bridge::{Bridge, Fanout};
 use crate::mi::command;
 use crate::mi::error::MiError;
+use crate::mi::limit::{self, MAX_IN_HAND};
 use crate::mi::metrics::{DropReason, Way};
 use crate::runtime::clock;
-
-/// Most commands in hand. One more is answered 503 at once.
-pub const MAX_IN_HAND: usize = 256;
 
 const DESCRIPTION: &str = "carries out dfks commands: has a worker run the set route, and the phones notified";
 
@@ -72,10 +70,9 @@ impl<F: Fanout> Handler for Desk<F> {
         let failure = result.as_ref().err().cloned();
         let took = clock::now().saturating_duration_since(request.received_at());
         metrics.command_ended(failure.as_ref().map(|failure| &failure.body), took);
-        let reply = result.map_err(|failure| failure.body).and_then(|response| {
-            let unwritable = |error: serde_json::Error| ErrorBody { code: 500, description: error.to_string(), field: None };
-            serde_json::to_vec(&response).map_err(unwritable)
-        });
+        let reply = result
+            .map_err(|failure| failure.body)
+            .and_then(|response| serde_json::to_vec(&response).map_err(|error| ErrorBody::new(500, error.to_string())));
         if !request.respond(reply.map(Into::into), cause).await {
             metrics.dropped(DropReason::ReplyNotSent);
         }
@@ -87,7 +84,7 @@ impl<F: Fanout> Handler for Desk<F> {
 
     fn turn_away(&self) -> ErrorBody {
         self.bridge.metrics().command_turned_away(Way::Bus);
-        ErrorBody { code: 503, description: format!("{MAX_IN_HAND} commands are in hand already"), field: None }
+        limit::too_many()
     }
 
     fn reply_not_sent(&self) {

@@ -23,7 +23,7 @@ use dfks::bus::message::{
 use dfks::bus::{Bus, EdgeWatchers, RequestError};
 use dfks::config::NatsConfig;
 use dfks::feature::{FeatureState, FeatureTable, Package, Presentity, Status};
-use dfks::mi::service::MAX_IN_HAND;
+use dfks::mi::limit::MAX_IN_HAND;
 use dfks::mi::{Bridge, Fanout, MiError, run};
 use dfks::notify::EdgeJob;
 use futures_util::{FutureExt, StreamExt};

@@ -1,11 +1,14 @@
 //! What happened: the messages of the event stream.
 
+use std::time::SystemTime;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Origin};
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureState, package};
+use crate::runtime::clock;
 
 /// A subscription came, was refreshed or ended: `dfks.event.subscription.<domain>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -104,6 +107,54 @@ pub struct FeatureEvent {
     pub reason: Option<String>,
     /// Live subscriptions that are notified.
     pub watchers: u64,
+}
+
+/// A change of a feature, as its event tells it.
+#[derive(Debug, Clone, Copy)]
+pub struct FeatureChange<'a> {
+    /// Whose feature, canonical.
+    pub presentity: &'a str,
+    /// The state before.
+    pub old: &'a FeatureState,
+    /// The state now.
+    pub new: &'a FeatureState,
+    /// Who asked for it.
+    pub origin: Origin,
+}
+
+impl FeatureEvent {
+    /// A change that took effect, and that nobody is notified of yet.
+    #[must_use]
+    pub fn new(id: String, at: SystemTime, cause: Cause, change: FeatureChange<'_>) -> Self {
+        let FeatureChange { presentity, old, new, origin } = change;
+        Self {
+            kind: Kind::default(),
+            id,
+            time: clock::rfc3339(at),
+            cause,
+            presentity: presentity.to_owned(),
+            feature: new.feature.clone(),
+            old: old.clone(),
+            new: new.clone(),
+            version: new.version,
+            origin,
+            outcome: FeatureOutcome::Applied,
+            reason: None,
+            watchers: 0,
+        }
+    }
+
+    /// The change was refused, for this reason.
+    #[must_use]
+    pub fn refused(self, reason: impl Into<String>) -> Self {
+        Self { outcome: FeatureOutcome::Refused, reason: Some(reason.into()), ..self }
+    }
+
+    /// So many live subscriptions are notified.
+    #[must_use]
+    pub fn notified(self, watchers: u64) -> Self {
+        Self { watchers, ..self }
+    }
 }
 
 /// What became of a change.

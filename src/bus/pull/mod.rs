@@ -1,6 +1,7 @@
 //! Taking messages out of a work queue: a durable pull consumer, and what becomes of each message.
 
 mod delivery;
+mod held;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::link::LinkStatus;
 pub use crate::bus::pull::delivery::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_REASON, DEAD_SUBJECT, Delivery};
+pub use crate::bus::pull::held::Held;
 
 /// How long the server keeps a request for messages.
 const EXPIRES: Duration = Duration::from_secs(30);

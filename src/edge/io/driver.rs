@@ -16,7 +16,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::message::NotifyJob;
-use crate::bus::pull::Delivery;
+use crate::bus::pull::{Delivery, Held};
 use crate::bus::watchers::{Change, WatcherIndex};
 use crate::edge::gate::users::Users;
 use crate::edge::io::mirror::Mirror;
@@ -79,8 +79,7 @@ pub struct Driver {
 /// Jobs that the notifier has, by what it calls them.
 #[derive(Default)]
 struct Deliveries {
-    /// Each with when the work queue was last told of it.
-    open: AHashMap<JobHandle, (Delivery, Instant)>,
+    open: AHashMap<JobHandle, Held>,
     taken: u64,
 }
 
@@ -88,26 +87,25 @@ impl Deliveries {
     fn open(&mut self, delivery: Delivery, now: Instant) -> JobHandle {
         self.taken += 1;
         let handle = JobHandle(self.taken);
-        self.open.insert(handle, (delivery, now));
+        self.open.insert(handle, Held::new(delivery, WORKING_EVERY, now));
         handle
     }
 
     fn take(&mut self, handle: JobHandle) -> Option<Delivery> {
-        self.open.remove(&handle).map(|(delivery, _)| delivery)
+        self.open.remove(&handle).map(Held::into_delivery)
     }
 
     /// Keeps what is in hand from being delivered again.
     fn keep(&mut self, now: Instant) {
-        for (delivery, told_at) in self.open.values_mut().filter(|(_, told_at)| now.saturating_duration_since(*told_at) >= WORKING_EVERY) {
-            *told_at = now;
-            let _comes_again = delivery.working();
+        for held in self.open.values_mut() {
+            held.keep(now);
         }
     }
 
     /// Gives all back to the work queue, for the next edge of this name.
     fn give_back(&mut self) {
-        for (_, (delivery, _)) in self.open.drain() {
-            let _comes_again_anyway = delivery.nak_after(Duration::ZERO);
+        for (_, held) in self.open.drain() {
+            let _comes_again_anyway = held.into_delivery().nak_after(Duration::ZERO);
         }
     }
 

@@ -2,7 +2,7 @@
 //! What others put beside it in the queue (`dfks.command.>`) is put aside.
 //!
 //! ```text
-//! DFKS_COMMANDS ─▶ the one bridge that is active ─▶ a lane for each presentity ─▶ carried out ─▶ ack
+//! DFKS_COMMANDS ─▶ the one bridge that is active ─▶ one turn after the other for each presentity ─▶ carried out ─▶ ack
 //!                                                                                └─ 503 ─▶ again, after a while
 //!                                                                                └─ cannot be ─▶ dfks.dead.command
 //! ```
@@ -17,7 +17,7 @@ mod turns;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -25,19 +25,18 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::message::ErrorBody;
-use crate::bus::pull::{Delivery, Pull, PullConfig, PullError};
+use crate::bus::pull::{Delivery, Held, Pull, PullConfig, PullError};
 use crate::bus::subject::Subjects;
 use crate::feature::FeatureTable;
 use crate::mi::bridge::{Bridge, Fanout};
 use crate::mi::command::{self, SetCommand};
-use crate::mi::durable::redelivery::Muster;
-use crate::mi::durable::turns::Lanes;
+use crate::mi::durable::redelivery::Redelivery;
+use crate::mi::durable::turns::Turns;
 use crate::mi::error::Failure;
+use crate::mi::limit::MAX_DURABLE_IN_HAND;
 use crate::mi::metrics::{Outcome, Way};
 use crate::runtime::{Backoff, clock};
 
-/// Commands in hand at a time.
-pub(crate) const MAX_IN_HAND: usize = 256;
 /// Name of the consumer.
 pub(crate) const DURABLE: &str = "mi";
 /// `dfks.dead.<stage>`
@@ -77,13 +76,18 @@ impl Default for Patience {
 }
 
 impl Patience {
+    /// How often the server is told of a command in hand.
+    fn tell_every(&self) -> Duration {
+        self.ack_wait / 4
+    }
+
     fn consumer(&self, subjects: &Subjects) -> PullConfig {
         PullConfig {
             stream: subjects.stream("COMMANDS"),
             durable: DURABLE.to_owned(),
             filter: subjects.all_commands(),
             ack_wait: self.ack_wait,
-            max_ack_pending: i64::try_from(MAX_IN_HAND).unwrap_or(i64::MAX),
+            max_ack_pending: i64::try_from(MAX_DURABLE_IN_HAND).unwrap_or(i64::MAX),
             // we give up ourselves: the server would leave the command where it is
             max_deliver: -1,
             inactive_threshold: Duration::ZERO,
@@ -131,8 +135,8 @@ struct Carrier<F> {
 /// A command that left our hands, one way or another.
 struct Ended {
     stream_seq: u64,
-    /// The presentity whose lane it had.
-    lane: Option<Box<str>>,
+    /// The presentity whose turn it had.
+    presentity: Option<Box<str>>,
     rest: Rest,
 }
 
@@ -163,16 +167,16 @@ impl<F: Fanout> Carrier<F> {
     /// Takes commands until we stop; returns those that were not carried out. With an error everything in hand is let go: it
     /// comes again.
     async fn serve(&self, pull: &mut Pull) -> Result<Vec<Delivery>, PullError> {
-        let (mut lanes, mut in_hand, mut seqs) = (Lanes::default(), FuturesUnordered::new(), HashSet::new());
+        let (mut turns, mut in_hand, mut seqs) = (Turns::default(), FuturesUnordered::new(), HashSet::new());
         let mut undone = Vec::new();
-        let Some(first) = self.muster(pull, &mut undone).await? else { return Ok(undone) };
+        let Some(first) = self.redelivered(pull, &mut undone).await? else { return Ok(undone) };
         for delivery in first {
             seqs.insert(delivery.stream_seq);
-            in_hand.push(self.take(delivery, &mut lanes));
+            in_hand.push(self.take(delivery, &mut turns));
         }
-        let mut left = |ended: Ended, lanes: &mut Lanes<oneshot::Sender<()>>, seqs: &mut HashSet<u64>| {
+        let mut left = |ended: Ended, turns: &mut Turns<oneshot::Sender<()>>, seqs: &mut HashSet<u64>| {
             seqs.remove(&ended.stream_seq);
-            if let Some(next) = ended.lane.and_then(|lane| lanes.leave(&lane)) {
+            if let Some(next) = ended.presentity.and_then(|presentity| turns.leave(&presentity)) {
                 // it waits in `in_hand`
                 let _is_there = next.send(());
             }
@@ -189,62 +193,61 @@ impl<F: Fanout> Carrier<F> {
             tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => break,
-                Some(ended) = in_hand.next(), if !in_hand.is_empty() => left(ended, &mut lanes, &mut seqs)?,
+                Some(ended) = in_hand.next(), if !in_hand.is_empty() => left(ended, &mut turns, &mut seqs)?,
                 // the server's own bound is `max_ack_pending`; an operator may have set another
-                delivery = pull.next(MAX_IN_HAND), if in_hand.len() < 2 * MAX_IN_HAND => {
+                delivery = pull.next(MAX_DURABLE_IN_HAND), if in_hand.len() < 2 * MAX_DURABLE_IN_HAND => {
                     let delivery = delivery?;
                     // one that comes again while it is in hand stays in the hand that it is in
                     if seqs.insert(delivery.stream_seq) {
-                        in_hand.push(self.take(delivery, &mut lanes));
+                        in_hand.push(self.take(delivery, &mut turns));
                     }
                 }
             }
         }
         while let Some(ended) = in_hand.next().await {
-            left(ended, &mut lanes, &mut seqs)?;
+            left(ended, &mut turns, &mut seqs)?;
         }
         Ok(undone)
     }
 
-    /// Waits until commands come, which is when this bridge is the active one, and until all have come that another may have
-    /// had in hand. `None`: we stop before that, and what has come is `undone`.
-    async fn muster(&self, pull: &mut Pull, undone: &mut Vec<Delivery>) -> Result<Option<Vec<Delivery>>, PullError> {
-        let first = match self.stopping.run_until_cancelled(pull.next(MAX_IN_HAND)).await {
+    /// Waits until commands come, which is when this bridge is the active one, and until everything that the last active
+    /// bridge had in flight is redelivered. `None`: stopped before that, and what has come is `undone`.
+    async fn redelivered(&self, pull: &mut Pull, undone: &mut Vec<Delivery>) -> Result<Option<Vec<Delivery>>, PullError> {
+        let first = match self.stopping.run_until_cancelled(pull.next(MAX_DURABLE_IN_HAND)).await {
             None => return Ok(None),
             Some(first) => first?,
         };
-        let mut muster = Muster::new(pull.pending().await.ok());
-        muster.add(first.stream_seq, first);
+        let tell_every = self.patience.tell_every();
+        let mut come = Redelivery::new(pull.pending().await.ok());
+        come.add(first.stream_seq, Held::new(first, tell_every, clock::now()));
         // by then the server has delivered again what nobody acknowledges
         let patience = tokio::time::sleep(self.patience.ack_wait * 3 / 2);
         tokio::pin!(patience);
-        let mut tell = tokio::time::interval(self.patience.ack_wait / 4);
-        while !muster.is_complete() {
+        let mut tell = tokio::time::interval(tell_every / 2);
+        while !come.is_complete() {
             tokio::select! {
                 () = self.stopping.cancelled() => {
-                    undone.extend(muster.in_order());
+                    undone.extend(come.in_order().map(Held::into_delivery));
                     return Ok(None);
                 }
                 () = &mut patience => break,
-                _ = tell.tick() => for delivery in muster.iter() {
-                    let _comes_again_anyway = delivery.working();
-                },
-                delivery = pull.next(MAX_IN_HAND) => {
+                _ = tell.tick() => come.each(|held| held.keep(clock::now())),
+                delivery = pull.next(MAX_DURABLE_IN_HAND) => {
                     let delivery = delivery?;
-                    muster.add(delivery.stream_seq, delivery);
+                    come.add(delivery.stream_seq, Held::new(delivery, tell_every, clock::now()));
                 }
             }
         }
-        Ok(Some(muster.in_order()))
+        Ok(Some(come.in_order().map(Held::into_delivery).collect()))
     }
 
     /// Reads a command and has it carried out when it is its turn.
-    fn take<'c>(&'c self, delivery: Delivery, lanes: &mut Lanes<oneshot::Sender<()>>) -> impl Future<Output = Ended> + use<'c, F> {
+    fn take<'c>(&'c self, delivery: Delivery, turns: &mut Turns<oneshot::Sender<()>>) -> impl Future<Output = Ended> + use<'c, F> {
         let command = self.read(&delivery);
-        let lane: Option<Box<str>> = command.as_ref().ok().map(|command| command.presentity.as_str().into());
-        let turn = lane.as_deref().and_then(|lane| {
+        let presentity: Option<Box<str>> = command.as_ref().ok().map(|command| command.presentity.as_str().into());
+        let turn = presentity.as_deref().and_then(|presentity| {
             let (ticket, turn) = oneshot::channel();
-            lanes.join(lane, ticket).is_none().then_some(turn)
+            turns.join(presentity, ticket).is_none().then_some(turn)
         });
         async move {
             let stream_seq = delivery.stream_seq;
@@ -257,7 +260,7 @@ impl<F: Fanout> Carrier<F> {
                     self.bury(delivery, unfit.reason, unfit.detail()).await
                 }
             };
-            Ended { stream_seq, lane, rest }
+            Ended { stream_seq, presentity, rest }
         }
     }
 
@@ -269,7 +272,7 @@ impl<F: Fanout> Carrier<F> {
         let subject = self.bridge.bus().subjects().command_set();
         if delivery.subject() != subject {
             let description = format!("no command comes on this subject: expected {subject}");
-            return Err(Unfit { reason: "unknown_subject", error: Some(ErrorBody { code: 404, description, field: None }) });
+            return Err(Unfit { reason: "unknown_subject", error: Some(ErrorBody::new(404, description)) });
         }
         command::read(&self.table, delivery.payload())
             .map_err(|error| Unfit { reason: Outcome::of_error(&error).as_str(), error: Some(error) })
@@ -282,16 +285,16 @@ impl<F: Fanout> Carrier<F> {
         let metrics = self.bridge.metrics();
         let started_at = clock::now();
         let _in_flight = metrics.command_started(Way::Queue);
-        let mut held = Held::new(delivery, self.patience.ack_wait);
+        let mut held = Held::new(delivery, self.patience.tell_every(), started_at);
         if let Some(turn) = turn {
             let _it_is_our_turn = held.during(turn).await;
         }
         let (mut attempts, mut is_made) = (0, false);
         loop {
             if self.stopping.is_cancelled() {
-                return Rest::Undone(Box::new(held.delivery));
+                return Rest::Undone(Box::new(held.into_delivery()));
             }
-            if !held.is_ours() {
+            if !held.is_ours(clock::now()) {
                 return Rest::Lost;
             }
             attempts += 1;
@@ -310,13 +313,13 @@ impl<F: Fanout> Carrier<F> {
             let error = failure.as_ref().map(|failure| &failure.body);
             metrics.command_ended(error, clock::now().saturating_duration_since(started_at));
             let Some(failure) = failure else {
-                let _comes_again_anyway = held.delivery.ack();
+                let _comes_again_anyway = held.into_delivery().ack();
                 return Rest::Done;
             };
             if !is_made {
                 held.during(self.bridge.tell_refused(&command, &failure, Some(&id), &cause)).await;
             }
-            return self.bury(held.delivery, Outcome::of_error(&failure.body).as_str(), &failure.body.description).await;
+            return self.bury(held.into_delivery(), Outcome::of_error(&failure.body).as_str(), &failure.body.description).await;
         }
     }
 
@@ -330,46 +333,5 @@ impl<F: Fanout> Carrier<F> {
             self.bridge.metrics().not_buried(&error);
         }
         Rest::Done
-    }
-}
-
-/// A delivery that the server is told of, again and again, that it is in hand.
-struct Held {
-    delivery: Delivery,
-    ack_wait: Duration,
-    /// When the server was last told.
-    told_at: Instant,
-    tell_at: Instant,
-}
-
-impl Held {
-    fn new(delivery: Delivery, ack_wait: Duration) -> Self {
-        let now = clock::now();
-        Self { delivery, ack_wait, told_at: now, tell_at: now + ack_wait / 4 }
-    }
-
-    /// Whether the server cannot have delivered it to anyone else: not so after our process stood still for a while.
-    fn is_ours(&self) -> bool {
-        clock::now().saturating_duration_since(self.told_at) < self.ack_wait * 3 / 4
-    }
-
-    /// Does work while the server is told.
-    async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return done,
-                () = tokio::time::sleep_until(self.tell_at.into()) => self.tell(),
-            }
-        }
-    }
-
-    fn tell(&mut self) {
-        let now = clock::now();
-        if self.is_ours() && self.delivery.working().is_ok() {
-            self.told_at = now;
-        }
-        self.tell_at = now + self.ack_wait / 4;
     }
 }

@@ -1,5 +1,4 @@
-//! Before a bridge that has just become the active one carries anything out: all that another may have had in hand has to
-//! come first, or what is new would overtake it. Pure.
+//! Holds commands back until everything that the last active bridge had in flight is redelivered, so that order is kept. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +6,13 @@ use crate::bus::pull::Pending;
 
 /// What has come so far, in the order of the stream.
 #[derive(Debug)]
-pub(crate) struct Muster<T> {
+pub(crate) struct Redelivery<T> {
     /// What had been delivered and not acknowledged when it was asked; `None` where that could not be learned.
     pending: Option<Pending>,
     come: BTreeMap<u64, T>,
 }
 
-impl<T> Muster<T> {
+impl<T> Redelivery<T> {
     pub(crate) fn new(pending: Option<Pending>) -> Self {
         Self { pending, come: BTreeMap::new() }
     }
@@ -31,13 +30,14 @@ impl<T> Muster<T> {
         })
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.come.values()
+    /// Does something with each that has come.
+    pub(crate) fn each(&mut self, act: impl FnMut(&mut T)) {
+        self.come.values_mut().for_each(act);
     }
 
     /// All that has come, in the order of the stream.
-    pub(crate) fn in_order(self) -> Vec<T> {
-        self.come.into_values().collect()
+    pub(crate) fn in_order(self) -> impl Iterator<Item = T> {
+        self.come.into_values()
     }
 }
 
@@ -47,19 +47,19 @@ mod tests {
 
     #[test]
     fn waits_for_all_that_was_pending_and_for_nothing_new() {
-        let mut muster = Muster::new(Some(Pending { count: 3, up_to_stream_seq: 7 }));
+        let mut come = Redelivery::new(Some(Pending { count: 3, up_to_stream_seq: 7 }));
         for (seq, is_complete) in [(7, false), (9, false), (7, false), (3, false), (12, false), (4, true)] {
-            muster.add(seq, seq);
-            assert_eq!(muster.is_complete(), is_complete, "{seq}");
+            come.add(seq, seq);
+            assert_eq!(come.is_complete(), is_complete, "{seq}");
         }
-        assert_eq!(muster.in_order(), [3, 4, 7, 9, 12]);
+        assert!(come.in_order().eq([3, 4, 7, 9, 12]));
     }
 
     #[test]
     fn one_that_does_not_know_what_is_pending_is_never_complete() {
-        let mut muster = Muster::new(None);
-        muster.add(1, ());
-        assert!(!muster.is_complete());
-        assert!(Muster::<()>::new(Some(Pending { count: 0, up_to_stream_seq: 0 })).is_complete());
+        let mut come = Redelivery::new(None);
+        come.add(1, ());
+        assert!(!come.is_complete());
+        assert!(Redelivery::<()>::new(Some(Pending { count: 0, up_to_stream_seq: 0 })).is_complete());
     }
 }

@@ -34,8 +34,8 @@ use crate::mi::command::SetCommand;
 use crate::mi::http::jsonrpc::{Answer, Call, Document, RpcError};
 use crate::mi::http::method::{Filter, Method};
 pub use crate::mi::http::token::{Token, TokenError};
+use crate::mi::limit::{self, MAX_IN_HAND};
 use crate::mi::metrics::Way;
-use crate::mi::service::MAX_IN_HAND;
 use crate::runtime::{Tasks, clock};
 use crate::telemetry::accept::BoundedListener;
 
@@ -165,7 +165,7 @@ async fn handle<F: Fanout>(State(served): State<Served<F>>, request: Request) ->
 /// Answers 503 at once, without waiting for anything. A notification has no answer to say so, but an HTTP status.
 fn turned_away<F: Fanout>(desk: &Desk<F>, document: &Document) -> Response {
     desk.bridge.metrics().command_turned_away(Way::Http);
-    let error = RpcError::new(503, format!("{MAX_IN_HAND} commands are in hand already"));
+    let error = RpcError::from(limit::too_many());
     let mut answers = document.refused(&error);
     match (document, answers.pop()) {
         (_, None) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -220,7 +220,7 @@ impl<F: Fanout> Desk<F> {
             Ok(Method::Own(own)) => Ok(own.result(|| self.uptime())),
             Err(error) => {
                 if Method::is_command(&method) {
-                    let refused = ErrorBody { code: 400, description: error.message.clone(), field: None };
+                    let refused = ErrorBody::new(400, error.message.clone());
                     self.bridge.metrics().command_received(Way::Http);
                     self.bridge.metrics().command_ended(Some(&refused), Duration::ZERO);
                 }
