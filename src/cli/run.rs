@@ -11,19 +11,13 @@ use tokio::time::Instant;
 use super::args::{Role, RunArgs};
 use super::exit::{Failure, chain};
 use super::output;
-use crate::bus::{Bus, Embedded, EmbeddedError, StreamKeeper};
-use crate::cli::role::{Roles, Shared, Start};
+use crate::bus::{Embedded, EmbeddedError};
+use crate::cli::role::{self, Roles, Shared};
 use crate::config::{Config, Listener, LogFormat, NatsConfig};
-use crate::edge::{Edge, EdgeError};
-use crate::feature::FeatureTable;
-use crate::runtime::{Backoff, StopSignals, Tasks};
+use crate::runtime::{StopSignals, Tasks};
 use crate::sip::Transport;
 use crate::telemetry::http::Http;
 use crate::telemetry::{Readiness, exporter, log};
-use crate::worker;
-
-/// Tries to create streams and buckets before a role gives up.
-const SETUP_TRIES: usize = 10;
 
 /// Runs the roles until a signal says stop.
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -118,25 +112,15 @@ async fn stop(running: Roles, tasks: &Tasks, grace: Duration) -> Result<(), Fail
 fn start(running: &mut Roles, roles: &[Role]) -> Result<(), Failure> {
     for role in roles {
         match role {
-            Role::Edge => running.spawn_on_thread(Role::Edge, edge).map_err(|error| Failure::Refused(format!("no thread: {error}")))?,
-            Role::Worker => running.spawn(Role::Worker, worker),
-            Role::Mi => running.spawn(Role::Mi, crate::cli::role::mi::run),
+            Role::Edge => {
+                let spawned = running.spawn_on_thread(Role::Edge, role::edge::run);
+                spawned.map_err(|error| Failure::Refused(format!("no thread: {error}")))?;
+            }
+            Role::Worker => running.spawn(Role::Worker, role::worker::run),
+            Role::Mi => running.spawn(Role::Mi, role::mi::run),
         }
     }
     Ok(())
-}
-
-async fn worker(start: Start) -> Result<(), Failure> {
-    let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
-    let _streams = prepare(&start, &bus).await?;
-    let stop = start.stop.clone();
-    let on_serving = || drop(start.serving(Vec::new()));
-    let served = worker::run(bus.clone(), table, &config.routes, on_serving, stop).await;
-    bus.drain().await;
-    served.map_err(|error| match error {
-        worker::WorkerError::Script(error) => Failure::Config(error.to_string()),
-        other => Failure::Refused(format!("role worker: {}", chain(&other))),
-    })
 }
 
 /// Starts the embedded NATS server, and makes it the one to connect to.
@@ -153,45 +137,6 @@ async fn embedded(nats: &mut NatsConfig) -> Result<Embedded, Failure> {
     })?;
     embedded.url().clone_into(&mut nats.url);
     Ok(embedded)
-}
-
-async fn edge(start: Start) -> Result<(), Failure> {
-    let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
-    let failed = |error: EdgeError| match error {
-        EdgeError::Users(error) => Failure::Config(error.to_string()),
-        other => Failure::Refused(format!("role edge: {}", chain(&other))),
-    };
-    let _streams = prepare(&start, &bus).await?;
-    let edge = Box::pin(Edge::start(&config, bus.clone(), table)).await.map_err(failed)?;
-    let listening = edge.listening();
-    let served = Box::pin(edge.run(start.serving(listening))).await;
-    bus.drain().await;
-    served.map_err(failed)
-}
-
-/// Waits for the bus, creates what is missing on it, and goes on to do so after each connection, as long as what it returns
-/// is kept. The role is ready only while all is there.
-pub(super) async fn prepare(start: &Start, bus: &Bus) -> Result<StreamKeeper, Failure> {
-    let replicas = start.config.nats.replicas;
-    let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-    let mut tries = 0;
-    let keeper = loop {
-        tries += 1;
-        match StreamKeeper::start(bus, replicas).await {
-            Ok(keeper) => break keeper,
-            Err(error) if tries > SETUP_TRIES => return Err(Failure::Refused(format!("nats: {}", chain(&error)))),
-            Err(error) => tracing::warn!(error = chain(&error), "streams and buckets are not there yet"),
-        }
-        tokio::time::sleep(retry.next(0.0)).await;
-    };
-    start.has_streams(keeper.probe());
-    Ok(keeper)
-}
-
-/// The features by name, with those of `[features]`.
-pub(super) fn table(config: &Config) -> Result<Arc<FeatureTable>, Failure> {
-    let table = FeatureTable::with_config(&config.features.tables);
-    table.map(Arc::new).map_err(|error| Failure::Config(error.to_string()))
 }
 
 fn announce(config: &Config, roles: &[Role], listening: &[String], base: &Base) {

@@ -201,7 +201,7 @@ pub(super) async fn run(args: PhoneArgs) -> Result<(), Failure> {
 fn keys(args: &PhoneArgs) -> Result<Keys, Failure> {
     let package = FeatureError::require_package(&args.package).map_err(|error| Failure::Usage(error.to_string()))?;
     let table = match &args.features.config {
-        Some(_) => Arc::unwrap_or_clone(super::run::table(&super::load(&args.features)?)?),
+        Some(_) => Arc::unwrap_or_clone(super::role::start::table(&super::load(&args.features)?)?),
         None => FeatureTable::built_in(),
     };
     Ok(Keys { package, table })

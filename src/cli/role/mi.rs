@@ -9,8 +9,7 @@ use futures_util::future::join;
 use crate::bus::WatcherIndex;
 use crate::bus::queues::{self, QueueName, StreamName, Watched};
 use crate::cli::exit::{Failure, chain};
-use crate::cli::role::Start;
-use crate::cli::run::{prepare, table};
+use crate::cli::role::start::{Start, table};
 use crate::mi::http::{MiHttp, Token};
 use crate::mi::{Bridge, Patience, durable};
 use crate::notify::Queue;
@@ -25,7 +24,7 @@ pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
     let token = Token::read(&config.mi.token_file).map_err(|error| Failure::Config(format!("mi.token_file: {error}")))?;
     let (bus, table) = (start.bus().await?, table(&config)?);
     let failed = |error: &dyn Error| Failure::Refused(format!("role mi: {}", chain(error)));
-    let _streams = prepare(&start, &bus).await?;
+    let _streams = start.streams(&bus).await?;
     let tasks = Tasks::new();
     let index = WatcherIndex::start(&bus, &tasks, None);
     index.loaded().await;

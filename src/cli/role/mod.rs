@@ -6,20 +6,23 @@
 //! ```
 //! The edge has a thread and a runtime of its own: a slow route script or a burst of commands never delays its SIP loop.
 
+pub(super) mod edge;
 pub(super) mod mi;
+pub(super) mod start;
+pub(super) mod worker;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::client::Bus;
 use crate::cli::args::Role;
 use crate::cli::exit::Failure;
+use crate::cli::role::start::Start;
 use crate::config::Config;
 use crate::runtime::Tasks;
 use crate::telemetry::{Condition, Readiness, exporter};
@@ -32,57 +35,6 @@ const STOP_ORDER: [&[Role]; 2] = [&[Role::Edge, Role::Mi], &[Role::Worker]];
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) readiness: Readiness,
-}
-
-/// What one role is given.
-pub(crate) struct Start {
-    pub(crate) role: Role,
-    pub(crate) config: Arc<Config>,
-    pub(crate) readiness: Readiness,
-    /// Cancelled: take in nothing new, finish what is in hand, return.
-    pub(crate) stop: CancellationToken,
-    condition: Condition,
-    serving: oneshot::Sender<Vec<String>>,
-    is_serving: Arc<AtomicBool>,
-}
-
-impl Start {
-    /// The role's connection to NATS, looked at by `/readyz` from now on.
-    pub(crate) async fn bus(&self) -> Result<Bus, Failure> {
-        let name = match self.role {
-            Role::Edge => "dfks-edge",
-            Role::Worker => "dfks-worker",
-            Role::Mi => "dfks-mi",
-        };
-        let bus = Bus::connect(&self.config.nats, name).await.map_err(|error| Failure::Config(error.to_string()))?;
-        let asked = bus.clone();
-        let (nats, _) = self.conditions();
-        self.readiness.probe(nats, move || if asked.is_connected() { Ok(()) } else { Err("not connected") });
-        Ok(bus)
-    }
-
-    /// From now on `/readyz` also looks at whether the streams are there.
-    pub(crate) fn has_streams(&self, are_there: impl Fn() -> bool + Send + Sync + 'static) {
-        let (_, streams) = self.conditions();
-        self.readiness.probe(streams, move || if are_there() { Ok(()) } else { Err("not known to be there") });
-    }
-
-    const fn conditions(&self) -> (&'static str, &'static str) {
-        match self.role {
-            Role::Edge => ("edge nats", "edge streams"),
-            Role::Worker => ("worker nats", "worker streams"),
-            Role::Mi => ("mi nats", "mi streams"),
-        }
-    }
-
-    /// The role serves from now on; `listening` names its listeners, where it has any. Gives back the token to stop by.
-    pub(crate) fn serving(self, listening: Vec<String>) -> CancellationToken {
-        self.is_serving.store(true, Ordering::Release);
-        self.condition.ready();
-        // nobody waits for it any more when the process stops while it starts
-        let _stopping = self.serving.send(listening);
-        self.stop
-    }
 }
 
 /// The running roles of a process.

@@ -1,0 +1,95 @@
+//! What a role is given to start with, and what each does first: connect, look for its streams, say that it serves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::{Bus, StreamKeeper};
+use crate::cli::args::Role;
+use crate::cli::exit::{Failure, chain};
+use crate::config::Config;
+use crate::feature::FeatureTable;
+use crate::runtime::Backoff;
+use crate::telemetry::{Condition, Readiness};
+
+/// Tries to create streams and buckets before a role gives up.
+const SETUP_TRIES: usize = 10;
+
+/// What one role is given.
+pub(crate) struct Start {
+    pub(crate) role: Role,
+    pub(crate) config: Arc<Config>,
+    pub(crate) readiness: Readiness,
+    /// Cancelled: take in nothing new, finish what is in hand, return.
+    pub(crate) stop: CancellationToken,
+    pub(super) condition: Condition,
+    pub(super) serving: oneshot::Sender<Vec<String>>,
+    pub(super) is_serving: Arc<AtomicBool>,
+}
+
+impl Start {
+    /// The role's connection to NATS, looked at by `/readyz` from now on.
+    pub(crate) async fn bus(&self) -> Result<Bus, Failure> {
+        let name = match self.role {
+            Role::Edge => "dfks-edge",
+            Role::Worker => "dfks-worker",
+            Role::Mi => "dfks-mi",
+        };
+        let bus = Bus::connect(&self.config.nats, name).await.map_err(|error| Failure::Config(error.to_string()))?;
+        let asked = bus.clone();
+        let (nats, _) = self.conditions();
+        self.readiness.probe(nats, move || if asked.is_connected() { Ok(()) } else { Err("not connected") });
+        Ok(bus)
+    }
+
+    /// From now on `/readyz` also looks at whether the streams are there.
+    fn has_streams(&self, are_there: impl Fn() -> bool + Send + Sync + 'static) {
+        let (_, streams) = self.conditions();
+        self.readiness.probe(streams, move || if are_there() { Ok(()) } else { Err("not known to be there") });
+    }
+
+    const fn conditions(&self) -> (&'static str, &'static str) {
+        match self.role {
+            Role::Edge => ("edge nats", "edge streams"),
+            Role::Worker => ("worker nats", "worker streams"),
+            Role::Mi => ("mi nats", "mi streams"),
+        }
+    }
+
+    /// The role serves from now on; `listening` names its listeners, where it has any. Gives back the token to stop by.
+    pub(crate) fn serving(self, listening: Vec<String>) -> CancellationToken {
+        self.is_serving.store(true, Ordering::Release);
+        self.condition.ready();
+        // nobody waits for it any more when the process stops while it starts
+        let _stopping = self.serving.send(listening);
+        self.stop
+    }
+
+    /// Waits for the bus, creates what is missing on it, and goes on to do so after each connection, as long as what it
+    /// returns is kept. The role is ready only while all is there.
+    pub(super) async fn streams(&self, bus: &Bus) -> Result<StreamKeeper, Failure> {
+        let replicas = self.config.nats.replicas;
+        let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        let mut tries = 0;
+        let keeper = loop {
+            tries += 1;
+            match StreamKeeper::start(bus, replicas).await {
+                Ok(keeper) => break keeper,
+                Err(error) if tries > SETUP_TRIES => return Err(Failure::Refused(format!("nats: {}", chain(&error)))),
+                Err(error) => tracing::warn!(error = chain(&error), "streams and buckets are not there yet"),
+            }
+            tokio::time::sleep(retry.next(0.0)).await;
+        };
+        self.has_streams(keeper.probe());
+        Ok(keeper)
+    }
+}
+
+/// The features by name, with those of `[features]`.
+pub(in crate::cli) fn table(config: &Config) -> Result<Arc<FeatureTable>, Failure> {
+    let table = FeatureTable::with_config(&config.features.tables);
+    table.map(Arc::new).map_err(|error| Failure::Config(error.to_string()))
+}
