@@ -1,4 +1,4 @@
-//! Reading what a request brought back.
+//! Reads replies.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use serde_json::Value;
 use crate::bus::error::RequestError;
 use crate::bus::message::{ERROR_CODE_HEADER, ERROR_HEADER, ErrorBody};
 
-/// Code of a refusal that gives none.
+/// Code of an error reply that has none.
 const UNKNOWN_CODE: u16 = 500;
 
-/// The answer, or the error that stands in its place.
+/// The reply, or the error in its place.
 ///
-/// The error goes first: a message all of whose fields are optional would be read from it too.
+/// The error is looked for first: a message with only optional fields would be read from an error as well.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Calls of the JetStream API: `$JS.API.<call>`, one JSON object there and one back. Source: ADR-1, ADR-31.
+//! Calls of the JetStream API: `$JS.API.<call>`, JSON request and reply. Source: ADR-1, ADR-31.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::subject::Pattern;
 
-/// Where the API listens.
+/// Prefix of the API's subjects.
 const PREFIX: &str = "$JS.API";
 
 impl Bus {
@@ -40,7 +40,7 @@ impl Bus {
         self.api_raw(call, body.into(), timeout).await
     }
 
-    /// Calls the API and does not wait for what becomes of it.
+    /// Calls the API without waiting for the reply.
     pub(crate) fn api_forget(&self, call: &str) {
         let _counted = self.try_publish(Pattern::JetStreamApi, format!("{PREFIX}.{call}"), None, HeaderMap::new(), Bytes::new());
     }

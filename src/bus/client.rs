@@ -23,7 +23,7 @@ use crate::runtime::{clock, tasks};
 
 /// A connection to NATS with the names of this deployment. Clones share it.
 ///
-/// Nothing here blocks: what cannot be sent at once is an error value, and every wait has a bound.
+/// Nothing here blocks without a bound: what cannot be sent at once is an error.
 #[derive(Debug, Clone)]
 pub struct Bus {
     shared: Arc<Shared>,
@@ -43,7 +43,7 @@ struct Shared {
 impl Bus {
     /// A client of the servers of `nats.url`, called `name` (`dfks-edge`) there, with inboxes below `_INBOX_edge`.
     ///
-    /// It connects in the background and for as long as it takes; [`connected`](Self::connected) waits for that.
+    /// Connects in the background, for as long as it takes; [`connected`](Self::connected) waits for it.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Bus {
     /// Waits for a connection.
     pub async fn connected(&self) {
         let mut status = self.shared.link.watch();
-        // the event comes in step with the client's own state, but may be lost among others: it is not waited for long
+        // the event follows the client's own state, but may be dropped: do not wait for it for long
         let mut patience = 10;
         while !self.is_connected() || (!status.borrow_and_update().is_up && patience > 0) {
             if self.is_connected() {
@@ -121,7 +121,7 @@ impl Bus {
         }
     }
 
-    /// Waits until the server has not permitted something, and gives its words: `Permissions Violation for Publish to "dfks.set"`.
+    /// Waits for a permission error, and returns the server's text: `Permissions Violation for Publish to "dfks.set"`.
     pub(crate) async fn denied(&self) -> String {
         let mut denied = self.shared.link.watch_denied();
         match denied.wait_for(Option::is_some).await {
@@ -188,7 +188,7 @@ impl Bus {
         }
     }
 
-    /// Publishes an event as well as can be: what is not sent is counted and gone.
+    /// Publishes an event, best effort: one that is not sent is counted and lost.
     pub fn publish_event<M: Serialize>(&self, pattern: Pattern, subject: String, message: &M, cause: &Cause) {
         match serde_json::to_vec(message) {
             Ok(payload) => {
@@ -198,7 +198,7 @@ impl Bus {
         }
     }
 
-    /// Asks for an answer and reads it.
+    /// Sends a request and reads the reply.
     ///
     /// Fails at once while there is no connection or nobody listens, and never waits longer than `timeout`.
     ///
@@ -221,7 +221,7 @@ impl Bus {
         self.measured(pattern, asked).await
     }
 
-    /// Asks for an answer and hands it out as it is, whatever it says.
+    /// Sends a request and returns the reply unread.
     ///
     /// # Errors
     ///
@@ -284,8 +284,8 @@ impl Bus {
         let client = &self.shared.client;
         let mut status = self.shared.link.watch();
         let drained = async {
-            // the client's own flush and drain may drop what the socket has not taken yet: an answer proves that all before
-            // the question has arrived, whatever it says
+            // the client's own flush and drain may drop what the socket has not taken yet: any answer to this request proves
+            // that everything sent before it has arrived
             let question = format!("STREAM.INFO.{}", self.subjects().stream("EVENTS"));
             match self.api::<IgnoredAny>(&question, self.timeout()).await {
                 Err(error) if error.is_away() => return Err("the queue to nats was not flushed"),

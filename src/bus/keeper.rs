@@ -1,4 +1,4 @@
-//! Keeps the streams and buckets there: a NATS that comes back may have lost them.
+//! Recreates streams and buckets after a reconnect: a server that comes back may have lost them.
 //!
 //! ```text
 //! connected ─▶ looked for, made where missing ─▶ there ─▶ connection lost ─▶ not there, as far as is known ─▶ connected …
@@ -14,10 +14,10 @@ use crate::bus::client::Bus;
 use crate::bus::setup::{self, SetupError};
 use crate::runtime::tasks;
 
-/// Between attempts that no waiting can heal, and for the client's word that it is connected, which may be lost.
+/// Retry interval after errors that waiting does not fix, and for connection events that were dropped.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Looks for the streams after each connection, until it is dropped.
+/// Checks the streams after each connection, until dropped.
 #[derive(Debug)]
 pub struct StreamKeeper {
     is_there: Arc<AtomicBool>,
@@ -25,7 +25,7 @@ pub struct StreamKeeper {
 }
 
 impl StreamKeeper {
-    /// Waits for a connection, makes what is missing, and goes on to do so after each connection from then on.
+    /// Waits for a connection and creates what is missing, now and after each reconnect.
     ///
     /// # Errors
     ///
@@ -39,14 +39,14 @@ impl StreamKeeper {
         Ok(Self { is_there, _task: task })
     }
 
-    /// Whether they are there, as far as the connection that is there now has shown. May be asked after this is dropped.
+    /// Whether all streams were found on the current connection. The probe may outlive this.
     pub fn probe(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let is_there = Arc::clone(&self.is_there);
         move || is_there.load(Ordering::Acquire)
     }
 }
 
-/// `connection`: the one on which they have been there.
+/// `connection`: the last one on which all streams were found.
 async fn keep(bus: Bus, replicas: usize, mut connection: u64, is_there: Arc<AtomicBool>) {
     let mut link = bus.link_status();
     let mut said = String::new();

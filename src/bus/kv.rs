@@ -42,17 +42,17 @@ pub(crate) fn subject(bucket: &str, key: &str) -> String {
     format!("$KV.{bucket}.{key}")
 }
 
-/// Key of a subject, if it is one of this bucket.
+/// Key of a subject, if the subject belongs to this bucket.
 pub(crate) fn key<'a>(bucket: &str, subject: &'a str) -> Option<&'a str> {
     subject.strip_prefix("$KV.")?.strip_prefix(bucket)?.strip_prefix('.')
 }
 
-/// Where a direct get of any message is asked, with `{"seq":7}` as its body.
+/// Subject of a direct get by sequence; its body is `{"seq":7}`.
 pub(crate) fn direct_get(bucket: &str) -> String {
     format!("$JS.API.DIRECT.GET.{}", stream(bucket))
 }
 
-/// Where a direct get of a key's last message is asked, without a body.
+/// Subject of a direct get of a key's last message; it has no body.
 pub(crate) fn direct_get_of(bucket: &str, key: &str) -> String {
     format!("{}.{}", direct_get(bucket), subject(bucket, key))
 }
@@ -100,10 +100,10 @@ pub(crate) enum Entry {
     Absent(u64),
 }
 
-/// Why the answer to a direct get says nothing about the key.
+/// Why the answer to a direct get cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReadError {
-    /// The server could not look.
+    /// The server did not look the key up.
     #[error("the direct get ended with status {0}")]
     Status(u16),
     /// A message without its sequence.

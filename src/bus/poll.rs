@@ -13,17 +13,17 @@ use crate::bus::message::{ErrorBody, Kind, Watcher, WatchersRequest, WatchersRes
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, headers};
 
-/// Edges that have answered nothing for so long have nothing more to say.
+/// Silence after which all edges count as having answered.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// How long to wait, and for how much.
+/// Bounds of a poll.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PollLimits {
-    /// For the first answer, and for the next one of an edge that has announced it.
+    /// Timeout of the first answer, and of the next message of an edge that announced more.
     pub(crate) timeout: Duration,
-    /// For all answers.
+    /// Timeout of the whole poll.
     pub(crate) total: Duration,
-    /// Subscriptions after which no more are taken.
+    /// Most subscriptions to collect.
     pub(crate) watchers: usize,
 }
 
@@ -32,17 +32,17 @@ pub(crate) struct PollLimits {
 pub(crate) struct Poll {
     /// The subscriptions of each edge that answered.
     pub(crate) edges: BTreeMap<String, Vec<Watcher>>,
-    /// What an edge refused the question with, if one did.
+    /// The error of an edge that refused the request, if one did.
     pub(crate) refused: Option<ErrorBody>,
-    /// Whether there are more than the limit; some are missing then.
+    /// Whether the limit cut the answer short.
     pub(crate) is_cut: bool,
 }
 
-/// Asks every edge. The end is when each that answers has said all, and no other speaks up for a while.
+/// Asks every edge. Ends once each edge that answers has sent its last message and no other answers for a while.
 ///
 /// # Errors
 ///
-/// [`RequestError`] when the question was not sent. That no edge answered is no error.
+/// [`RequestError`] when the request was not sent. No answer at all is not an error.
 pub(crate) async fn watchers(bus: &Bus, presentity: Option<String>, limits: PollLimits) -> Result<Poll, RequestError> {
     let client = bus.client();
     let inbox = client.new_inbox();

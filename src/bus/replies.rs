@@ -1,7 +1,7 @@
-//! Who waits for which reply: one inbox subscription for all requests of a client.
+//! Matches replies to requests: one inbox subscription for all requests of a client.
 //!
-//! The NATS client has such a table of its own, but forgets an entry only when its answer comes, so that every request
-//! that is never answered would stay in memory. Here a request that is given up is forgotten with it, and there is a bound.
+//! The NATS client has such a table of its own, but drops an entry only when its reply comes, so requests that are never
+//! answered would leak. Here an entry is dropped with its request, and the table is bounded.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 
 use crate::bus::error::RequestError;
 
-/// Most requests that wait for their answer at a time.
+/// Most outstanding requests.
 const MAX_WAITING: usize = 65_536;
 
-/// The requests that wait for an answer. Clones share them.
+/// The outstanding requests. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replies {
     shared: Arc<Shared>,
@@ -28,7 +28,7 @@ struct Shared {
     waiting: Mutex<HashMap<u64, oneshot::Sender<Message>>>,
 }
 
-/// One request's place in the table, given back when dropped.
+/// A request's entry in the table, removed on drop.
 #[derive(Debug)]
 pub(crate) struct Slot {
     id: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Slot {
 }
 
 impl Replies {
-    /// A place for one more request.
+    /// An entry for one more request.
     ///
     /// # Errors
     ///
@@ -54,12 +54,12 @@ impl Replies {
         Ok(Slot { id, receiver, shared: Arc::clone(&self.shared) })
     }
 
-    /// The connection is lost: no answer can come any more.
+    /// The connection is lost: ends all waits.
     pub(crate) fn fail_all(&self) {
         self.shared.waiting().clear();
     }
 
-    /// Hands the replies of an inbox to those that wait, until the client is closed.
+    /// Dispatches the replies of an inbox until the client is closed.
     pub(crate) async fn deliver(self, mut inbox: Subscriber) {
         while let Some(reply) = inbox.next().await {
             let id = reply.subject.rsplit('.').next().and_then(|token| u64::from_str_radix(token, 16).ok());

@@ -18,7 +18,7 @@ pub const ERROR_TITLE: &str = "io.dfks.api.v1.error";
 /// What every `$id` starts with; the file name comes after it.
 const ID_BASE: &str = "https://dfks.io/schemas/v1/";
 
-/// Every schema with its file name, in the order of the contract: `("set_request.json", {"$id": "https://…", …})`.
+/// Every schema with its file name, in a fixed order: `("set_request.json", {"$id": "https://…", …})`.
 #[must_use]
 pub fn all() -> Vec<(String, Value)> {
     vec![

@@ -1,4 +1,4 @@
-//! The streams and buckets: what is missing is made, what is there stays as its operator wants it.
+//! Creates missing streams and buckets; existing ones keep their operator's settings.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::runtime::Backoff;
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 /// How long a NOTIFY job waits for its edge, and is worth doing.
 pub const JOB_LIFETIME: Duration = Duration::from_hours(1);
-/// How long the marker of an expired key stays, for watches that were not there when it expired.
+/// Lifetime of the marker of an expired key, for watchers of the bucket that were away when it expired.
 const EXPIRY_MARKER: Duration = Duration::from_mins(1);
-/// For a call: a stream is made on disk, or by a vote of a cluster.
+/// Timeout of a call: creating a stream takes disk writes, or a vote of the cluster.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// For the calls of the first attempt. While a cluster makes a stream, it leaves calls about it unanswered (nats-server
-/// 2.15), as where several roles start at once.
+/// Timeout of the first attempt. While a cluster creates a stream, calls about it stay unanswered (nats-server 2.15), as when
+/// several roles start at once.
 const FIRST_CALL_TIMEOUT: Duration = Duration::from_millis(500);
 /// Waits between attempts.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
@@ -27,7 +27,7 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_s
 const MIB: i64 = 1024 * 1024;
 const DAY: Duration = Duration::from_hours(24);
 
-/// Why a stream cannot be made, now or ever.
+/// Why a stream cannot be created; waiting does not help.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[error("stream {stream} cannot be made")]
@@ -39,8 +39,8 @@ pub struct SetupError {
     pub source: RequestError,
 }
 
-/// Makes the streams and buckets that are missing, and says how many. Waits for a connection and for JetStream as long as it takes; any
-/// number of roles may do so at the same time.
+/// Creates missing streams and buckets, and returns how many. Waits for a connection and for JetStream as long as it takes; safe
+/// to run in several roles at once.
 ///
 /// # Errors
 ///
@@ -64,7 +64,7 @@ pub async fn ensure(bus: &Bus, replicas: usize) -> Result<usize, SetupError> {
             if is_final(&source) {
                 return Err(SetupError { stream: config.name, source });
             }
-            // each new reason once: waiting takes as long as it takes
+            // log each new reason once
             let reason = source.to_string();
             let is_surprise = !matches!(source, RequestError::Timeout(FIRST_CALL_TIMEOUT));
             if is_surprise && said != reason && bus.is_connected() {
@@ -119,7 +119,7 @@ fn streams(subjects: &Subjects, replicas: usize) -> [Config; 6] {
     ]
 }
 
-/// Whether it was made here.
+/// Returns whether it was created here.
 async fn ensure_stream(bus: &Bus, config: &Config, timeout: Duration) -> Result<bool, RequestError> {
     match bus.api::<Info>(&format!("STREAM.INFO.{}", config.name), timeout).await {
         Ok(found) => {
@@ -140,7 +140,7 @@ async fn ensure_stream(bus: &Bus, config: &Config, timeout: Duration) -> Result<
     }
 }
 
-/// Says what an operator's own settings break. They stay as they are.
+/// Warns of operator's settings that break something, and keeps them.
 fn respect(want: &Config, found: &Config) {
     if let Some(consequence) = consequence(want, found) {
         tracing::warn!(stream = found.name, consequence, "stream was made by someone else, with other settings");
@@ -178,7 +178,7 @@ fn covers(filter: &str, other: &str) -> bool {
     others.next().is_none()
 }
 
-/// Whether the server's refusal stays the same until someone changes the configuration, ours or the server's.
+/// Whether only a change of configuration, ours or the server's, can fix this error.
 ///
 /// Source: `server/errors.json` of nats-server.
 const fn is_final(error: &RequestError) -> bool {

@@ -23,14 +23,14 @@ impl Cause {
         Self(format!("{:032x}", rand::random::<u128>() | 1).into())
     }
 
-    /// The id that a message with this `traceparent` header goes on with; a new one where it is unreadable.
+    /// The id in a `traceparent` header; a new one where it is unreadable.
     #[must_use]
     pub fn of_traceparent(header: Option<&str>) -> Self {
         let trace_id = header.and_then(|h| h.split('-').nth(1)).filter(|id| is_trace_id(id));
         trace_id.map_or_else(Self::new, |id| Self(id.into()))
     }
 
-    /// The id that what follows from a message goes on with, by its headers.
+    /// The id in a message's headers; a new one where there is none.
     #[must_use]
     pub fn of_headers(headers: Option<&HeaderMap>) -> Self {
         Self::of_traceparent(headers.and_then(|headers| headers.get(TRACEPARENT)).map(HeaderValue::as_str))

@@ -1,4 +1,4 @@
-//! `dfks run`: the composition root. Everything is made here, in order, and stopped here, in the reverse.
+//! `dfks run`: the composition root. Starts everything in order, and stops it in reverse.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -89,7 +89,7 @@ async fn base(config: &mut Config, readiness: &Readiness, metrics: PrometheusHan
     Ok(Base { tasks, embedded, http })
 }
 
-/// Waits until the roles serve, says so, and goes on until something fails.
+/// Waits until the roles serve, announces it, then waits for a failure.
 async fn watch(running: &mut Roles, config: &Config, roles: &[Role], base: &Base) -> Result<(), Failure> {
     tokio::select! {
         listening = running.started() => announce(config, roles, &listening?, base),
@@ -155,7 +155,7 @@ fn announce(config: &Config, roles: &[Role], listening: &[String], base: &Base) 
     }
 }
 
-/// What people read when it runs: where it is, and what to try.
+/// The start banner: addresses, and a command to try.
 fn banner(roles: &[&str], listening: &[&str], nats: &str, http: &str, mi: &str) -> String {
     let mut text = format!("\ndfks {} runs {}\n", env!("CARGO_PKG_VERSION"), roles.join(", "));
     let mut line = |name: &str, what: &str| {

@@ -70,8 +70,8 @@ impl<F: Fanout> Bridge<F> {
         result.map_err(|failure| failure.body)
     }
 
-    /// As [`set`](Self::set), without the event of a failure, and for a command that may come again: with an `id` the change
-    /// is made once however often it is carried out, with the same NOTIFY jobs and the same ids of events each time.
+    /// As [`set`](Self::set), without the event of a failure. With an `id` it is idempotent: however often it is carried out, the
+    /// change is made once, with the same NOTIFY jobs and event ids.
     pub(crate) async fn carry_out(&self, command: &SetCommand, id: Option<&str>, cause: &Cause) -> Result<SetResponse, Failure> {
         let SetCommand { presentity, feature, status, values, param, unset: _ } = command.clone();
         let request = RouteSetRequest {
@@ -108,15 +108,14 @@ impl<F: Fanout> Bridge<F> {
         }
         let notified = self.notify(&presentity, &answer, &mut occasion).await;
         let watchers = notified.as_ref().copied().unwrap_or(0);
-        // The change is made, whatever became of its NOTIFYs: those who follow the events learn of it.
+        // The change is made, so its event is published whatever became of its NOTIFYs.
         self.publish(&presentity, &occasion.events(&answer, watchers), cause);
         notified.map(|watchers| plan::reply(answer, watchers))
     }
 
-    /// Publishes that a change was not made, and why, with the state as it is: as an edge does where a phone asked.
+    /// Publishes the event of a refused change, with the reason and the current state.
     ///
-    /// Where no worker says what the state is, the event has the one of a feature that nobody has set: version 0, source
-    /// `default`. Takes no longer than `nats.timeout_ms`.
+    /// If no worker answers, the event has the default state: version 0, source `default`. Takes `nats.timeout_ms` at most.
     pub(crate) async fn tell_refused(&self, command: &SetCommand, failure: &Failure, id: Option<&str>, cause: &Cause) {
         if !failure.is_untold {
             return;

@@ -1,4 +1,4 @@
-//! A set command, read so leniently that each fault gets an answer that names it. Pure.
+//! Reads a set command field by field, so that each fault gets an answer that names it. Pure.
 
 use serde_json::{Map, Value};
 

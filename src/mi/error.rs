@@ -17,7 +17,7 @@ pub enum MiError {
     EndedEarly,
 }
 
-/// What was being done for a command when the bus failed it.
+/// The step of a command that the bus failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Asking a worker to run the set route.
@@ -44,9 +44,9 @@ impl Step {
 pub(crate) struct Failure {
     /// What its sender is told. 503: another attempt may succeed.
     pub(crate) body: ErrorBody,
-    /// Whether bus or workers are away, which is nothing that the command or its responder could have done.
+    /// Whether bus or workers are away, so that neither the command nor its responder is at fault.
     pub(crate) is_away: bool,
-    /// Whether no event says yet that the change was not made.
+    /// Whether the event of the refusal is still to be published.
     pub(crate) is_untold: bool,
 }
 
@@ -64,7 +64,7 @@ impl From<ErrorBody> for Failure {
     }
 }
 
-/// The error reply for a step that failed: the worker's own refusal as it is, 503 where another attempt may succeed, else 500.
+/// The error reply for a failed step: the worker's refusal unchanged, 503 where a retry may succeed, else 500.
 fn error_body(step: Step, error: &RequestError) -> ErrorBody {
     let what = match step {
         Step::Route => "the change may not have been made",

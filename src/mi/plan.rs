@@ -8,7 +8,7 @@ use crate::bus::trace::Cause;
 use crate::feature::{FeatureState, Package, Presentity, package};
 use crate::notify::job::{self, EdgeJob, Notice};
 
-/// When and for what a plan is made, and where the ids of its events come from: each another one.
+/// Time, cause and source of event ids of a plan.
 #[derive(Debug)]
 pub struct Occasion<'a, I> {
     /// The time of day.

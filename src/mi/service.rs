@@ -37,7 +37,7 @@ pub async fn run<F: Fanout>(
     let commands = Endpoint::open(&bus, set.in_group(name.clone())).await.map_err(MiError::Service)?;
     let shown = Service::announce(&bus, name.clone(), DESCRIPTION, BTreeMap::new(), &[&commands], shutdown.clone()).await;
     let _shown = shown.map_err(MiError::Service)?;
-    // The subscription is in place when the server has answered; without a server it follows with the connection.
+    // After the flush the server has the subscription; without a connection it follows once there is one.
     let is_serving = bus.flush().await;
     tracing::info!(queue_group = name, is_serving, "mi bridge started");
     on_serving();
@@ -76,7 +76,7 @@ impl<F: Fanout> Handler for Desk<F> {
         if !request.respond(reply.map(Into::into), cause).await {
             metrics.dropped(DropReason::ReplyNotSent);
         }
-        // the reply does not wait for what the event needs to know
+        // after the reply: the event needs one more request
         if let (Ok(command), Some(failure)) = (&command, &failure) {
             self.bridge.tell_refused(command, failure, None, cause).await;
         }

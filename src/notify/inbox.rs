@@ -15,31 +15,31 @@ use crate::runtime::{Backoff, Tasks, clock};
 
 /// Jobs that wait for the edge to take them.
 pub const CAPACITY: usize = 1024;
-/// A job of which the edge says nothing for so long is delivered again.
+/// Time without a keep-alive after which a job is redelivered.
 const ACK_WAIT: Duration = Duration::from_secs(15);
-/// How often the edge says of each job in hand that it is at it.
+/// Interval of the keep-alive of a job in hand.
 pub const WORKING_EVERY: Duration = Duration::from_secs(5);
-/// Jobs that the edge has at a time.
+/// Most unacknowledged jobs of an edge.
 pub const MAX_ACK_PENDING: i64 = 10_000;
 /// Deliveries after which a job is given up.
 const MAX_DELIVERIES: u64 = 10;
-/// The server's own bound, for when we do not get to give it up.
+/// The server's bound, in case the edge never gives the job up itself.
 const SERVER_MAX_DELIVER: i64 = 20;
-/// The consumer of an edge that is gone for good goes away after this.
+/// Time after which the server deletes the consumer of an edge that is gone.
 const INACTIVE: Duration = Duration::from_hours(24);
 /// Waits between attempts to open the consumer.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 /// `dfks.dead.<stage>`
 const STAGE: &str = "notify";
 
-/// Why a job went to the dead letters in place of its edge.
+/// Why a job became a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GivenUp {
-    /// It is no job.
+    /// It cannot be read.
     Unreadable,
     /// Its `not_after` has passed.
     Expired,
-    /// It was never acknowledged, however often it came.
+    /// It was delivered too often without being acknowledged.
     MaxDeliver,
 }
 
@@ -55,7 +55,7 @@ impl GivenUp {
     }
 }
 
-/// Told of each job that is given up.
+/// Called for each job that becomes a dead letter.
 pub type GivenUpHook = Box<dyn Fn(GivenUp) + Send + Sync>;
 
 /// The jobs of one edge, as they come.
@@ -65,8 +65,7 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Starts to take the jobs of an edge out of the work queue, until `tasks` stop. Those that were stored while the edge
-    /// was away come first.
+    /// Takes the jobs of an edge from the work queue until `tasks` stop, those stored while the edge was away first.
     #[must_use]
     pub fn open(bus: &Bus, tasks: &Tasks, edge_id: &str, given_up: GivenUpHook) -> Self {
         let (sender, jobs) = mpsc::channel(CAPACITY);
@@ -91,7 +90,7 @@ impl Jobs {
         self.jobs.recv().await
     }
 
-    /// As [`recv`](Self::recv), for a task that waits for more than this.
+    /// As [`recv`](Self::recv), for use in `poll`.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<(NotifyJob, Delivery)>> {
         self.jobs.poll_recv(cx)
     }
@@ -150,7 +149,7 @@ impl Taker {
 
     async fn take_from(&self, pull: &mut Pull) -> Option<PullError> {
         loop {
-            // room first, so that a job's time for its acknowledgement does not run out while it waits here
+            // room first, so that a job's `ack_wait` does not run out while it waits here
             let permit = self.jobs.reserve().await.ok()?;
             let delivery = match pull.next(self.jobs.capacity() + 1).await {
                 Ok(delivery) => delivery,

@@ -1,4 +1,4 @@
-//! NOTIFY jobs: what each edge is told to notify its watchers of. Pure.
+//! NOTIFY jobs: what an edge is to notify its watchers of. Pure.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -40,8 +40,7 @@ pub struct EdgeJob {
 
 /// One job for each edge that holds a watcher.
 ///
-/// The same notice to the same edge has the same id each time, so that a command which is carried out again after a crash
-/// notifies once.
+/// The id depends only on the notice and the edge, so that a command carried out again after a crash notifies once.
 #[must_use]
 pub fn jobs(notice: &Notice<'_>, watchers: &[EdgeWatchers], now: SystemTime) -> Vec<EdgeJob> {
     let not_after = clock::rfc3339(now + JOB_LIFETIME);
@@ -72,13 +71,13 @@ pub fn watchers(notice: &Notice<'_>, jobs: &[EdgeJob]) -> u64 {
     if notice.skip_subscription.is_some() { all.saturating_sub(1) } else { all }
 }
 
-/// Whether a job came too late. One whose `not_after` cannot be read has none.
+/// Whether a job's `not_after` has passed; one that is unreadable never does.
 #[must_use]
 pub fn is_too_late(job: &NotifyJob, now: SystemTime) -> bool {
     clock::parse_rfc3339(&job.not_after).is_some_and(|not_after| not_after < now)
 }
 
-/// 128 bits over all that tells one job from another, in 32 hexadecimal digits.
+/// 128-bit hash of everything that distinguishes jobs, in 32 hexadecimal digits.
 fn id(notice: &Notice<'_>, edge_id: &str) -> String {
     let mut hash = Fnv::default();
     for part in [&notice.cause.0, notice.presentity.as_str(), edge_id] {
@@ -97,7 +96,7 @@ fn id(notice: &Notice<'_>, edge_id: &str) -> String {
     format!("{:032x}", hash.0)
 }
 
-/// FNV-1a with 128 bits: the same on every machine and in every version, which the standard hashers do not promise.
+/// 128-bit FNV-1a: stable across machines and versions, unlike the standard hashers.
 struct Fnv(u128);
 
 impl Default for Fnv {

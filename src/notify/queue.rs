@@ -1,4 +1,4 @@
-//! Putting NOTIFY jobs into the work queue, one for each edge that holds a watcher.
+//! Stores NOTIFY jobs in the work queue, one for each edge that holds a watcher.
 
 use futures_util::StreamExt;
 
@@ -8,7 +8,7 @@ use crate::feature::{Package, Presentity, package};
 use crate::notify::job::{self, EdgeJob, Notice};
 use crate::runtime::clock;
 
-/// Stores that wait for their acknowledgement at a time, for one notice.
+/// Most unacknowledged stores of one notice.
 const CONCURRENT_STORES: usize = 64;
 
 /// The work queue of NOTIFY jobs, and the index that says which edges get one. Clones share them.
@@ -18,7 +18,7 @@ pub struct Queue {
     index: WatcherIndex,
 }
 
-/// What a notice has become.
+/// Outcome of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FanOut {
     /// Jobs stored.

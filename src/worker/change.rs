@@ -1,4 +1,4 @@
-//! What a route changes about a feature: the request, the script and a responder all speak in changes. Pure.
+//! A change to a feature, as the request, the script and a responder express it. Pure.
 
 use crate::bus::message::{AlsoChange, ResponderState};
 use crate::feature::{FeatureError, FeatureSpec, FeatureState, Status, Values, merge};

@@ -35,7 +35,7 @@ pub(crate) enum StoreError {
     /// No connection, no answer in time, or no such bucket.
     #[error("the feature store is away: {0}")]
     Away(#[source] RequestError),
-    /// The bucket's answer to a read is none.
+    /// The bucket's answer to a read cannot be used.
     #[error("the feature store is away: {0}")]
     Read(#[source] ReadError),
     /// The bucket's leader cannot be asked.
@@ -55,13 +55,13 @@ pub(crate) enum StoreError {
 /// Why a request is answered with an error.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// Not the message that belongs on this subject.
+    /// Not the message of this subject.
     #[error("unreadable request: {0}")]
     Unreadable(#[from] serde_json::Error),
     /// A field that is missing, or not of its type.
     #[error("{0}")]
     Field(ErrorBody),
-    /// No presentity.
+    /// Not a presentity.
     #[error("Invalid presentity: {0}")]
     Presentity(#[from] PresentityError),
     /// An unknown feature, or a value that it cannot have.
@@ -70,7 +70,7 @@ pub(crate) enum Refusal {
     /// The script's set route failed.
     #[error("{0}")]
     Script(#[from] RouteError),
-    /// What script or responder changed does not fit the state that is stored.
+    /// The change of script or responder does not fit the stored state.
     #[error("the route's change does not fit: {0}")]
     Route(#[source] FeatureError),
     /// The responder of the feature failed or was late.
@@ -105,7 +105,7 @@ impl Refusal {
         }
     }
 
-    /// Whether it is for the operator to know, not only for whoever asked. A script error was logged where it happened.
+    /// Whether the operator should know, not only the requester. Script errors are logged where they happen.
     pub(crate) const fn is_ours(&self) -> bool {
         !matches!(self, Self::Unreadable(_) | Self::Field(_) | Self::Presentity(_) | Self::Feature(_) | Self::Script(_))
     }

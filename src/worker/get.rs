@@ -1,4 +1,4 @@
-//! What a get answers: responder, else store, else default; then the script. Pure.
+//! The answer to a get: responder, else store, else default; then the script. Pure.
 
 use serde_json::Value;
 
@@ -53,7 +53,7 @@ pub(crate) fn asked<'t>(
     Ok(table.iter().filter(is_asked).collect())
 }
 
-/// The state before the script, and whether it is news that the store should keep as the last known state.
+/// The state before the script, and whether the store should keep it as the new last known state.
 pub(crate) fn known(spec: &FeatureSpec, record: &Record, answer: &Answer) -> (FeatureState, bool) {
     let stored = record.state(spec);
     let Answer::Change(change) = answer else { return (stored, false) };
@@ -73,7 +73,7 @@ pub(crate) fn known(spec: &FeatureSpec, record: &Record, answer: &Answer) -> (Fe
 ///
 /// [`FeatureError`] when the script's values do not fit: the state before the script is served.
 pub(crate) fn scripted(spec: &FeatureSpec, before: &FeatureState, change: &Change) -> Result<FeatureState, FeatureError> {
-    // A route that says of each feature it does not know that it is off does not give agents to phones that have none.
+    // A route that reports every unknown feature as off must not assign AgentState to phones without it.
     let is_no_news = change.values.is_empty() && change.status.is_none_or(|status| status == before.status);
     if !before.assigned && change.assigned.is_none() && is_no_news {
         return Ok(FeatureState { notify: before.notify && change.notify != Some(false), ..before.clone() });
@@ -85,7 +85,7 @@ pub(crate) fn scripted(spec: &FeatureSpec, before: &FeatureState, change: &Chang
     Ok(state)
 }
 
-/// The record with the responders' answers as the last known states; `None` when they are no news.
+/// The record with the responders' answers as the last known states; `None` when nothing changed.
 ///
 /// Runs again on a fresh record when another worker was faster, so that versions only grow.
 pub(crate) fn last_known(record: &Record, answers: &[(&FeatureSpec, Answer)]) -> Option<Record> {

@@ -1,4 +1,4 @@
-//! One request from its payload to its reply: asks responders, script and store in turn. I/O.
+//! Handles one request, from payload to reply: asks responders, script and store. I/O.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +24,10 @@ use crate::worker::set::{Outcome, Set};
 use crate::worker::store::record::Record;
 use crate::worker::store::{MAX_ATTEMPTS, Store, Versioned};
 
-/// Storing what responders said may hold up a get for so long: the next get has it again.
+/// Most time that a get spends on storing what responders said; the next get can store it.
 const LAST_KNOWN_WITHIN: Duration = Duration::from_millis(250);
 
-/// All that a request needs. It has no state of its own.
+/// What requests need. Has no state of its own.
 #[derive(Debug)]
 pub(crate) struct Handler {
     pub(crate) table: Arc<FeatureTable>,
@@ -51,7 +51,7 @@ impl Handler {
         let (stored, answers) = join(self.store.read(&presentity), asked).await;
         let stored = stored?;
         let answers: Vec<_> = specs.into_iter().zip(answers).collect();
-        // What was shown is what was stored, also when another worker stored it first.
+        // The answer is what was stored, also when another worker stored it first.
         let known = self.keep_last_known(&presentity, stored, &answers, cause).await;
         let script = self.routes.script_with(Route::Get);
         let mut features = Vec::with_capacity(answers.len());
@@ -65,9 +65,9 @@ impl Handler {
         Ok(GetResponse { kind: Kind::default(), presentity: presentity.as_str().to_owned(), features })
     }
 
-    /// Stores what responders say as the last known states. A get does not fail for it, nor wait long.
+    /// Stores the responders' answers as the last known states. A get neither fails nor waits long for it.
     ///
-    /// Returns the record that the answers are to be put over.
+    /// Returns the record to apply the answers to.
     async fn keep_last_known(
         &self,
         presentity: &Presentity,
@@ -87,7 +87,7 @@ impl Handler {
         }
     }
 
-    /// Returns the record of another worker that was faster, if one was.
+    /// Returns the latest record if another worker was faster.
     async fn write_last_known(
         &self,
         presentity: &Presentity,
@@ -123,7 +123,7 @@ impl Handler {
     ///
     /// # Errors
     ///
-    /// [`Refusal`]. A change that script or responder deny is no error but a response that says why.
+    /// [`Refusal`]. A change denied by script or responder is not an error but a response with the reason.
     pub(crate) async fn set(&self, request: RouteSetRequest, cause: &Cause) -> Result<RouteSetResponse, Refusal> {
         let presentity = Presentity::parse(&request.presentity)?;
         let spec = self.table.require(&request.feature)?;
@@ -162,7 +162,7 @@ impl Handler {
         self.commit(&presentity, &set, stored, request.command, cause).await
     }
 
-    /// Stores what the set comes to; put over the latest record again for as long as other workers are faster.
+    /// Stores the outcome; applied again to the latest record as long as other workers are faster.
     async fn commit(
         &self,
         presentity: &Presentity,
@@ -195,7 +195,7 @@ impl Handler {
     }
 }
 
-/// What is to be stored, with the durable command that led to it, and the answer.
+/// The record to store, with the durable command that led to it, and the answer.
 fn applied(presentity: &Presentity, outcome: Outcome, command: Option<&str>) -> (Option<Record>, RouteSetResponse) {
     let Outcome { previous, state, also, also_previous, notify, changed, mut record } = outcome;
     let presentity = presentity.as_str().to_owned();

@@ -1,14 +1,13 @@
-//! The worker: what runs for a get and a set. Stateless; any number of them share the queue group.
+//! The worker: runs gets and sets. Stateless; any number of instances share the queue group.
 //!
 //! ```text
-//! dfks.get ───────▶ service ─▶ handler ─┬─▶ responder (all features at once) ─▶ answer
-//! dfks.route.set ─▶    │               ├─▶ store ─▶ record
-//!                      ▼               └─▶ routes ─▶ script ─▶ call (the object dfks)
-//!                    reply  ◀── get, set: what it comes to (pure)
+//! dfks.get ───────▶ service ─▶ handler ─┬─▶ responder/ (all features at once): answer, breaker
+//! dfks.route.set ─▶    │               ├─▶ store/: record
+//!                      ▼               └─▶ script/: live ─▶ script ─▶ call (the object dfks)
+//!                    reply  ◀── get, set: the outcome (pure)
 //! ```
 //!
-//! Pure: [`script`], `call`, `change`, `answer`, `record`, `get`, `set`, `recent`, `breaker`. I/O: `service`, `handler`, `responder`,
-//! `store`, [`routes`].
+//! I/O: `service`, `handler`, `responder/mod`, `store/mod`, `script/live`; every other file is pure.
 
 mod change;
 pub mod error;

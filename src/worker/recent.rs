@@ -1,8 +1,8 @@
-//! A bounded memory of what was noticed lately, such as a subject where nobody listened. Pure.
+//! A bounded set of names with a time to live, such as subjects where nobody listened. Pure.
 
 use std::time::{Duration, Instant};
 
-/// Names that are remembered for a while. What does not fit is not remembered.
+/// Names with a time to live. What does not fit is dropped.
 #[derive(Debug)]
 pub(crate) struct Recent {
     ttl: Duration,
@@ -22,7 +22,7 @@ impl Recent {
         self.entries.get(name).is_some_and(|at| self.is_fresh(*at, now))
     }
 
-    /// As [`contains`](Self::contains); of those that ask about a name that has grown old, the first alone is told so.
+    /// As [`contains`](Self::contains), but only the first caller after expiry gets `false`.
     pub(crate) fn contains_or_claim(&mut self, name: &str, now: Instant) -> bool {
         let ttl = self.ttl;
         self.entries.get_mut(name).is_some_and(|at| {

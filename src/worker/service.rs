@@ -54,7 +54,7 @@ pub async fn run(
     let name = bus.subjects().worker_service();
     let shown = Service::announce(&bus, name.clone(), DESCRIPTION, BTreeMap::new(), &[&gets, &sets], shutdown.clone()).await;
     let _shown = shown.map_err(WorkerError::Service)?;
-    // The subscriptions are in place when the server has answered; without a server they follow with the connection.
+    // After the flush the server has the subscriptions; without a connection they follow once there is one.
     let is_serving = bus.flush().await;
     tracing::info!(queue_group = name, is_serving, "worker started");
     on_serving();
@@ -101,7 +101,7 @@ struct Lane {
     handler: Arc<Handler>,
 }
 
-/// What goes back: a message or an error, and the word for what became of the request.
+/// The reply, a message or an error, and the outcome of the request.
 type Reply = (Result<Vec<u8>, ErrorBody>, RequestOutcome);
 
 impl service::Handler for Lane {
@@ -136,7 +136,7 @@ impl Lane {
         (cause, reply)
     }
 
-    /// A set says itself what led to it, where it was not asked for directly.
+    /// A set sent by an edge or the mi bridge names its cause in the message.
     async fn set(&self, request: &Request) -> (Cause, Reply) {
         let mut cause = request.cause().clone();
         let outcome = match serde_json::from_slice::<RouteSetRequest>(request.payload()) {

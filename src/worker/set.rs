@@ -1,13 +1,13 @@
-//! What a set does: request, script, responder, one after the other over what is stored. Pure.
+//! The outcome of a set: request, script and responder applied in turn to the stored state. Pure.
 
 use crate::bus::message::{AlsoChange, Origin};
 use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Source};
 use crate::worker::change::Change;
 use crate::worker::store::record::Record;
 
-/// All that has a say in one set.
+/// The inputs of one set.
 ///
-/// It is put over the stored record once more when another worker was faster: script and responder are not asked twice.
+/// Applied again to the latest record when another worker was faster, without asking script and responder again.
 #[derive(Debug)]
 pub(crate) struct Set<'t> {
     pub(crate) table: &'t FeatureTable,
@@ -19,14 +19,14 @@ pub(crate) struct Set<'t> {
     pub(crate) responder: Option<Change>,
 }
 
-/// What a set comes to.
+/// Outcome of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// The state before.
     pub(crate) previous: FeatureState,
     /// The state as watchers are told.
     pub(crate) state: FeatureState,
-    /// Other features that show something else now.
+    /// Other features that changed along.
     pub(crate) also: Vec<FeatureState>,
     /// What those were before, in the same order.
     pub(crate) also_previous: Vec<FeatureState>,
@@ -59,7 +59,7 @@ impl Set<'_> {
         lasting.apply(self.spec, &self.requested(record)?)
     }
 
-    /// What the set comes to over `record`.
+    /// The outcome of the set on `record`.
     ///
     /// # Errors
     ///

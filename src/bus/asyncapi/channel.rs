@@ -13,7 +13,7 @@ struct Traffic {
     replies: &'static [&'static str],
 }
 
-/// The table of the contract.
+/// All channels.
 const TRAFFIC: [Traffic; 15] = [
     Traffic {
         pattern: Pattern::Set,

@@ -15,11 +15,11 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::bus::embedded::error::EmbeddedError;
 use crate::runtime::tasks;
 
-/// For the start: a large store is read again first.
+/// Timeout of the start: a large store is read first.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
-/// For a graceful stop, before it is killed.
+/// Timeout of a graceful stop, before the child is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the port of a server that has just ended.
+/// Timeout for the port of a server that has just ended to become free.
 const PORT_PATIENCE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(10);
 
@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
-    /// Absolute, so that an orphan can be told by it.
+    /// Absolute: identifies an orphan.
     pub(crate) data_dir: PathBuf,
     /// Port 0: any free one.
     pub(crate) listen: SocketAddr,
@@ -88,7 +88,7 @@ impl Launch {
         }
         tracing::warn!(pid, "stopping the nats-server of an earlier run that was killed");
         for (signal, patience) in [(Signal::SIGTERM, STOP_TIMEOUT), (Signal::SIGKILL, STOP_TIMEOUT)] {
-            // gone already is as good
+            // already gone is fine
             let _gone = kill(Pid::from_raw(pid), signal);
             let gone = async {
                 while self.is_ours(pid).await {
@@ -111,7 +111,7 @@ impl Launch {
     /// Forgets the child, after it was stopped.
     pub(crate) async fn forget(&self) {
         for file in [self.pid_file(), self.url_file()] {
-            // nothing there is as good
+            // a missing file is fine
             let _gone = tokio::fs::remove_file(file).await;
         }
     }
@@ -171,7 +171,7 @@ impl Server {
     /// Stops it: gracefully, and by force when that takes too long.
     pub(crate) async fn stop(mut self) {
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // gone already is as good
+            // already gone is fine
             let _gone = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         if tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await.is_err() {

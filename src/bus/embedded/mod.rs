@@ -1,4 +1,4 @@
-//! The server for those who have none yet: a nats-server child with JetStream, started when `nats.url` is empty.
+//! The embedded server: a nats-server child with JetStream, started when `nats.url` is empty.
 //!
 //! ```text
 //! start ─▶ lock data_dir ─▶ stop an orphan ─▶ launch ─▶ ready ─▶ supervise ─┬─ ended ─▶ launch again, with backoff
@@ -23,24 +23,24 @@ pub use crate::bus::embedded::error::EmbeddedError;
 use crate::config::NatsConfig;
 use crate::runtime::{Backoff, clock, tasks};
 
-/// Waits before the child is started again.
+/// Delay before a restart of the child.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
-/// A child that ran for so long was not broken from the start.
+/// Run time after which the restart delay is reset.
 const STABLE_AFTER: Duration = Duration::from_mins(1);
 
-/// The embedded server. Dropped, the child is killed; [`stop`](Self::stop) lets it end well.
+/// The embedded server. Dropping it kills the child; [`stop`](Self::stop) ends it gracefully.
 #[derive(Debug)]
 pub struct Embedded {
     url: String,
     stop: CancellationToken,
     supervisor: AbortOnDropHandle<()>,
-    /// Held as long as the data is ours.
+    /// Lock on the data directory.
     _lock: File,
 }
 
 impl Embedded {
-    /// Starts a nats-server on `nats.data_dir` and waits until it takes connections. What an earlier one stored there is
-    /// found again. The URL is logged, and written to `<data_dir>/nats.url`.
+    /// Starts a nats-server on `nats.data_dir` and waits until it accepts connections. Data of earlier runs is kept.
+    /// The URL is logged, and written to `<data_dir>/nats.url`.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ fn claim(data_dir: &Path) -> Result<(PathBuf, File), EmbeddedError> {
     }
 }
 
-/// Whole or not at all: others read it as soon as it is there.
+/// Atomic: others read the file as soon as it exists.
 async fn publish_url(launch: &Launch, url: &str) -> Result<(), EmbeddedError> {
     let (file, draft) = (launch.url_file(), launch.data_dir.join("nats.url.new"));
     let written = async {

@@ -11,7 +11,7 @@ use crate::bus::error::{PublishError, RequestError};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, TRACEPARENT};
 
-/// A message that could not be put aside is delivered again after this.
+/// Redelivery delay of a message that could not be stored as a dead letter.
 const BURY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Header of a dead letter: why it was given up, a word.
@@ -23,7 +23,7 @@ pub const DEAD_SUBJECT: &str = "Dfks-Dead-Subject";
 /// Header of a dead letter: how often it was delivered.
 pub const DEAD_DELIVERIES: &str = "Dfks-Dead-Deliveries";
 
-/// One delivery of a message. Dropped without a word, it is delivered again after `ack_wait`.
+/// One delivery of a message. Dropped unacknowledged, it is delivered again after `ack_wait`.
 #[derive(Debug)]
 pub struct Delivery {
     pub(super) bus: Bus,
@@ -62,7 +62,7 @@ impl Delivery {
         format!("{:016x}{:016x}", self.stored_at_nanos, self.stream_seq)
     }
 
-    /// The id of what led to the message: that of its `traceparent`, else its own, so that each delivery has the same.
+    /// The id of what led to the message: that of its `traceparent`, else its own id, which is the same for each delivery.
     #[must_use]
     pub fn cause(&self) -> Cause {
         self.told().map_or_else(|| Cause(self.id().into()), |(_header, cause)| cause)
@@ -74,7 +74,7 @@ impl Delivery {
         Some((header, Cause::of_traceparent(Some(header)))).filter(|(header, cause)| header.contains(&*cause.0))
     }
 
-    /// Done: the message leaves the work queue. Sent without waiting; where that is lost, the message comes again.
+    /// Acknowledges: the message leaves the work queue. Sent without waiting; if it is lost, the message is redelivered.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Delivery {
         self.reply("+ACK".into())
     }
 
-    /// Not now: the message comes again after `delay`.
+    /// Negative acknowledgement: the message is redelivered after `delay`.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Delivery {
         self.reply(format!(r#"-NAK {{"delay": {}}}"#, delay.as_nanos()).into())
     }
 
-    /// Still at it: `ack_wait` starts anew.
+    /// In progress: `ack_wait` starts again.
     ///
     /// # Errors
     ///
@@ -101,8 +101,8 @@ impl Delivery {
         self.reply("+WPI".into())
     }
 
-    /// Gives the message up: stores it as `dfks.dead.<stage>` with the reason in its headers, and takes it out of the work
-    /// queue once that is acknowledged. It goes on with the message's `traceparent`, or with one of its [`cause`](Self::cause).
+    /// Makes the message a dead letter: stores it as `dfks.dead.<stage>` with the reason in its headers, then acknowledges it.
+    /// The dead letter keeps the message's `traceparent`, or gets one of its [`cause`](Self::cause).
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl Delivery {
         }
     }
 
-    /// Not now, again at once; the server has seen to it, and to all before it, when this returns.
+    /// Negative acknowledgement without delay; confirmed by the server, for this and all sent before, when this returns.
     pub(super) async fn nak_confirmed(self) -> Result<(), RequestError> {
         let (subject, timeout) = (self.reply_subject()?, self.bus.timeout());
         self.bus.request_raw(Pattern::JetStreamApi, subject, HeaderMap::new(), "-NAK".into(), timeout).await.map(drop)

@@ -1,4 +1,4 @@
-//! A message in hand: the server is told now and then that it is, so that nobody else gets it.
+//! The "in progress" keep-alive of a message in hand, so that the server does not deliver it to someone else.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::bus::pull::delivery::Delivery;
 use crate::runtime::clock;
 
-/// A delivery, and when the server was last told that it is in hand.
+/// A delivery with its keep-alive.
 #[derive(Debug)]
 pub struct Held {
     delivery: Delivery,
@@ -22,26 +22,26 @@ impl Held {
         Self { delivery, tell_every, told_at: now, tell_at: now + tell_every }
     }
 
-    /// Whether the server cannot have delivered it to anyone else: not so after our process stood still for a while.
+    /// Whether the server cannot have delivered it again. `false` after this process was paused for too long.
     #[must_use]
     pub fn is_ours(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.told_at) < self.tell_every * 3
     }
 
-    /// Tells the server, if it is time.
+    /// Sends the keep-alive, if it is due.
     pub fn keep(&mut self, now: Instant) {
         if now < self.tell_at {
             return;
         }
         self.tell_at = now + self.tell_every;
         let is_ours = self.is_ours(now);
-        // what was lost does not come back by telling
+        // a late keep-alive does not undo a redelivery
         if self.delivery.working().is_ok() && is_ours {
             self.told_at = now;
         }
     }
 
-    /// Does work while the server is told.
+    /// Runs `work` and sends the keep-alive meanwhile.
     pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
@@ -53,7 +53,7 @@ impl Held {
         }
     }
 
-    /// The delivery, for what becomes of it.
+    /// The delivery, to be acknowledged or given back.
     #[must_use]
     pub fn into_delivery(self) -> Delivery {
         self.delivery

@@ -21,41 +21,41 @@ use crate::bus::link::LinkStatus;
 pub use crate::bus::pull::delivery::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_REASON, DEAD_SUBJECT, Delivery};
 pub use crate::bus::pull::held::Held;
 
-/// How long the server keeps a request for messages.
+/// Lifetime of a pull request at the server.
 const EXPIRES: Duration = Duration::from_secs(30);
-/// How often it says that it does.
+/// Heartbeat of a pull request.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Without a word for so long, the request counts as lost and is made again.
+/// Silence after which a pull request counts as lost and is sent again.
 const SILENCE: Duration = Duration::from_secs(12);
 /// Most messages asked for at a time.
 const MAX_BATCH: usize = 256;
-/// To make the consumer.
+/// Timeout of creating the consumer.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Requests for messages within the time after which an exclusive client that is silent loses its place.
+/// Pull requests that fit into the time after which a silent exclusive client is replaced.
 const ASKS_WITHIN_PIN: u32 = 3;
 /// Name of the one priority group of a consumer with an exclusive client.
 const GROUP: &str = "one";
 
-/// A durable consumer of a work queue. Made when it is not there; an operator's settings of it stay, but for the filter.
+/// A durable consumer of a work queue. Created when missing; an operator's settings stay, except for the filter.
 #[derive(Debug, Clone)]
 pub struct PullConfig {
     /// The stream.
     pub stream: String,
     /// Name of the consumer.
     pub durable: String,
-    /// The subjects it takes.
+    /// Its filter subject.
     pub filter: String,
     /// A message that is not acknowledged within this is delivered again.
     pub ack_wait: Duration,
-    /// Most messages that wait for their acknowledgement.
+    /// Most unacknowledged messages.
     pub max_ack_pending: i64,
     /// Most deliveries of a message by the server.
     pub max_deliver: i64,
-    /// The consumer goes away when nobody asked it for so long; zero: never.
+    /// The server deletes the consumer after so long without a pull request; zero: never.
     pub inactive_threshold: Duration,
-    /// One client at a time gets messages, the others wait. One that asks for none for so long loses its place to another;
-    /// longer than `ack_wait` by half at least, so that what it had in hand comes first then, in order. `None`: all clients
-    /// get messages. Source: ADR-42, policy `pinned_client`.
+    /// Only one client at a time gets messages, the others wait. A client that sends no pull request for so long is replaced;
+    /// at least one and a half times `ack_wait`, so that its unacknowledged messages are redelivered first, in order. `None`:
+    /// all clients get messages. Source: ADR-42, policy `pinned_client`.
     pub exclusive: Option<Duration>,
 }
 
@@ -69,23 +69,23 @@ pub struct Pull {
     inbox: Subscriber,
     link: watch::Receiver<LinkStatus>,
     connection: u64,
-    /// Messages that the request under way may still bring.
+    /// Messages still outstanding of the current pull request.
     outstanding: usize,
     exclusive: Option<Duration>,
-    /// Id of our place as the exclusive client, once we have it.
+    /// Pin id, while this is the exclusive client.
     pin_id: Option<String>,
 }
 
-/// Messages that wait for their acknowledgement.
+/// Unacknowledged messages of a consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pending {
     /// How many.
     pub count: u64,
-    /// None of them comes after this one in the stream.
+    /// Highest stream sequence among them.
     pub up_to_stream_seq: u64,
 }
 
-/// Why an open consumer is of no use any more. Opening it again heals each of these.
+/// Why an open consumer can no longer be used. Opening it again helps in each case.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PullError {
@@ -95,13 +95,13 @@ pub enum PullError {
     /// The connection was lost.
     #[error("the connection was lost")]
     LinkLost,
-    /// Messages cannot be asked for.
+    /// A pull request could not be sent.
     #[error("cannot ask for messages")]
     Ask(#[source] PublishError),
     /// The consumer or its stream is gone.
     #[error("the consumer is gone, status {0}")]
     Gone(u16),
-    /// Another client is the exclusive one now: what is in hand will be delivered to it.
+    /// Another client is the exclusive one now and will get what is in hand.
     #[error("another client has taken over")]
     TakenOver,
     /// The client is closed.
@@ -141,8 +141,8 @@ impl Pull {
         Ok(Self { bus: bus.clone(), consumer, inbox_subject, inbox, link, connection, outstanding: 0, exclusive, pin_id: None })
     }
 
-    /// The next message. Asks the server for up to `room` of them where none are under way, so that what it sends finds
-    /// room. Safe to drop while it waits.
+    /// The next message. Requests up to `room` messages when none are outstanding, so that no more come than fit.
+    /// Cancel-safe.
     ///
     /// # Errors
     ///
@@ -174,7 +174,7 @@ impl Pull {
         }
     }
 
-    /// What has been delivered to any client and not been acknowledged.
+    /// What is delivered, to any client, and not acknowledged.
     ///
     /// # Errors
     ///
@@ -193,8 +193,8 @@ impl Pull {
         Ok(Pending { count: info.num_ack_pending, up_to_stream_seq: info.delivered.stream_seq })
     }
 
-    /// Asks for no more, and gives back what was sent but not handed out, and what was not carried out: it comes again at
-    /// once, not after `ack_wait`, in the order of the stream. An exclusive client gives up its place after that.
+    /// Stops pulling and gives back what was received but not handed out, and what was not carried out: it is redelivered
+    /// at once instead of after `ack_wait`, in stream order. An exclusive client then gives up its pin.
     pub async fn give_back(mut self, mut undone: Vec<Delivery>) {
         if self.inbox.drain().await.is_ok() {
             while let Ok(Some(message)) = tokio::time::timeout(self.bus.timeout(), self.inbox.next()).await {

@@ -65,7 +65,7 @@ impl ConsumerMetrics {
     }
 }
 
-/// Handles of the looks themselves.
+/// Handles of the polls themselves.
 #[derive(Debug)]
 pub(super) struct LookMetrics {
     ok: Counter,
@@ -84,12 +84,12 @@ impl LookMetrics {
         looks
     }
 
-    /// A stream or consumer said how it is.
+    /// A poll was answered.
     pub(super) fn seen(&self) {
         self.ok.increment(1);
     }
 
-    /// It did not: its gauges keep what they had.
+    /// A poll failed: the gauges keep their values.
     pub(super) fn not_seen(&self, name: &'static str, reason: &'static str) {
         self.failed.increment(1);
         tracing::debug!(name, reason, "queue not seen");

@@ -1,7 +1,7 @@
-//! How much waits in the streams and consumers of JetStream, and for how long: looked at every few seconds.
+//! Depth and age of the JetStream streams and consumers, polled every few seconds.
 //!
-//! The mi role looks at all streams and at the consumer of commands, an edge at the consumer of its own jobs. One request at a
-//! time, a handful each round: what it costs does not depend on how much there is.
+//! The mi role polls all streams and the consumer of commands, an edge the consumer of its own jobs. One request at a time, a
+//! handful a round: the cost does not depend on how much is stored.
 
 mod metrics;
 mod state;
@@ -20,19 +20,19 @@ pub use crate::bus::queues::state::{QueueName, StreamName};
 use crate::bus::subject::Subjects;
 use crate::runtime::clock;
 
-/// Between two rounds.
+/// Poll interval.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// What a role looks at.
+/// What a role polls.
 #[derive(Debug, Clone)]
 pub struct Watched {
     /// Streams, buckets included.
     pub streams: Vec<StreamName>,
-    /// A consumer, with its name there.
+    /// A consumer and its name.
     pub consumer: (QueueName, String),
 }
 
-/// Of the answer to `STREAM.INFO`.
+/// The part of a `STREAM.INFO` answer that is read.
 #[derive(Debug, Deserialize)]
 struct StreamInfo {
     state: State,
@@ -81,7 +81,7 @@ fn stream_of(name: StreamName, subjects: &Subjects) -> String {
     }
 }
 
-/// Looks until `stop`. While NATS is away the gauges keep what they had, and the failed looks are counted.
+/// Polls until `stop`. While NATS is away the gauges keep their values, and failed polls are counted.
 pub async fn watch(bus: Bus, watched: Watched, stop: CancellationToken) {
     let looks = LookMetrics::new();
     let streams: Vec<_> = watched.streams.iter().map(|name| (*name, stream_of(*name, bus.subjects()), StreamMetrics::new(*name))).collect();

@@ -1,10 +1,10 @@
-//! Which streams and consumers are looked at, and what is seen of them. Pure.
+//! Which streams and consumers are polled, and what is read of them. Pure.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// What is kept in NATS.
+/// A stream, buckets included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamName {
     /// Durable commands.
@@ -13,7 +13,7 @@ pub enum StreamName {
     Notify,
     /// Events.
     Events,
-    /// What was given up on.
+    /// Dead letters.
     Dead,
     /// The bucket of subscriptions.
     Subscriptions,
@@ -39,7 +39,7 @@ impl StreamName {
     }
 }
 
-/// The work queues, each with one consumer for whoever works it off.
+/// The work queues, each with one consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueueName {
     /// Durable commands.
@@ -59,7 +59,7 @@ impl QueueName {
     }
 }
 
-/// How a stream is.
+/// State of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct StreamState {
     pub(super) messages: u64,
@@ -68,7 +68,7 @@ pub(super) struct StreamState {
     pub(super) oldest_age: Duration,
 }
 
-/// How a consumer is.
+/// State of a consumer.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct ConsumerState {
     #[serde(rename = "num_pending")]

@@ -1,4 +1,4 @@
-//! Waiting until the index has seen all that was stored before.
+//! Waits until the index has everything that was stored before.
 //!
 //! A fence asks the stream for its last sequence and waits until the feed has come that far. All that ask while a fence
 //! runs share the next one (group commit): it starts after each of them asked, so it is good for all of them.
@@ -15,12 +15,12 @@ use crate::bus::error::RequestError;
 use crate::bus::watchers::feed::Position;
 use crate::runtime::clock;
 
-/// Most that wait for the next fence.
+/// Most waiters for the next fence.
 pub(crate) const MAX_WAITING: usize = 16_384;
-/// A feed that has not come far enough by then is asked how far it can come at all.
+/// Delay after which the server is asked whether the feed has anything left to deliver.
 const PROBE_AFTER: Duration = Duration::from_millis(15);
 
-/// How far the index has come.
+/// Progress of the index.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
     /// Number of the feed, from 1; 0 while there is none.
@@ -31,10 +31,10 @@ pub(crate) struct Progress {
     pub(crate) position: Position,
 }
 
-/// The number of the feed that has come past the fence.
+/// The number of the feed that passed the fence.
 pub(crate) type Passed = Result<u64, RequestError>;
 
-/// Runs fences for those that ask, until it is stopped.
+/// Runs fences on request until stopped.
 pub(crate) async fn run(
     bus: Bus,
     stream: String,

@@ -34,7 +34,7 @@ impl IndexMetrics {
         index
     }
 
-    /// The index has so many subscriptions.
+    /// Number of subscriptions in the index.
     pub(super) fn entries(&self, subscriptions: usize) {
         self.entries.set(as_f64(subscriptions as u64));
     }
@@ -46,7 +46,7 @@ impl IndexMetrics {
         tracing::info!(subscriptions, "watcher index loaded");
     }
 
-    /// What the index reads from has ended; it starts anew.
+    /// The feed ended; the index reads everything again.
     pub(super) fn feed_ended(&self, error: &dyn Error) {
         self.interruptions.increment(1);
         let cause = error.source().map(ToString::to_string);

@@ -199,7 +199,7 @@ impl Shared {
     }
 }
 
-/// The one task that fills the table.
+/// The task that fills the table.
 struct Follower {
     bus: Bus,
     bucket: String,
@@ -269,7 +269,7 @@ impl Follower {
         let before = std::mem::replace(&mut current.table, fresh);
         current.feed = self.feeds;
         drop(current);
-        // of two loads that were cut short, the table from before both is the one that was told in full
+        // after two interrupted loads, the table from before both is the last one that was told in full
         self.previous.get_or_insert(before);
         self.progress.send_replace(Progress { feed: self.feeds, consumer: feed.consumer().into(), position: feed.position() });
     }

@@ -1,4 +1,4 @@
-//! The role `mi`: commands from `dfks.set`, from the work queue and over HTTP, each with its own way in and one bridge behind.
+//! The role `mi`: commands from `dfks.set`, the work queue and HTTP, carried out by one bridge.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::mi::{Bridge, Patience, durable};
 use crate::notify::Queue;
 use crate::runtime::Tasks;
 
-/// For the watcher index to stop.
+/// Timeout of stopping the watcher index.
 const INDEX_STOPS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs the role until it is told to stop.
@@ -32,7 +32,7 @@ pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
     tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
     let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus.clone(), index)));
 
-    // what takes in commands stops first: the index serves those that are in hand
+    // intake stops first: commands in hand still need the index
     let intake = Tasks::new();
     let mut listening = Vec::new();
     if let Some(addr) = config.mi_listener() {
@@ -54,7 +54,7 @@ pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
         stop.cancel();
         served
     };
-    // a command in hand is three requests at most, and what is not carried out is given back with two
+    // a command in hand takes three requests at most, giving back the rest two
     let stopped = async {
         stop.cancelled().await;
         intake.stop(bus.timeout() * 6).await.map_err(|error| failed(&error))

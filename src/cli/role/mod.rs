@@ -1,4 +1,4 @@
-//! The roles of a process while they run: started together, watched, stopped in the order of the flow.
+//! The roles of a process: started together, watched, stopped in the order of the flow.
 //!
 //! ```text
 //! start ─▶ each role says that it serves ─▶ running ─▶ stop: edge and mi take in nothing new and finish ─▶ then the worker
@@ -78,7 +78,7 @@ impl Roles {
     ///
     /// # Errors
     ///
-    /// What the system says when it has no thread or no runtime to give.
+    /// The system's error: no thread, or no runtime.
     pub(crate) fn spawn_on_thread<F>(&mut self, role: Role, body: impl FnOnce(Start) -> F + Send + 'static) -> io::Result<()>
     where
         F: Future<Output = Result<(), Failure>>,
@@ -118,7 +118,7 @@ impl Roles {
         Ok(listening)
     }
 
-    /// Waits until a role ends that was not told to.
+    /// Waits until a role ends early.
     pub(crate) async fn failed(&mut self) -> Failure {
         match self.ended.recv().await {
             Some(ended) => {
@@ -157,7 +157,7 @@ impl Roles {
     }
 }
 
-/// Runs a role. One that is told to stop before it serves has nothing in hand: it is dropped, whatever it waits for.
+/// Runs a role. One stopped before it serves has nothing in hand, so it is dropped.
 fn unless_stopped<F>(start: Start, body: impl FnOnce(Start) -> F) -> impl Future<Output = Result<(), Failure>>
 where
     F: Future<Output = Result<(), Failure>>,

@@ -1,4 +1,4 @@
-//! What a role is given to start with, and what each does first: connect, look for its streams, say that it serves.
+//! What each role starts with: the connection, the streams, and the report that it serves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::feature::FeatureTable;
 use crate::runtime::Backoff;
 use crate::telemetry::{Condition, Readiness};
 
-/// Tries to create streams and buckets before a role gives up.
+/// Attempts at creating streams and buckets before a role gives up.
 const SETUP_TRIES: usize = 10;
 
 /// What one role is given.
@@ -31,7 +31,7 @@ pub(crate) struct Start {
 }
 
 impl Start {
-    /// The role's connection to NATS, looked at by `/readyz` from now on.
+    /// The role's connection to NATS, part of `/readyz` from now on.
     pub(crate) async fn bus(&self) -> Result<Bus, Failure> {
         let name = match self.role {
             Role::Edge => "dfks-edge",
@@ -45,7 +45,7 @@ impl Start {
         Ok(bus)
     }
 
-    /// From now on `/readyz` also looks at whether the streams are there.
+    /// Makes the streams part of `/readyz`.
     fn has_streams(&self, are_there: impl Fn() -> bool + Send + Sync + 'static) {
         let (_, streams) = self.conditions();
         self.readiness.probe(streams, move || if are_there() { Ok(()) } else { Err("not known to be there") });
@@ -59,7 +59,7 @@ impl Start {
         }
     }
 
-    /// The role serves from now on; `listening` names its listeners, where it has any. Gives back the token to stop by.
+    /// The role serves from now on; `listening` names its listeners, if any. Returns the stop token.
     pub(crate) fn serving(self, listening: Vec<String>) -> CancellationToken {
         self.is_serving.store(true, Ordering::Release);
         self.condition.ready();
@@ -68,8 +68,8 @@ impl Start {
         self.stop
     }
 
-    /// Waits for the bus, creates what is missing on it, and goes on to do so after each connection, as long as what it
-    /// returns is kept. The role is ready only while all is there.
+    /// Waits for the bus and creates missing streams and buckets, now and after each reconnect while the keeper lives. The role is
+    /// ready only while all are there.
     pub(super) async fn streams(&self, bus: &Bus) -> Result<StreamKeeper, Failure> {
         let replicas = self.config.nats.replicas;
         let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));

@@ -1,16 +1,16 @@
-//! Durable commands: `dfks.command.set` out of the work queue, carried out once and, for each presentity, in order. I/O.
-//! What others put beside it in the queue (`dfks.command.>`) is put aside.
+//! Durable commands: takes `dfks.command.set` from the work queue and carries each out once, in order for each presentity. I/O.
+//! Other subjects of the queue (`dfks.command.>`) become dead letters.
 //!
 //! ```text
 //! DFKS_COMMANDS ─▶ the one bridge that is active ─▶ one turn after the other for each presentity ─▶ carried out ─▶ ack
 //!                                                                                └─ 503 ─▶ again, after a while
 //!                                                                                └─ cannot be ─▶ dfks.dead.command
 //! ```
-//! - One bridge at a time takes commands, the others wait for its place: that keeps the order. It carries out many at the
-//!   same time, those of one presentity one after the other; one that is tried again holds up its own presentity alone.
-//! - A command is acknowledged when its NOTIFY jobs are stored. Where a bridge crashes before that, the next one gets all that
-//!   was in hand again, and carries out nothing before it has: what came first is done first.
-//! - A worker stores the command's id with the change, so that the second time it gives the first answer.
+//! - One bridge at a time is active, the others stand by: that keeps the order. It runs many commands at once, those of one
+//!   presentity one after the other; a retry delays its own presentity alone.
+//! - A command is acknowledged when its NOTIFY jobs are stored. If a bridge crashes before that, the next one waits until
+//!   everything that was in flight is redelivered, so that the order is kept.
+//! - A worker stores the command's id with the change, so that a redelivered command gets the first answer again.
 
 mod redelivery;
 mod turns;
@@ -47,17 +47,17 @@ const REOPEN: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_s
 /// How long commands are held, and how often they are tried.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// A command whose bridge is silent for so long is delivered again.
+    /// Time without a keep-alive after which a command is redelivered.
     pub ack_wait: Duration,
-    /// A bridge that asks for no commands for so long loses its place: twice `ack_wait`, so that what it had comes first.
+    /// Time without a pull request after which another bridge becomes active: twice `ack_wait`, so that redelivery comes first.
     pub silent_for: Duration,
     /// Waits between attempts at one command.
     pub retry: Backoff,
     /// Most attempts while bus or workers are away.
     pub attempts_away: u32,
-    /// Most attempts where a worker answers that it cannot now: the responder fails.
+    /// Most attempts while the responder fails.
     pub attempts: u32,
-    /// Most deliveries of one command: each is a bridge that did not finish it.
+    /// Most deliveries of one command; each redelivery means that a bridge did not finish it.
     pub max_deliveries: u64,
 }
 
@@ -76,7 +76,7 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// How often the server is told of a command in hand.
+    /// Interval of the keep-alive of a command in hand.
     fn tell_every(&self) -> Duration {
         self.ack_wait / 4
     }
@@ -88,7 +88,7 @@ impl Patience {
             filter: subjects.all_commands(),
             ack_wait: self.ack_wait,
             max_ack_pending: i64::try_from(MAX_DURABLE_IN_HAND).unwrap_or(i64::MAX),
-            // we give up ourselves: the server would leave the command where it is
+            // given up by us: the server would leave the command in the stream
             max_deliver: -1,
             inactive_threshold: Duration::ZERO,
             exclusive: Some(self.silent_for),
@@ -96,7 +96,7 @@ impl Patience {
     }
 }
 
-/// Carries out durable commands until `stopping`: then it finishes the attempts under way and gives the rest back.
+/// Carries out durable commands until `stopping`, then finishes the attempts in flight and gives the rest back.
 pub async fn run<F: Fanout>(bridge: Arc<Bridge<F>>, table: Arc<FeatureTable>, patience: Patience, stopping: CancellationToken) {
     let config = patience.consumer(bridge.bus().subjects());
     let carrier = Carrier { bridge, table, patience, stopping };
@@ -124,7 +124,7 @@ pub async fn run<F: Fanout>(bridge: Arc<Bridge<F>>, table: Arc<FeatureTable>, pa
     }
 }
 
-/// What carries commands out.
+/// The active bridge.
 struct Carrier<F> {
     bridge: Arc<Bridge<F>>,
     table: Arc<FeatureTable>,
@@ -132,7 +132,7 @@ struct Carrier<F> {
     stopping: CancellationToken,
 }
 
-/// A command that left our hands, one way or another.
+/// A command that is no longer in hand.
 struct Ended {
     stream_seq: u64,
     /// The presentity whose turn it had.
@@ -140,11 +140,11 @@ struct Ended {
     rest: Rest,
 }
 
-/// A message that is no command to carry out.
+/// A message that cannot be carried out.
 struct Unfit {
     /// Reason of the dead letter, a word.
     reason: &'static str,
-    /// What is wrong with it; `None` where no bridge finished it.
+    /// What is wrong with it; `None` after too many deliveries.
     error: Option<ErrorBody>,
 }
 
@@ -155,17 +155,17 @@ impl Unfit {
 }
 
 enum Rest {
-    /// It needs nothing more.
+    /// Acknowledged, or a dead letter.
     Done,
-    /// We stop before it was carried out.
+    /// Not carried out before the stop.
     Undone(Box<Delivery>),
-    /// We held it for too long without a word to the server: it may be someone else's by now.
+    /// The keep-alive was too late: the server may have redelivered it.
     Lost,
 }
 
 impl<F: Fanout> Carrier<F> {
-    /// Takes commands until we stop; returns those that were not carried out. With an error everything in hand is let go: it
-    /// comes again.
+    /// Takes commands until the stop; returns those not carried out. On an error everything in hand is dropped and will be
+    /// redelivered.
     async fn serve(&self, pull: &mut Pull) -> Result<Vec<Delivery>, PullError> {
         let (mut turns, mut in_hand, mut seqs) = (Turns::default(), FuturesUnordered::new(), HashSet::new());
         let mut undone = Vec::new();
@@ -197,7 +197,7 @@ impl<F: Fanout> Carrier<F> {
                 // the server's own bound is `max_ack_pending`; an operator may have set another
                 delivery = pull.next(MAX_DURABLE_IN_HAND), if in_hand.len() < 2 * MAX_DURABLE_IN_HAND => {
                     let delivery = delivery?;
-                    // one that comes again while it is in hand stays in the hand that it is in
+                    // a redelivery of what is in hand is ignored
                     if seqs.insert(delivery.stream_seq) {
                         in_hand.push(self.take(delivery, &mut turns));
                     }
@@ -210,8 +210,8 @@ impl<F: Fanout> Carrier<F> {
         Ok(undone)
     }
 
-    /// Waits until commands come, which is when this bridge is the active one, and until everything that the last active
-    /// bridge had in flight is redelivered. `None`: stopped before that, and what has come is `undone`.
+    /// Waits for the first command, which makes this bridge the active one, then until everything that the last active bridge
+    /// had in flight is redelivered. `None`: stopped before that; what has come is in `undone`.
     async fn redelivered(&self, pull: &mut Pull, undone: &mut Vec<Delivery>) -> Result<Option<Vec<Delivery>>, PullError> {
         let first = match self.stopping.run_until_cancelled(pull.next(MAX_DURABLE_IN_HAND)).await {
             None => return Ok(None),
@@ -220,7 +220,7 @@ impl<F: Fanout> Carrier<F> {
         let tell_every = self.patience.tell_every();
         let mut come = Redelivery::new(pull.pending().await.ok());
         come.add(first.stream_seq, Held::new(first, tell_every, clock::now()));
-        // by then the server has delivered again what nobody acknowledges
+        // by then the server has redelivered everything that is unacknowledged
         let patience = tokio::time::sleep(self.patience.ack_wait * 3 / 2);
         tokio::pin!(patience);
         let mut tell = tokio::time::interval(tell_every / 2);
@@ -280,7 +280,7 @@ impl<F: Fanout> Carrier<F> {
 
     /// Waits for its turn, then tries until it is carried out or given up.
     async fn carry(&self, command: SetCommand, delivery: Delivery, turn: Option<oneshot::Receiver<()>>) -> Rest {
-        // an id made up anew would make other NOTIFY jobs of the same change
+        // the same id each time, so that a retry makes the same NOTIFY jobs
         let (id, cause) = (delivery.id(), delivery.cause());
         let metrics = self.bridge.metrics();
         let started_at = clock::now();

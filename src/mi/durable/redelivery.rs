@@ -7,7 +7,7 @@ use crate::bus::pull::Pending;
 /// What has come so far, in the order of the stream.
 #[derive(Debug)]
 pub(crate) struct Redelivery<T> {
-    /// What had been delivered and not acknowledged when it was asked; `None` where that could not be learned.
+    /// What was unacknowledged at the start; `None` if that is not known.
     pending: Option<Pending>,
     come: BTreeMap<u64, T>,
 }
@@ -17,12 +17,12 @@ impl<T> Redelivery<T> {
         Self { pending, come: BTreeMap::new() }
     }
 
-    /// One more has come. The same one again takes the place of the earlier one.
+    /// Adds a delivery; it replaces an earlier one of the same message.
     pub(crate) fn add(&mut self, stream_seq: u64, what: T) {
         self.come.insert(stream_seq, what);
     }
 
-    /// Whether nothing older can come any more.
+    /// Whether everything that was pending has come.
     pub(crate) fn is_complete(&self) -> bool {
         self.pending.is_some_and(|pending| {
             let come = self.come.range(..=pending.up_to_stream_seq).count();
@@ -30,7 +30,7 @@ impl<T> Redelivery<T> {
         })
     }
 
-    /// Does something with each that has come.
+    /// Calls `act` on each.
     pub(crate) fn each(&mut self, act: impl FnMut(&mut T)) {
         self.come.values_mut().for_each(act);
     }

@@ -31,7 +31,7 @@ impl<T> Turns<T> {
         }
     }
 
-    /// The one in hand is through. Gives out the ticket whose turn it is now.
+    /// The one in hand is done. Returns the next ticket.
     pub(crate) fn leave(&mut self, presentity: &str) -> Option<T> {
         let next = self.waiting.get_mut(presentity).and_then(VecDeque::pop_front);
         if next.is_none() {

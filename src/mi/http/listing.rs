@@ -1,4 +1,4 @@
-//! What `subs_phtable_list` says of the live subscriptions. Pure.
+//! The result of `subs_phtable_list`. Pure.
 
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn entry(edge_id: &str, watcher: &Watcher) -> Value {
     })
 }
 
-/// Whether a presentity is asked for that is no pattern: then the edges need tell of it alone.
+/// The presentity of a filter without wildcards: the edges are asked for it alone.
 pub(crate) fn presentity_of(filter: &Filter) -> Option<String> {
     filter.to.clone().filter(|to| !to.contains(['*', '?']))
 }

@@ -1,6 +1,6 @@
 //! `POST /mi` on `mi.http`. I/O.
 //!
-//! A request is carried out by a task of its own: a client that hangs up does not leave a change without its NOTIFYs.
+//! Each request runs in a task of its own, so that a client that disconnects does not leave a change without its NOTIFYs.
 
 mod jsonrpc;
 mod listing;
@@ -41,15 +41,15 @@ use crate::telemetry::accept::BoundedListener;
 
 /// Largest body of a request.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// For a request's body to come.
+/// Timeout of a request's body.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
-/// Connections open at a time.
+/// Most open connections.
 const MAX_CONNECTIONS: usize = 512;
-/// A connection on which nothing comes for so long is closed, later by as much as a command may take.
+/// Idle timeout of a connection, to which the longest command is added.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
-/// Requests of a batch that have not begun by then are not carried out.
+/// Requests of a batch not begun within this time are refused.
 const BATCH_WITHIN: Duration = Duration::from_secs(20);
-/// For answers to reach their clients when we stop.
+/// Time for answers to reach their clients at a stop.
 const ANSWERS_LEAVE_WITHIN: Duration = Duration::from_millis(500);
 /// Most subscriptions of one list.
 const MAX_LISTED: usize = 10_000;
@@ -66,7 +66,7 @@ impl<F: Fanout> MiHttp<F> {
     ///
     /// # Errors
     ///
-    /// What the system says: the address is taken, or not ours.
+    /// The system's error: the address is in use, or not local.
     pub async fn bind(addr: SocketAddr, token: Token, bridge: Arc<Bridge<F>>, table: Arc<FeatureTable>) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let slots = Arc::new(Semaphore::new(MAX_IN_HAND));
@@ -78,7 +78,7 @@ impl<F: Fanout> MiHttp<F> {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The system's error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -95,7 +95,7 @@ impl<F: Fanout> MiHttp<F> {
         let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
         let finished = async {
             stop.cancelled().await;
-            // all slots are free when nothing is in hand, and none is given out while this waits
+            // all slots are free once nothing is in hand, and while this waits none is handed out
             let _all = slots.acquire_many(u32::try_from(MAX_IN_HAND).unwrap_or(u32::MAX)).await;
             tokio::time::sleep(ANSWERS_LEAVE_WITHIN).await;
         };
@@ -135,7 +135,7 @@ async fn handle<F: Fanout>(State(served): State<Served<F>>, request: Request) ->
     if !desk.token.admits(request.headers()) {
         return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], "a bearer token is needed\n").into_response();
     }
-    // any Content-Type is taken, so a page in a browser on this machine could send commands unseen: browsers say where from
+    // any Content-Type is accepted, so a web page could send commands from a browser on this machine: browsers send Origin
     if !desk.token.is_required() && request.headers().contains_key(ORIGIN) {
         return (StatusCode::FORBIDDEN, "not for web pages without a token\n").into_response();
     }

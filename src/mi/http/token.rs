@@ -8,11 +8,11 @@ use std::path::Path;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
-/// What a client has to show, where it has to show anything. Source: RFC 6750 §2.1.
+/// The bearer token that clients must send, if one is configured. Source: RFC 6750 §2.1.
 #[derive(Clone)]
 pub struct Token(Option<Box<[u8]>>);
 
-/// Why a token file is of no use.
+/// Why a token file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
@@ -61,7 +61,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Takes as long for one that is nearly right as for one that is all wrong; only the length shows.
+/// Constant-time comparison, except for the length.
 fn is_same(token: &[u8], shown: &[u8]) -> bool {
     let difference = token.iter().zip(shown).fold(0, |difference, (a, b)| black_box(difference | (a ^ b)));
     token.len() == shown.len() && difference == 0

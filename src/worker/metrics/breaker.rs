@@ -1,4 +1,4 @@
-//! The circuit breakers' metrics: how many stand where, and each way that one went. No label names a tenant.
+//! The circuit breakers' metrics: how many are in which state, and every transition. No label names a tenant.
 
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
@@ -15,7 +15,7 @@ pub(crate) struct BreakerMetrics(PerRoute<OfKind>);
 #[derive(Debug)]
 struct OfKind {
     kind: &'static str,
-    /// By position; of the closed ones there is no number, for they take no room.
+    /// By position; closed breakers are not stored, so there is no gauge of them.
     standing: Vec<(Position, Gauge)>,
     transitions: Vec<(Position, Counter)>,
 }

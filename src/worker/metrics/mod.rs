@@ -26,7 +26,7 @@ const SCRIPT_RELOADS: &str = "dfks_worker_script_reloads_total";
 const IN_FLIGHT: &str = "dfks_worker_in_flight";
 const DROPPED: &str = "dfks_worker_dropped_total";
 
-/// At most one warning of a kind in this time: the counter has them all.
+/// At most one warning of a kind in this time; the counter counts all.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
 /// Handles of the worker's metrics, looked up once.

@@ -1,4 +1,4 @@
-//! The circuit breaker of one responder subject: one that does not answer is not waited for again and again. Pure.
+//! The circuit breaker of a responder subject: a responder that keeps failing is not asked for a while. Pure.
 //!
 //! ```text
 //!            FAILURES in a row              back-off over: one probe
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::worker::metrics::label::{Position, Transition};
 
-/// So many failures in a row open it.
+/// Consecutive failures that open it.
 pub(crate) const FAILURES: u32 = 5;
 /// How long it stays open the first time.
 pub(crate) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
@@ -24,18 +24,18 @@ const IDLE_FOR: Duration = Duration::from_mins(1);
 /// Most subjects with a breaker. What does not fit has none, and is asked each time.
 const MAX_BREAKERS: usize = 65_536;
 
-/// Where a breaker stands.
+/// State of a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Requests pass; so many failed in a row.
+    /// Requests pass; counts consecutive failures.
     Closed { failures: u32 },
     /// No request passes before `until`.
     Open { until: Instant, back_off: Duration },
-    /// One request is under way to see. Where nothing is heard of it until `until`, another one is.
+    /// One probe is in flight. After `until` another may be sent.
     HalfOpen { until: Instant, back_off: Duration },
 }
 
-/// What happens to a breaker.
+/// Input of a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Input {
     /// Somebody wants to ask.
@@ -47,7 +47,7 @@ pub(crate) enum Input {
 }
 
 impl State {
-    /// One that nothing is known of.
+    /// A new breaker.
     pub(crate) const NEW: Self = Self::Closed { failures: 0 };
 
     pub(crate) const fn position(self) -> Position {
@@ -78,7 +78,7 @@ impl State {
     }
 }
 
-/// The breakers of all subjects: each is of one kind, tenant and feature. Only those with a failure take room.
+/// The breakers of all subjects, one for each kind, tenant and feature. Only breakers with a failure are stored.
 #[derive(Debug)]
 pub(crate) struct Breakers {
     capacity: usize,
@@ -95,7 +95,7 @@ impl Breakers {
         Self { capacity, known: HashMap::default(), swept_at: None }
     }
 
-    /// Hands `input` to the breaker of `subject`. Whether a request may pass, and where the breaker went.
+    /// Feeds `input` to the breaker of `subject`. Returns whether a request may pass, and the transition, if any.
     pub(crate) fn handle(&mut self, subject: &str, input: Input, now: Instant) -> (bool, Option<Transition>) {
         let known = self.known.get(subject).map(|(state, _)| *state);
         let before = known.unwrap_or(State::NEW);
@@ -111,7 +111,7 @@ impl Breakers {
         (may_pass, (from != to).then_some(Transition { from, to }))
     }
 
-    /// Forgets what nobody asked for, at most once a minute. Each one that was not closed counts as a transition.
+    /// Drops idle breakers, at most once a minute. Returns a transition for each that was not closed.
     pub(crate) fn sweep(&mut self, now: Instant) -> Vec<Transition> {
         let mut gone = Vec::new();
         if self.swept_at.is_some_and(|at| now.saturating_duration_since(at) < IDLE_FOR) {

@@ -30,7 +30,7 @@ use crate::worker::responder::answer::{Answer, AnswerError};
 use crate::worker::responder::breaker::{Breakers, Input};
 use crate::worker::route::{PerRoute, Route};
 
-/// Where nobody listened is not asked again for so long.
+/// A subject where nobody listened is not asked again for so long.
 const SILENT_FOR: Duration = Duration::from_secs(5);
 /// Most subjects remembered for that.
 const MAX_SILENT: usize = 65_536;
@@ -180,15 +180,15 @@ impl Responders {
         self.features.answered(route, spec.name(), outcome);
     }
 
-    /// Whether nobody listened lately. When that was long enough ago, one request is sent to see, and the others go on
-    /// without it meanwhile: they must not all come at once.
+    /// Whether nobody listened lately. Once that is long enough ago, a single request probes the subject while the others
+    /// still skip it.
     fn is_silent(&self, subject: &str) -> bool {
         lock(&self.silent).contains_or_claim(subject, clock::now())
     }
 }
 
-/// What an answer shows about the responder. An error below 500 is about the request: the responder is well. While the bus is
-/// away nothing is known of it.
+/// What an answer says about the responder's health. An error below 500 is about the request, so the responder is healthy.
+/// While the bus is away nothing is known.
 fn shows(answer: &Result<Answer, AnswerError>) -> Option<Input> {
     match answer {
         Ok(Answer::Timeout) => Some(Input::Failed),

@@ -1,6 +1,6 @@
 //! The object `dfks` that a route script sees, and the global functions beside it. Pure.
 //!
-//! It is the seed's `$dfks(field)`. Each write is checked where it stands, so that an error names the script's line.
+//! It is `$dfks(field)` of OpenSIPS's `presence_dfks`. Each write is checked at once, so that an error names the script's line.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -102,7 +102,7 @@ impl Call {
         self.change_to(&format!("value.{field}"), change)
     }
 
-    /// Takes all that was changed so far, if it fits the state before the script.
+    /// Accepts the changes so far, if they fit the state before the script.
     fn change_to(&mut self, field: &str, change: Change) -> Result<(), FieldError> {
         let refused = |e: FeatureError| FieldError::new(field, &format!("refused: {e}"));
         let spec = self.table.require(&self.base.feature).map_err(refused)?;

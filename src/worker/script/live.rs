@@ -1,8 +1,8 @@
 //! The route script in use: run for each request, replaced when its file changes. I/O.
 //!
-//! A route runs where the request is handled: it takes microseconds, and the sandbox ends it after
-//! [`DEADLINE`](crate::worker::script::DEADLINE). A tenant whose run was slow has its next ones, for a while, in a small pool
-//! of threads of their own, so that it holds up the other tenants' requests once, and not with each request.
+//! A route runs on the request's own task: it takes microseconds, and the sandbox ends it after
+//! [`DEADLINE`](crate::worker::script::DEADLINE). After a slow run, a tenant's routes run in a small thread pool for a while, so that
+//! they delay other tenants' requests only once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::worker::route::Route;
 use crate::worker::script::call::{Call, Verdict};
 use crate::worker::script::{RouteError, Script, ScriptError};
 
-/// How often the file is looked at.
+/// How often the file is checked for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A run that takes longer is slow.
 const SLOW_RUN: Duration = Duration::from_millis(2);
-/// A tenant with a slow run has its runs in the pool for so long.
+/// How long a tenant's routes run in the pool after a slow run.
 const SLOW_FOR: Duration = Duration::from_secs(10);
 /// Most slow tenants remembered.
 const MAX_SLOW: usize = 4096;
@@ -45,7 +45,7 @@ impl Routes {
     ///
     /// [`ScriptError`]: `dfks run` and `dfks check` end with 78.
     pub fn load(config: &RoutesConfig) -> Result<Self, ScriptError> {
-        // Before the file is read: a change in between is then seen as one.
+        // Taken before the file is read, so that a change in between is noticed.
         let stamp = FileStamp::of(&config.script);
         let script = if is_configured(config) { Some(Arc::new(Script::load(config)?)) } else { None };
         if let Some(script) = &script {
@@ -100,7 +100,7 @@ impl Routes {
         self.slow.lock().unwrap_or_else(PoisonError::into_inner).contains(domain, clock::now())
     }
 
-    /// Looks at the file each second until `shutdown` and takes it into use when it has changed.
+    /// Checks the file each second until `shutdown`, and loads it when it has changed.
     pub(crate) async fn watch(self: Arc<Self>, metrics: Arc<WorkerMetrics>, shutdown: CancellationToken) {
         if !is_configured(&self.config) {
             shutdown.cancelled().await;
@@ -110,7 +110,7 @@ impl Routes {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         while shutdown.run_until_cancelled(look.tick()).await.is_some() {
             let routes = Arc::clone(&self);
-            // Reading and compiling take milliseconds, which would be taken from the requests.
+            // Reading and compiling take milliseconds: not on a thread that serves requests.
             match tokio::task::spawn_blocking(move || routes.reload()).await {
                 Ok(Some(Ok(()))) => metrics.script_reloaded(),
                 Ok(Some(Err(error))) => metrics.script_not_reloaded(error.reason(), &error),
@@ -119,7 +119,7 @@ impl Routes {
         }
     }
 
-    /// Takes the file into use if it has changed since the last look; `None` if it has not.
+    /// Loads the file if it has changed since the last check; `None` if not.
     fn reload(&self) -> Option<Result<(), ScriptError>> {
         let stamp = FileStamp::of(&self.config.script);
         let mut seen = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,7 +133,7 @@ impl Routes {
     }
 }
 
-/// Runs a route, and says how much processor time it took: a run that only had to wait for the processor is not slow.
+/// Runs a route, and returns its processor time: waiting for a processor does not make a run slow.
 fn timed(script: &Script, route: Route, call: Call) -> (Result<Verdict, RouteError>, Duration) {
     let before = clock::thread_cpu();
     let outcome = script.run(route, call);

@@ -1,8 +1,8 @@
 //! The route script: a Rhai file, compiled once, run for each get and set in a sandbox. No I/O but reading that file.
 //!
-//! The sandbox bounds operations, wall-clock time, call depth and every size; `eval`, `import`, `sleep` and files are not
-//! there. A run has no state that outlives it, and so the statements outside of functions run again with each: a table
-//! of tenants belongs into a `switch`, which is compiled once.
+//! The sandbox bounds operations, processor time, call depth and every size; there is no `eval`, `import`, `sleep` or file
+//! access. No state survives a run, so statements outside of functions run each time: put a table of tenants into a `switch`,
+//! which is compiled once.
 
 pub(crate) mod call;
 pub(crate) mod live;
@@ -21,14 +21,14 @@ use crate::runtime::clock;
 use crate::worker::route::Route;
 use crate::worker::script::call::{Call, Dfks, FieldError, Verdict};
 
-/// Longest run of a route, in processor time: a run that others keep from the processor is not to blame.
+/// Longest run of a route, in processor time, so that waiting for a processor does not count.
 pub const DEADLINE: Duration = Duration::from_millis(50);
 /// Largest script file, in bytes.
 pub const MAX_SCRIPT_BYTES: usize = 1 << 20;
 
 /// Most stack that a run may take. The threads of the runtime have 2 MiB, of which a run never sees the start.
 ///
-/// Limits on call and expression depth alone do not bound it: their product does, and that differs widely between builds.
+/// Limits on call and expression depth do not bound it well: stack use per level differs widely between builds.
 const MAX_STACK_BYTES: usize = 1 << 20;
 const MAX_OPERATIONS: u64 = 100_000;
 const MAX_CALL_DEPTH: usize = 32;

@@ -1,7 +1,7 @@
 //! The built-in store: the bucket `dfks-features`, one key a presentity. I/O.
 //!
-//! A read is one direct get, a change one direct get and one compare-and-set. Written to the wire here rather than through
-//! the client's KV type, which asks twice for what these need once.
+//! A read is one direct get, a change one direct get and one compare-and-set. Not through the client's KV type, which takes two
+//! round trips for each.
 
 pub(crate) mod record;
 
@@ -19,7 +19,7 @@ use crate::feature::Presentity;
 use crate::worker::error::{StoreError, WorkerError};
 use crate::worker::store::record::Record;
 
-/// Most attempts at one compare-and-set. Each that is lost is another worker's that was won.
+/// Most attempts at one compare-and-set. Each lost attempt is another worker's success.
 pub(crate) const MAX_ATTEMPTS: u32 = 64;
 
 /// The bucket of feature states.
@@ -29,7 +29,7 @@ pub(crate) struct Store {
     stream: Stream<()>,
 }
 
-/// A record, and the revision that a change of it must name. 0: there is nothing under that key.
+/// A record and the revision that a write must name; 0: no such key.
 #[derive(Debug, Clone)]
 pub(crate) struct Versioned {
     pub(crate) record: Record,
@@ -41,7 +41,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`WorkerError::Bucket`]: its name cannot be one of a stream.
+    /// [`WorkerError::Bucket`]: its name is not a valid stream name.
     pub(crate) async fn open(bus: Bus) -> Result<Self, WorkerError> {
         let name = kv::stream(&bus.subjects().feature_bucket());
         let stream = bus.jetstream().get_stream_no_info(name).await.map_err(|error| WorkerError::Bucket(error.into()))?;
@@ -85,7 +85,7 @@ impl Store {
         }
     }
 
-    /// Writes a record, if nobody else did since `revision`. `false`: somebody did.
+    /// Writes a record over `revision`. `false`: the key has another revision by now.
     ///
     /// # Errors
     ///

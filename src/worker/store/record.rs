@@ -1,4 +1,4 @@
-//! What the bucket `dfks-features` holds: one record a presentity, with the states of its features. Pure.
+//! The record of a presentity in the bucket `dfks-features`: the states of its features. Pure.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,7 @@ pub(crate) struct Record {
     presentity: String,
     #[serde(default)]
     features: BTreeMap<String, Stored>,
-    /// The durable command that was carried out last. It is stored with the change that it made, in one write: when it comes
-    /// again because its carrier crashed, that shows.
+    /// The last durable command. Stored with its change in one write, so that a redelivered command is recognized.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     done: Option<Box<Done>>,
 }
