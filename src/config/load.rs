@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 
 use super::error::as_toml;
-use super::{Config, ConfigError, FeatureConfig, check, later};
+use super::{Config, ConfigError, check, later};
+use crate::feature::FeatureConfig;
 
 /// Before each key in the environment: `DFKS__NATS__URL`.
 const PREFIX: &str = "DFKS";

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::feature::FeatureConfig;
+
 mod check;
 mod cidr;
 mod error;
@@ -203,26 +205,6 @@ pub struct FeaturesConfig {
     /// More features by name.
     #[serde(flatten)]
     pub tables: BTreeMap<String, FeatureConfig>,
-}
-
-/// `[features.NAME]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub struct FeatureConfig {
-    /// Root element of the phone's request.
-    pub request_root: String,
-    /// Root element of our event.
-    pub event_root: String,
-    /// Status element in the request.
-    pub status_request: String,
-    /// Status element in the event.
-    pub status_event: String,
-    /// Element that tells features with one root apart; empty: none.
-    pub type_element: String,
-    /// Its value for this feature.
-    pub type_value: String,
-    /// `field = ["requestElement", "eventElement"]`
-    pub values: BTreeMap<String, (String, String)>,
 }
 
 /// `[[profile]]`

@@ -87,9 +87,6 @@ pub enum BodyErrorKind {
         /// `true or false`, or the agent states.
         expected: String,
     },
-    /// An element that decides something is there twice, and does not say the same.
-    #[error("{0} is given twice, with two values")]
-    Ambiguous(String),
     /// A value is out of its range.
     #[error(transparent)]
     Value(#[from] FeatureError),
@@ -107,12 +104,12 @@ impl BodyError {
             BodyErrorKind::Xml(XmlError::TooLong(_)) => "body_too_long",
             BodyErrorKind::Xml(XmlError::TooDeep) => "too_deep",
             BodyErrorKind::Xml(XmlError::Doctype) => "doctype",
+            BodyErrorKind::Xml(XmlError::Ambiguous(_)) => "ambiguous",
             BodyErrorKind::Xml(_) => "malformed",
             BodyErrorKind::UnknownRoot { .. } => "unknown_root",
             BodyErrorKind::NoType { .. } | BodyErrorKind::UnknownType { .. } => "unknown_type",
             BodyErrorKind::NoStatus(_) => "no_status",
             BodyErrorKind::Status { .. } => "unreadable_status",
-            BodyErrorKind::Ambiguous(_) => "ambiguous",
             BodyErrorKind::Value(error) => error.reason(),
         }
     }

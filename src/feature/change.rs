@@ -1,8 +1,9 @@
 //! What a change makes of the state that is stored.
 
 use crate::feature::error::FeatureError;
+use crate::feature::rule::{LOGGED_OFF, LOGGED_ON};
 use crate::feature::state::{FeatureState, Status, Values};
-use crate::feature::table::{FeatureSpec, LOGGED_OFF, LOGGED_ON, REASON, STATE};
+use crate::feature::table::{FeatureSpec, REASON, STATE};
 
 /// The state after a change; what the change leaves out stays as it was.
 ///

@@ -4,10 +4,9 @@
 //! Source: WIRE "Requests a phone sends", "Events the server sends".
 
 use crate::feature::body::{BodyError, BodyErrorKind, BodyEvent, FeatureChange};
+use crate::feature::rule::{AGENT_STATES, LOGGED_OFF};
 use crate::feature::state::{Status, Values};
-use crate::feature::table::{
-    AGENT_REASON, AGENT_STATES, Direction, FeatureSpec, FeatureTable, LOGGED_OFF, REASON, STATE, Wire, agent_event_root,
-};
+use crate::feature::table::{AGENT_REASON, Direction, FeatureSpec, FeatureTable, REASON, STATE, Wire, agent_event_root};
 use crate::feature::xml::Document;
 
 /// Reads the body of a SUBSCRIBE: `SetDoNotDisturb`, `SetForwarding`, `SetAgentState` or a configured root.

@@ -4,13 +4,17 @@
 //! Source: WIRE "Events the server sends"; XML 1.0 §2.2 for the characters that may stand at all.
 
 use crate::feature::error::FeatureError;
-use crate::feature::media::{NAMESPACE, PRIVATE_NAMESPACE};
+use crate::feature::rule::{LOGGED_OFF, LOGGED_ON};
 use crate::feature::state::{FeatureState, Status, Values};
 use crate::feature::table::{
-    AGENT_REASON, Direction, Elements, FeatureSpec, FeatureTable, LOGGED_OFF, LOGGED_ON, REASON, SET_AGENT_STATE, STATE, Wire,
-    agent_event_root,
+    AGENT_REASON, Direction, Elements, FeatureSpec, FeatureTable, REASON, SET_AGENT_STATE, STATE, Wire, agent_event_root,
 };
 use crate::feature::xml_write::{DECLARATION, close, element, extend, text};
+
+/// The only CSTA namespace that is ever sent: a phone that gets none may crash, one that gets another stops reading.
+const NAMESPACE: &str = "http://www.ecma-international.org/standards/ecma-323/csta/ed3";
+/// Namespace of the reason of an agent state, inside `extensions/privateData/private`.
+const PRIVATE_NAMESPACE: &str = "http://schema.broadsoft.com/CSTAPrivateData";
 
 /// Appends the document that tells a phone the state of one feature.
 ///

@@ -3,8 +3,7 @@
 use std::fmt::{self, Write};
 
 use crate::feature::nearest::nearest;
-use crate::feature::package::{self, Package};
-use crate::feature::table::{AGENT_STATES, MAX_RING_COUNT, MAX_TEXT_CHARS};
+use crate::feature::rule::{AGENT_STATES, MAX_RING_COUNT, MAX_TEXT_CHARS};
 
 /// Why a feature, or a value of one, is refused: from a phone, a command, a script or a responder alike.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,10 +20,12 @@ pub enum FeatureError {
         expected: Vec<String>,
     },
     /// There is no event package of this name.
-    #[error("unknown package '{}': expected {}", Shown(name), package::allow_events())]
+    #[error("unknown package '{}': expected {}", Shown(name), expected.join(", "))]
     UnknownPackage {
         /// The name that was given.
         name: String,
+        /// The names there are.
+        expected: Vec<String>,
     },
     /// The feature has no field of this name.
     #[error("unknown field '{}' of {feature}: {}", Shown(field), Fields(allowed))]
@@ -56,7 +57,7 @@ pub enum FeatureError {
         /// What was given.
         value: String,
     },
-    /// A text is longer than [`MAX_TEXT_CHARS`].
+    /// A text is longer than 512 characters.
     #[error("{field} has {chars} characters: expected at most {}", MAX_TEXT_CHARS)]
     TooLong {
         /// The field.
@@ -88,15 +89,6 @@ impl FeatureError {
         let expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
         let nearest = nearest(name, expected.iter().map(String::as_str)).map(str::to_owned);
         Self::Unknown { name: name.to_owned(), nearest, expected }
-    }
-
-    /// The event package of this name.
-    ///
-    /// # Errors
-    ///
-    /// [`FeatureError::UnknownPackage`], answered 400.
-    pub fn require_package(name: &str) -> Result<&'static Package, Self> {
-        package::find(name).ok_or_else(|| Self::UnknownPackage { name: name.to_owned() })
     }
 
     /// Word for the log field and metric label `reason`.

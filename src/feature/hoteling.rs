@@ -7,8 +7,9 @@
 
 use crate::feature::body::{BodyError, BodyErrorKind, BodyEvent, FeatureChange};
 use crate::feature::error::FeatureError;
+use crate::feature::rule::Rule;
 use crate::feature::state::{FeatureState, Status, Values};
-use crate::feature::table::{FeatureSpec, FeatureTable, Field, Rule, Wire};
+use crate::feature::table::{FeatureSpec, FeatureTable, Field, Wire};
 use crate::feature::xml::Document;
 use crate::feature::xml_write::{DECLARATION, close, element, extend};
 

@@ -6,16 +6,17 @@
 //! ```
 
 pub mod body;
+mod built_in;
 pub mod change;
 pub mod csta;
 pub mod csta_write;
 pub mod error;
 pub mod hoteling;
-pub mod media;
 pub mod multipart;
 pub mod nearest;
 pub mod package;
 pub mod presentity;
+mod rule;
 pub mod state;
 pub mod table;
 mod table_config;
@@ -30,4 +31,4 @@ pub use presentity::{Presentity, PresentityError};
 pub(crate) use state::yes;
 pub use state::{FeatureState, Source, Status, Values};
 pub use table::{FeatureSpec, FeatureTable};
-pub use table_config::TableError;
+pub use table_config::{FeatureConfig, TableError};

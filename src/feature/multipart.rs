@@ -3,8 +3,8 @@
 //! Flat, one XML document a part. Phones read only the first of documents that are merely concatenated.
 //! Source: RFC 2046 §5.1.
 
-use crate::feature::media::MULTIPART_TYPE;
-
+/// Type of a NOTIFY body that has several features; its boundary is a parameter.
+pub const MULTIPART_TYPE: &str = "multipart/mixed";
 /// Most parts that [`split`] reads of one body.
 pub const MAX_PARTS: usize = 64;
 /// Longest boundary. Source: RFC 2046 §5.1.1.

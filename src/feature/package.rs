@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use crate::feature::body::{BodyError, BodyEvent, FeatureChange};
 use crate::feature::error::FeatureError;
-use crate::feature::media::MULTIPART_TYPE;
+use crate::feature::multipart::MULTIPART_TYPE;
 use crate::feature::state::{FeatureState, Status, Values};
 use crate::feature::table::FeatureTable;
 use crate::feature::{csta, csta_write, hoteling};
@@ -95,6 +95,16 @@ pub fn find(name: &str) -> Option<&'static Package> {
     PACKAGES.into_iter().find(|package| package.name.eq_ignore_ascii_case(name))
 }
 
+/// The package of this name.
+///
+/// # Errors
+///
+/// [`FeatureError::UnknownPackage`] with the names there are, answered 400.
+pub fn require(name: &str) -> Result<&'static Package, FeatureError> {
+    let expected = || PACKAGES.iter().map(|package| package.name.to_owned()).collect();
+    find(name).ok_or_else(|| FeatureError::UnknownPackage { name: name.to_owned(), expected: expected() })
+}
+
 /// The package whose subscriptions are told of a feature.
 #[must_use]
 pub fn of(feature: &str) -> &'static Package {
@@ -162,6 +172,9 @@ mod tests {
         ] {
             assert_eq!(find(name), want, "{name}");
         }
+        let unknown = require("presence").unwrap_err();
+        assert_eq!((unknown.reason(), unknown.field().as_str()), ("unknown_package", "package"));
+        assert_eq!(unknown.to_string(), "unknown package 'presence': expected as-feature-event, x-broadworks-hoteling");
         assert_eq!(allow_events(), "as-feature-event, x-broadworks-hoteling");
         assert_eq!(accept(), "application/x-as-feature-event+xml, application/x-broadworks-hoteling+xml");
     }

@@ -1,22 +1,14 @@
 //! The feature table: which features there are, their values, and the XML elements that stand for them.
 
 use crate::feature::error::FeatureError;
-use crate::feature::hoteling;
-use crate::feature::package::{self, Package};
+use crate::feature::rule::{AGENT_STATES, LOGGED_ON, MAX_TEXT_CHARS, Rule, is_ring_count, is_seconds};
 use crate::feature::state::{FeatureState, Values};
 use crate::feature::xml_write::is_xml_character;
 
-/// Largest `ringCount`.
-pub const MAX_RING_COUNT: u8 = 100;
-/// Longest text value (`forwardTo`, `reason`, …), in characters.
-pub const MAX_TEXT_CHARS: usize = 512;
-/// The values of `state` of `AgentState`, as in `requestedAgentState` of a phone's request.
-pub const AGENT_STATES: [&str; 5] = [LOGGED_OFF, LOGGED_ON, "ready", "notReady", "workingAfterCall"];
-
-pub(crate) const LOGGED_OFF: &str = "loggedOff";
-pub(crate) const LOGGED_ON: &str = "loggedOn";
-pub(crate) const STATE: &str = "state";
-pub(crate) const REASON: &str = "reason";
+/// The value of `AgentState` that decides its status.
+pub(super) const STATE: &str = "state";
+/// The value of `AgentState` that says why.
+pub(super) const REASON: &str = "reason";
 
 /// Every feature that this deployment synchronises, in the order in which phones are told of them.
 ///
@@ -42,19 +34,6 @@ pub(super) struct Field {
     pub(super) rule: Rule,
     pub(super) request_element: String,
     pub(super) event_element: String,
-}
-
-/// What a value may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rule {
-    /// A text without control characters and what else XML forbids, of at most [`MAX_TEXT_CHARS`].
-    Text,
-    /// A whole number up to [`MAX_RING_COUNT`].
-    RingCount,
-    /// One of [`AGENT_STATES`].
-    AgentState,
-    /// Whole seconds, a `u32`.
-    Seconds,
 }
 
 /// How a feature is written in XML.
@@ -112,41 +91,6 @@ pub(super) const SET_AGENT_STATE: &str = "SetAgentState";
 pub(super) const AGENT_REASON: &str = "AgentNotReadyReasonValue";
 
 impl FeatureTable {
-    /// `DoNotDisturb`, `CallForwardingAlways`, `CallForwardingBusy`, `CallForwardingNoAnswer`, `AgentState`, `Hoteling`.
-    #[must_use]
-    pub fn built_in() -> Self {
-        let forward_to = || Field::new("forwardTo", Rule::Text, "forwardDN", "forwardTo");
-        let ring_count = || Field::new("ringCount", Rule::RingCount, "ringCount", "ringCount");
-        Self {
-            specs: vec![
-                FeatureSpec {
-                    name: "DoNotDisturb".into(),
-                    fields: Vec::new(),
-                    wire: Wire::Elements(Elements {
-                        request_root: "SetDoNotDisturb".into(),
-                        event_root: "DoNotDisturbEvent".into(),
-                        status_request: "doNotDisturbOn".into(),
-                        status_event: "doNotDisturbOn".into(),
-                        selector: None,
-                        any_namespace: false,
-                    }),
-                },
-                forwarding("CallForwardingAlways", "forwardImmediate", vec![forward_to()]),
-                forwarding("CallForwardingBusy", "forwardBusy", vec![forward_to()]),
-                forwarding("CallForwardingNoAnswer", "forwardNoAns", vec![forward_to(), ring_count()]),
-                FeatureSpec {
-                    name: "AgentState".into(),
-                    fields: vec![
-                        Field::new(STATE, Rule::AgentState, "requestedAgentState", ""),
-                        Field::new(REASON, Rule::Text, AGENT_REASON, AGENT_REASON),
-                    ],
-                    wire: Wire::Agent,
-                },
-                hoteling::spec(),
-            ],
-        }
-    }
-
     /// The features, in table order.
     pub fn iter(&self) -> impl Iterator<Item = &FeatureSpec> {
         self.specs.iter()
@@ -173,12 +117,6 @@ impl FeatureTable {
     }
 }
 
-impl Default for FeatureTable {
-    fn default() -> Self {
-        Self::built_in()
-    }
-}
-
 impl FeatureSpec {
     /// The name of the feature on the bus.
     #[must_use]
@@ -202,12 +140,6 @@ impl FeatureSpec {
     #[must_use]
     pub fn default_state(&self) -> FeatureState {
         FeatureState { assigned: self.is_assigned_at_first(), ..FeatureState::new(&self.name) }
-    }
-
-    /// The package whose subscriptions are told of it.
-    #[must_use]
-    pub fn package(&self) -> &'static Package {
-        package::of(&self.name)
     }
 
     /// Checks a set of values.
@@ -285,21 +217,6 @@ pub(super) fn agent_event_root(state: &str) -> &'static str {
     }
 }
 
-fn forwarding(name: &str, forwarding_type: &str, fields: Vec<Field>) -> FeatureSpec {
-    FeatureSpec {
-        name: name.into(),
-        fields,
-        wire: Wire::Elements(Elements {
-            request_root: "SetForwarding".into(),
-            event_root: "ForwardingEvent".into(),
-            status_request: "activateForward".into(),
-            status_event: "forwardStatus".into(),
-            selector: Some(("forwardingType".into(), forwarding_type.into())),
-            any_namespace: false,
-        }),
-    }
-}
-
 fn check_text(field: &str, value: &str) -> Result<(), FeatureError> {
     let chars = value.chars().count();
     if chars > MAX_TEXT_CHARS {
@@ -309,18 +226,6 @@ fn check_text(field: &str, value: &str) -> Result<(), FeatureError> {
         Some(character) => Err(FeatureError::ControlCharacter { field: field.to_owned(), code: u32::from(character) }),
         None => Ok(()),
     }
-}
-
-/// One to three digits, so that the text stays short whatever leading zeros it has.
-fn is_ring_count(value: &str) -> bool {
-    value.len() <= 3
-        && value.bytes().all(|byte| byte.is_ascii_digit())
-        && value.parse::<u8>().is_ok_and(|ring_count| ring_count <= MAX_RING_COUNT)
-}
-
-/// Up to ten digits that are a `u32`.
-fn is_seconds(value: &str) -> bool {
-    value.len() <= 10 && value.bytes().all(|byte| byte.is_ascii_digit()) && value.parse::<u32>().is_ok()
 }
 
 #[cfg(test)]

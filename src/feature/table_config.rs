@@ -2,9 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::FeatureConfig;
+use serde::{Deserialize, Serialize};
+
 use crate::feature::error::Shown;
-use crate::feature::table::{Direction, Elements, FeatureSpec, FeatureTable, Field, Rule, Wire};
+use crate::feature::rule::Rule;
+use crate::feature::table::{Direction, Elements, FeatureSpec, FeatureTable, Field, Wire};
+
+/// One row of `[features.NAME]`: the XML elements that stand for a feature.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeatureConfig {
+    /// Root element of the phone's request.
+    pub request_root: String,
+    /// Root element of our event.
+    pub event_root: String,
+    /// Status element in the request.
+    pub status_request: String,
+    /// Status element in the event.
+    pub status_event: String,
+    /// Element that tells features with one root apart; empty: none.
+    pub type_element: String,
+    /// Its value for this feature.
+    pub type_value: String,
+    /// `field = ["requestElement", "eventElement"]`
+    pub values: BTreeMap<String, (String, String)>,
+}
 
 /// Why a row of `[features.NAME]` cannot join the table. Found at start: exit 78.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,6 @@ use quick_xml::NsReader;
 use quick_xml::events::{BytesRef, Event};
 use quick_xml::name::ResolveResult;
 
-use crate::feature::body::BodyErrorKind;
 use crate::feature::error::Shown;
 
 /// Longest body taken in, in bytes.
@@ -52,6 +51,9 @@ pub enum XmlError {
     /// Not well-formed.
     #[error("not well-formed XML")]
     Malformed(#[source] Box<quick_xml::Error>),
+    /// An element that decides something is there twice, and does not say the same.
+    #[error("{0} is given twice, with two values")]
+    Ambiguous(String),
     /// No root element, an open one at the end, or something beside it.
     #[error("expected one XML document with one root element")]
     NotOneRoot,
@@ -99,11 +101,11 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// [`BodyErrorKind::Ambiguous`].
-    pub(super) fn one(&self, name: &str) -> Result<Option<&str>, BodyErrorKind> {
+    /// [`XmlError::Ambiguous`].
+    pub(super) fn one(&self, name: &str) -> Result<Option<&str>, XmlError> {
         let mut texts = self.children(name);
         let first = texts.next();
-        if texts.any(|text| Some(text) != first) { Err(BodyErrorKind::Ambiguous(name.to_owned())) } else { Ok(first) }
+        if texts.any(|text| Some(text) != first) { Err(XmlError::Ambiguous(name.to_owned())) } else { Ok(first) }
     }
 
     /// Whether the root is in a namespace like this, or in none.

@@ -1,14 +1,54 @@
-//! What every role runs on: the clock, tasks, signals, backoff, timers and file stamps.
+//! What every role runs on: the clock, tasks, signals, backoff, timers, and how a changed file is noticed.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::SystemTime;
 
 pub mod backoff;
 pub mod clock;
 pub mod signal;
-pub mod stamp;
 pub mod tasks;
 pub mod wheel;
 
 pub use backoff::Backoff;
 pub use signal::StopSignals;
-pub use stamp::FileStamp;
 pub use tasks::{TaskError, Tasks};
 pub use wheel::Wheel;
+
+/// Modification time, size and inode of a file: two versions of it differ in one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStamp {
+    modified: Option<SystemTime>,
+    bytes: u64,
+    inode: u64,
+}
+
+impl FileStamp {
+    /// The file as it is now; `None` while there is none.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self { modified: metadata.modified().ok(), bytes: metadata.len(), inode: metadata.ino() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_written_or_replaced_has_another_stamp() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("a"), dir.path().join("b"));
+        assert_eq!(FileStamp::of(&path), None);
+        std::fs::write(&path, "one").unwrap();
+        let first = FileStamp::of(&path);
+        assert_eq!(FileStamp::of(&path), first);
+        std::fs::write(&path, "three").unwrap();
+        let second = FileStamp::of(&path);
+        assert_ne!(second, first);
+        std::fs::write(&other, "three").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert_ne!(FileStamp::of(&path), second);
+    }
+}

@@ -5,8 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::feature::FeatureError;
-use crate::feature::error::Shown;
+use crate::feature::error::{FeatureError, Shown};
 
 /// In place of any reply: what was wrong. Beside it the headers of ADR-32.
 ///
@@ -28,6 +27,12 @@ pub struct ErrorBody {
     /// The field that was wrong, where one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+}
+
+impl From<FeatureError> for ErrorBody {
+    fn from(error: FeatureError) -> Self {
+        Self { code: 400, description: error.to_string(), field: Some(error.field()) }
+    }
 }
 
 /// What the field `presentity` has to be.

@@ -32,8 +32,8 @@ use subscriber::Subscriber;
 use super::args::{PhoneArgs, PhoneTransport, Press};
 use super::exit::Failure;
 use super::output::{print, print_json, printable};
-use crate::feature::package::AS_FEATURE_EVENT;
-use crate::feature::{FeatureError, FeatureTable, Package, Presentity};
+use crate::feature::package::{self, AS_FEATURE_EVENT, Package};
+use crate::feature::{FeatureTable, Presentity};
 use crate::runtime::{StopSignals, clock};
 use crate::sip::Transport;
 use crate::sip::transaction::Timers;
@@ -199,7 +199,7 @@ pub(super) async fn run(args: PhoneArgs) -> Result<(), Failure> {
 
 /// The keys that the arguments ask for: without `--config`, those that are built in.
 fn keys(args: &PhoneArgs) -> Result<Keys, Failure> {
-    let package = FeatureError::require_package(&args.package).map_err(|error| Failure::Usage(error.to_string()))?;
+    let package = package::require(&args.package).map_err(|error| Failure::Usage(error.to_string()))?;
     let table = match &args.features.config {
         Some(_) => Arc::unwrap_or_clone(super::role::start::table(&super::load(&args.features)?)?),
         None => FeatureTable::built_in(),

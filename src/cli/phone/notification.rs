@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::cli::output::{feature_line, printable};
-use crate::feature::media::MULTIPART_TYPE;
+use crate::feature::multipart::MULTIPART_TYPE;
 use crate::feature::{FeatureTable, Package, Status, Values, multipart};
 use crate::sip::header::{SubscriptionState, Substate};
 use crate::sip::{Name, Request};

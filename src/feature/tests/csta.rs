@@ -291,7 +291,7 @@ fn a_body_up_to_the_limits_is_read() {
 
 #[test]
 fn a_configured_root_may_be_in_any_namespace() {
-    let row = crate::config::FeatureConfig {
+    let row = crate::feature::FeatureConfig {
         request_root: "SetHold".into(),
         event_root: "HoldEvent".into(),
         status_request: "on".into(),

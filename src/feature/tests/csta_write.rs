@@ -99,7 +99,7 @@ fn any_values(feature: &'static str) -> impl Strategy<Value = Values> {
     (nasty(), 0..=100u8, 0..5usize).prop_map(move |(text, ring_count, state)| match feature {
         "DoNotDisturb" => Values::new(),
         "CallForwardingNoAnswer" => values(&[("forwardTo", &text), ("ringCount", &ring_count.to_string())]),
-        "AgentState" => values(&[("state", crate::feature::table::AGENT_STATES[state]), ("reason", &text)]),
+        "AgentState" => values(&[("state", crate::feature::rule::AGENT_STATES[state]), ("reason", &text)]),
         _ => values(&[("forwardTo", &text)]),
     })
 }
