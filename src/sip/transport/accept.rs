@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::server::TlsStream;
 
 use super::limits::RefuseReason;
-use super::stream::{Connection, Shared};
+use super::shared::{Connection, Shared};
 use super::{connection, tls, websocket};
 use crate::runtime::Tasks;
 use crate::sip::flow::Transport;

@@ -14,10 +14,11 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::Inbound;
-use super::stream::{Connection, Shared};
+use super::limits::CloseReason;
+use super::shared::{Connection, Shared};
 use crate::runtime::clock;
 use crate::sip::flow::Flow;
-use crate::sip::framing::{Frame, Framer, FramingError, PONG};
+use crate::sip::framing::{Frame, Framer, PONG};
 
 /// What one read may bring.
 const READ_BYTES: usize = 4096;
@@ -25,51 +26,6 @@ const READ_BYTES: usize = 4096;
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new().with_time(Duration::from_mins(1)).with_interval(Duration::from_secs(20));
 /// How long what waits may still be written when everything is closed, and how long saying goodbye may take.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Why a connection is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The peer closed it.
-    Peer,
-    /// It broke.
-    Io,
-    /// It brought nothing for [`super::StreamLimits::idle_timeout`].
-    Idle,
-    /// A message was not whole within [`super::StreamLimits::message_timeout`].
-    SlowMessage,
-    /// The peer did not take a message within [`super::StreamLimits::write_timeout`].
-    SlowPeer,
-    /// What it brought was no SIP.
-    Framing(FramingError),
-    /// What it brought was no WebSocket: an unmasked frame, no UTF-8, and so on.
-    WebSocket,
-    /// A message in a WebSocket was longer than a head and a body may be.
-    MessageTooLong,
-    /// It never came to be: there was no [`Inbound::Opened`].
-    ConnectFailed,
-    /// We closed it.
-    Local,
-}
-
-impl CloseReason {
-    /// Word for the log field and metric label `reason`.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Peer => "peer",
-            Self::Io => "io",
-            Self::Idle => "idle",
-            Self::SlowMessage => "slow_message",
-            Self::SlowPeer => "slow_peer",
-            Self::Framing(error) => error.reason(),
-            Self::WebSocket => "websocket",
-            Self::MessageTooLong => "message_too_long",
-            Self::ConnectFailed => "connect_failed",
-            Self::Local => "local",
-        }
-    }
-}
 
 /// Sets what every connection wants, before its handshakes.
 pub(super) fn set_options(stream: &TcpStream) {

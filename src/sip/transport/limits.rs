@@ -1,9 +1,10 @@
-//! What stream connections may take up, and why one is not taken in. Pure.
+//! What stream connections may take up, why one is not taken in, and why one ends. Pure.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sip::flow::Transport;
+use crate::sip::framing::FramingError;
 
 /// What the connections of TCP, TLS and WebSocket may take up, all of them together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +96,51 @@ impl RefuseReason {
             Self::ClientCertificate => "client_certificate",
             Self::WebSocket => "websocket",
             Self::Subprotocol => "subprotocol",
+        }
+    }
+}
+
+/// Why a connection is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer closed it.
+    Peer,
+    /// It broke.
+    Io,
+    /// It brought nothing for [`StreamLimits::idle_timeout`].
+    Idle,
+    /// A message was not whole within [`StreamLimits::message_timeout`].
+    SlowMessage,
+    /// The peer did not take a message within [`StreamLimits::write_timeout`].
+    SlowPeer,
+    /// What it brought was no SIP.
+    Framing(FramingError),
+    /// What it brought was no WebSocket: an unmasked frame, no UTF-8, and so on.
+    WebSocket,
+    /// A message in a WebSocket was longer than a head and a body may be.
+    MessageTooLong,
+    /// It never came to be: there was no [`super::Inbound::Opened`].
+    ConnectFailed,
+    /// We closed it.
+    Local,
+}
+
+impl CloseReason {
+    /// Word for the log field and metric label `reason`.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Io => "io",
+            Self::Idle => "idle",
+            Self::SlowMessage => "slow_message",
+            Self::SlowPeer => "slow_peer",
+            Self::Framing(error) => error.reason(),
+            Self::WebSocket => "websocket",
+            Self::MessageTooLong => "message_too_long",
+            Self::ConnectFailed => "connect_failed",
+            Self::Local => "local",
         }
     }
 }

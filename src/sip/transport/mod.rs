@@ -9,6 +9,7 @@
 mod accept;
 mod connection;
 mod limits;
+mod shared;
 mod stream;
 mod table;
 #[cfg(test)]
@@ -18,8 +19,7 @@ mod udp;
 mod udp_send;
 mod websocket;
 
-pub use connection::CloseReason;
-pub use limits::{OnRefused, RefuseReason, StreamLimits};
+pub use limits::{CloseReason, OnRefused, RefuseReason, StreamLimits};
 pub use stream::{Remote, StreamTransport};
 pub use tls::{Tls, TlsError, TlsFiles};
 pub use udp::{Batch, UdpListener};

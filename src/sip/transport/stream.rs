@@ -2,21 +2,17 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
 
-use super::accept;
-use super::connection::{self, CloseReason};
-use super::limits::{OnRefused, RefuseReason, StreamLimits};
-use super::table::{Newcomer, Table};
+use super::limits::{CloseReason, OnRefused, StreamLimits};
+use super::shared::Shared;
 use super::tls::Tls;
-use super::{Inbound, SendError};
+use super::{Inbound, SendError, accept, connection};
 use crate::runtime::Tasks;
 use crate::sip::flow::{ConnectionId, Flow, Transport};
 
@@ -43,34 +39,12 @@ pub struct Remote<'a> {
     pub name: Option<&'a str>,
 }
 
-/// What the tasks of all connections share.
-pub(super) struct Shared {
-    pub(super) limits: StreamLimits,
-    pub(super) inbound: mpsc::Sender<Inbound>,
-    /// Cancelled when nobody wants to hear of connections any more.
-    pub(super) closing: CancellationToken,
-    pub(super) tls: Option<Arc<Tls>>,
-    /// Places for handshakes.
-    pub(super) handshakes: Arc<Semaphore>,
-    on_refused: OnRefused,
-    table: Mutex<Table>,
-}
-
-/// The task's end of a connection. It gives its place back when it is dropped.
-pub(super) struct Connection {
-    pub(super) flow: Flow,
-    pub(super) queue: mpsc::Receiver<Bytes>,
-    shared: Arc<Shared>,
-}
-
 impl StreamTransport {
     /// No connection yet. What they bring goes into `inbound`; while that is full, nothing is read. Without `tls` there is
     /// no TLS and no secure WebSocket.
     #[must_use]
     pub fn new(limits: StreamLimits, inbound: mpsc::Sender<Inbound>, tls: Option<Arc<Tls>>, on_refused: OnRefused, tasks: Tasks) -> Self {
-        let handshakes = Arc::new(Semaphore::new(limits.max_handshakes.clamp(1, Semaphore::MAX_PERMITS)));
-        let (closing, table) = (CancellationToken::new(), Mutex::new(Table::default()));
-        Self { shared: Arc::new(Shared { limits, inbound, closing, tls, handshakes, on_refused, table }), tasks }
+        Self { shared: Arc::new(Shared::new(limits, inbound, tls, on_refused)), tasks }
     }
 
     /// Binds a socket and accepts on it until the tasks stop; `listener` is its index in `sip.listen`. An IPv6 one takes no
@@ -194,71 +168,6 @@ impl Drop for StreamTransport {
 enum Dialled {
     Plain(TcpStream),
     Secured(Box<tokio_rustls::client::TlsStream<TcpStream>>),
-}
-
-impl Shared {
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn send(&self, connection: ConnectionId, packet: Bytes) -> Result<(), SendError> {
-        let table = self.table();
-        table.queue(connection).ok_or(SendError::Closed)?.try_send(packet).map_err(|error| match error {
-            TrySendError::Full(_) => SendError::Full,
-            TrySendError::Closed(_) => SendError::Closed,
-        })
-    }
-
-    /// Gives a connection its place.
-    pub(super) fn enter(
-        self: &Arc<Self>,
-        transport: Transport,
-        peer: SocketAddr,
-        listener: u16,
-        is_in_handshake: bool,
-    ) -> Result<Connection, RefuseReason> {
-        let (sender, queue) = mpsc::channel(self.limits.queue_messages.max(1));
-        let newcomer = Newcomer { transport, listener, peer, queue: sender, is_in_handshake };
-        let flow = self.table().insert(newcomer, &self.limits)?;
-        Ok(Connection { flow, queue, shared: Arc::clone(self) })
-    }
-
-    /// A connection stands: says so. `false` when nobody wants to hear of it.
-    pub(super) async fn open(&self, flow: Flow) -> bool {
-        if let Some(id) = flow.connection {
-            self.table().open(id);
-        }
-        tokio::select! {
-            sent = self.inbound.send(Inbound::Opened { flow }) => sent.is_ok(),
-            () = self.closing.cancelled() => true,
-        }
-    }
-
-    /// Takes a connection out of the table and says so.
-    pub(super) async fn leave(&self, connection: Connection, reason: CloseReason) {
-        let flow = connection.flow;
-        drop(connection);
-        tokio::select! {
-            _ = self.inbound.send(Inbound::Closed { flow, reason }) => {}
-            () = self.closing.cancelled() => {}
-        }
-    }
-
-    /// A connection goes no further.
-    pub(super) fn refuse(&self, transport: Transport, reason: RefuseReason) {
-        // One that comes while we close is not refused for what it is.
-        if !self.table().is_closed() {
-            (self.on_refused)(transport, reason);
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let Some(id) = self.flow.connection {
-            self.shared.table().remove(id);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,16 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ahash::AHashMap;
-use bytes::Bytes;
-use tokio::sync::mpsc::Sender;
 
 use super::limits::{RefuseReason, StreamLimits};
 use crate::sip::flow::{ConnectionId, Flow, Transport};
 
-/// Every connection, by id, and the open ones by peer.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    connections: AHashMap<ConnectionId, Handle>,
+/// Every connection, by id, and the open ones by peer. `Q` is the queue of what waits to be written to one.
+#[derive(Debug)]
+pub(super) struct Table<Q> {
+    connections: AHashMap<ConnectionId, Handle<Q>>,
     by_peer: AHashMap<(SocketAddr, Transport), ConnectionId>,
     per_source: AHashMap<IpAddr, Source>,
     last_id: u64,
@@ -21,9 +19,9 @@ pub(super) struct Table {
 
 /// The driver's end of a connection.
 #[derive(Debug)]
-struct Handle {
+struct Handle<Q> {
     flow: Flow,
-    queue: Sender<Bytes>,
+    queue: Q,
     is_in_handshake: bool,
 }
 
@@ -36,22 +34,34 @@ struct Source {
 
 /// A connection that asks for a place.
 #[derive(Debug)]
-pub(super) struct Newcomer {
+pub(super) struct Newcomer<Q> {
     pub(super) transport: Transport,
     pub(super) listener: u16,
     pub(super) peer: SocketAddr,
-    pub(super) queue: Sender<Bytes>,
+    pub(super) queue: Q,
     /// Whether it counts as a handshake until [`Table::open`].
     pub(super) is_in_handshake: bool,
 }
 
-impl Table {
+impl<Q> Default for Table<Q> {
+    fn default() -> Self {
+        Self {
+            connections: AHashMap::default(),
+            by_peer: AHashMap::default(),
+            per_source: AHashMap::default(),
+            last_id: 0,
+            is_closed: false,
+        }
+    }
+}
+
+impl<Q> Table<Q> {
     /// Enters a connection. Nobody finds it by its peer before [`Table::open`].
     ///
     /// # Errors
     ///
     /// Over a limit, or after [`Table::close`].
-    pub(super) fn insert(&mut self, newcomer: Newcomer, limits: &StreamLimits) -> Result<Flow, RefuseReason> {
+    pub(super) fn insert(&mut self, newcomer: Newcomer<Q>, limits: &StreamLimits) -> Result<Flow, RefuseReason> {
         let Newcomer { transport, listener, peer, queue, is_in_handshake } = newcomer;
         if self.is_closed || self.connections.len() >= limits.max_connections {
             return Err(RefuseReason::TooManyConnections);
@@ -103,7 +113,7 @@ impl Table {
         }
     }
 
-    pub(super) fn queue(&self, id: ConnectionId) -> Option<&Sender<Bytes>> {
+    pub(super) fn queue(&self, id: ConnectionId) -> Option<&Q> {
         self.connections.get(&id).map(|handle| &handle.queue)
     }
 
@@ -131,16 +141,14 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::mpsc::channel;
-
     use super::*;
 
     const LIMITS: fn() -> StreamLimits =
         || StreamLimits { max_connections: 4, max_connections_per_source: 3, max_handshakes_per_source: 1, ..StreamLimits::default() };
 
-    fn enter(table: &mut Table, peer: &str, transport: Transport) -> Result<ConnectionId, RefuseReason> {
+    fn enter(table: &mut Table<()>, peer: &str, transport: Transport) -> Result<ConnectionId, RefuseReason> {
         let is_in_handshake = transport != Transport::Tcp;
-        let newcomer = Newcomer { transport, listener: 0, peer: peer.parse().unwrap(), queue: channel(1).0, is_in_handshake };
+        let newcomer = Newcomer { transport, listener: 0, peer: peer.parse().unwrap(), queue: (), is_in_handshake };
         table.insert(newcomer, &LIMITS()).map(|flow| flow.connection.unwrap())
     }
 
@@ -169,7 +177,7 @@ mod tests {
         let peer = "10.0.0.1:1";
         let (old, new) = (enter(&mut table, peer, Transport::Tcp).unwrap(), enter(&mut table, peer, Transport::Tcp).unwrap());
         assert_ne!(old, new);
-        let found = |table: &Table, transport| table.find(peer.parse().unwrap(), transport).and_then(|flow| flow.connection);
+        let found = |table: &Table<()>, transport| table.find(peer.parse().unwrap(), transport).and_then(|flow| flow.connection);
         assert_eq!(found(&table, Transport::Tcp), None, "neither is open");
         table.open(old);
         table.open(new);

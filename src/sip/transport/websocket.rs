@@ -26,9 +26,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketCon
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Utf8Bytes};
 
 use super::Inbound;
-use super::connection::{CLOSE_TIMEOUT, CloseReason, patience, pong};
-use super::limits::{RefuseReason, StreamLimits};
-use super::stream::{Connection, Shared};
+use super::connection::{CLOSE_TIMEOUT, patience, pong};
+use super::limits::{CloseReason, RefuseReason, StreamLimits};
+use super::shared::{Connection, Shared};
 use crate::runtime::clock;
 use crate::sip::flow::Flow;
 use crate::sip::framing::{MAX_BODY_BYTES, MAX_HEAD_BYTES};

@@ -1,7 +1,9 @@
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::super::limits::RefuseReason;
 use super::*;
 use crate::runtime::clock;
 use crate::sip::framing::FramingError;
