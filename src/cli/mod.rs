@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod events;
 mod exit;
+mod load;
 mod output;
 mod paint;
 pub mod phone;
@@ -17,12 +18,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command, ConfigArgs};
+use args::{Cli, Command};
 use exit::Failure;
-
-use crate::config::{AuthMode, Config};
-use crate::edge::io::users_file;
-use crate::worker::Script;
+use load::load;
 
 /// Runs the command that the process was started with.
 #[must_use]
@@ -71,25 +69,4 @@ fn carry_out(command: Command) -> Result<(), Failure> {
             output::print(&String::from_utf8_lossy(&page))
         }
     }
-}
-
-/// The configuration as `run` and `check` see it, checked to the last file.
-fn load(args: &ConfigArgs) -> Result<Config, Failure> {
-    let mut env = Vec::new();
-    for (name, value) in std::env::vars_os() {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("DFKS__")) else { continue };
-        match value.into_string() {
-            Ok(value) => env.push((name.to_owned(), value)),
-            Err(value) => return Err(Failure::Config(format!("{name} = '{}': expected UTF-8", value.display()))),
-        }
-    }
-    let config = Config::load(args.config.as_deref(), env)?;
-    if !config.routes.script.as_os_str().is_empty() {
-        Script::load(&config.routes).map_err(|error| Failure::Config(error.to_string()))?;
-    }
-    let auth = &config.sip.auth;
-    if auth.mode == AuthMode::Digest && !auth.users.as_os_str().is_empty() {
-        users_file::load(&auth.users).map_err(|error| Failure::Config(error.to_string()))?;
-    }
-    Ok(config)
 }

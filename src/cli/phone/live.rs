@@ -1,9 +1,11 @@
 //! A phone on a terminal: its lamps are drawn, and keys press its keys.
 
+use super::device::{Phone, sleep_until};
+use super::input::Input;
 use super::panel::{Act, Line, Panel};
+use super::picture;
 use super::script::{Order, Script};
 use super::terminal::Terminal;
-use super::{Input, Phone, picture, sleep_until};
 use crate::cli::exit::Failure;
 use crate::cli::paint::Paint;
 use crate::runtime::{StopSignals, clock};
