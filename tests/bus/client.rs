@@ -13,17 +13,12 @@ use dfks::runtime::clock;
 use futures_util::StreamExt;
 
 use crate::common::{Nats, eventually};
+use crate::connect;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn ask() -> GetRequest {
     GetRequest { kind: Kind::default(), presentity: "sip:alice@10.0.0.11".into(), features: None, package: None }
-}
-
-pub(crate) async fn connect(config: &NatsConfig) -> Bus {
-    let bus = Bus::connect(config, "dfks-test").await.unwrap();
-    tokio::time::timeout(Duration::from_secs(20), bus.connected()).await.expect("connected");
-    bus
 }
 
 /// Answers everything on `subject` with `payload`.

@@ -10,8 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::client::connect;
 use crate::common::{eventually, ports_file, server_binary, wait_for};
+use crate::connect;
 
 fn config(dir: &TempDir) -> NatsConfig {
     NatsConfig { data_dir: dir.path().join("data"), embedded_listen: "127.0.0.1:0".into(), ..NatsConfig::default() }

@@ -7,23 +7,16 @@ use async_nats::HeaderMap;
 use dfks::bus::pull::{DEAD_DELIVERIES, DEAD_REASON, DEAD_SUBJECT, Delivery, Pull, PullConfig};
 use dfks::bus::subject::Pattern;
 use dfks::bus::trace::Cause;
-use dfks::bus::{Bus, WatcherIndex, setup};
+use dfks::bus::{Bus, WatcherIndex};
 use dfks::feature::{FeatureState, Presentity, Source, Status, Values};
 use dfks::notify::{FanOut, Jobs, Notice, Queue};
 use dfks::runtime::Tasks;
 
-use crate::client::connect;
-use crate::common::{Nats, eventually};
+use crate::common::eventually;
+use crate::server;
 use crate::setup::store;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-async fn server() -> (Nats, Bus, Tasks) {
-    let nats = Nats::start();
-    let bus = connect(&nats.config()).await;
-    setup::ensure(&bus, 1).await.unwrap();
-    (nats, bus, Tasks::new())
-}
 
 fn alice() -> Presentity {
     Presentity::parse("sip:alice@10.0.0.11").unwrap()
@@ -61,7 +54,7 @@ async fn put(bus: &Bus, payload: &str) {
 
 #[tokio::test]
 async fn every_edge_with_a_watcher_gets_one_job_once() {
-    let (_nats, bus, tasks) = server().await;
+    let ((_nats, bus), tasks) = (server().await, Tasks::new());
     let queue = Queue::new(bus.clone(), WatcherIndex::start(&bus, &tasks, None));
     for (key, edge) in [("a", "edge-0"), ("b", "edge-0"), ("c", "edge-1.lab")] {
         subscribe(&bus, key, edge).await;
@@ -90,7 +83,7 @@ async fn every_edge_with_a_watcher_gets_one_job_once() {
 
 #[tokio::test]
 async fn jobs_come_again_until_they_are_acknowledged() {
-    let (mut nats, bus, tasks) = server().await;
+    let ((mut nats, bus), tasks) = (server().await, Tasks::new());
     let queue = Queue::new(bus.clone(), WatcherIndex::start(&bus, &tasks, None));
     subscribe(&bus, "a", "edge-0").await;
     let (alice, states, cause) = (alice(), [state()], Cause::new());
@@ -122,7 +115,7 @@ async fn jobs_come_again_until_they_are_acknowledged() {
 
 #[tokio::test]
 async fn another_edge_process_gets_what_the_last_one_gave_back() {
-    let (_nats, bus, tasks) = server().await;
+    let ((_nats, bus), tasks) = (server().await, Tasks::new());
     for n in 0..20 {
         let job = format!(r#"{{"id":"{n}","presentity":"sip:alice@10.0.0.11","states":[],"not_after":"x"}}"#);
         put(&bus, &job).await;
@@ -146,7 +139,7 @@ async fn another_edge_process_gets_what_the_last_one_gave_back() {
 
 #[tokio::test]
 async fn what_cannot_be_read_is_put_aside() {
-    let (_nats, bus, tasks) = server().await;
+    let ((_nats, bus), tasks) = (server().await, Tasks::new());
     put(&bus, "<xml/>").await;
     put(&bus, r#"{"id":"good","presentity":"sip:alice@10.0.0.11","states":[],"not_after":"x"}"#).await;
     let mut jobs = Jobs::open(&bus, &tasks, "edge-0", Box::new(|_| {}));
@@ -164,7 +157,7 @@ async fn what_cannot_be_read_is_put_aside() {
 
 #[tokio::test]
 async fn a_job_that_came_too_late_is_put_aside_and_told() {
-    let (_nats, bus, tasks) = server().await;
+    let ((_nats, bus), tasks) = (server().await, Tasks::new());
     put(&bus, r#"{"id":"late","presentity":"sip:alice@10.0.0.11","states":[],"not_after":"2020-01-01T00:00:00Z"}"#).await;
     let (told, mut given_up) = tokio::sync::mpsc::channel(1);
     let _jobs = Jobs::open(&bus, &tasks, "edge-0", Box::new(move |why| told.try_send(why).unwrap()));
@@ -176,7 +169,7 @@ async fn a_job_that_came_too_late_is_put_aside_and_told() {
 
 #[tokio::test]
 async fn a_job_that_is_never_done_is_given_up() {
-    let (_nats, bus, tasks) = server().await;
+    let ((_nats, bus), tasks) = (server().await, Tasks::new());
     put(&bus, r#"{"id":"stuck","presentity":"sip:alice@10.0.0.11","states":[],"not_after":"x"}"#).await;
     let mut jobs = Jobs::open(&bus, &tasks, "edge-0", Box::new(|_| {}));
     for delivered in 1..=10 {
@@ -193,7 +186,7 @@ async fn a_job_that_is_never_done_is_given_up() {
 
 #[tokio::test]
 async fn what_is_not_acknowledged_in_time_comes_again() {
-    let (_nats, bus, _tasks) = server().await;
+    let (_nats, bus) = server().await;
     put(&bus, "x").await;
     let config = PullConfig {
         stream: "DFKS_NOTIFY".into(),

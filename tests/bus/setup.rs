@@ -9,8 +9,8 @@ use dfks::bus::{Bus, RequestError, setup};
 use dfks::config::NatsConfig;
 use dfks::runtime::clock;
 
-use crate::client::connect;
 use crate::common::{Nats, eventually};
+use crate::connect;
 
 #[tokio::test]
 async fn makes_what_is_missing_once_whoever_comes_first() {

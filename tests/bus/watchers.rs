@@ -3,15 +3,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dfks::bus::{Bus, IndexEvent, RequestError, WatcherIndex, setup};
+use dfks::bus::{Bus, IndexEvent, RequestError, WatcherIndex};
 use dfks::feature::Presentity;
 use dfks::feature::package::PACKAGES;
 use dfks::runtime::{Tasks, clock};
 use futures_util::future::join_all;
 
-use crate::client::connect;
-use crate::common::{Nats, eventually};
+use crate::common::eventually;
 use crate::setup::store;
+use crate::{connect, server};
 
 fn presentity(name: &str) -> Presentity {
     Presentity::parse(&format!("sip:{name}@10.0.0.11")).unwrap()
@@ -29,13 +29,6 @@ async fn count(index: &WatcherIndex, name: &str) -> Result<Vec<(String, u64)>, R
 }
 
 /// A server with its streams, and a bus to it.
-async fn server() -> (Nats, Bus) {
-    let nats = Nats::start();
-    let bus = connect(&nats.config()).await;
-    setup::ensure(&bus, 1).await.unwrap();
-    (nats, bus)
-}
-
 async fn index(bus: &Bus) -> (WatcherIndex, Tasks) {
     let tasks = Tasks::new();
     let index = WatcherIndex::start(bus, &tasks, None);

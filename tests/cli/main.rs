@@ -10,47 +10,17 @@
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use dfks::config::Config;
+use harness::{dfks, dfks_in};
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../harness/mod.rs"]
+mod harness;
 mod run;
 mod terminal;
-
-fn dfks(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dfks"));
-    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("DFKS") || name.to_string_lossy().starts_with("NATS_") && name != "NATS_SERVER_BIN" {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl From<Output> for Ended {
-    fn from(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code().expect("ended by itself"), out: text(output.stdout), err: text(output.stderr) }
-    }
-}
-
-fn run(args: &[&str]) -> Ended {
-    run_with(args, &[])
-}
-
-fn run_with(args: &[&str], env: &[(&str, &str)]) -> Ended {
-    dfks(args).envs(env.iter().copied()).output().unwrap().into()
-}
 
 #[test]
 fn usage_errors_are_64_and_help_is_0() {
@@ -74,14 +44,14 @@ fn usage_errors_are_64_and_help_is_0() {
         &["completions"],
         &["completions", "perl"],
     ] {
-        let ended = run(args);
+        let ended = dfks(args);
         assert_eq!((ended.code, ended.out.as_str()), (64, ""), "{args:?} {}", ended.err);
         assert!(!ended.err.is_empty(), "{args:?}");
     }
-    let version = run(&["--version"]);
+    let version = dfks(&["--version"]);
     assert_eq!((version.code, version.out.as_str()), (0, concat!("dfks ", env!("CARGO_PKG_VERSION"), "\n")));
     for command in ["run", "check", "set", "get", "watchers", "events", "phone", "schemas", "completions", "man"] {
-        let help = run(&[command, "--help"]);
+        let help = dfks(&[command, "--help"]);
         assert_eq!(help.code, 0, "{command}");
         assert!(help.out.contains("Example") && help.out.contains(&format!("dfks {command}")), "{command}: {}", help.out);
     }
@@ -89,11 +59,11 @@ fn usage_errors_are_64_and_help_is_0() {
 
 #[test]
 fn check_prints_the_effective_configuration() {
-    let ended = run(&["check"]);
+    let ended = dfks(&["check"]);
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     assert_eq!(toml::from_str::<Config>(&ended.out).unwrap(), Config::default());
     let env = [("DFKS__NATS__URL", "nats://dfks:s3cret@10.0.0.5:4222"), ("DFKS__SIP__EDGE_ID", "007"), ("DFKS__MI__HTTP", "")];
-    let ended = run_with(&["check"], &env);
+    let ended = dfks_in(&["check"], &env);
     assert!(ended.out.contains("url = \"nats://***@10.0.0.5:4222\"") && !ended.out.contains("s3cret"), "{}", ended.out);
     assert!(ended.out.contains("edge_id = \"007\"") && ended.out.contains("http = \"\""), "{}", ended.out);
 }
@@ -103,7 +73,7 @@ fn every_example_configuration_passes_check() {
     let mut checked = 0;
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config")).unwrap() {
         let path = entry.unwrap().path();
-        let ended = run(&["check", "--config", path.to_str().unwrap()]);
+        let ended = dfks(&["check", "--config", path.to_str().unwrap()]);
         assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{}", path.display());
         checked += 1;
     }
@@ -131,12 +101,12 @@ fn a_bad_configuration_is_78_and_one_line() {
     ] {
         let config = put("dfks.toml", text);
         for command in ["check", "run"] {
-            let ended = run_with(&[command, "--config", &config], &[env]);
+            let ended = dfks_in(&[command, "--config", &config], &[env]);
             assert_eq!((ended.code, ended.out.as_str(), ended.err.lines().count()), (78, "", 1), "{command} {text}: {}", ended.err);
             assert!(ended.err.starts_with("dfks: ") && ended.err.contains(want), "{command} {text}: {}", ended.err);
         }
     }
-    let ended = run(&["check", "--config", "/nonexistent.toml"]);
+    let ended = dfks(&["check", "--config", "/nonexistent.toml"]);
     assert_eq!((ended.code, ended.err.lines().count()), (78, 1));
 }
 
@@ -146,19 +116,19 @@ fn nobody_there_is_69() {
     let url = format!("nats://{free}");
     let started = Instant::now();
     for args in [&["get", "sip:alice@h"][..], &["set", "sip:alice@h", "DoNotDisturb", "on"], &["watchers"], &["events"]] {
-        let ended = run_with(args, &[("NATS_URL", &url)]);
+        let ended = dfks_in(args, &[("NATS_URL", &url)]);
         assert_eq!((ended.code, ended.out.as_str()), (69, ""), "{args:?}");
         let want = format!("dfks: no NATS server answered at {url}: check that it runs there, or name another with --nats or NATS_URL\n");
         assert_eq!(ended.err, want);
     }
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for transport in ["udp", "tcp"] {
-        let ended = run(&["phone", "sip:alice@h", "--server", &nobody, "--transport", transport]);
+        let ended = dfks(&["phone", "sip:alice@h", "--server", &nobody, "--transport", transport]);
         assert_eq!((ended.code, ended.out.as_str()), (69, ""), "{transport}: {}", ended.err);
     }
     // someone is there and says nothing
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let ended = run(&["phone", "sip:alice@h", "--server", &silent.local_addr().unwrap().to_string(), "--for", "0.5"]);
+    let ended = dfks(&["phone", "sip:alice@h", "--server", &silent.local_addr().unwrap().to_string(), "--for", "0.5"]);
     assert_eq!((ended.code, ended.err.as_str()), (69, "dfks: no answer to SUBSCRIBE\n"));
     assert!(started.elapsed() < Duration::from_mins(1));
 
@@ -169,23 +139,23 @@ fn nobody_there_is_69() {
         (&["set", "sip:alice@h", "DoNotDisturb", "on"], "no mi bridge listens on dfks.set", "mi"),
         (&["watchers"], "no edge listens on dfks.watchers", "edge"),
     ] {
-        let ended = run_with(args, &[("NATS_URL", &url)]);
+        let ended = dfks_in(args, &[("NATS_URL", &url)]);
         let check = format!("check that 'dfks run --role {role}' runs on this NATS with nats.prefix \"dfks\"");
         assert_eq!((ended.code, ended.err), (69, format!("dfks: {whom} at {url}: {check}\n")), "{args:?}");
         // a program gets the same as one object
-        let ended = run_with(&[args, &["--json"]].concat(), &[("NATS_URL", &url)]);
+        let ended = dfks_in(&[args, &["--json"]].concat(), &[("NATS_URL", &url)]);
         let told: serde_json::Value = serde_json::from_str(&ended.err).unwrap();
         assert_eq!((ended.code, ended.out.as_str(), &told["error"]["exit_code"]), (69, "", &69.into()), "{args:?}");
         assert!(told["error"]["description"].as_str().unwrap().starts_with(whom), "{told}");
     }
-    let ended = run_with(&["get", "sip:alice@h", "--prefix", "lab"], &[("NATS_URL", &url)]);
+    let ended = dfks_in(&["get", "sip:alice@h", "--prefix", "lab"], &[("NATS_URL", &url)]);
     assert!(ended.err.contains("no worker listens on lab.get at ") && ended.err.contains("nats.prefix \"lab\""), "{}", ended.err);
 }
 
 #[test]
 fn writes_schemas_completions_and_a_man_page() {
     let dir = tempfile::tempdir().unwrap();
-    let ended = run(&["schemas", "--out", dir.path().to_str().unwrap()]);
+    let ended = dfks(&["schemas", "--out", dir.path().to_str().unwrap()]);
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     let schemas = dfks::bus::schema::all();
     for (name, schema) in &schemas {
@@ -196,10 +166,10 @@ fn writes_schemas_completions_and_a_man_page() {
     let asyncapi = std::fs::read_to_string(dir.path().join("asyncapi.yaml")).unwrap();
     assert_eq!(asyncapi, dfks::bus::asyncapi::to_yaml().unwrap());
     assert_eq!(ended.out.lines().count(), schemas.len() + 1);
-    assert_eq!(run(&["schemas"]).out.lines().count(), schemas.len());
-    let bash = run(&["completions", "bash"]);
+    assert_eq!(dfks(&["schemas"]).out.lines().count(), schemas.len());
+    let bash = dfks(&["completions", "bash"]);
     assert!(bash.code == 0 && bash.out.contains("complete -F _dfks"), "{}", bash.out);
-    let man = run(&["man"]);
+    let man = dfks(&["man"]);
     assert!(man.code == 0 && man.out.contains(".TH dfks 1"), "{}", man.out);
 }
 
@@ -214,12 +184,12 @@ fn what_nats_does_not_permit_is_told_as_such() {
         (&["watchers"], "publish to dfks.watchers"),
         (&["events"], "subscribe to dfks.event.>"),
     ] {
-        let ended = run_with(args, &[("NATS_URL", &guest)]);
+        let ended = dfks_in(args, &[("NATS_URL", &guest)]);
         let want = format!("dfks: not permitted: the NATS server at nats://***@{at} does not let this user {what}\n");
         assert_eq!((ended.code, ended.out.as_str(), ended.err), (1, "", want), "{args:?}");
     }
     for url in [format!("nats://{at}"), format!("nats://guest:wrong@{at}")] {
-        let ended = run_with(&["get", "sip:alice@h"], &[("NATS_URL", &url)]);
+        let ended = dfks_in(&["get", "sip:alice@h"], &[("NATS_URL", &url)]);
         assert!(ended.code == 1 && ended.err.contains("refuses these credentials") && !ended.err.contains("wrong"), "{}", ended.err);
     }
 }

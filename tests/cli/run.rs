@@ -2,31 +2,45 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 
-use super::{Ended, common, dfks, run_with};
+use crate::common::{self, end_servers_of};
+use crate::harness::{command, dfks, dfks_in};
 
 /// How long a process may take for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A `dfks run` of this test, on ports of its own. Killed when dropped.
+/// A `dfks run` of this test, on ports of its own. Killed when dropped, and its embedded NATS with it.
 pub(super) struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
     seen: Vec<String>,
-    _dir: tempfile::TempDir,
+    data: PathBuf,
+    _dir: Option<TempDir>,
 }
 
 impl Running {
+    /// With data of its own.
     pub(super) fn start(env: &[(&str, &str)], args: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut child = dfks(&[&["run"], args].concat())
-            .env("DFKS__NATS__DATA_DIR", dir.path().join("data"))
+        let dir = TempDir::new().unwrap();
+        Self::spawn(dir.path().join("data"), Some(dir), env, args)
+    }
+
+    /// With data that others may have as well.
+    fn start_on(data: &Path, env: &[(&str, &str)]) -> Self {
+        Self::spawn(data.to_owned(), None, env, &[])
+    }
+
+    fn spawn(data: PathBuf, dir: Option<TempDir>, env: &[(&str, &str)], args: &[&str]) -> Self {
+        let mut child = command(&[&["run"], args].concat())
+            .env("DFKS__NATS__DATA_DIR", &data)
             .env("DFKS__NATS__EMBEDDED_LISTEN", "127.0.0.1:0")
             .env("DFKS__SIP__LISTEN", "udp:127.0.0.1:0,tcp:127.0.0.1:0")
             .env("DFKS__HTTP__LISTEN", "127.0.0.1:0")
@@ -38,7 +52,7 @@ impl Running {
         let (sender, lines) = mpsc::sync_channel(100_000);
         let stderr = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, lines, seen: Vec::new(), _dir: dir }
+        Self { child, lines, seen: Vec::new(), data, _dir: dir }
     }
 
     /// What follows `label` in the banner.
@@ -89,8 +103,11 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _gone = self.child.kill();
+            let _gone = self.child.wait();
+            end_servers_of(&self.data);
+        }
     }
 }
 
@@ -98,7 +115,7 @@ impl Drop for Running {
 fn a_phone_and_a_command_meet_over_the_bus() {
     let nats = common::Nats::start();
     let url = nats.url();
-    let client = |args: &[&str]| run_with(args, &[("NATS_URL", &url)]);
+    let client = |args: &[&str]| dfks_in(args, &[("NATS_URL", &url)]);
     let mut dfks_run = Running::start(&[("DFKS__NATS__URL", &url), ("DFKS__SIP__EDGE_ID", "edge-1")], &[]);
     let (udp, tcp) = (dfks_run.sip("udp"), dfks_run.sip("tcp"));
     assert!(dfks_run.http("/readyz").starts_with("HTTP/1.1 200"));
@@ -118,7 +135,7 @@ fn a_phone_and_a_command_meet_over_the_bus() {
 
     let phone = |server: &str, transport: &str, more: &[&str]| {
         let args = [&["phone", "sip:alice@127.0.0.1", "--server", server, "--transport", transport], more].concat();
-        Ended::from(dfks(&args).output().unwrap())
+        dfks(&args)
     };
     let pressed = phone(&udp, "udp", &["--press", "DoNotDisturb=on", "--press", "CallForwardingBusy=on,forwardTo=sip:carol@h"]);
     assert_eq!((pressed.code, pressed.err.as_str()), (0, ""), "{}", pressed.out);
@@ -162,18 +179,18 @@ fn a_phone_that_stays_is_listed_told_and_leaves_on_a_signal() {
     let url = nats.url();
     let mut dfks_run = Running::start(&[("DFKS__NATS__URL", &url), ("DFKS__SIP__EDGE_ID", "edge-1")], &[]);
     let udp = dfks_run.sip("udp");
-    let mut phone = dfks(&["phone", "sip:alice@127.0.0.1", "--server", &udp, "--watcher", "sip:desk@127.0.0.1"]);
+    let mut phone = command(&["phone", "sip:alice@127.0.0.1", "--server", &udp, "--watcher", "sip:desk@127.0.0.1"]);
     let mut phone = phone.stdout(Stdio::piped()).spawn().unwrap();
     let mut shown = BufReader::new(phone.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert!(shown.any(|line| line.contains("CallForwardingNoAnswer")));
 
-    let listed = run_with(&["watchers", "sip:alice@127.0.0.1"], &[("NATS_URL", &url)]);
+    let listed = dfks_in(&["watchers", "sip:alice@127.0.0.1"], &[("NATS_URL", &url)]);
     assert!(
         listed.out.starts_with("edge-1: 1 watcher\n  sip:alice@127.0.0.1 watched by sip:desk@127.0.0.1 over udp, until "),
         "{}",
         listed.out
     );
-    let set = run_with(&["set", "sip:alice@127.0.0.1", "DoNotDisturb", "on"], &[("NATS_URL", &url)]);
+    let set = dfks_in(&["set", "sip:alice@127.0.0.1", "DoNotDisturb", "on"], &[("NATS_URL", &url)]);
     assert!(set.out.ends_with("  1 phone is notified\n"), "{} {}", set.out, set.err);
     assert!(shown.any(|line| line == "  DoNotDisturb            on"));
 
@@ -191,13 +208,13 @@ fn events_are_followed_until_a_signal() {
     let url = nats.url();
     let mut dfks_run = Running::start(&[("DFKS__NATS__URL", &url)], &[]);
     dfks_run.at("  NATS");
-    let mut events = dfks(&["events", "--json"]).env("NATS_URL", &url).stdout(Stdio::piped()).spawn().unwrap();
+    let mut events = command(&["events", "--json"]).env("NATS_URL", &url).stdout(Stdio::piped()).spawn().unwrap();
     let (sender, lines) = mpsc::sync_channel(1000);
     let stdout = BufReader::new(events.stdout.take().unwrap());
     std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
     // until the follower is connected
     let event = common::wait_for("an event", || {
-        run_with(&["set", "sip:alice@127.0.0.1", "DoNotDisturb", "on"], &[("NATS_URL", &url)]);
+        dfks_in(&["set", "sip:alice@127.0.0.1", "DoNotDisturb", "on"], &[("NATS_URL", &url)]);
         lines.recv_timeout(Duration::from_millis(200)).ok()
     });
     let event: serde_json::Value = serde_json::from_str(&event).unwrap();
@@ -231,16 +248,16 @@ fn an_embedded_server_is_started_and_its_data_found_again() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let server = common::server_binary();
-    let env = [("DFKS__NATS__DATA_DIR", data.to_str().unwrap()), ("NATS_SERVER_BIN", server.to_str().unwrap())];
+    let env = [("NATS_SERVER_BIN", server.to_str().unwrap())];
     for (version, want) in [(1, "(version 1, store)"), (2, "(version 2, store)")] {
-        let mut dfks_run = Running::start(&env, &[]);
+        let mut dfks_run = Running::start_on(&data, &env);
         let nats = dfks_run.at("  NATS");
         let url = nats.strip_suffix(&format!(" (embedded, data in {})", data.display())).unwrap_or_else(|| panic!("{nats}"));
         assert_eq!(std::fs::read_to_string(data.join("nats.url")).unwrap().trim(), url);
-        let set = run_with(&["set", "sip:alice@127.0.0.1", "DoNotDisturb", "on"], &[("NATS_URL", url)]);
+        let set = dfks_in(&["set", "sip:alice@127.0.0.1", "DoNotDisturb", "on"], &[("NATS_URL", url)]);
         assert!(set.out.contains(want), "run {version}: {} {}", set.out, set.err);
 
-        let second = Running::start(&env, &[]).end();
+        let second = Running::start_on(&data, &env).end();
         assert_eq!(second.0, Some(78), "{}", second.1);
         assert!(second.1.contains("is in use by another dfks"), "{}", second.1);
         dfks_run.signal(Signal::SIGTERM);
@@ -284,12 +301,8 @@ fn it_is_ready_only_when_it_answers() {
     let data = dir.path().join("data");
     let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let listen = http.to_string();
-    let env = [
-        ("DFKS__NATS__DATA_DIR", data.to_str().unwrap()),
-        ("NATS_SERVER_BIN", server.to_str().unwrap()),
-        ("DFKS__HTTP__LISTEN", listen.as_str()),
-    ];
-    let _dfks_run = Running::start(&env, &[]);
+    let env = [("NATS_SERVER_BIN", server.to_str().unwrap()), ("DFKS__HTTP__LISTEN", listen.as_str())];
+    let dfks_run = Running::start_on(&data, &env);
     let is_ready = || {
         let mut stream = TcpStream::connect(http).ok()?;
         write!(stream, "GET /readyz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").ok()?;
@@ -303,8 +316,10 @@ fn it_is_ready_only_when_it_answers() {
         std::thread::yield_now();
     }
     let url = std::fs::read_to_string(data.join("nats.url")).unwrap();
-    let got = run_with(&["get", "sip:alice@127.0.0.1"], &[("NATS_URL", url.trim())]);
+    let got = dfks_in(&["get", "sip:alice@127.0.0.1"], &[("NATS_URL", url.trim())]);
     assert_eq!((got.code, got.err.as_str()), (0, ""));
+    dfks_run.signal(Signal::SIGTERM);
+    assert_eq!(dfks_run.end().0, Some(0));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -12,10 +12,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 use nix::unistd::Pid;
 
-use super::run::Running;
-use super::{common, dfks, run_with};
+use crate::common;
+use crate::harness::{self, ALICE, dfks_in};
+use crate::run::Running;
 
-const ALICE: &str = "sip:alice@127.0.0.1";
+/// Written to a terminal after its command has ended.
+const END: &str = "\u{4}end\u{4}";
 
 /// A command on a terminal. Killed when dropped.
 struct Terminal {
@@ -23,7 +25,7 @@ struct Terminal {
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
     /// The command's end, to see its settings.
-    device: OwnedFd,
+    device: File,
     before: Termios,
 }
 
@@ -33,7 +35,7 @@ impl Terminal {
         let pty = openpty(Some(&size), None).unwrap();
         let before = tcgetattr(&pty.slave).unwrap();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
-        let mut command = dfks(args);
+        let mut command = harness::command(args);
         command.env("TERM", "xterm").env_remove("NO_COLOR").envs(env.iter().copied()).stdin(end()).stdout(end()).stderr(end());
         let child = command.spawn().unwrap();
         drop(command);
@@ -45,7 +47,7 @@ impl Terminal {
                 written.lock().unwrap().extend(buffer.iter().take(length));
             }
         });
-        Self { child, keyboard: pty.master.into(), screen, device: pty.slave, before }
+        Self { child, keyboard: pty.master.into(), screen, device: pty.slave.into(), before }
     }
 
     fn all(&self) -> String {
@@ -70,19 +72,23 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
+    fn settings(&self) -> Termios {
+        tcgetattr(self.device.as_fd()).unwrap()
+    }
+
     fn is_raw(&self) -> bool {
-        !tcgetattr(self.device.as_fd()).unwrap().local_flags.contains(LocalFlags::ICANON)
+        !self.settings().local_flags.contains(LocalFlags::ICANON)
     }
 
     /// Its exit code; the terminal is as it was before, and its cursor is there.
     fn ended(mut self) -> (Option<i32>, String) {
         let status = common::wait_for("the end of the command", || self.child.try_wait().unwrap());
-        assert_eq!(tcgetattr(self.device.as_fd()).unwrap(), self.before, "the terminal is not as it was");
-        common::wait_for("the cursor", || {
-            let all = self.all();
-            (all.rfind("\x1b[?25h") >= all.rfind("\x1b[?25l")).then_some(())
-        });
-        (status.code(), self.all())
+        assert_eq!(self.settings(), self.before, "the terminal is not as it was");
+        // What the command wrote is on the screen once that is which comes after it.
+        self.device.write_all(END.as_bytes()).unwrap();
+        let all = common::wait_for("all that it wrote", || Some(self.all().strip_suffix(END)?.to_owned()));
+        assert!(all.rfind("\x1b[?25h") >= all.rfind("\x1b[?25l"), "the cursor is not there: {all:?}");
+        (status.code(), all)
     }
 }
 
@@ -108,7 +114,7 @@ fn phone(env: &[(&str, &str)], more: &[&str]) -> (common::Nats, Running, Termina
 fn keys_press_the_keys_of_a_phone_and_its_lamps_show_it() {
     let (nats, _system, mut phone) = phone(&[], &[]);
     let url = nats.url();
-    let client = |args: &[&str]| run_with(args, &[("NATS_URL", &url)]);
+    let client = |args: &[&str]| dfks_in(args, &[("NATS_URL", &url)]);
     phone.shows("d ○ DoNotDisturb            off");
     assert!(phone.is_raw());
     assert!(phone.all().contains("\x1b[?25l"), "the cursor is hidden");
@@ -175,8 +181,8 @@ fn events_have_colours_on_a_terminal_that_wants_them() {
         let mut events = Terminal::start(&args, env);
         // until the follower is there
         common::wait_for("an event", || {
-            run_with(&["set", ALICE, "CallForwardingBusy", "off"], &[("NATS_URL", &url)]);
-            run_with(&["set", ALICE, "DoNotDisturb", "on"], &[("NATS_URL", &url)]);
+            dfks_in(&["set", ALICE, "CallForwardingBusy", "off"], &[("NATS_URL", &url)]);
+            dfks_in(&["set", ALICE, "DoNotDisturb", "on"], &[("NATS_URL", &url)]);
             events.child.try_wait().unwrap()
         });
         let (code, all) = events.ended();

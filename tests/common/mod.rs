@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use dfks::bus::Bus;
 use dfks::config::NatsConfig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -174,6 +175,26 @@ pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         }
     };
     assert!(tokio::time::timeout(PATIENCE, tried).await.is_ok(), "not so within {PATIENCE:?}: {what}");
+}
+
+/// A client of a server, once it is connected.
+pub async fn connect(config: &NatsConfig, name: &str) -> Bus {
+    let bus = Bus::connect(config, name).await.unwrap();
+    tokio::time::timeout(PATIENCE, bus.connected()).await.expect("connected");
+    bus
+}
+
+/// Kills every nats-server whose data is below a directory: the ones that a killed `dfks` left behind.
+pub fn end_servers_of(dir: &Path) {
+    let dir = dir.as_os_str().as_encoded_bytes();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        if arguments.split(|byte| *byte == 0).skip(1).any(|argument| argument.starts_with(dir)) {
+            // it may have ended by itself
+            let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
 }
 
 /// The file that a server started with `--ports_file_dir` writes when it is ready.

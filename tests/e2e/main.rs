@@ -33,8 +33,4 @@ mod subscribe;
 mod takeover;
 mod telemetry;
 
-/// The presentity of these tests.
-const ALICE: &str = "sip:alice@127.0.0.1";
-
-/// The full state of a presentity that nothing was set of.
-const ALL_OFF: [&str; 4] = ["DoNotDisturb off", "CallForwardingAlways off", "CallForwardingBusy off", "CallForwardingNoAnswer off"];
+use harness::{ALICE, ALL_OFF};

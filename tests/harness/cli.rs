@@ -30,11 +30,29 @@ impl Done {
     }
 }
 
+/// A command that nothing in the environment of this test configures.
+pub fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dfks"));
+    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("DFKS") || name_text.starts_with("NATS_") && name != "NATS_SERVER_BIN" {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// Runs a command that does not reach NATS.
 pub fn dfks(args: &[&str]) -> Done {
-    let output = Command::new(env!("CARGO_BIN_EXE_dfks")).args(args).stdin(Stdio::null()).output().unwrap();
+    dfks_in(args, &[])
+}
+
+/// Runs a command with more in its environment.
+pub fn dfks_in(args: &[&str], env: &[(&str, &str)]) -> Done {
+    let output = command(args).envs(env.iter().copied()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Done { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    Done { code: output.status.code().expect("ended by itself"), out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// Runs a command on this NATS.
@@ -56,7 +74,7 @@ pub struct Running {
 
 /// Starts a command that goes on.
 pub fn started(args: &[&str]) -> Running {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_dfks")).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command(args).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let (sender, lines) = mpsc::sync_channel(10_000);
     thread::spawn(move || {

@@ -17,11 +17,19 @@ mod packet;
 mod phone;
 mod product;
 mod program;
+mod relay;
 
 pub use bus::{Service, Taken, Wiretap};
-pub use cli::{Done, Running, dfks, dfks_at, dfks_with, started};
+pub use cli::{Done, Running, command, dfks, dfks_at, dfks_in, dfks_with, started};
 pub use dialog::{Dialog, Subscribe, set_dnd, set_forwarding};
 pub use packet::Packet;
 pub use phone::{Answer, Phone};
 pub use product::{Product, Setup};
 pub use program::{Program, root};
+pub use relay::{Authority, Relay, certificate_of};
+
+/// The presentity of a test that needs no special one.
+pub const ALICE: &str = "sip:alice@127.0.0.1";
+
+/// The full state of a presentity that nothing was set of.
+pub const ALL_OFF: [&str; 4] = ["DoNotDisturb off", "CallForwardingAlways off", "CallForwardingBusy off", "CallForwardingNoAnswer off"];

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::common::{Nats, wait_for};
+use crate::common::{Nats, end_servers_of, wait_for};
 
 /// What is to be run.
 #[derive(Debug, Clone)]
@@ -79,7 +79,7 @@ impl Setup {
     }
 }
 
-/// A running `dfks`. Killed when dropped.
+/// A running `dfks`. Killed when dropped, and its embedded NATS with it.
 #[derive(Debug)]
 pub struct Product {
     setup: Setup,
@@ -244,6 +244,7 @@ impl Drop for Product {
             eprintln!("--- log of dfks:\n{}", fs::read_to_string(self.log_file()).unwrap_or_default());
         }
         self.kill();
+        end_servers_of(self.dir.path());
     }
 }
 

@@ -117,9 +117,7 @@ impl Queue {
 }
 
 async fn bus(nats: &Nats) -> Bus {
-    let bus = Bus::connect(&NatsConfig { timeout_ms: 500, ..nats.config() }, "dfks-mi").await.unwrap();
-    bus.connected().await;
-    bus
+    connect(&NatsConfig { timeout_ms: 500, ..nats.config() }, "dfks-mi").await
 }
 
 pub(crate) fn dnd(user: &str, status: u8, param: usize) -> Value {

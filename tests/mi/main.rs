@@ -15,7 +15,7 @@ mod durable;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::Nats;
+use common::{Nats, connect};
 use dfks::bus::message::{
     ERROR_CODE_HEADER, ERROR_HEADER, ErrorBody, ErrorReply, FeatureEvent, FeatureOutcome, Kind, NotifyJob, Origin, RouteSetRequest,
     RouteSetResponse, SetResponse, read_reply,
@@ -76,8 +76,7 @@ impl Scene {
     async fn start(edges: Edges) -> Self {
         let nats = Nats::start();
         let timeout_ms = u64::try_from(TIMEOUT.as_millis()).unwrap();
-        let bus = Bus::connect(&NatsConfig { timeout_ms, ..nats.config() }, "dfks-mi").await.unwrap();
-        bus.connected().await;
+        let bus = connect(&NatsConfig { timeout_ms, ..nats.config() }, "dfks-mi").await;
         let client = async_nats::connect(nats.url()).await.unwrap();
         let shutdown = CancellationToken::new();
         let bridge = Arc::new(Bridge::new(bus, edges.clone()));

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::common::{Nats, wait_for};
-use crate::harness::{Phone, Setup, dfks};
-use crate::relay::{Authority, Relay, certificate_of};
+use crate::harness::{Authority, Phone, Relay, Setup, certificate_of, dfks};
 use crate::{ALICE, ALL_OFF};
 
 #[test]

@@ -8,8 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::common::{Nats, wait_for};
-use crate::harness::{Phone, Setup};
-use crate::relay::{Authority, Relay};
+use crate::harness::{Authority, Phone, Relay, Setup};
 use crate::{ALICE, ALL_OFF};
 
 /// A chunk of a packet.

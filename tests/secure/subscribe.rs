@@ -4,8 +4,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::common::{Nats, wait_for};
-use crate::harness::{Phone, Product, Service, Setup, Subscribe, set_dnd};
-use crate::relay::{Authority, Relay};
+use crate::harness::{Authority, Phone, Product, Relay, Service, Setup, Subscribe, set_dnd};
 use crate::{ALICE, ALL_OFF};
 
 /// An edge with a listener for each transport.

@@ -10,22 +10,12 @@
 //! | `stream` | cuts, keep-alives and limits of TCP and TLS |
 //! | `way` | where NOTIFYs and responses go |
 //! | `state` | full state by size and phone, without a worker, after a restart, to every phone |
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "a test may panic, spawn and read the clock"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
 
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../harness/mod.rs"]
 mod harness;
-#[path = "../secure/relay.rs"]
-#[allow(dead_code, clippy::allow_attributes, reason = "the relay of another test binary, of which this one uses a part")]
-mod relay;
 
 mod answer;
 mod body;
@@ -37,5 +27,4 @@ mod status;
 mod stream;
 mod way;
 
-/// The full state of a presentity that nothing was set of.
-const ALL_OFF: [&str; 4] = ["DoNotDisturb off", "CallForwardingAlways off", "CallForwardingBusy off", "CallForwardingNoAnswer off"];
+use harness::ALL_OFF;

@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use tempfile::TempDir;
 
 use crate::common::Nats;
-use crate::harness::{Phone, Product, Setup};
-use crate::relay::{Authority, Relay};
+use crate::harness::{Authority, Phone, Product, Relay, Setup};
 
 /// Every transport: the listener's name, and the token of its Via.
 pub(crate) const TRANSPORTS: [(&str, &str); 5] = [("udp", "UDP"), ("tcp", "TCP"), ("tls", "TLS"), ("ws", "WS"), ("wss", "WSS")];

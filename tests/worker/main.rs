@@ -5,7 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod bench;
+mod fixture;
 mod responder;
 mod script;
 mod service;

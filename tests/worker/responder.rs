@@ -12,8 +12,8 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::bench::{ALICE, Bench, routes};
 use crate::common::eventually;
+use crate::fixture::{ALICE, Bench, routes};
 
 #[tokio::test]
 async fn a_responder_decides_and_its_last_word_outlives_it() {

@@ -7,8 +7,8 @@ use dfks::runtime::clock;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::bench::{ALICE, Bench, script};
 use crate::common::eventually;
+use crate::fixture::{ALICE, Bench, script};
 
 #[tokio::test]
 async fn a_script_changes_denies_fails_and_is_reloaded() {

@@ -7,8 +7,8 @@ use dfks::config::RoutesConfig;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::bench::{ALICE, Bench, PATIENCE, routes};
 use crate::common::eventually;
+use crate::fixture::{ALICE, Bench, PATIENCE, routes};
 
 #[tokio::test]
 async fn refuses_what_it_cannot_read_and_says_which_field() {

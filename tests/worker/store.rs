@@ -4,7 +4,7 @@ use dfks::bus::subject::Pattern;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::bench::{ALICE, Bench, routes};
+use crate::fixture::{ALICE, Bench, routes};
 
 #[tokio::test]
 async fn answers_the_default_then_what_was_set() {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::common::{Nats, eventually};
+use crate::common::{self, Nats, eventually};
 
 pub(crate) const ALICE: &str = "sip:alice@a.example";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -118,9 +118,7 @@ impl Bench {
 }
 
 async fn connect(nats: &Nats) -> Bus {
-    let bus = Bus::connect(&nats.config(), "dfks-worker").await.unwrap();
-    bus.connected().await;
-    bus
+    common::connect(&nats.config(), "dfks-worker").await
 }
 
 pub(crate) fn routes() -> RoutesConfig {

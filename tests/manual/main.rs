@@ -14,13 +14,10 @@ mod overview;
 mod parameter;
 
 use common::Nats;
-use harness::{Phone, Product, Service, Setup};
+use harness::{ALL_OFF, Phone, Product, Service, Setup};
 
 /// The presentity of the manual's example.
 const ALICE: &str = "sip:alice@10.0.0.11";
-
-/// Of each phone: DND, CFA, CFB, CFNA.
-const ALL_OFF: [&str; 4] = ["DoNotDisturb off", "CallForwardingAlways off", "CallForwardingBusy off", "CallForwardingNoAnswer off"];
 
 /// All roles with a route script, and a service beside them.
 struct Scene {

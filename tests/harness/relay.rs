@@ -25,17 +25,17 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 /// An authority that exists for one test.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
     /// Writes `edge.crt` and `edge.key` for 127.0.0.1, each with one write.
-    pub(crate) fn write(&self, folder: &Path) -> (PathBuf, PathBuf) {
+    pub fn write(&self, folder: &Path) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
         let paths = (folder.join("edge.crt"), folder.join("edge.key"));
@@ -54,14 +54,14 @@ impl Authority {
 }
 
 /// A relay to one listener. Everything it carries ends with it.
-pub(crate) struct Relay {
+pub struct Relay {
     runtime: Option<Runtime>,
     address: SocketAddr,
 }
 
 impl Relay {
     /// `transport`: `tls`, `ws` or `wss`.
-    pub(crate) fn start(transport: &'static str, edge: SocketAddr, authority: &Authority) -> Self {
+    pub fn start(transport: &'static str, edge: SocketAddr, authority: &Authority) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let (address, config) = (listener.local_addr().unwrap(), authority.client());
@@ -74,7 +74,7 @@ impl Relay {
     }
 
     /// Where phones connect.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -88,7 +88,7 @@ impl Drop for Relay {
 }
 
 /// The certificate that the edge shows to a new connection.
-pub(crate) fn certificate_of(edge: SocketAddr, authority: &Authority) -> Vec<u8> {
+pub fn certificate_of(edge: SocketAddr, authority: &Authority) -> Vec<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let stream = runtime.block_on(secured(edge, authority.client()));
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
