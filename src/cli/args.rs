@@ -285,19 +285,6 @@ pub(crate) struct EventsArgs {
     pub(crate) client: ClientArgs,
 }
 
-/// What an event tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EventKind {
-    /// Subscriptions that come and go
-    Subscription,
-    /// Changes of features
-    Feature,
-    /// Outcomes of NOTIFYs
-    Notify,
-    /// Documents that no feature is known for
-    Raw,
-}
-
 /// Of `dfks phone`.
 #[derive(Debug, Args)]
 pub(crate) struct PhoneArgs {

@@ -29,12 +29,6 @@ pub struct ErrorBody {
     pub field: Option<String>,
 }
 
-impl From<FeatureError> for ErrorBody {
-    fn from(error: FeatureError) -> Self {
-        Self { code: 400, description: error.to_string(), field: Some(error.field()) }
-    }
-}
-
 /// What the field `presentity` has to be.
 pub const PRESENTITY_EXPECTED: &str = "sip:user@host or tel:number";
 
