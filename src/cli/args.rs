@@ -1,4 +1,4 @@
-//! The command line: what the contract names, with the help that people read.
+//! The command line, with the help that people read.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! How a command ends: the exit codes of the contract, after sysexits.h.
+//! How a command ends: exit codes after `sysexits.h`, as `dfks --help` lists them.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_codes_are_those_of_the_contract() {
+    fn the_exit_codes_are_the_documented_ones() {
         let text = String::new;
         let failures = [Failure::Refused(text()), Failure::NobodyAnswered(text()), Failure::Config(text()), Failure::Usage(text())];
         assert_eq!(failures.map(|failure| failure.code()), [1, 69, 78, 64]);

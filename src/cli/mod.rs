@@ -1,4 +1,4 @@
-//! The `dfks` command: reads the command line, does what it says, ends with the exit codes of the contract.
+//! The `dfks` command: reads the command line, carries it out, and ends with one of the exit codes that `dfks --help` lists.
 
 mod args;
 mod client;

@@ -67,7 +67,7 @@ pub enum ConfigError {
     /// A row of `[features.NAME]` that cannot join the feature table.
     #[error(transparent)]
     Feature(#[from] crate::feature::TableError),
-    /// A key of the contract whose feature this version does not have.
+    /// A key that is reserved for a feature which this version does not have.
     #[error("{key} = {value}: {feature} is not there yet, expected {expected}")]
     Later {
         /// The key, dotted.

@@ -1,6 +1,6 @@
-//! What the contract has and this version has not: accepted at its default, refused at any other value.
+//! Keys reserved for later versions: accepted only at their default.
 //!
-//! An issue that brings a feature deletes its row here.
+//! Whoever adds such a feature deletes its row here.
 
 use super::error::as_toml;
 use super::{Config, ConfigError};
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_row_names_a_key_of_the_contract() {
+    fn each_row_names_a_key_that_exists() {
         let defaults = toml::Value::try_from(Config::default()).unwrap();
         for later in &LATER {
             assert!(at(&defaults, later.key).is_some(), "{}", later.key);

@@ -1,7 +1,7 @@
-//! The configuration: one struct a section of the TOML file, with the contract's keys and defaults.
+//! The configuration: one struct for each section of the TOML file, with its keys and defaults.
 //!
-//! [`Config::load`] layers defaults, the file and the environment, and checks everything before anything binds; what it
-//! gives back can be run. Units stand in the names; secrets are paths of files.
+//! [`Config::load`] layers defaults, file and environment, and checks everything before anything binds: what it returns can
+//! be run. Names carry their units; secrets are given as paths of files.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

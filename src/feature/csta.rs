@@ -1,7 +1,7 @@
 //! CSTA XML in: what a phone asks for, and (for the simulated phone) what it is told.
 //!
-//! Elements are found by their local name, in any order; `device` is never believed, the SUBSCRIBE says whose feature it is.
-//! Source: WIRE "Requests a phone sends", "Events the server sends".
+//! Elements are found by their local name, in any order. `device` is ignored: the SUBSCRIBE says whose feature it is.
+//! Source: ECMA-323 (CSTA XML), third edition; the tolerance is for what phones in the field send.
 
 use crate::feature::body::{BodyError, BodyErrorKind, BodyEvent, FeatureChange};
 use crate::feature::rule::{AGENT_STATES, LOGGED_OFF};

@@ -1,7 +1,7 @@
 //! CSTA XML out: what a phone is told, and (for the simulated phone) what it asks for.
 //!
 //! Always the ISO-8859-1 declaration, the default namespace without a prefix, and no blank between elements.
-//! Source: WIRE "Events the server sends"; XML 1.0 §2.2 for the characters that may stand at all.
+//! Source: ECMA-323 (CSTA XML), third edition, in the spelling that phones in the field read; XML 1.0 §2.2 for the characters.
 
 use crate::feature::error::FeatureError;
 use crate::feature::rule::{LOGGED_OFF, LOGGED_ON};

@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 ///
 /// Shape: `sip:user@host` (`sips` taken for `sip`, host in lower case, port, password and parameters dropped, percent-escapes
 /// of unreserved characters resolved in the user part) or `tel:…` as it was written.
-/// Source: DESIGN §4; RFC 3261 §19.1.4 for which escapes are the same user.
+/// Source: RFC 3261 §19.1.4 for which escapes are the same user; RFC 3966 for `tel`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Presentity(Box<str>);
 

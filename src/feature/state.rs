@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_status_in_every_spelling_of_the_contract_and_writes_a_number() {
+    fn reads_status_in_every_spelling_and_writes_a_number() {
         for (text, want) in [
             ("0", Some(false)),
             ("1", Some(true)),

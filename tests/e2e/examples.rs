@@ -179,7 +179,7 @@ fn with_script(nats: &Nats, name: &str) -> Product {
 #[test]
 fn the_route_of_the_manual_shows_on_the_phone() {
     let nats = Nats::start();
-    let product = with_script(&nats, "seed.rhai");
+    let product = with_script(&nats, "presence_dfks.rhai");
     let phone = Phone::tcp(product.tcp());
     let mut dialog = phone.subscribe(ALICE);
     let shown = ["DoNotDisturb off", "CallForwardingBusy off", "CallForwardingNoAnswer on forwardTo=sip:bob@10.0.0.11 ringCount=3"];

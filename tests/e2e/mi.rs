@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::common::{Nats, wait_for};
 use crate::harness::{Phone, Product, Service, Setup};
 
-/// The presentity and the feature of the seed's example.
+/// The presentity and the feature of the example in the manual of `presence_dfks`.
 const ALICE: &str = "sip:alice@10.0.0.11";
 const CFNA: &str = "CallForwardingNoAnswer";
 
@@ -60,7 +60,7 @@ fn set(params: &Value) -> Value {
 /// opensips-cli ──POST /mi──▶ mi bridge ──▶ worker: dfks_set, param 1      phone ◀──NOTIFY
 /// ```
 #[test]
-fn the_seeds_line_reaches_a_phone_by_position_and_by_name() {
+fn the_manuals_line_reaches_a_phone_by_position_and_by_name() {
     let nats = Nats::start();
     let script = r"fn dfks_set(dfks) { log(`param ${dfks.param}`); }";
     let product = Setup::on(&nats).with("mi.http", "127.0.0.1:0").script(script).start();

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::common::Nats;
 use crate::harness::{Phone, Product, Service, Setup, Subscribe, set_dnd};
 
-/// The names of the contract.
+/// The names that README documents.
 const METRICS: [&str; 25] = [
     "dfks_edge_requests_total",
     "dfks_edge_request_duration_seconds",

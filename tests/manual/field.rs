@@ -192,10 +192,10 @@ fn value_reads_or_writes_the_extra_values_of_a_feature() {
     }
 }
 
-/// "Example 1.3. dfks usage", as the shipped script `examples/routes/seed.rhai`.
+/// "Example 1.3. dfks usage", as the shipped script `examples/routes/presence_dfks.rhai`.
 #[test]
 fn the_routes_of_the_manuals_example_do_what_they_say() {
-    let script = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/routes/seed.rhai")).unwrap();
+    let script = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/routes/presence_dfks.rhai")).unwrap();
     let scene = Scene::with(&script);
     let phone = scene.phone();
     let (mut dialog, mut other) = (phone.subscribe(ALICE), phone.subscribe(ALICE));

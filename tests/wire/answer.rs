@@ -6,7 +6,7 @@ use crate::common::{Nats, wait_for};
 use crate::harness::{Answer, Packet, Service};
 use crate::site::{Site, TRANSPORTS};
 
-/// RFC 6665 §4.2.2, RFC 5057, DESIGN 5: these end the subscription.
+/// RFC 6665 §4.2.2, RFC 5057: these end the subscription.
 const ENDS: [u16; 13] = [404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604];
 /// Every other failure is counted, and the next change goes out as usual.
 const GOES_ON: [u16; 14] = [302, 400, 401, 403, 406, 408, 415, 420, 423, 486, 500, 503, 600, 603];

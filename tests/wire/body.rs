@@ -6,7 +6,7 @@ use crate::site::{Site, TRANSPORTS};
 
 const ED3: &str = "http://www.ecma-international.org/standards/ecma-323/csta/ed3";
 
-/// What the line of the contract is, the body, and what the next NOTIFY shows; `Err`: refused, and what is shown all the same.
+/// What the row shows, the body, and what the next NOTIFY shows; `Err`: refused, and what is shown all the same.
 type Row = (&'static str, String, Result<&'static str, &'static str>);
 
 fn dnd(inner: &str) -> String {
@@ -140,7 +140,7 @@ fn run(phone: &Phone, section: &str, presentity: &str, rows: &[Row]) {
     let mut dialog = phone.subscribe(presentity);
     dialog.shows(4);
     for (name, body, want) in rows {
-        let name = format!("WIRE, {section}: {name}");
+        let name = format!("{section}: {name}");
         let response = dialog.send(&Subscribe { body: body.clone(), ..Subscribe::default() });
         let expected = if want.is_ok() { 200 } else { 400 };
         assert_eq!(response.status(), Some(expected), "{name}: {}", response.start);
@@ -163,9 +163,9 @@ fn bodies_are_taken_or_refused_alike_over_every_transport() {
     let site = Site::on(&nats);
     for transport in TRANSPORTS {
         let phone = site.phone(transport);
-        run(&phone, "Tolerate", &format!("sip:spelling-{}@127.0.0.1", transport.0), &spellings());
-        run(&phone, "Refuse", &format!("sip:refused-{}@127.0.0.1", transport.0), &refused());
-        run(&phone, "Requests a phone sends", &format!("sip:forward-{}@127.0.0.1", transport.0), &forwards());
-        run(&phone, "Requests a phone sends", &format!("sip:agent-{}@127.0.0.1", transport.0), &agents());
+        run(&phone, "spellings", &format!("sip:spelling-{}@127.0.0.1", transport.0), &spellings());
+        run(&phone, "refusals", &format!("sip:refused-{}@127.0.0.1", transport.0), &refused());
+        run(&phone, "forwarding", &format!("sip:forward-{}@127.0.0.1", transport.0), &forwards());
+        run(&phone, "agent states", &format!("sip:agent-{}@127.0.0.1", transport.0), &agents());
     }
 }

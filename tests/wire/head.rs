@@ -13,7 +13,7 @@ fn taken(name: &'static str, edits: Vec<crate::row::Edit>) -> Row {
     row(name, edits, OK, &["contact", "expires: 3600"]).told(FULL)
 }
 
-/// WIRE, envelope.
+/// The headers that are echoed and those that decide.
 fn envelope() -> Vec<Row> {
     vec![
         taken("Event with an id: echoed", vec![Line("Event: as-feature-event;id=a1")]).notify(&["event: as-feature-event;id=a1"]),
@@ -105,7 +105,7 @@ fn odd_contacts() -> Vec<Row> {
 fn odd_heads_are_taken_and_answered_strictly_over_every_transport() {
     let nats = Nats::start();
     let site = Site::on(&nats);
-    run(&site, "WIRE, Envelope", &envelope());
-    run(&site, "WIRE, Tolerate", &tolerated());
-    run(&site, "WIRE, strict out", &odd_contacts());
+    run(&site, "envelope", &envelope());
+    run(&site, "odd but taken", &tolerated());
+    run(&site, "strict out", &odd_contacts());
 }

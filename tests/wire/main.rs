@@ -1,5 +1,5 @@
 //! A table of what phones send and what they get for it, run against the real binary over UDP, TCP, TLS and WebSocket. Each row
-//! names the line of the contract that it shows:
+//! names what it shows:
 //!
 //! | file | rows |
 //! |---|---|

@@ -35,7 +35,7 @@ pub(crate) enum Told {
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
-    /// The line of the contract, and what the row is about.
+    /// What the row shows.
     pub(crate) name: &'static str,
     /// Whether the phone has a subscription already, in whose dialog the request is.
     pub(crate) in_dialog: bool,
@@ -73,8 +73,7 @@ impl Row {
     }
 }
 
-/// Runs every row of a section of the contract over every transport. The phone of a transport keeps its connection from row to
-/// row.
+/// Runs every row of a section over every transport. The phone of a transport keeps its connection from row to row.
 pub(crate) fn run(site: &Site, section: &str, rows: &[Row]) {
     for transport in TRANSPORTS {
         let phone = site.phone(transport);

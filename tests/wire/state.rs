@@ -20,7 +20,7 @@ fn full_state(phone: &Phone, user_agent: &str) -> (usize, Packet) {
     (dialog.notify_count(), first)
 }
 
-/// WIRE: a four-feature multipart NOTIFY is over the 1300 bytes of RFC 3261 §18.1.1, always.
+/// A four-feature multipart NOTIFY is over the 1300 bytes of RFC 3261 §18.1.1, always.
 #[test]
 fn the_full_state_comes_whole_or_one_by_one() {
     let nats = Nats::start();
@@ -39,7 +39,7 @@ fn the_full_state_comes_whole_or_one_by_one() {
     }
 }
 
-/// WIRE, in the field: firmware that wants a body in the 200, and a server that does not restart the clock.
+/// As in the field: firmware that wants a body in the 200, and a server that does not restart the clock.
 #[test]
 fn a_model_gets_what_its_profile_says() {
     let nats = Nats::start();
@@ -66,7 +66,7 @@ fn a_model_gets_what_its_profile_says() {
     }
 }
 
-/// WIRE: 2xx, then silence: never. A NOTIFY always follows, empty and without a type when no worker answers.
+/// A 2xx is never followed by silence (RFC 6665 §4.2.1.2): a NOTIFY always follows, empty and without a type when no worker answers.
 #[test]
 fn without_a_worker_an_empty_notify_follows_at_once() {
     let nats = Nats::start();
@@ -80,7 +80,7 @@ fn without_a_worker_an_empty_notify_follows_at_once() {
     }
 }
 
-/// WIRE: every subscription of the presentity is told, of every feature that changed; what changes nothing, the asker alone.
+/// Every subscription of the presentity is told, of every feature that changed; what changes nothing, the asker alone.
 #[test]
 fn a_change_reaches_every_phone_over_every_transport() {
     const SCRIPT: &str = "fn dfks_set(dfks) { if dfks.feature == \"CallForwardingAlways\" { also(\"DoNotDisturb\", #{status: 0}); } }";
@@ -117,7 +117,7 @@ fn a_change_reaches_every_phone_over_every_transport() {
     }
 }
 
-/// WIRE: `CSeq` of NOTIFY never goes backwards, a stored subscription survives a crash.
+/// `CSeq` of NOTIFY never goes backwards, a stored subscription survives a crash.
 #[test]
 fn cseq_grows_over_a_crash() {
     let nats = Nats::start();

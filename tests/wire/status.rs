@@ -156,16 +156,16 @@ fn method(method: &'static str) -> Vec<crate::row::Edit> {
 fn every_status_code_comes_with_what_it_owes_over_every_transport() {
     let mut nats = Nats::start();
     let site = Site::start(Setup::on(&nats).with("sip.domains", vec!["127.0.0.1"]).with("nats.timeout_ms", 700));
-    run(&site, "DESIGN §5", &accepted());
-    run(&site, "DESIGN §5", &bad());
-    run(&site, "DESIGN §5", &refused());
+    run(&site, "accepted", &accepted());
+    run(&site, "bad requests", &bad());
+    run(&site, "refused", &refused());
     for transport in TRANSPORTS {
         nothing_answers_an_ack_or_a_response(&site.phone(transport));
     }
     a_copy_on_another_way_is_merged(&site.phone(TRANSPORTS[0]));
     nats.kill();
     wait_for("NATS to be missed", || (site.product.get("/readyz").0 == 503).then_some(()));
-    run(&site, "DESIGN §5", &[row("503: NATS is away", vec![], 503, &["retry-after: 5"])]);
+    run(&site, "away", &[row("503: NATS is away", vec![], 503, &["retry-after: 5"])]);
 }
 
 /// RFC 3261 §8.2.2.2: the same request by another branch, while the first one's transaction lives. A retransmission gets what its
@@ -218,7 +218,7 @@ fn a_challenge_or_a_refusal_by_source_comes_with_what_it_owes() {
     let challenged = |name, edits| row(name, edits, 401, &["www-authenticate", "!retry-after"]);
     run(
         &digest,
-        "DESIGN §5",
+        "challenged",
         &[
             challenged("401: no Authorization", vec![]),
             challenged("401: another scheme", vec![Add("Authorization: Basic YWxpY2U6c2VjcmV0")]),
@@ -233,7 +233,7 @@ fn a_challenge_or_a_refusal_by_source_comes_with_what_it_owes() {
     );
     drop(digest);
     let trusted = Setup::on(&nats).with("sip.auth.mode", "trusted").with("sip.auth.trusted", vec!["192.0.2.0/24"]);
-    run(&Site::start(trusted), "DESIGN §5", &[row("403: a source that is not trusted", vec![], 403, &["retry-after: 3600", "warning"])]);
+    run(&Site::start(trusted), "by source", &[row("403: a source that is not trusted", vec![], 403, &["retry-after: 3600", "warning"])]);
 }
 
 #[test]

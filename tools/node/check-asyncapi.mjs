@@ -6,7 +6,7 @@ const require = createRequire(resolve('.tools/node/package.json'));
 const { Parser, fromFile } = require('@asyncapi/parser');
 
 const file = process.argv[2];
-// the contract is AsyncAPI 3.0; 3.1 changes nothing that the document uses
+// the document is AsyncAPI 3.0; 3.1 changes nothing that the document uses
 const expected = new Set(['asyncapi-latest-version']);
 const parsed = await fromFile(new Parser(), file).parse();
 const { document } = parsed;

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// A map that is written in the order in which it was made: the contract's.
+/// A map that is written in the order in which it was made.
 #[derive(Debug, Clone)]
 pub struct Ordered<V>(Vec<(String, V)>);
 

@@ -27,7 +27,7 @@ fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
 }
 
 #[test]
-fn nothing_configured_is_the_contract() {
+fn nothing_configured_is_the_documented_default() {
     assert_eq!(Config::load(None, []).unwrap(), Config::default());
     assert_eq!(load("", &[]).unwrap(), Config::default());
     // to the letter

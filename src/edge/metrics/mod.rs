@@ -24,7 +24,7 @@ pub use crate::edge::metrics::label::{Direction, DropReason, JobOutcome, TakeOve
 
 /// Values of the label `method`.
 const METHODS: [&str; 4] = ["SUBSCRIBE", "NOTIFY", "OPTIONS", "other"];
-/// Status codes that the edge answers with, DESIGN §5.
+/// Status codes that the edge answers with; README explains each.
 const CODES: [u16; 17] = [200, 400, 401, 403, 404, 405, 406, 415, 416, 420, 423, 481, 482, 483, 489, 500, 503];
 const FAILURES: [&str; 3] = ["no_responders", "timeout", "not_sent"];
 
