@@ -28,7 +28,7 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&line)
 }
 
-/// Says it on stderr. There is nobody left to tell when that fails.
+/// Prints to stderr; an error of that is ignored.
 pub(crate) fn complain(text: &str) {
     let _nobody_left = writeln!(io::stderr().lock(), "{text}");
 }

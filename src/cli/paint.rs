@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-/// How a piece of text stands out.
+/// How a piece of text is highlighted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     /// Not at all.

@@ -58,7 +58,7 @@ pub(super) struct Nats {
 }
 
 impl Nats {
-    /// Connects, or says why not: nobody answered, or the credentials are refused.
+    /// Connects; fails when nobody answers or the credentials are refused.
     pub(super) async fn connect(args: &ClientArgs) -> Result<Self, Failure> {
         let nats = NatsConfig { url: args.nats.clone(), prefix: args.prefix.clone(), ..NatsConfig::default() };
         let mut config = Config { nats, ..Config::default() };

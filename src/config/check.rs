@@ -205,7 +205,7 @@ fn profiles(profiles: &[ProfileConfig]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// The one spelling of a host that stands alone, without port or parameters.
+/// The canonical spelling of a bare host, without port or parameters.
 fn canonical_host(text: &str) -> Option<String> {
     let is_alone = !text.contains([';', '?', '@', '>'])
         && (text.starts_with('[') == text.ends_with(']'))

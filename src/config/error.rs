@@ -87,7 +87,7 @@ impl ConfigError {
     }
 }
 
-/// A value as TOML on one line, with what stands before `@` in a URL hidden.
+/// A value as TOML on one line, with the user part of a URL hidden.
 pub(crate) fn as_toml(value: &(impl Serialize + ?Sized)) -> String {
     toml::Value::try_from(value).map_or_else(|_| "?".to_owned(), |value| super::show::one_line(&value))
 }

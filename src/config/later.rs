@@ -16,7 +16,7 @@ const fn row(key: &'static str, feature: &'static str) -> Later {
     Later { key, feature }
 }
 
-/// Refuses what is not there yet, never ignores it.
+/// Refuses a reserved key that is set; it is never ignored.
 pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     let (Ok(ours), Ok(defaults)) = (toml::Value::try_from(config), toml::Value::try_from(Config::default())) else {
         return Ok(());

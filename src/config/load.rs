@@ -75,7 +75,7 @@ impl Config {
     }
 }
 
-/// The `config` crate's errors draw the line that is wrong; ours stand on one line.
+/// The errors of the `config` crate draw the faulty line; ours take one line.
 fn first_and_last_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains('|')).collect();
     lines.join(": ")

@@ -60,13 +60,13 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SubscriptionConfig {
-    /// Granted when the phone asks for nothing.
+    /// Granted when the phone gives no `Expires`.
     pub default_expires_seconds: u32,
-    /// Shorter, but not 0: 423.
+    /// A shorter one, except 0, is answered 423.
     pub min_expires_seconds: u32,
-    /// Longer: granted this.
+    /// A longer one is cut to this.
     pub max_expires_seconds: u32,
-    /// Lives on so long past its expiry.
+    /// How long a record outlives its subscription.
     pub grace_seconds: u32,
 }
 
@@ -108,7 +108,7 @@ impl Default for RoutesConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Responders {
-    /// Asked; where none listens, asked again after 5 s at the soonest.
+    /// Asked; where none listens, asked again after at least 5 s.
     #[default]
     Auto,
     /// Never asked.
@@ -151,7 +151,7 @@ impl Default for HttpConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunConfig {
-    /// Longest time to finish what is in hand.
+    /// Longest time to finish the work in hand.
     pub shutdown_grace_seconds: u64,
 }
 

@@ -2,13 +2,13 @@
 
 use super::Config;
 
-/// What stands in place of a secret.
+/// Replaces a secret.
 const HIDDEN: &str = "***";
 
 impl Config {
     /// The effective configuration as TOML: every key, secrets hidden.
     ///
-    /// Secrets are paths of files; the one place where a secret can stand is the user part of `nats.url`.
+    /// Secrets are given as paths; only the user part of `nats.url` can hold one.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut shown = self.clone();

@@ -34,7 +34,7 @@ pub struct SipConfig {
     pub rate_limit_per_source: u32,
     /// Sources without limit: CIDRs.
     pub rate_limit_exempt: Vec<String>,
-    /// An edge silent for so long loses its UDP subscriptions to another.
+    /// After this silence of an edge, others take over its UDP subscriptions.
     pub takeover_seconds: u64,
     /// `host:port` of a `HEPv3` collector; empty: off.
     pub trace_hep: String,

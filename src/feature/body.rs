@@ -17,7 +17,7 @@ pub struct FeatureChange {
     pub values: Values,
 }
 
-/// The state of a feature as a phone is told it.
+/// The state of a feature, as an event shows it to a phone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyEvent {
     /// User part of the presentity.
@@ -48,7 +48,7 @@ pub enum BodyErrorKind {
     /// No document that is read at all.
     #[error(transparent)]
     Xml(#[from] XmlError),
-    /// Well-formed, but nobody registered its root: the one that `features.passthrough` hands to the bus.
+    /// Well-formed, but the root is unknown: what `features.passthrough` publishes on the bus.
     #[error("unknown root element '{}'{}", Shown(root), Elsewhere(*not_of))]
     UnknownRoot {
         /// Its local name.
@@ -120,7 +120,7 @@ impl BodyError {
         self.feature.as_deref()
     }
 
-    /// The local name of the root, where it is one that nobody registered.
+    /// The local name of the root, if it is unknown.
     #[must_use]
     pub fn unknown_root(&self) -> Option<&str> {
         match &self.kind {

@@ -7,7 +7,7 @@ use crate::feature::table::{FeatureSpec, REASON, STATE};
 
 /// The state after a change; what the change leaves out stays as it was.
 ///
-/// `version`, `source` and `notify` are those of `stored`: whoever stores the result sets them.
+/// `version`, `source` and `notify` are copied from `stored`: the caller sets them when it stores the result.
 /// `AgentState`: `values.state` decides the status, and a status alone moves between logged off and logged on; a reason
 /// belongs to the state that it was given with, and goes when that is left without a new one. The first change of a
 /// feature that is unassigned by default assigns it.

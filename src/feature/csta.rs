@@ -1,4 +1,4 @@
-//! CSTA XML in: what a phone asks for, and (for the simulated phone) what it is told.
+//! Reads CSTA XML: requests of phones and, for the simulated phone, events.
 //!
 //! Elements are found by their local name, in any order. `device` is ignored: the SUBSCRIBE says whose feature it is.
 //! Source: ECMA-323 (CSTA XML), third edition; the tolerance is for what phones in the field send.

@@ -1,4 +1,4 @@
-//! CSTA XML out: what a phone is told, and (for the simulated phone) what it asks for.
+//! Writes CSTA XML: events for phones and, for the simulated phone, requests.
 //!
 //! Always the ISO-8859-1 declaration, the default namespace without a prefix, and no blank between elements.
 //! Source: ECMA-323 (CSTA XML), third edition, in the spelling that phones in the field read; XML 1.0 §2.2 for the characters.

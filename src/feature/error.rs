@@ -1,4 +1,4 @@
-//! Why a feature, or a value of one, is refused.
+//! Why a feature, or one of its values, is refused.
 
 use std::fmt::{self, Write};
 

@@ -17,7 +17,7 @@ use crate::feature::xml_write::{DECLARATION, close, element, extend};
 pub const FEATURE: &str = "Hoteling";
 /// The only namespace that is ever sent, and taken beside none.
 pub const NAMESPACE: &str = "http://schema.broadsoft.com/hoteling";
-/// How long a guest is told to have the phone, where nobody has said.
+/// `expires` of an event when none is set.
 pub const DEFAULT_EXPIRES_SECONDS: u32 = 12 * 3600;
 
 const GUEST_ADDRESS: &str = "guestAddress";
@@ -51,7 +51,7 @@ pub fn read_event(table: &FeatureTable, body: &[u8]) -> Result<BodyEvent, BodyEr
 }
 
 fn read(table: &FeatureTable, body: &[u8], root: &str) -> Result<FeatureChange, BodyError> {
-    // There is one feature in this package: whatever is wrong, it was meant.
+    // The package has one feature, so every error is about it.
     let refused = |kind| BodyError::new(kind, Some(FEATURE.to_owned()));
     let document = Document::read(body).map_err(|(error, _partial)| refused(error.into()))?;
     let root_of = document.root().unwrap_or_default();

@@ -43,7 +43,7 @@ pub struct Codec {
 /// To the user part of a presentity: its feature, status and values.
 pub type WriteRequest = fn(&FeatureTable, &str, &str, Status, &Values, &mut Vec<u8>) -> Result<(), FeatureError>;
 
-/// DND, forwarding, agent state, and whatever an operator adds by `[features.NAME]`.
+/// DND, forwarding, agent state, and the features of `[features.NAME]`.
 pub static AS_FEATURE_EVENT: Package = Package {
     name: "as-feature-event",
     content_type: "application/x-as-feature-event+xml",
@@ -105,7 +105,7 @@ pub fn require(name: &str) -> Result<&'static Package, FeatureError> {
     find(name).ok_or_else(|| FeatureError::UnknownPackage { name: name.to_owned(), expected: expected() })
 }
 
-/// The package whose subscriptions are told of a feature.
+/// The package that a feature belongs to.
 #[must_use]
 pub fn of(feature: &str) -> &'static Package {
     PACKAGES.into_iter().find(|package| package.features.contains(&feature)).unwrap_or(&AS_FEATURE_EVENT)
@@ -117,20 +117,20 @@ pub fn of_all<'f>(features: impl IntoIterator<Item = &'f str>) -> Vec<&'static P
     PACKAGES.into_iter().filter(|package| wanted.contains(package)).collect()
 }
 
-/// The packages that states which are told together are about. With none, of a feature that is not assigned: all.
+/// The packages of states that go out together. No state (the feature is not assigned) means all packages.
 #[must_use]
 pub fn of_states(states: &[FeatureState]) -> Vec<&'static Package> {
     if states.is_empty() { PACKAGES.to_vec() } else { of_all(states.iter().map(|state| state.feature.as_str())) }
 }
 
-/// The default of a stored or sent package name: what is of a time that knew one package only.
+/// Default for records and messages written before packages had a field.
 #[must_use]
 pub fn first_name() -> String {
     AS_FEATURE_EVENT.name.to_owned()
 }
 
 impl Package {
-    /// Whether its subscriptions are told of this feature.
+    /// Whether this feature belongs to it.
     #[must_use]
     pub fn has(&self, feature: &str) -> bool {
         of(feature) == self

@@ -25,7 +25,7 @@ pub(super) enum Rule {
     Seconds,
 }
 
-/// One to three digits, so that the text stays short whatever leading zeros it has.
+/// One to three digits: leading zeros cannot make the text long.
 pub(super) fn is_ring_count(value: &str) -> bool {
     value.len() <= 3
         && value.bytes().all(|byte| byte.is_ascii_digit())

@@ -130,7 +130,7 @@ pub struct FeatureState {
 }
 
 impl FeatureState {
-    /// The state of a feature that nobody has set: assigned, off, no values, version 0.
+    /// The initial state of a feature: assigned, off, no values, version 0.
     #[must_use]
     pub fn new(feature: &str) -> Self {
         Self {

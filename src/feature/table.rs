@@ -1,4 +1,4 @@
-//! The feature table: which features there are, their values, and the XML elements that stand for them.
+//! The feature table: the features, their values, and the XML elements of each.
 
 use crate::feature::error::FeatureError;
 use crate::feature::rule::{AGENT_STATES, LOGGED_ON, MAX_TEXT_CHARS, Rule, is_ring_count, is_seconds};
@@ -10,7 +10,7 @@ pub(super) const STATE: &str = "state";
 /// The value of `AgentState` that says why.
 pub(super) const REASON: &str = "reason";
 
-/// Every feature that this deployment synchronises, in the order in which phones are told of them.
+/// Every feature of this deployment, in the order of a full state.
 ///
 /// Built in: the four of `presence_dfks` in its order, then `AgentState`, then those of other packages; `[features.NAME]` adds
 /// more after them.
@@ -124,7 +124,7 @@ impl FeatureSpec {
         &self.name
     }
 
-    /// The names of its values, in the order in which they stand in the XML.
+    /// The names of its values, in document order.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|field| field.name.as_str())
     }
@@ -182,7 +182,7 @@ impl FeatureSpec {
         matches!(self.wire, Wire::Elements(_))
     }
 
-    /// Whether a CSTA document with this root may be about this feature.
+    /// Whether a CSTA document with this root can be about this feature.
     pub(super) fn has_root(&self, root: &str, direction: Direction) -> bool {
         match (&self.wire, direction) {
             (Wire::Elements(elements), direction) => elements.root(direction) == root,

@@ -20,7 +20,7 @@ pub(crate) const MAX_DEPTH: usize = 8;
 pub(super) struct Document {
     /// The root first; empty only where reading failed before it.
     elements: Vec<Element>,
-    /// Namespace of the root; none where it has none, or a prefix that nobody declared.
+    /// Namespace of the root; `None` when it has none or its prefix is undeclared.
     namespace: Option<String>,
 }
 
@@ -43,7 +43,7 @@ pub enum XmlError {
     /// Elements deeper than the limit.
     #[error("elements nest deeper than {MAX_DEPTH}")]
     TooDeep,
-    /// A document type declaration, and with it whatever entities it declares.
+    /// A document type declaration, and with it any entities.
     #[error("a DOCTYPE is not allowed")]
     Doctype,
     /// A reference to something other than a character or one of the five predefined entities.

@@ -1,6 +1,6 @@
 //! The pieces that documents are written from, in plain ASCII.
 //!
-//! Source: XML 1.0 §2.2 for the characters that may stand at all.
+//! Source: XML 1.0 §2.2 for the allowed characters.
 
 /// What every document starts with.
 pub(super) const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>";

@@ -18,7 +18,7 @@ pub fn utc_now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Processor time of the calling thread: unlike [`now`], it stands still while others have the processor.
+/// Processor time of the calling thread: unlike [`now`], it does not advance while the thread waits.
 #[must_use]
 pub fn thread_cpu() -> Duration {
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

@@ -87,7 +87,7 @@ impl Tasks {
         });
     }
 
-    /// Cancelled when the role is to stop: take in nothing new, finish what is in hand, return.
+    /// Cancelled when the role is to stop: accept no new work, finish the work in hand, return.
     #[must_use]
     pub fn stopping(&self) -> &CancellationToken {
         &self.shared.stopping

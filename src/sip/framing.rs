@@ -23,7 +23,7 @@ pub enum Frame {
 /// The answer to [`Frame::Ping`].
 pub const PONG: &[u8] = b"\r\n";
 
-/// Why a stream cannot be read on. The connection is closed: nobody knows where the next message begins.
+/// Why a stream cannot be read further. The connection is closed, as the start of the next message is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FramingError {

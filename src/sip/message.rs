@@ -19,7 +19,7 @@ pub const MAX_HEADER_LINES: usize = 128;
 /// Longest Request-URI taken in, in bytes; longer gets 414.
 pub const MAX_URI_BYTES: usize = 1024;
 
-/// A request or response whose lines are told apart, and nothing more: see [`super::Request`] for a typed one.
+/// A request or response split into lines; [`super::Request`] is the typed form.
 ///
 /// Owns its text (UTF-8, lines unfolded, without control characters) and its body, byte for byte.
 #[derive(Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub enum Fault {
     /// Content-Length is no number, or two differ.
     #[error("unreadable Content-Length")]
     ContentLength,
-    /// Content-Length is more than what came.
+    /// Content-Length exceeds the bytes received.
     #[error("the body is shorter than Content-Length")]
     BodyTooShort,
 }
@@ -305,7 +305,7 @@ impl Message {
         self.lines(name).flat_map(|line| scan::split_outside(line, b',', true))
     }
 
-    /// Every header line as it came, in order: name and value. Fields that this crate does not know are among them.
+    /// Every header line as received, in order: name and value, unknown fields included.
     pub fn all_lines(&self) -> impl Iterator<Item = (&str, &str)> {
         self.lines.iter().map(|line| (self.span(&line.name), self.span(&line.value)))
     }

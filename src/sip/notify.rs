@@ -10,7 +10,7 @@ pub struct Notify<'a> {
     pub head: RequestHead<'a>,
     /// The event package, with the `id` of the SUBSCRIBE.
     pub event: Event<'a>,
-    /// How the subscription stands.
+    /// The state of the subscription.
     pub subscription_state: SubscriptionState<'a>,
     /// Further header lines: name and value.
     pub extra: &'a [(&'a str, &'a str)],

@@ -234,7 +234,7 @@ impl Mandatory {
     }
 }
 
-/// The one line of a field that may stand only once.
+/// The only line of a field that must not repeat.
 fn only_line(message: &Message, name: Name) -> Option<&str> {
     let mut lines = message.lines(name);
     let line = lines.next()?;

@@ -49,7 +49,7 @@ pub(super) fn host_and_port(text: &str) -> Option<(Box<str>, Option<u16>)> {
     is_host(host).then(|| (host.into(), number))
 }
 
-/// Where `wanted` first stands outside a quoted string and, with `skip_angles`, outside `<…>`.
+/// The first `wanted` outside a quoted string and, with `skip_angles`, outside `<…>`.
 pub(super) fn find_outside(text: &str, wanted: u8, skip_angles: bool) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut from = 0;
@@ -78,7 +78,7 @@ fn quoted_bytes(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// The parts of a text between separators that stand outside quotes (and `<…>`), trimmed, empty ones left out.
+/// Splits a text at separators outside quotes (and `<…>`); parts are trimmed, empty ones skipped.
 pub(super) fn split_outside(text: &str, separator: u8, skip_angles: bool) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {

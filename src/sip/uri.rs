@@ -16,7 +16,7 @@ use super::scan;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UriError {
-    /// Longer than [`MAX_URI_BYTES`], as it came or with all that the grammar wants escaped.
+    /// Longer than [`MAX_URI_BYTES`], as received or once escaped.
     #[error("a uri has at most {MAX_URI_BYTES} bytes")]
     TooLong,
     /// Neither `sip:`, `sips:` nor `tel:`; a Request-URI of another gets 416.

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Longest part of a message that is mirrored, in bytes: a packet is one UDP datagram.
 pub const MAX_PAYLOAD_BYTES: usize = 64_000;
-/// Longest Call-ID that is mirrored as correlation id, in bytes; it stands in the payload too.
+/// Longest Call-ID mirrored as correlation id, in bytes; the payload has it in full.
 const MAX_CORRELATION_BYTES: usize = 512;
 
 const MAGIC: &[u8; 4] = b"HEP3";
@@ -24,7 +24,7 @@ pub struct Captured<'a> {
     pub source: SocketAddr,
     /// Who was to get it.
     pub destination: SocketAddr,
-    /// Whether it went over UDP; else TCP, with whatever is above it.
+    /// Whether it went over UDP; else over TCP or a transport on top of it.
     pub is_udp: bool,
     /// When.
     pub at: SystemTime,
@@ -79,7 +79,7 @@ pub fn encode(captured: &Captured<'_>, agent: &Agent) -> Vec<u8> {
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&[0; 2]);
     let since_1970 = captured.at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    // AF_INET and AF_INET6 as Linux numbers them, whatever this system does.
+    // AF_INET and AF_INET6 as Linux numbers them, on every system.
     let (family, [source_type, destination_type]) = match captured.source.ip() {
         IpAddr::V4(_) => (2, [Chunk::SourceIpv4, Chunk::DestinationIpv4]),
         IpAddr::V6(_) => (10, [Chunk::SourceIpv6, Chunk::DestinationIpv6]),
@@ -123,7 +123,7 @@ fn chunk(out: &mut Vec<u8>, chunk_type: Chunk, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// The Call-ID of a message, found without parsing the rest: what is mirrored may be what nobody can parse.
+/// The Call-ID of a message, found without parsing the rest: unparsable messages are mirrored too.
 fn call_id(message: &[u8]) -> Option<&[u8]> {
     let lines = message.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     // Blank lines before the start-line are no end of the head.

@@ -23,7 +23,7 @@ pub enum HepOutcome {
     Sent,
     /// Too many wait already.
     QueueFull,
-    /// The collector's address is not known, or nobody listens there.
+    /// The collector's address is unknown, or nothing listens there.
     Failed,
 }
 
@@ -82,7 +82,7 @@ impl HepTask {
         let mut look_up_at = Instant::now();
         loop {
             let packet = tokio::select! {
-                // What waits when it is told to stop is still sent.
+                // The queue is still sent when the task stops.
                 biased;
                 packet = self.queue.recv() => packet,
                 () = stop.cancelled() => None,
@@ -95,7 +95,7 @@ impl HepTask {
                 socket = found.or(socket);
             }
             let is_sent = match &socket {
-                // What the system reports here may be about a packet of before: this one is lost all the same.
+                // The error may be about an earlier packet; this one is lost all the same.
                 Some(socket) => socket.send(&packet).await.is_ok(),
                 None => false,
             };

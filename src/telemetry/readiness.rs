@@ -45,7 +45,7 @@ impl Readiness {
         Condition { state }
     }
 
-    /// Adds a condition that is looked at when asked, such as a connection. `probe` must not block.
+    /// Adds a condition that is evaluated on demand, such as a connection. `probe` must not block.
     pub fn probe(&self, name: &'static str, probe: impl Fn() -> Result<(), &'static str> + Send + Sync + 'static) {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Box::new(probe));
     }

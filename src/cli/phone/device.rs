@@ -42,7 +42,7 @@ impl Phone {
     ///
     /// # Errors
     ///
-    /// What the system says: no route, nobody accepts the TCP connection.
+    /// The system's error: no route, TCP connection refused.
     pub async fn open(
         server: SocketAddr,
         transport: Transport,
@@ -80,7 +80,7 @@ impl Phone {
     ///
     /// # Errors
     ///
-    /// What the system says; over TCP also the end of the connection.
+    /// The system's error; over TCP also the end of the connection.
     pub async fn next(&mut self) -> io::Result<Event> {
         loop {
             while let Some(output) = self.subscriber.poll_output() {

@@ -32,7 +32,7 @@ pub struct Settings {
     pub timers: Timers,
 }
 
-/// What the phone is told, or what became due.
+/// A command to the phone, a packet, or a timeout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// Subscribe without a body: tell me everything.
@@ -110,7 +110,7 @@ pub enum Asked {
     Unsubscribe,
 }
 
-/// Why the phone does not do what it is told.
+/// Why the phone refuses a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {

@@ -32,7 +32,7 @@ impl Line {
     ///
     /// # Errors
     ///
-    /// What the system says; over TCP also that nobody accepts.
+    /// The system's error; over TCP also a refused connection.
     pub(super) async fn open(server: SocketAddr, transport: Transport) -> io::Result<Self> {
         let socket = match transport {
             Transport::Udp => {
@@ -94,7 +94,7 @@ impl Line {
     }
 }
 
-/// Has the system report on this socket, which is not connected, that nobody listens at the server.
+/// Enables ICMP errors on this unconnected socket: they tell that nothing listens at the server.
 fn report_errors(socket: &UdpSocket, server: SocketAddr) -> io::Result<()> {
     let done =
         if server.is_ipv4() { setsockopt(socket, sockopt::Ipv4RecvErr, &true) } else { setsockopt(socket, sockopt::Ipv6RecvErr, &true) };

@@ -17,7 +17,7 @@ use crate::sip::{Name, Request};
 pub struct Notification {
     /// Its `CSeq`.
     pub cseq: u32,
-    /// Its `Subscription-State`, as it came.
+    /// Its `Subscription-State`, as received.
     pub subscription_state: String,
     /// Whether it ends the subscription.
     pub is_terminated: bool,

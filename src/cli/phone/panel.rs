@@ -40,7 +40,7 @@ pub(super) struct Prompt {
     pub(super) text: String,
 }
 
-/// Where the subscription stands.
+/// The state of the subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Line {
     Subscribing,
@@ -66,7 +66,7 @@ pub(super) struct Panel {
 }
 
 impl Panel {
-    /// The phone of a presentity before it is told anything.
+    /// The phone of a presentity before its first NOTIFY.
     pub(super) fn new(presentity: Presentity, forward_to: Option<String>, server: String) -> Self {
         let forward_to = forward_to.and_then(|text| target(&text, &presentity));
         let note = "subscribing".to_owned();

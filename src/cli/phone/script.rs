@@ -16,7 +16,7 @@ use crate::cli::args::Press;
 use crate::cli::exit::Failure;
 use crate::feature::Status;
 
-/// The full state has come when no further NOTIFY follows for so long.
+/// The full state is complete when no NOTIFY follows within this time.
 const SETTLE: Duration = Duration::from_millis(300);
 /// A NOTIFY follows each SUBSCRIBE within 64 T1 (RFC 6665 §4.1.2.4, Timer N).
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(32);
@@ -72,7 +72,7 @@ pub(super) struct Script {
     refresh_at: Option<Instant>,
     failure: Option<Failure>,
     orders: VecDeque<Order>,
-    /// Someone presses the keys: what is refused is told to them, and the phone goes on.
+    /// Interactive: a refused key is shown, and the phone keeps running.
     is_live: bool,
 }
 

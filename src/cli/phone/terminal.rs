@@ -12,7 +12,7 @@ use super::panel::Key;
 /// Columns of a terminal that does not tell.
 const DEFAULT_COLUMNS: usize = 80;
 
-/// A terminal whose keys come one by one. It is as it was before when this is dropped, also after a panic.
+/// A terminal in raw mode. Its settings are restored on drop, also after a panic.
 pub(super) struct Terminal {
     keys: EventStream,
     /// Lines of the picture that is on the screen.

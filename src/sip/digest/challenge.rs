@@ -16,7 +16,7 @@ pub struct Challenge<'a> {
     pub nonce: &'a str,
     /// What to answer with.
     pub algorithm: Algorithm,
-    /// Whether the last answer was right but for its nonce, so that nobody need be asked for a password.
+    /// Whether only the nonce of the last answer was stale: the phone retries without asking for a password.
     pub is_stale: bool,
 }
 

@@ -17,9 +17,9 @@ pub struct Credentials {
     pub username: Box<str>,
     /// Whose password it is, escapes resolved.
     pub realm: Box<str>,
-    /// The nonce of the challenge, as it stands between the quotes.
+    /// The nonce of the challenge, as quoted.
     pub nonce: Box<str>,
-    /// The Request-URI as the phone wrote it, as it stands between the quotes.
+    /// The Request-URI as the phone wrote it, as quoted.
     pub uri: Box<str>,
     /// The proof, in hexadecimal.
     pub response: Box<str>,
@@ -49,10 +49,10 @@ pub enum CredentialsError {
     /// A parameter that has to be there is not.
     #[error("no {0}")]
     Missing(&'static str),
-    /// A parameter that cannot be read, or stands twice.
+    /// A parameter that is unreadable or repeated.
     #[error("unreadable {0}")]
     Unreadable(&'static str),
-    /// An algorithm or quality of protection that nobody was asked for.
+    /// An algorithm or quality of protection that was not offered.
     #[error("{0} is none that was offered")]
     NotOffered(&'static str),
 }
@@ -62,7 +62,7 @@ const MAX_USERNAME_BYTES: usize = 256;
 /// The parameters that are read; any other is passed over.
 const NAMES: [&str; 9] = ["username", "realm", "nonce", "uri", "response", "algorithm", "qop", "nc", "cnonce"];
 
-/// The parameters of a line, by their place in [`NAMES`]; each value as it came.
+/// The parameters of a line, by their place in [`NAMES`]; values as received.
 #[derive(Default)]
 struct Fields<'a>([Option<&'a str>; NAMES.len()]);
 
@@ -81,7 +81,7 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
-    /// What stands between the quotes, or the whole value where it has none.
+    /// The text between the quotes, or the whole value when it has none.
     fn raw(&self, name: &'static str) -> Result<Option<&'a str>, CredentialsError> {
         let Some(value) = self.given(name) else { return Ok(None) };
         if !value.starts_with('"') {
@@ -147,9 +147,9 @@ impl Credentials {
         self.usage.as_ref().map(|usage| usage.count)
     }
 
-    /// Whether whoever wrote this knows the password behind `ha1`. Says nothing about the age of the nonce.
+    /// Whether the sender knows the password behind `ha1`. The age of the nonce is not checked.
     ///
-    /// Takes the same time wherever the first wrong digit stands.
+    /// Constant time: the position of the first wrong digit does not matter.
     #[must_use]
     pub fn prove(&self, method: &str, ha1: &Ha1) -> bool {
         if ha1.algorithm() != self.algorithm {
@@ -182,7 +182,7 @@ impl Credentials {
 }
 
 impl Use {
-    /// A phone without `qop` is taken with MD5 alone: whoever has the other algorithms has RFC 7616 (§3.4.1).
+    /// A phone without `qop` is accepted with MD5 only: the other algorithms imply RFC 7616 (§3.4.1).
     fn read(fields: &Fields<'_>, algorithm: Algorithm) -> Result<Option<Self>, CredentialsError> {
         match fields.raw("qop")? {
             None | Some("") if algorithm == Algorithm::Md5 => return Ok(None),

@@ -46,7 +46,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of a word, in any case. The `-sess` variants are none of ours: nobody is asked for them.
+    /// The algorithm of a word, in any case. `-sess` variants are never offered, so they are unknown.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::STRONGEST_FIRST.into_iter().find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text))
@@ -88,7 +88,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
-/// `H(username:realm:password)`: what stands for a password in a users file and in a responder's answer.
+/// `H(username:realm:password)`: replaces the password in a users file and in a responder's answer.
 ///
 /// As secret as the password itself, so it is never shown.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Nonces that nobody has to remember until they are used.
+//! Nonces that need no memory until they are used.
 //!
 //! A nonce is its generation, its serial number, and a keyed hash over both, so that a flood of requests without credentials
 //! leaves nothing behind. What is remembered is how far each nonce was used, and that only for who proved a password.
@@ -94,7 +94,7 @@ impl Nonces {
         if is_first { Spent::Fresh } else { Spent::Replayed }
     }
 
-    /// Ends the generation whose time is over, and the one before with it when nobody came for so long.
+    /// Ends a generation that is over, and its predecessor too after a long silence.
     fn turn(&mut self, now: Instant) {
         if now < self.ends_at {
             return;

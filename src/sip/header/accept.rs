@@ -30,7 +30,7 @@ impl<'a> MediaType<'a> {
         (scan::is_token(kind) && scan::is_token(subtype)).then_some(Self { kind, subtype, params })
     }
 
-    /// Whether this is that type, in any case and whatever its parameters.
+    /// Whether this is that type, ignoring case and parameters.
     #[must_use]
     pub fn is(&self, kind: &str, subtype: &str) -> bool {
         self.kind.eq_ignore_ascii_case(kind) && self.subtype.eq_ignore_ascii_case(subtype)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::sip::scan;
 
-/// How a subscription stands, in a NOTIFY.
+/// The state of a subscription, in a NOTIFY.
 ///
 /// Shape: `active;expires=3599`, `terminated;reason=timeout`. Source: RFC 6665 §4.1.3, §8.2.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Substate<'a> {
     Pending,
     /// It is over.
     Terminated,
-    /// Another token, treated as the one it resembles by nobody.
+    /// Another token.
     Other(&'a str),
 }
 

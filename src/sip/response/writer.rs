@@ -34,7 +34,7 @@ pub struct ResponseWriter<'a> {
     body: Option<(&'a str, &'a [u8])>,
 }
 
-/// From or To: typed, or as it came when it cannot be read.
+/// From or To: typed, or as received when unreadable.
 #[derive(Debug)]
 enum Party<'a> {
     Typed(Cow<'a, NameAddr>),
@@ -177,7 +177,7 @@ impl<'a> ResponseWriter<'a> {
     }
 }
 
-/// A tag that is the same for each retransmission of a request and kept by nobody.
+/// A stateless tag, equal for every retransmission of a request.
 fn stateless_tag(via: &Via, call_id: &str) -> String {
     let mut hasher = ahash::RandomState::with_seeds(0x6466_6b73, 0x7461_6721, 0x7369_7032, 0x3132_3631).build_hasher();
     hasher.write(via.branch().unwrap_or_default().as_bytes());
@@ -204,7 +204,7 @@ impl fmt::Display for WithTag<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.party, self.tag) {
             (Party::Typed(value), Some(tag)) => {
-                // An empty tag of the phone's is none: ours must not stand beside it.
+                // An empty tag counts as none, and must not remain beside ours.
                 let mut value = NameAddr::clone(value);
                 value.params.set("tag", tag);
                 value.fmt(f)
@@ -214,7 +214,7 @@ impl fmt::Display for WithTag<'_> {
     }
 }
 
-/// `CSeq` in strict form where it can be read, else as it came.
+/// `CSeq` in strict form if readable, else as received.
 struct CSeqText<'a>(&'a str);
 
 impl fmt::Display for CSeqText<'_> {

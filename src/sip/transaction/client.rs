@@ -78,7 +78,7 @@ enum Pending<U> {
 /// What a response is to its transaction.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ClientEvent<U> {
-    /// Provisional: the wait goes on.
+    /// Provisional: keep waiting.
     Proceeding,
     /// Final: the transaction is the user's no more.
     Completed(U),

@@ -9,7 +9,7 @@ use crate::sip::request::Request;
 
 /// The transaction that a request belongs to, and the request that it is a copy of.
 ///
-/// A keyed hash, so that nobody can make two requests meet. Source: RFC 3261 §17.2.3, §8.2.2.2.
+/// A keyed hash, so that a peer cannot make two requests collide. Source: RFC 3261 §17.2.3, §8.2.2.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TransactionKey {
     pub(super) transaction: u128,

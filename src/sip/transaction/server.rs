@@ -13,7 +13,7 @@
 //!                           ▼ Timer J
 //!                         gone
 //! ```
-//! Trying ends after 64 T1 as well: whoever sent the request has given up by then (its Timer F). There is no Proceeding:
+//! Trying ends after 64 T1 as well: the sender has given up by then (its Timer F). There is no Proceeding:
 //! provisional responses to non-INVITE requests do more harm than good (RFC 4320 §4.1).
 //! Source: RFC 3261 §17.2.2.
 
@@ -126,7 +126,7 @@ impl ServerTransactions {
         Begin::New
     }
 
-    /// Gives a transaction its final response. On a reliable transport nobody will ask for it again, and it ends at once;
+    /// Gives a transaction its final response. Over a reliable transport there are no retransmissions, so it ends at once;
     /// else it is kept until Timer J. A transaction that has ended or has its response stays as it is.
     pub fn complete(&mut self, key: TransactionKey, response: Bytes, is_reliable: bool, now: Instant) {
         if is_reliable {

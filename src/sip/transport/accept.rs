@@ -46,7 +46,7 @@ pub(super) async fn run(socket: TcpListener, transport: Transport, listener: u16
     tasks.stopping().cancelled().await;
 }
 
-/// The next connection, with a place for its handshake where it has one. (While nobody comes, each listener keeps one.)
+/// The next connection, and a permit if it has a handshake. (An idle listener holds one permit.)
 async fn next(
     socket: &TcpListener,
     transport: Transport,

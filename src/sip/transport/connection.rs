@@ -134,6 +134,6 @@ async fn write(queue: &mut mpsc::Receiver<Bytes>, writer: &mut (impl AsyncWrite 
             Err(_elapsed) => return CloseReason::SlowPeer,
         }
     }
-    // The table let go of the connection: everything is written.
+    // The table dropped the queue, and everything in it is written.
     CloseReason::Local
 }

@@ -1,4 +1,4 @@
-//! What stream connections may take up, why one is not taken in, and why one ends. Pure.
+//! The limits of stream connections, why one is refused, and why one ends. Pure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::sip::flow::Transport;
 use crate::sip::framing::FramingError;
 
-/// What the connections of TCP, TLS and WebSocket may take up, all of them together.
+/// Limits of all TCP, TLS and WebSocket connections together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamLimits {
     /// Connections at a time; one more is closed as soon as it is accepted.
@@ -17,17 +17,17 @@ pub struct StreamLimits {
     pub max_handshakes: usize,
     /// Handshakes at a time from one address: one that stalls its own does not hold up the others'.
     pub max_handshakes_per_source: usize,
-    /// A TLS and a WebSocket handshake must be done within this time, together.
+    /// Time limit for the TLS and WebSocket handshakes together.
     pub handshake_timeout: Duration,
     /// Messages that may wait to be written to one connection.
     pub queue_messages: usize,
-    /// A connection that brings nothing for so long is closed; a keep-alive counts.
+    /// An idle connection is closed after this time; a keep-alive counts as traffic.
     pub idle_timeout: Duration,
-    /// A message must be whole within this time after its first byte.
+    /// Time limit for a whole message, from its first byte.
     pub message_timeout: Duration,
-    /// A peer must take a message within this time.
+    /// Time limit for writing a message.
     pub write_timeout: Duration,
-    /// A connection of ours must stand within this time, its TLS handshake not counted.
+    /// Time limit for a TCP connection of ours; the TLS handshake has its own.
     pub connect_timeout: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Default for StreamLimits {
     }
 }
 
-/// Why a connection was accepted by the kernel and went no further. Nothing is heard of it but this.
+/// Why an accepted connection was refused; nothing else is reported of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefuseReason {

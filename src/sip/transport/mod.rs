@@ -3,7 +3,7 @@
 //! They carry bytes and know nothing of transactions. Everything is bounded; nothing here waits for a slow peer.
 //! ```text
 //!  accept ──▶ (tls) ──▶ (websocket) ──▶ Opened ─▶ Message … ─▶ Closed
-//!    └──────────┴────────────┴─▶ refused: counted, and nothing else is heard of it
+//!    └──────────┴────────────┴─▶ refused: counted, and not reported otherwise
 //! ```
 
 mod accept;
@@ -32,7 +32,7 @@ pub use super::flow::{ConnectionId, Flow, Transport};
 /// What a connection brings, in this order: one `Opened`, any number of `Message`, one `Closed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inbound {
-    /// A connection stands, taken in or made by us.
+    /// A connection is open, accepted or made by us.
     Opened {
         /// Its flow.
         flow: Flow,

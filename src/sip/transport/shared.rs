@@ -1,4 +1,4 @@
-//! What the tasks of all connections share: the limits, the table of connections, and where they report to.
+//! State shared by the tasks of all connections: limits, table, and the channel that they report to.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,14 +14,14 @@ use super::tls::Tls;
 use super::{Inbound, SendError};
 use crate::sip::flow::{ConnectionId, Flow, Transport};
 
-/// Messages that wait to be written to a connection.
+/// Queue of messages to be written to a connection.
 type Queue = mpsc::Sender<Bytes>;
 
-/// What the tasks of all connections share.
+/// State shared by the tasks of all connections.
 pub(super) struct Shared {
     pub(super) limits: StreamLimits,
     pub(super) inbound: mpsc::Sender<Inbound>,
-    /// Cancelled when nobody wants to hear of connections any more.
+    /// Cancelled when connections are no longer reported.
     pub(super) closing: CancellationToken,
     pub(super) tls: Option<Arc<Tls>>,
     /// Places for handshakes.
@@ -56,7 +56,7 @@ impl Shared {
         })
     }
 
-    /// Gives a connection its place.
+    /// Adds a connection to the table, within the limits.
     pub(super) fn enter(
         self: &Arc<Self>,
         transport: Transport,
@@ -70,7 +70,7 @@ impl Shared {
         Ok(Connection { flow, queue, shared: Arc::clone(self) })
     }
 
-    /// A connection stands: says so. `false` when nobody wants to hear of it.
+    /// Reports an open connection; `false` when the receiver is gone.
     pub(super) async fn open(&self, flow: Flow) -> bool {
         if let Some(id) = flow.connection {
             self.table().open(id);
@@ -81,7 +81,7 @@ impl Shared {
         }
     }
 
-    /// Takes a connection out of the table and says so.
+    /// Removes a connection from the table and reports its end.
     pub(super) async fn leave(&self, connection: Connection, reason: CloseReason) {
         let flow = connection.flow;
         drop(connection);
@@ -91,9 +91,9 @@ impl Shared {
         }
     }
 
-    /// A connection goes no further.
+    /// Counts a connection that is refused.
     pub(super) fn refuse(&self, transport: Transport, reason: RefuseReason) {
-        // One that comes while we close is not refused for what it is.
+        // While closing, the refusal is not the peer's fault.
         if !self.table().is_closed() {
             (self.on_refused)(transport, reason);
         }

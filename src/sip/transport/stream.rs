@@ -1,4 +1,4 @@
-//! Connections of TCP, TLS and WebSocket: taken in and made, each with a task that reads and writes.
+//! TCP, TLS and WebSocket connections, accepted and made, each with a task that reads and writes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ const BACKLOG: i32 = 1024;
 
 /// Every stream connection of an edge.
 ///
-/// When the tasks are told to stop, it accepts no more, but what is in hand can still be answered: the connections end with
+/// When the tasks stop, it accepts no more, but requests in hand can still be answered: the connections end with
 /// [`Self::close`] or when this is dropped, and only then is [`Tasks::stop`] done.
 pub struct StreamTransport {
     shared: Arc<Shared>,
@@ -40,7 +40,7 @@ pub struct Remote<'a> {
 }
 
 impl StreamTransport {
-    /// No connection yet. What they bring goes into `inbound`; while that is full, nothing is read. Without `tls` there is
+    /// Without connections. They report to `inbound`; while it is full, nothing is read. Without `tls` there is
     /// no TLS and no secure WebSocket.
     #[must_use]
     pub fn new(limits: StreamLimits, inbound: mpsc::Sender<Inbound>, tls: Option<Arc<Tls>>, on_refused: OnRefused, tasks: Tasks) -> Self {
@@ -88,8 +88,8 @@ impl StreamTransport {
         self.shared.send(connection, packet)
     }
 
-    /// Opens a connection in the background and writes `first` as soon as it stands. Its [`Inbound::Opened`] or
-    /// [`Inbound::Closed`] follows; until then it can be sent to as if it stood.
+    /// Opens a connection in the background and writes `first` once it is open. Its [`Inbound::Opened`] or
+    /// [`Inbound::Closed`] follows; until then messages are queued.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl StreamTransport {
         self.shared.table().len()
     }
 
-    /// Accepts and reads no more; each connection writes what waits in its queue, then ends. Nothing is heard of them again.
+    /// Stops accepting and reading; each connection writes its queue, then ends. Nothing more is reported.
     pub fn close(&self) {
         self.shared.closing.cancel();
         self.shared.table().close();
@@ -164,7 +164,7 @@ impl Drop for StreamTransport {
     }
 }
 
-/// A connection of ours that stands.
+/// An open connection of ours.
 enum Dialled {
     Plain(TcpStream),
     Secured(Box<tokio_rustls::client::TlsStream<TcpStream>>),

@@ -1,4 +1,4 @@
-//! Which stream connections there are. Pure.
+//! The table of stream connections. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -32,7 +32,7 @@ struct Source {
     handshakes: usize,
 }
 
-/// A connection that asks for a place.
+/// A connection to be added.
 #[derive(Debug)]
 pub(super) struct Newcomer<Q> {
     pub(super) transport: Transport,
@@ -56,7 +56,7 @@ impl<Q> Default for Table<Q> {
 }
 
 impl<Q> Table<Q> {
-    /// Enters a connection. Nobody finds it by its peer before [`Table::open`].
+    /// Adds a connection; it is found by its peer only after [`Table::open`].
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl<Q> Table<Q> {
         Ok(flow)
     }
 
-    /// The connection's handshake is over, or it needs none: from now on it is found by its peer.
+    /// Ends the connection's handshake; from now on it is found by its peer.
     pub(super) fn open(&mut self, id: ConnectionId) {
         let Some(handle) = self.connections.get_mut(&id) else { return };
         self.by_peer.insert((handle.flow.peer, handle.flow.transport), id);
@@ -94,7 +94,7 @@ impl<Q> Table<Q> {
         }
     }
 
-    /// Takes a connection out.
+    /// Removes a connection.
     pub(super) fn remove(&mut self, id: ConnectionId) {
         let Some(Handle { flow, is_in_handshake, .. }) = self.connections.remove(&id) else { return };
         let peer = (flow.peer, flow.transport);
@@ -129,7 +129,7 @@ impl<Q> Table<Q> {
         self.connections.len()
     }
 
-    /// Lets go of every connection, so that each ends once its queue is written; takes no more.
+    /// Drops every queue, so that each connection ends once it is written; accepts no more.
     pub(super) fn close(&mut self) {
         *self = Self { is_closed: true, last_id: self.last_id, ..Self::default() };
     }

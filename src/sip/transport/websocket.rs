@@ -151,7 +151,7 @@ async fn write<S: AsyncRead + AsyncWrite + Unpin>(
             Err(_elapsed) => return CloseReason::SlowPeer,
         }
     }
-    // The table let go of the connection: everything is written.
+    // The table dropped the queue, and everything in it is written.
     CloseReason::Local
 }
 
