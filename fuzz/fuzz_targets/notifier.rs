@@ -10,19 +10,21 @@ use dfks::bus::message::NotifyJob;
 use dfks::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
 use dfks::edge::gate::policy::AuthPolicy;
 use dfks::edge::config::{EdgeConfig, Listener};
+use dfks::edge::limit::CAPACITIES;
 use dfks::edge::metrics::EdgeMetrics;
 use dfks::edge::notifier::{
-    BusReply, BusRequest, Input, JobHandle, Notifier, NotifyId, Now, Output, ReplyMessage, Token, Unavailable, Unsent,
+    BusReply, BusRequest, Input, JobHandle, Notifier, NotifyId, Output, ReplyMessage, Token, Unavailable, Unsent,
 };
 use dfks::edge::profile::Profiles;
 use dfks::edge::gate::rate_limit::RateLimitConfig;
 use dfks::feature::table::FeatureTable;
+use dfks::runtime::clock::Now;
 use dfks::sip::flow::{ConnectionId, Flow, Transport};
 use dfks::sip::message;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
-static METRICS: LazyLock<Arc<EdgeMetrics>> = LazyLock::new(|| Arc::new(EdgeMetrics::new(&[Transport::Udp, Transport::Tcp])));
+static METRICS: LazyLock<Arc<EdgeMetrics>> = LazyLock::new(|| Arc::new(EdgeMetrics::new(&[Transport::Udp, Transport::Tcp], &CAPACITIES)));
 
 struct World {
     notifier: Notifier,

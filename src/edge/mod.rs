@@ -9,9 +9,11 @@
 pub mod config;
 pub mod gate;
 pub mod io;
+pub mod limit;
 pub mod metrics;
 pub mod notifier;
 pub mod profile;
+pub mod refusal;
 pub mod run;
 pub mod subscribe;
 pub mod subscription;

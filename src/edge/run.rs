@@ -28,8 +28,9 @@ use crate::edge::io::sockets::Reach;
 use crate::edge::io::tls_files;
 use crate::edge::io::users_file::{self, UsersFileError};
 use crate::edge::io::watchers::Watchers;
+use crate::edge::limit::{CAPACITIES, CHANGE_QUEUE, FAN_OUT_QUEUE, STREAM_QUEUE};
 use crate::edge::metrics::{DropReason, EdgeMetrics};
-use crate::edge::notifier::{Input, Notifier, Now};
+use crate::edge::notifier::{Input, Notifier};
 use crate::edge::profile::Profiles;
 use crate::edge::takeover::TakeOver;
 use crate::feature::table::FeatureTable;
@@ -40,10 +41,6 @@ use crate::sip::transport::{Inbound, StreamLimits, StreamTransport, Tls, TlsErro
 
 /// How long a stop waits for phones at most: four transmissions of a NOTIFY.
 const LONGEST_DRAIN_PATIENCE: Duration = Duration::from_secs(6);
-/// Messages of connections that wait for the driver; over it connections are not read.
-pub(super) const STREAM_QUEUE: usize = 4096;
-/// Changes of the bucket that wait for the driver.
-pub(super) const CHANGE_QUEUE: usize = 65_536;
 /// How long tasks of the edge have after the driver has ended.
 const TASKS_GRACE: Duration = Duration::from_secs(2);
 
@@ -107,14 +104,14 @@ impl Edge {
     pub async fn start(config: &Config, bus: Bus, table: Arc<FeatureTable>) -> Result<Self, EdgeError> {
         let tasks = Tasks::new();
         let (inbound, streams) = mpsc::channel(STREAM_QUEUE);
-        let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL));
+        let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL, &CAPACITIES));
         let tls = tls_files::load(config, &metrics, &tasks)?;
         let sockets = bind(config, inbound, tls, &metrics, &tasks)?;
         let trace_hep = config.sip.trace_hep.clone();
         let users_file = users_file(config).map(Path::to_path_buf);
         let config = Arc::new(edge_config(config, sockets.listeners)?);
         metrics.queues.subscriptions_limit(config.max_subscriptions);
-        let now = Now { at: clock::now(), utc: clock::utc_now() };
+        let now = clock::moment();
         let mut notifier = Notifier::new(Arc::clone(&config), Arc::clone(&table), Arc::clone(&metrics), now);
         let users = users_file.map(|path| follow_users(path, &tasks, &metrics, &mut notifier)).transpose()?;
 
@@ -125,7 +122,7 @@ impl Edge {
         let watched = Watched { streams: Vec::new(), consumer: (QueueName::Notify, edge_token(&config.edge_id)) };
         tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
         let jobs = Jobs::open(&bus, &tasks, &config.edge_id, Box::new(move |why| counted.job_given_up(why)));
-        let (fan_outs, to_fan_out) = mpsc::channel(fan_out::QUEUE_LENGTH);
+        let (fan_outs, to_fan_out) = mpsc::channel(FAN_OUT_QUEUE);
         // Ends when the driver lets go of its sender, so that what it asked for last is still done.
         tasks.spawn_brief("fan-out", fan_out::run(bus.clone(), queue, config.edge_id.clone(), Arc::clone(&metrics), to_fan_out));
 
@@ -263,8 +260,8 @@ fn follow_users(
     // Before the file is read: a change in between is then seen as one.
     let stamp = FileStamp::of(&path);
     let users = users_file::load(&path)?;
-    metrics.users_loaded(&users);
-    notifier.handle(Input::Users(Arc::new(users)), Now { at: clock::now(), utc: clock::utc_now() });
+    metrics.users_loaded(users.len(), users.incomplete());
+    notifier.handle(Input::Users(Arc::new(users)), clock::moment());
     let (changed, users) = mpsc::channel(1);
     tasks.spawn("users file", users_file::watch(path, stamp, changed, Arc::clone(metrics), tasks.stopping().clone()));
     Ok(users)
@@ -305,7 +302,7 @@ async fn follow_bucket(
     };
     let index = WatcherIndex::start(bus, tasks, Some(Box::new(hook)));
     index.loaded().await;
-    let now = Now { at: clock::now(), utc: clock::utc_now() };
+    let now = clock::moment();
     let mut restored = 0_u64;
     for (key, (revision, value)) in held.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default() {
         restored += u64::from(notifier.restore(&key, revision, &value, now));

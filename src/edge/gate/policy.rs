@@ -108,60 +108,6 @@ impl Identity {
     }
 }
 
-/// What became of a SUBSCRIBE's proof of who sent it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AuthOutcome {
-    /// A digest was right.
-    Proved,
-    /// A trusted source vouched.
-    Trusted,
-    /// It had none: challenged.
-    Challenged,
-    /// It was right, the nonce old or another process's: challenged.
-    Stale,
-    /// It was right, and used before: challenged.
-    Replayed,
-    /// It was wrong, or of no user: challenged.
-    Wrong,
-    /// It was about another Request-URI.
-    OtherUri,
-    /// It was right, and its user may not do this; or the source is not trusted.
-    Forbidden,
-    /// No responder could say.
-    Unavailable,
-}
-
-impl AuthOutcome {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Proved,
-        Self::Trusted,
-        Self::Challenged,
-        Self::Stale,
-        Self::Replayed,
-        Self::Wrong,
-        Self::OtherUri,
-        Self::Forbidden,
-        Self::Unavailable,
-    ];
-
-    /// The label `outcome`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Proved => "proved",
-            Self::Trusted => "trusted",
-            Self::Challenged => "challenged",
-            Self::Stale => "stale",
-            Self::Replayed => "replayed",
-            Self::Wrong => "wrong",
-            Self::OtherUri => "other_uri",
-            Self::Forbidden => "forbidden",
-            Self::Unavailable => "unavailable",
-        }
-    }
-}
-
 fn owns(username: &str, presentity: &Presentity) -> bool {
     let is_own = own_presentity(username, presentity).is_some_and(|own| own == *presentity);
     // `alice@work` can be a user part as a whole.

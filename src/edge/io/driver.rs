@@ -24,10 +24,10 @@ use crate::edge::io::port::Port;
 use crate::edge::io::sockets::Reach;
 use crate::edge::io::watchers::Watchers;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
-use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Now, Output};
+use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Output};
 use crate::edge::takeover::TakeOver;
 use crate::notify::{JOB_LIFETIME, Jobs, WORKING_EVERY};
-use crate::runtime::clock;
+use crate::runtime::clock::{self, Now, moment};
 use crate::sip::flow::ConnectionId;
 use crate::sip::transport::Inbound;
 
@@ -384,8 +384,4 @@ fn on_stream(notifier: &mut Notifier, metrics: &EdgeMetrics, connections: &mut V
             }
         }
     }
-}
-
-fn moment() -> Now {
-    Now { at: clock::now(), utc: clock::utc_now() }
 }

@@ -13,13 +13,10 @@ use crate::bus::client::Bus;
 use crate::bus::message::FeatureEvent;
 use crate::bus::subject::Pattern;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
-use crate::edge::notifier::{FanOut, MAX_WAITS};
+use crate::edge::notifier::FanOut;
 use crate::notify::{JOB_LIFETIME, Notice, Queue};
 use crate::runtime::Backoff;
 
-/// Fan-outs that wait for the task. The notifier takes no change while it is half full, and what is in its hands already
-/// fits the other half.
-pub const QUEUE_LENGTH: usize = 2 * MAX_WAITS;
 const AT_A_TIME: usize = 512;
 /// As long as a job would wait in the work queue.
 const GIVE_UP_AFTER: Duration = JOB_LIFETIME;

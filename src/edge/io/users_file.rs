@@ -78,7 +78,7 @@ pub async fn watch(
         // A large file takes a while, which would be taken from the SIP loop.
         match tokio::task::spawn_blocking(move || load(&file)).await {
             Ok(Ok(read)) => {
-                metrics.users_loaded(&read);
+                metrics.users_loaded(read.len(), read.incomplete());
                 if users.send(Arc::new(read)).await.is_err() {
                     return;
                 }
@@ -137,7 +137,7 @@ mod tests {
         write(&format!("alice:r:{MD5}\n"));
         let (sender, mut users) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let metrics = Arc::new(EdgeMetrics::new(&[]));
+        let metrics = Arc::new(EdgeMetrics::new(&[], &crate::edge::limit::CAPACITIES));
         let watching = crate::runtime::tasks::spawn_owned(watch(path.clone(), FileStamp::of(&path), sender, metrics, stop.clone()));
         let soon = Duration::from_secs(2);
         assert!(tokio::time::timeout(Duration::from_millis(1200), users.recv()).await.is_err(), "nothing has changed");

@@ -7,26 +7,27 @@
 //! ```
 //! A refusal here goes back to where its request came from, keeps no transaction, and is not much longer than its request.
 
-use super::{BusRequest, Notifier, Now, Wait};
+use super::{BusRequest, Notifier, Wait};
 use crate::bus::message::{AuthRequest, AuthResponse, ErrorBody, Kind};
 use crate::bus::trace::Cause;
 use crate::config::AuthMode;
 use crate::edge::gate::accounts::{Account, AccountName};
-use crate::edge::gate::policy::{self, AuthOutcome, Identity};
+use crate::edge::gate::policy::{self, Identity};
 use crate::edge::gate::rate_limit::Admission;
-use crate::edge::metrics::DropReason;
+use crate::edge::limit::MAX_AUTH_WAITS;
+use crate::edge::metrics::{AuthOutcome, DropReason};
 use crate::edge::notifier::intake::{Arrival, reply_destination};
-use crate::edge::subscribe::{self, Refusal};
+use crate::edge::refusal::Refusal;
+use crate::edge::subscribe;
 use crate::edge::subscription::SubscriptionId;
 use crate::feature::Presentity;
+use crate::runtime::clock::Now;
 use crate::sip::digest::{Challenge, Credentials, Ha1, Spent};
 use crate::sip::flow::Flow;
 use crate::sip::message::{self, Start};
 use crate::sip::request::Request;
 use crate::sip::transaction::TransactionKey;
 
-/// HA1s asked for at a time; over it 503, so that guesses at passwords leave room for who is known.
-const MAX_AUTH_WAITS: usize = 2_000;
 /// Authorization lines of a request that are looked at.
 const MAX_AUTHORIZATIONS: usize = 8;
 /// What a response begins with.

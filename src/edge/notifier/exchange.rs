@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::{BusRequest, Event, Notifier, Now, Output, Unavailable, Wait};
+use super::{BusRequest, Event, Notifier, Output, Unavailable, Wait};
 use crate::bus::message::{EndReason, Kind, RawEvent, SubscriptionChange};
 use crate::bus::trace::new_id;
-use crate::edge::subscribe::Refusal;
+use crate::edge::refusal::Refusal;
 use crate::edge::subscription::lane::{Exchange, Storing, Task, Work};
 use crate::edge::subscription::outbox::Ending;
 use crate::edge::subscription::record::Record;
 use crate::edge::subscription::{Phase, Seen, Subscription, SubscriptionId};
 use crate::feature::{csta_write, package};
-use crate::runtime::clock;
+use crate::runtime::clock::{self, Now};
 use crate::sip::{response, uri};
 
 /// How the bucket answered a store.

@@ -1,7 +1,7 @@
 //! What goes into the notifier and what comes out of it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -14,15 +14,6 @@ use crate::edge::subscription::next_hop::Destination;
 use crate::edge::subscription::record::Record;
 use crate::feature::{FeatureState, Presentity};
 use crate::sip::flow::{ConnectionId, Flow};
-
-/// The time of one step: monotonic, and of day.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// For timers.
-    pub at: Instant,
-    /// For what others read.
-    pub utc: SystemTime,
-}
 
 /// Names a bus request that waits for its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::{JobHandle, JobProgress, Notifier, Now, Output};
+use super::{JobHandle, JobProgress, Notifier, Output};
 use crate::bus::message::NotifyJob;
 use crate::edge::metrics::JobOutcome;
 use crate::edge::notifier::tell::Whom;
 use crate::edge::subscription::SubscriptionId;
 use crate::edge::subscription::outbox::{JobKey, Owed};
 use crate::feature::Presentity;
+use crate::runtime::clock::Now;
 
 impl Notifier {
     pub(super) fn on_job(&mut self, job: &NotifyJob, handle: JobHandle, age: Duration, now: Now) {

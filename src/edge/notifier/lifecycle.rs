@@ -2,12 +2,12 @@
 
 use crate::bus::message::{EndReason, Kind, SubscriptionChange, SubscriptionEvent};
 use crate::bus::trace::{Cause, new_id};
-use crate::edge::notifier::{Event, Notifier, Now, Output};
-use crate::edge::subscribe::Refusal;
+use crate::edge::notifier::{Event, Notifier, Output};
+use crate::edge::refusal::Refusal;
 use crate::edge::subscription::lane::{Lane, Task};
 use crate::edge::subscription::outbox::{Ending, Owed};
 use crate::edge::subscription::{Phase, SubscriptionId};
-use crate::runtime::clock;
+use crate::runtime::clock::{self, Now};
 
 impl Notifier {
     /// Its grace is over: it ends with an empty NOTIFY, or with what the phone was still to be told.

@@ -37,18 +37,20 @@ use crate::bus::trace::Cause;
 use crate::edge::config::EdgeConfig;
 use crate::edge::gate::accounts::Accounts;
 use crate::edge::gate::rate_limit::RateLimit;
+use crate::edge::limit::{MAX_CLIENT_TRANSACTIONS, MAX_LOOKUPS, MAX_SERVER_TRANSACTIONS, MAX_WAITS};
 use crate::edge::metrics::EdgeMetrics;
 use crate::edge::subscription::lane::{Exchange, Work};
 use crate::edge::subscription::outbox::JobKey;
 use crate::edge::subscription::{Subscription, SubscriptionId};
 use crate::feature::Presentity;
 use crate::feature::table::FeatureTable;
+use crate::runtime::clock::Now;
 use crate::runtime::wheel::Wheel;
 use crate::sip::digest::Nonces;
 use crate::sip::flow::ConnectionId;
 use crate::sip::transaction::{ClientTransactions, ServerTransactions, Timers};
 
-pub use io::{BusRequest, Event, FanOut, Input, JobHandle, NotifyId, Now, Orphan, Output, Token, Unsent};
+pub use io::{BusRequest, Event, FanOut, Input, JobHandle, NotifyId, Orphan, Output, Token, Unsent};
 pub use reply::{BusReply, ReplyMessage, Unavailable};
 
 /// Something in the timer wheel.
@@ -139,18 +141,10 @@ pub struct Notifier {
     is_overloaded: bool,
 }
 
-/// Server transactions kept at once, answered ones included; over it 503.
-const MAX_SERVER_TRANSACTIONS: usize = 1_000_000;
-/// NOTIFYs in flight at once, those that only absorb copies of their response included; over it they wait.
-const MAX_CLIENT_TRANSACTIONS: usize = 2_000_000;
 /// How long a phone waits for the workers until it gets the NOTIFY that it is owed without their answer.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(800);
 /// How often it is looked whether we are heard again.
 const LEASE_TURN: Duration = Duration::from_secs(1);
-/// Bus requests waited for at once; over it 503.
-pub const MAX_WAITS: usize = 20_000;
-/// Dialogs looked up at once, of those; over it 503. Whoever makes up dialogs takes no room from those who have one.
-const MAX_LOOKUPS: usize = 2_000;
 
 impl Notifier {
     /// A notifier without subscriptions.

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{BusRequest, Event, Notifier, NotifyId, Now, Output, Timer, Unsent, Wait};
+use super::{BusRequest, Event, Notifier, NotifyId, Output, Timer, Unsent, Wait};
 use crate::bus::message::{EndReason, Kind, NotifyEvent, NotifyOutcome};
 use crate::bus::trace::{Cause, new_id};
 use crate::config::InitialNotify;
 use crate::edge::config::EdgeConfig;
-use crate::edge::metrics::Direction;
+use crate::edge::metrics::{DeliveryOutcome, Direction};
 use crate::edge::notifier::tell::feature_index;
 use crate::edge::subscription::next_hop::{Destination, next_hop};
 use crate::edge::subscription::outbox::{Grouping, Parcel};
@@ -15,7 +15,7 @@ use crate::edge::subscription::record::Record;
 use crate::edge::subscription::verdict::{self, Verdict};
 use crate::edge::subscription::write;
 use crate::edge::subscription::{InFlight, Phase, Subscription, SubscriptionId};
-use crate::runtime::clock;
+use crate::runtime::clock::{self, Now};
 use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::message::Message;
 use crate::sip::response::Response;
@@ -144,7 +144,7 @@ impl Notifier {
         if is_connection_lost {
             return self.park(id, in_flight, now);
         }
-        self.count_end(&in_flight, verdict::TIMEOUT, now);
+        self.count_end(&in_flight, DeliveryOutcome::Timeout, now);
         self.emit_notify(id, &in_flight, NotifyOutcome::Expired, None, now);
         self.settle_jobs(in_flight.parcel.jobs(), false);
         self.end(id, EndReason::Unreachable, &in_flight.parcel.cause(), now);
@@ -157,7 +157,7 @@ impl Notifier {
         match why {
             Unsent::NoWay => self.park(id, in_flight, now),
             Unsent::NoRoom => {
-                self.count_end(&in_flight, verdict::RETRIED, now);
+                self.count_end(&in_flight, DeliveryOutcome::Retried, now);
                 self.put_off(id, in_flight, now.at + ROOM_AFTER, now);
             }
         }
@@ -167,7 +167,7 @@ impl Notifier {
     pub(super) fn on_closed(&mut self, connection: ConnectionId, now: Now) {
         for id in self.connections.remove(&connection).unwrap_or_default() {
             if let Some(in_flight) = self.take_back(id, |in_flight| in_flight.connection == Some(connection)) {
-                self.count_end(&in_flight, verdict::NO_CONNECTION, now);
+                self.count_end(&in_flight, DeliveryOutcome::NoConnection, now);
                 self.put_off(id, in_flight, now.at, now);
                 self.pump(id, now);
             }
@@ -180,7 +180,7 @@ impl Notifier {
         let Some(to) = self.next_hop_of(id) else { return };
         let has_left = |in_flight: &InFlight| (in_flight.transport, in_flight.connection) != (to.transport(), to.connection());
         if let Some(in_flight) = self.take_back(id, has_left) {
-            self.count_end(&in_flight, verdict::NO_CONNECTION, now);
+            self.count_end(&in_flight, DeliveryOutcome::NoConnection, now);
             self.put_off(id, in_flight, now.at, now);
         }
     }
@@ -202,7 +202,7 @@ impl Notifier {
 
     /// The phone cannot be reached now: what it was to be told waits for its next SUBSCRIBE. A last NOTIFY is not waited for.
     fn park(&mut self, id: SubscriptionId, in_flight: InFlight, now: Now) {
-        self.count_end(&in_flight, verdict::NO_CONNECTION, now);
+        self.count_end(&in_flight, DeliveryOutcome::NoConnection, now);
         let Some(subscription) = self.subscriptions.get(&id) else { return };
         if subscription.phase == Phase::Ending {
             self.emit_notify(id, &in_flight, NotifyOutcome::Failed, None, now);
@@ -225,7 +225,7 @@ impl Notifier {
         Some(in_flight)
     }
 
-    fn count_end(&self, in_flight: &InFlight, outcome: &'static str, now: Now) {
+    fn count_end(&self, in_flight: &InFlight, outcome: DeliveryOutcome, now: Now) {
         self.metrics.notify_ended(in_flight.transport, outcome, now.at.saturating_duration_since(in_flight.sent_at));
     }
 

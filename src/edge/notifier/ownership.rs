@@ -7,13 +7,13 @@ use crate::bus::trace::Cause;
 use crate::edge::gate::policy;
 use crate::edge::notifier::exchange::StoreOutcome;
 use crate::edge::notifier::reply::Found;
-use crate::edge::notifier::{Notifier, Now, Unavailable};
-use crate::edge::subscribe::Refusal;
+use crate::edge::notifier::{Notifier, Unavailable};
+use crate::edge::refusal::Refusal;
 use crate::edge::subscription::lane::{Exchange, Storing};
 use crate::edge::subscription::record::Record;
 use crate::edge::subscription::{Phase, Seen, Subscription, SubscriptionId};
 use crate::feature::{Presentity, package};
-use crate::runtime::clock;
+use crate::runtime::clock::{self, Now};
 
 /// What a SUBSCRIBE is to its subscription, once the bucket has said what it knows.
 enum Decision {

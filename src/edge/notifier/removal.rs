@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::exchange::StoreOutcome;
-use super::{BusRequest, MAX_WAITS, Notifier, Now, Timer, Wait};
+use super::{BusRequest, MAX_WAITS, Notifier, Timer, Wait};
 use crate::bus::trace::Cause;
 use crate::edge::subscription::SubscriptionId;
+use crate::runtime::clock::Now;
 
 const FIRST_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const LAST_AGAIN_AFTER: Duration = Duration::from_secs(30);

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::exchange::StoreOutcome;
-use super::{Notifier, Now, Token, Wait};
+use super::{Notifier, Token, Wait};
 use crate::bus::message::{ErrorBody, GetResponse, RouteSetResponse, read_reply};
 use crate::edge::subscription::record::Record;
+use crate::runtime::clock::Now;
 
 /// The answer to a bus request.
 #[derive(Debug)]

@@ -7,12 +7,12 @@ use crate::bus::message::{
 };
 use crate::bus::trace::{Cause, new_id};
 use crate::edge::notifier::tell::Whom;
-use crate::edge::notifier::{BusRequest, Event, FanOut, Notifier, Now, Output, Wait};
+use crate::edge::notifier::{BusRequest, Event, FanOut, Notifier, Output, Wait};
 use crate::edge::subscription::lane::{Retry, Task, Work};
 use crate::edge::subscription::outbox::Owed;
 use crate::edge::subscription::{Phase, SubscriptionId};
 use crate::feature::{FeatureState, Package, Presentity};
-use crate::runtime::clock;
+use crate::runtime::clock::{self, Now};
 
 impl Notifier {
     /// Asks for the next work of a subscription, unless one is under way.

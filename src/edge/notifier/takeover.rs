@@ -7,14 +7,15 @@
 //! ```
 
 use super::exchange::StoreOutcome;
-use super::{BusRequest, Notifier, Now, Orphan, Wait};
+use super::{BusRequest, Notifier, Orphan, Wait};
 use crate::bus::message::{EndReason, SubscriptionChange};
 use crate::bus::trace::Cause;
 use crate::edge::metrics::TakeOverOutcome;
-use crate::edge::subscribe::Refusal;
+use crate::edge::refusal::Refusal;
 use crate::edge::subscription::lane::Storing;
 use crate::edge::subscription::record::Record;
 use crate::edge::subscription::{Phase, Seen, SubscriptionId};
+use crate::runtime::clock::Now;
 use crate::sip::flow::Transport;
 
 impl Notifier {

@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::Notifier;
 use super::notify::LONGEST_JOB_WAIT;
-use super::{Notifier, Now};
 use crate::bus::trace::Cause;
 use crate::edge::subscription::lane::Work;
 use crate::edge::subscription::outbox::{Change, JobKey, Owed};
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::table::FeatureTable;
 use crate::feature::{FeatureState, Package, Presentity, package};
+use crate::runtime::clock::Now;
 
 /// Which watchers of a presentity are told.
 #[derive(Debug, Clone, Copy)]

@@ -12,9 +12,10 @@ use std::time::{Duration, SystemTime};
 
 use ahash::AHashSet;
 
-use super::{Notifier, Now, Timer};
+use super::{Notifier, Timer};
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::Presentity;
+use crate::runtime::clock::Now;
 
 /// So long a phone may be without what follows from a SUBSCRIBE: the answer of the workers, tried again, then Timer F (RFC 3261
 /// §17.1.2.2). A phone that is told later comes back by itself.

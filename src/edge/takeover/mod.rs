@@ -24,17 +24,13 @@ use tokio::sync::{mpsc, watch};
 use crate::bus::Bus;
 use crate::bus::pull::Delivery;
 use crate::edge::config::EdgeConfig;
+use crate::edge::limit::{MOVED_JOB_QUEUE, ORPHAN_QUEUE};
 use crate::edge::metrics::EdgeMetrics;
 use crate::edge::notifier::Orphan;
 use crate::edge::takeover::membership::Roster;
 use crate::notify::Queue;
 use crate::runtime::Tasks;
 use crate::sip::flow::Transport;
-
-/// Orphans that wait for the notifier.
-const ORPHANS: usize = 256;
-/// Jobs that wait to be sent on; one more comes again by itself.
-const MOVED_JOBS: usize = 1024;
 
 /// What the driver has of the take-over.
 pub(crate) struct TakeOver {
@@ -63,8 +59,8 @@ impl TakeOver {
         let roster = Arc::new(Mutex::new(Roster::new(&config.edge_id, takes_udp, config.silent_after)));
         let heard = bus.client().subscribe(bus.subjects().edge_alive()).await?;
         let (lease_sender, lease) = watch::channel(None);
-        let (orphan_sender, orphans) = mpsc::channel(ORPHANS);
-        let (moved_jobs, moved) = mpsc::channel(MOVED_JOBS);
+        let (orphan_sender, orphans) = mpsc::channel(ORPHAN_QUEUE);
+        let (moved_jobs, moved) = mpsc::channel(MOVED_JOB_QUEUE);
         let stopping = tasks.stopping().clone();
         let pulse = heartbeat::Pulse::new(bus.clone(), queue.index().clone(), config, takes_udp, &roster, lease_sender);
         tasks.spawn("edge pulse", pulse.run(heard, stopping.clone()));

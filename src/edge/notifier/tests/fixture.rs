@@ -11,6 +11,7 @@ use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
 use crate::edge::config::Listener;
 use crate::edge::gate::policy::AuthPolicy;
 use crate::edge::gate::rate_limit::RateLimitConfig;
+use crate::edge::limit::CAPACITIES;
 use crate::edge::notifier::*;
 use crate::edge::profile::Profiles;
 use crate::edge::subscription::next_hop::Destination;
@@ -77,8 +78,8 @@ fn listener(transport: Transport, address: &str) -> Listener {
 
 impl Bench {
     pub(in crate::edge::notifier) fn new(config: EdgeConfig) -> Self {
-        let now = Now { at: clock::now(), utc: clock::utc_now() };
-        let metrics = Arc::new(EdgeMetrics::new(&[Transport::Udp]));
+        let now = clock::moment();
+        let metrics = Arc::new(EdgeMetrics::new(&[Transport::Udp], &CAPACITIES));
         let notifier = Notifier::new(Arc::new(config), Arc::new(FeatureTable::built_in()), metrics, now);
         let peer: SocketAddr = "192.0.2.9:5062".parse().unwrap();
         let flow = Flow { transport: Transport::Udp, listener: 0, peer, connection: None };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::bus::message::{ErrorBody, ErrorReply, GetResponse, Kind, NotifyJob, RouteSetResponse};
+use crate::edge::limit::CAPACITIES;
 use crate::edge::notifier::tests::fixture::config;
 use crate::edge::notifier::tests::fixture::set_dnd;
 use crate::edge::notifier::tests::fixture::subscribe;
@@ -122,8 +123,8 @@ pub(in crate::edge::notifier) struct World {
 
 impl World {
     pub(in crate::edge::notifier) fn new() -> Self {
-        let now = Now { at: clock::now(), utc: clock::utc_now() };
-        let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL));
+        let now = clock::moment();
+        let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL, &CAPACITIES));
         let notifier = Notifier::new(Arc::new(config()), Arc::new(FeatureTable::built_in()), metrics, now);
         let phones = (0..3).map(|_| Phone::default()).collect();
         let mut world = Self {
