@@ -165,6 +165,18 @@ impl World {
             }
             10 if number % 2 == 0 => self.take(Input::Opened(ConnectionId(1))),
             10 => self.take(Input::Closed(ConnectionId(1))),
+            _ if number == 255 => {
+                for id in self.notifier.held() {
+                    self.revision += 1;
+                    self.take(Input::Holder { id, revision: self.revision, edge_id: "edge-1" });
+                }
+            }
+            _ if number == 254 => {
+                let key = self.tag.clone();
+                self.take(Input::Record { key: &key, revision: self.revision, value: data.get(1..).unwrap_or_default() });
+                self.take(Input::Restored);
+            }
+            _ if number == 253 => self.take(Input::Overload { is_overloaded: data.len() % 2 == 0 }),
             _ if !self.notifies.is_empty() => {
                 let notify = self.notifies[usize::from(kind / 12) % self.notifies.len()];
                 self.take(Input::Undeliverable { notify, why: if number % 2 == 0 { Unsent::NoWay } else { Unsent::NoRoom } });
@@ -188,7 +200,9 @@ fuzz_target!(|steps: &[u8]| {
     world.pass(Duration::from_secs(8000));
     world.pass(Duration::from_secs(60));
     // what it stores at its end is not answered
-    assert!(!world.notifier.put_down(world.now) || world.notifier.live().next().is_none());
+    world.take(Input::PutDown);
+    assert!(!world.notifier.is_put_down() || world.notifier.live().next().is_none());
     world.pass(Duration::from_secs(60));
-    assert!(world.notifier.put_down(world.now));
+    world.take(Input::PutDown);
+    assert!(world.notifier.is_put_down());
 });

@@ -7,6 +7,7 @@
 //! ```
 
 pub mod config;
+pub(crate) mod event;
 pub mod gate;
 pub mod io;
 pub mod limit;

@@ -24,7 +24,7 @@ use crate::edge::io::driver::{Changes, Driver, DriverError, Sources};
 use crate::edge::io::fan_out;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::io::port::Port;
-use crate::edge::io::sockets::Reach;
+use crate::edge::io::sockets::Sockets;
 use crate::edge::io::tls_files;
 use crate::edge::io::users_file::{self, UsersFileError};
 use crate::edge::io::watchers::Watchers;
@@ -88,8 +88,8 @@ pub struct Edge {
     tasks: Tasks,
 }
 
-/// What the sockets of an edge are.
-struct Sockets {
+/// The listeners that are bound.
+struct Bound {
     listeners: Vec<Listener>,
     udp: Vec<UdpListener>,
     streams: StreamTransport,
@@ -106,10 +106,10 @@ impl Edge {
         let (inbound, streams) = mpsc::channel(STREAM_QUEUE);
         let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL, &CAPACITIES));
         let tls = tls_files::load(config, &metrics, &tasks)?;
-        let sockets = bind(config, inbound, tls, &metrics, &tasks)?;
+        let bound = bind(config, inbound, tls, &metrics, &tasks)?;
         let trace_hep = config.sip.trace_hep.clone();
         let users_file = users_file(config).map(Path::to_path_buf);
-        let config = Arc::new(edge_config(config, sockets.listeners)?);
+        let config = Arc::new(edge_config(config, bound.listeners)?);
         metrics.queues.subscriptions_limit(config.max_subscriptions);
         let now = clock::moment();
         let mut notifier = Notifier::new(Arc::clone(&config), Arc::clone(&table), Arc::clone(&metrics), now);
@@ -129,8 +129,9 @@ impl Edge {
         let port = Port::open(bus.clone()).await?;
         let watchers = Watchers::open(bus, &config.edge_id, table).await?;
         let mirror = Mirror::new(&trace_hep, &config, &metrics, &tasks);
-        let reach = Reach::new(sockets.udp, sockets.streams, Arc::clone(&config), mirror, Arc::clone(&metrics), tasks.clone());
-        let driver = Driver::new(notifier, port, reach, Sources { streams, jobs, changes, users, take_over }, watchers, fan_outs, metrics);
+        let sockets = Sockets::new(bound.udp, bound.streams, Arc::clone(&config), mirror, Arc::clone(&metrics), tasks.clone());
+        let driver =
+            Driver::new(notifier, port, sockets, Sources { streams, jobs, changes, users, take_over }, watchers, fan_outs, metrics);
         Ok(Self { config, driver, tasks })
     }
 
@@ -161,26 +162,26 @@ fn bind(
     tls: Option<Arc<Tls>>,
     metrics: &Arc<EdgeMetrics>,
     tasks: &Tasks,
-) -> Result<Sockets, EdgeError> {
+) -> Result<Bound, EdgeError> {
     let counted = Arc::clone(metrics);
     let on_refused = Arc::new(move |transport, reason| counted.transports.refused(transport, reason));
     // There also without a listener: a Contact may name TCP.
     let streams = StreamTransport::new(StreamLimits::default(), inbound, tls, on_refused, tasks.clone());
-    let mut sockets = Sockets { listeners: Vec::new(), udp: Vec::new(), streams };
+    let mut bound = Bound { listeners: Vec::new(), udp: Vec::new(), streams };
     for (at, listener) in config.sip_listeners().into_iter().enumerate() {
         let failed = |source| EdgeError::Listen { transport: listener.transport, address: listener.addr, source };
         let index = u16::try_from(at).unwrap_or(u16::MAX);
         let address = if listener.transport == Transport::Udp {
             let socket = UdpListener::bind(listener.addr, index).map_err(failed)?;
             let address = socket.local_addr();
-            sockets.udp.push(socket);
+            bound.udp.push(socket);
             address
         } else {
-            sockets.streams.listen(listener.transport, listener.addr, index).map_err(failed)?
+            bound.streams.listen(listener.transport, listener.addr, index).map_err(failed)?
         };
-        sockets.listeners.push(Listener { transport: listener.transport, advertised: advertised(&config.sip.advertise, address), address });
+        bound.listeners.push(Listener { transport: listener.transport, advertised: advertised(&config.sip.advertise, address), address });
     }
-    Ok(sockets)
+    Ok(bound)
 }
 
 /// What phones are told to reach a listener at: `sip.advertise`, with the listener's port where it has none.
@@ -303,12 +304,11 @@ async fn follow_bucket(
     let index = WatcherIndex::start(bus, tasks, Some(Box::new(hook)));
     index.loaded().await;
     let now = clock::moment();
-    let mut restored = 0_u64;
     for (key, (revision, value)) in held.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default() {
-        restored += u64::from(notifier.restore(&key, revision, &value, now));
+        notifier.handle(Input::Record { key: &key, revision, value: &value }, now);
     }
-    notifier.restored(now);
-    tracing::info!(subscriptions = restored, "subscriptions of before taken up");
+    notifier.handle(Input::Restored, now);
+    tracing::info!(subscriptions = notifier.live().count(), "subscriptions of before taken up");
     let changes = Changes { queue: changes, is_any_lost, index: index.clone() };
     (index, changes)
 }

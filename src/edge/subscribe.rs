@@ -104,9 +104,9 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
     }
     let contact = contact(request, is_in_dialog)?;
     let (change, raw) = match change(request, package, table, config.passthrough)? {
-        Asked::Nothing => (None, None),
-        Asked::Change(change) => (Some(change), None),
-        Asked::Raw(raw) => (None, Some(raw)),
+        Body::Nothing => (None, None),
+        Body::Change(change) => (Some(change), None),
+        Body::Raw(raw) => (None, Some(raw)),
     };
     Ok(Subscribe {
         package,
@@ -172,16 +172,16 @@ fn contact(request: &Request, is_in_dialog: bool) -> Result<Option<Box<str>>, Re
     }
 }
 
-/// What a body asks for.
-enum Asked {
+/// What a SUBSCRIBE's body is.
+enum Body {
     Nothing,
     Change(FeatureChange),
     Raw(RawBody),
 }
 
-fn change(request: &Request, package: &'static Package, table: &FeatureTable, passes_through: bool) -> Result<Asked, Refusal> {
+fn change(request: &Request, package: &'static Package, table: &FeatureTable, passes_through: bool) -> Result<Body, Refusal> {
     if request.body().is_empty() {
-        return Ok(Asked::Nothing);
+        return Ok(Body::Nothing);
     }
     if request.content_encoding().any(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err(Refusal::new(415).with("Accept-Encoding", "identity").with("Accept", package.content_type));
@@ -191,9 +191,9 @@ fn change(request: &Request, package: &'static Package, table: &FeatureTable, pa
         return Err(Refusal::new(415).with("Accept", package.content_type));
     }
     match (package.codec.read_request)(table, request.body()) {
-        Ok(change) => Ok(Asked::Change(change)),
+        Ok(change) => Ok(Body::Change(change)),
         Err(error) => match error.unknown_root().filter(|_| passes_through) {
-            Some(root) => Ok(Asked::Raw(RawBody { root: root.into(), text: xml::decode(request.body()).into() })),
+            Some(root) => Ok(Body::Raw(RawBody { root: root.into(), text: xml::decode(request.body()).into() })),
             None => Err(refused_body(&error)),
         },
     }

@@ -106,6 +106,41 @@ pub struct FeatureEvent {
     pub watchers: u64,
 }
 
+impl FeatureEvent {
+    /// A change that took effect, from `old` to `new`; nobody is told yet.
+    #[must_use]
+    pub fn applied(
+        id: String,
+        time: String,
+        cause: &Cause,
+        presentity: &str,
+        origin: Origin,
+        (old, new): (&FeatureState, &FeatureState),
+    ) -> Self {
+        Self {
+            kind: Kind::default(),
+            id,
+            time,
+            cause: cause.clone(),
+            presentity: presentity.to_owned(),
+            feature: new.feature.clone(),
+            old: old.clone(),
+            new: new.clone(),
+            version: new.version,
+            origin,
+            outcome: FeatureOutcome::Applied,
+            reason: None,
+            watchers: 0,
+        }
+    }
+
+    /// The same, as a change that was refused.
+    #[must_use]
+    pub fn refused(self, reason: &str) -> Self {
+        Self { outcome: FeatureOutcome::Refused, reason: Some(reason.to_owned()), ..self }
+    }
+}
+
 /// What became of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

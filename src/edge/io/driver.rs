@@ -21,7 +21,7 @@ use crate::bus::watchers::{Change, WatcherIndex};
 use crate::edge::gate::users::Users;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::io::port::Port;
-use crate::edge::io::sockets::Reach;
+use crate::edge::io::sockets::Sockets;
 use crate::edge::io::watchers::Watchers;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Output};
@@ -64,7 +64,7 @@ pub struct Changes {
 pub struct Driver {
     notifier: Notifier,
     port: Port,
-    reach: Reach,
+    sockets: Sockets,
     sources: Sources,
     watchers: Watchers,
     deliveries: Deliveries,
@@ -142,17 +142,17 @@ impl Driver {
     pub fn new(
         notifier: Notifier,
         port: Port,
-        reach: Reach,
+        sockets: Sockets,
         sources: Sources,
         watchers: Watchers,
         fan_outs: mpsc::Sender<Box<FanOut>>,
         metrics: Arc<EdgeMetrics>,
     ) -> Self {
-        let mirror = reach.mirror().clone();
+        let mirror = sockets.mirror().clone();
         Self {
             notifier,
             port,
-            reach,
+            sockets,
             sources,
             watchers,
             deliveries: Deliveries::default(),
@@ -174,10 +174,13 @@ impl Driver {
         let mut sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
         let mut stopped = Box::pin(stop.cancelled_owned());
         loop {
-            self.notifier.set_overloaded(self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2);
-            let is_put_down = self.is_draining && self.notifier.put_down(moment());
+            let is_overloaded = self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2;
+            self.notifier.handle(Input::Overload { is_overloaded }, moment());
+            if self.is_draining {
+                self.notifier.handle(Input::PutDown, moment());
+            }
             self.carry_out();
-            if is_put_down && self.reach.is_flushed() {
+            if self.is_draining && self.notifier.is_put_down() && self.sockets.is_flushed() {
                 self.deliveries.give_back();
                 self.port.flush().await;
                 return Ok(());
@@ -229,9 +232,9 @@ impl Driver {
     }
 
     fn poll_sources(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, DriverError> {
-        let Self { notifier, port, reach, sources, watchers, deliveries, mirror, metrics, is_draining, .. } = self;
+        let Self { notifier, port, sockets, sources, watchers, deliveries, mirror, metrics, is_draining, .. } = self;
         let mut connections = Vec::new();
-        let mut had_any = reach.poll_datagrams(cx, |flow, bytes| {
+        let mut had_any = sockets.poll_datagrams(cx, |flow, bytes| {
             metrics.queues.received(flow.transport);
             mirror.received(flow, bytes, now.utc);
             notifier.handle(Input::Packet { flow, bytes }, now);
@@ -250,7 +253,7 @@ impl Driver {
             },
         )?;
         for (connection, is_open) in connections.drain(..) {
-            if is_open { reach.on_opened(connection) } else { reach.on_closed(connection) }
+            if is_open { sockets.on_opened(connection) } else { sockets.on_closed(connection) }
         }
         if *is_draining {
             // No more are taken, and what comes after all is for the next edge of this name.
@@ -284,7 +287,7 @@ impl Driver {
         }
         had_any |= take(
             "unsent packets",
-            |cx| reach.poll_unsent(cx),
+            |cx| sockets.poll_unsent(cx),
             cx,
             |(notify, why)| {
                 notifier.handle(Input::Undeliverable { notify, why }, now);
@@ -299,10 +302,14 @@ impl Driver {
             self.housekeeping_at = now.at + HOUSEKEEPING_EVERY;
             self.port.forget_unanswered(now.at);
             self.deliveries.keep(now.at);
-            self.reach.forget_old_names(now.at);
+            self.sockets.forget_old_names(now.at);
             let Changes { queue, is_any_lost, index } = &self.sources.changes;
             if queue.is_empty() && is_any_lost.swap(false, Ordering::AcqRel) {
-                self.notifier.compare(|id| index.last_seen(&id.to_string()), now);
+                for id in self.notifier.held() {
+                    if let Some((revision, edge_id)) = index.last_seen(&id.to_string()) {
+                        self.notifier.handle(Input::Holder { id, revision, edge_id: &edge_id }, now);
+                    }
+                }
             }
             self.count_queues();
         }
@@ -323,7 +330,7 @@ impl Driver {
     fn carry_out(&mut self) {
         while let Some(output) = self.notifier.poll_output() {
             match output {
-                Output::Send { to, packet, notify } => self.reach.send(to, packet, notify),
+                Output::Send { to, packet, notify } => self.sockets.send(to, packet, notify),
                 Output::Request { token, request, cause } => {
                     if let Err(error) = self.port.ask(token, request, &cause) {
                         self.notifier.handle(Input::Reply { token, reply: BusReply::Unavailable(error.into()) }, moment());
@@ -345,7 +352,7 @@ impl Driver {
                 }
             }
         }
-        self.reach.flush();
+        self.sockets.flush();
     }
 }
 

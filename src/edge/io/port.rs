@@ -12,7 +12,8 @@ use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, TRACEPARENT};
-use crate::edge::notifier::{BusReply, BusRequest, Event, ReplyMessage, Token, Unavailable};
+use crate::edge::event::Event;
+use crate::edge::notifier::{BusReply, BusRequest, ReplyMessage, Token, Unavailable};
 use crate::edge::subscription::record::ttl_seconds;
 use crate::runtime::clock;
 

@@ -34,7 +34,7 @@ const NAME_KEPT_FOR: Duration = Duration::from_mins(1);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// See the module.
-pub struct Reach {
+pub struct Sockets {
     udp: Vec<Socket>,
     streams: StreamTransport,
     config: Arc<EdgeConfig>,
@@ -56,7 +56,7 @@ struct Socket {
 }
 
 /// A packet for a host.
-struct Parcel {
+struct HostPacket {
     port: u16,
     transport: Transport,
     listener: u16,
@@ -68,10 +68,10 @@ struct Parcel {
 struct Found {
     name: Box<str>,
     address: Option<IpAddr>,
-    parcel: Parcel,
+    host_packet: HostPacket,
 }
 
-impl Reach {
+impl Sockets {
     /// The sockets and connections of one edge.
     #[must_use]
     pub fn new(
@@ -138,17 +138,17 @@ impl Reach {
         self.unsent.pop_front().map_or(Poll::Pending, |unsent| Poll::Ready(Some(unsent)))
     }
 
-    /// Sends a packet, now or with the next [`Reach::flush`]. Of a NOTIFY that does not leave, [`Reach::poll_unsent`] says so.
+    /// Sends a packet, now or with the next [`Sockets::flush`]. Of a NOTIFY that does not leave, [`Sockets::poll_unsent`] says so.
     pub fn send(&mut self, to: Destination, packet: Bytes, notify: Option<NotifyId>) {
         match to {
             Destination::Flow(flow) => self.send_on(flow, packet, notify),
             Destination::Host { host, port, transport, listener } => {
-                let parcel = Parcel { port, transport, listener, notify, packet };
+                let host_packet = HostPacket { port, transport, listener, notify, packet };
                 match host {
-                    TargetHost::Ip(address) => self.send_to(address, None, parcel),
+                    TargetHost::Ip(address) => self.send_to(address, None, host_packet),
                     TargetHost::Name(name) => match self.names.get(&name) {
-                        Some((address, _)) => self.send_to(*address, Some(&name), parcel),
-                        None => self.look_up(name, parcel),
+                        Some((address, _)) => self.send_to(*address, Some(&name), host_packet),
+                        None => self.look_up(name, host_packet),
                     },
                 }
             }
@@ -191,8 +191,8 @@ impl Reach {
         }
     }
 
-    fn send_to(&mut self, address: IpAddr, name: Option<&str>, parcel: Parcel) {
-        let Parcel { port, transport, listener, notify, packet } = parcel;
+    fn send_to(&mut self, address: IpAddr, name: Option<&str>, host_packet: HostPacket) {
+        let HostPacket { port, transport, listener, notify, packet } = host_packet;
         let peer = SocketAddr::new(address, port);
         if transport == Transport::Udp {
             let Some(listener) = self.config.listener_of(transport, self.address_of(listener), peer) else {
@@ -253,22 +253,22 @@ impl Reach {
         self.names.retain(|_, (_, found_at)| now.saturating_duration_since(*found_at) < NAME_KEPT_FOR);
     }
 
-    fn look_up(&mut self, name: Box<str>, parcel: Parcel) {
-        if matches!(parcel.transport, Transport::Ws | Transport::Wss) {
+    fn look_up(&mut self, name: Box<str>, host_packet: HostPacket) {
+        if matches!(host_packet.transport, Transport::Ws | Transport::Wss) {
             // A browser's Contact is a made-up name, and only the browser opens the connection (RFC 7118 §5.2.3, §3).
-            return self.give_up(parcel.notify, Unsent::NoWay);
+            return self.give_up(host_packet.notify, Unsent::NoWay);
         }
         if self.lookups >= LOOKUPS {
-            return self.give_up(parcel.notify, Unsent::NoRoom);
+            return self.give_up(host_packet.notify, Unsent::NoRoom);
         }
         self.lookups += 1;
         let found = self.found.0.clone();
-        let is_ipv4 = self.address_of(parcel.listener).is_none_or(|address| address.is_ipv4());
+        let is_ipv4 = self.address_of(host_packet.listener).is_none_or(|address| address.is_ipv4());
         self.tasks.spawn_brief("name lookup", async move {
-            let looked_up = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((&*name, parcel.port))).await;
+            let looked_up = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((&*name, host_packet.port))).await;
             // One of the listener's family, where there is any.
             let address = looked_up.ok().and_then(Result::ok).and_then(|all| all.min_by_key(|address| address.is_ipv4() != is_ipv4));
-            let answer = Found { name, address: address.map(|address| address.ip()), parcel };
+            let answer = Found { name, address: address.map(|address| address.ip()), host_packet };
             // There is room for every lookup; nobody listens when the edge has ended.
             let _ended = found.try_send(answer);
         });
@@ -276,8 +276,8 @@ impl Reach {
 
     fn on_found(&mut self, found: Found) {
         self.lookups = self.lookups.saturating_sub(1);
-        let Some(address) = found.address else { return self.give_up(found.parcel.notify, Unsent::NoWay) };
-        self.send_to(address, Some(&found.name), found.parcel);
+        let Some(address) = found.address else { return self.give_up(found.host_packet.notify, Unsent::NoWay) };
+        self.send_to(address, Some(&found.name), found.host_packet);
         if self.names.len() < NAMES {
             self.names.insert(found.name, (address, clock::now()));
         }

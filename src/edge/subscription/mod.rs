@@ -98,6 +98,14 @@ pub enum Phase {
     Over,
 }
 
+impl Phase {
+    /// Whether it counts as a watcher of its presentity.
+    #[must_use]
+    pub const fn is_watching(self) -> bool {
+        matches!(self, Self::Storing | Self::Live)
+    }
+}
+
 /// A record of a subscription that was seen in the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
@@ -109,7 +117,7 @@ pub struct Seen {
 
 /// How many `CSeq` numbers one store reserves, so that they grow across a crash without a store for each NOTIFY.
 const CSEQ_BLOCK: u32 = 1000;
-/// With so many left, more are reserved; and again after each so many, until a store has come through.
+/// Another block is reserved when this few are left, and asked for again every [`CSEQ_AGAIN_EVERY`] until it is stored.
 const CSEQ_LOW: u32 = 250;
 const CSEQ_AGAIN_EVERY: u32 = 25;
 
@@ -158,7 +166,7 @@ pub struct Subscription {
     /// Stores and route runs under way or waiting, see [`crate::edge::subscription::lane`].
     pub lane: lane::Lane,
     /// When its timers in the wheel fire.
-    pub timers: Timers,
+    pub alarm: Alarm,
     /// Whether it counts as in grace in the metrics.
     pub counted_in_grace: bool,
     /// The silent edge that it was taken over from.
@@ -191,12 +199,12 @@ pub struct InFlight {
 /// When the timers of a subscription fire that are in the wheel: the next one, and the one that it was put before. With
 /// these known, none is set twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timers {
+pub struct Alarm {
     next_at: Option<Instant>,
     later_at: Option<Instant>,
 }
 
-impl Timers {
+impl Alarm {
     /// Whether a timer is to be set for `at`; it then counts as set.
     pub fn set(&mut self, at: Instant) -> bool {
         let is_new = self.next_at.is_none_or(|next_at| at < next_at);
@@ -241,7 +249,7 @@ impl Subscription {
             outbox: Outbox::default(),
             in_flight: None,
             lane: lane::Lane::default(),
-            timers: Timers::default(),
+            alarm: Alarm::default(),
             counted_in_grace: false,
             taken_from: None,
             asked_at: SystemTime::UNIX_EPOCH,
@@ -332,10 +340,23 @@ impl Subscription {
         }
     }
 
+    /// Whether its phone is still to be told something.
+    #[must_use]
+    pub fn is_owed_something(&self) -> bool {
+        let Self { lane, outbox, in_flight, .. } = self;
+        in_flight.is_some() || !outbox.is_empty() || lane.is_storing() || lane.retry.is_some() || !lane.has_no_query()
+    }
+
+    /// Whether nothing of it is left to do.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.phase == Phase::Over && self.lane.has_no_query()
+    }
+
     /// Whether the NOTIFY in flight says this version of the feature, or a newer one.
     #[must_use]
     pub fn is_being_told(&self, state: &FeatureState) -> bool {
-        let told = self.in_flight.iter().flat_map(|in_flight| &in_flight.parcel.changes);
+        let told = self.in_flight.iter().flat_map(|in_flight| &in_flight.parcel.updates);
         state.version > 0 && told.map(|change| &change.state).any(|told| told.feature == state.feature && told.version >= state.version)
     }
 

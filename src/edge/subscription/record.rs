@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::edge::config::EdgeConfig;
-use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId, Timers};
+use crate::edge::subscription::lane::Lane;
+use crate::edge::subscription::outbox::Outbox;
+use crate::edge::subscription::{Alarm, Dialog, Phase, Subscription, SubscriptionId};
 use crate::feature::{Presentity, package};
 use crate::runtime::clock;
 use crate::sip::flow::{Flow, Transport};
@@ -22,7 +24,7 @@ pub struct Record {
     pub edge_id: Box<str>,
     /// Whose features, canonical.
     pub presentity: Box<str>,
-    /// Its event package; records of a time that knew one have none.
+    /// Its event package. Absent from records written when there was one package only.
     #[serde(default = "package::first_name")]
     pub package: String,
     /// URI of the phone's user.
@@ -160,10 +162,10 @@ impl Record {
             revision,
             seen: None,
             versions: SmallVec::new(),
-            outbox: crate::edge::subscription::outbox::Outbox::default(),
+            outbox: Outbox::default(),
             in_flight: None,
-            lane: crate::edge::subscription::lane::Lane::default(),
-            timers: Timers::default(),
+            lane: Lane::default(),
+            alarm: Alarm::default(),
             counted_in_grace: false,
             taken_from: self.taken_from,
             asked_at: self.asked_at.and_then(|at| clock::parse_rfc3339(&at)).unwrap_or(SystemTime::UNIX_EPOCH),
@@ -173,7 +175,7 @@ impl Record {
     }
 }
 
-/// What records of before say that do not say it.
+/// Default for records written before the field existed.
 const fn yes() -> bool {
     true
 }

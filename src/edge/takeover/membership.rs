@@ -11,7 +11,7 @@ const MAX_EDGES: usize = 10_000;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Roster {
+pub(super) struct Membership {
     own: Box<str>,
     own_takes_udp: bool,
     silent_after: Duration,
@@ -28,7 +28,7 @@ struct Heard {
     takes_udp: bool,
 }
 
-impl Roster {
+impl Membership {
     /// Nobody was heard yet.
     #[must_use]
     pub(super) fn new(own: &str, own_takes_udp: bool, silent_after: Duration) -> Self {
@@ -112,12 +112,12 @@ mod tests {
     const AFTER: Duration = Duration::from_secs(30);
 
     /// Everybody speaks every 3 s, as far as `speaks` says, for so long.
-    fn listen(roster: &mut Roster, from: Instant, seconds: u64, speaks: &[&str]) -> Instant {
+    fn listen(membership: &mut Membership, from: Instant, seconds: u64, speaks: &[&str]) -> Instant {
         for step in 0..=seconds / 3 {
             let now = from + Duration::from_secs(3 * step);
-            roster.echoed(now);
+            membership.echoed(now);
             for edge in speaks {
-                roster.heard(edge, true, now);
+                membership.heard(edge, true, now);
             }
         }
         from + Duration::from_secs(seconds)
@@ -125,55 +125,55 @@ mod tests {
 
     #[test]
     fn an_edge_is_silent_after_its_time_and_never_ourselves() {
-        let mut roster = Roster::new("a", true, AFTER);
-        assert_eq!(roster.beat_every(), Duration::from_secs(3));
+        let mut membership = Membership::new("a", true, AFTER);
+        assert_eq!(membership.beat_every(), Duration::from_secs(3));
         let start = clock::now();
-        assert!(!roster.is_silent("b", start), "nothing is known yet");
-        let now = listen(&mut roster, start, 27, &["c"]);
-        assert!(!roster.is_silent("b", now), "never heard, but not listened for long enough");
-        let now = listen(&mut roster, now, 6, &["c"]);
-        assert!(roster.is_silent("b", now) && !roster.is_silent("c", now) && !roster.is_silent("a", now));
-        roster.heard("b", true, now);
-        assert!(!roster.is_silent("b", now), "it is back");
-        roster.forget_old(now + AFTER * 11);
-        assert!(roster.heard.is_empty());
+        assert!(!membership.is_silent("b", start), "nothing is known yet");
+        let now = listen(&mut membership, start, 27, &["c"]);
+        assert!(!membership.is_silent("b", now), "never heard, but not listened for long enough");
+        let now = listen(&mut membership, now, 6, &["c"]);
+        assert!(membership.is_silent("b", now) && !membership.is_silent("c", now) && !membership.is_silent("a", now));
+        membership.heard("b", true, now);
+        assert!(!membership.is_silent("b", now), "it is back");
+        membership.forget_old(now + AFTER * 11);
+        assert!(membership.heard.is_empty());
     }
 
     #[test]
     fn whoever_heard_nothing_at_all_concludes_nothing() {
-        let mut roster = Roster::new("a", true, AFTER);
-        let now = listen(&mut roster, clock::now(), 60, &["b"]);
+        let mut membership = Membership::new("a", true, AFTER);
+        let now = listen(&mut membership, clock::now(), 60, &["b"]);
         // NATS is away, or this process stood still
         let after = now + Duration::from_mins(5);
-        assert!(!roster.is_silent("b", after), "we heard ourselves neither");
-        roster.echoed(after);
-        assert!(!roster.is_silent("b", after), "it has its full time again");
-        let later = listen(&mut roster, after, 27, &[]);
-        assert!(!roster.is_silent("b", later));
-        let later = listen(&mut roster, later, 6, &[]);
-        assert!(roster.is_silent("b", later));
+        assert!(!membership.is_silent("b", after), "we heard ourselves neither");
+        membership.echoed(after);
+        assert!(!membership.is_silent("b", after), "it has its full time again");
+        let later = listen(&mut membership, after, 27, &[]);
+        assert!(!membership.is_silent("b", later));
+        let later = listen(&mut membership, later, 6, &[]);
+        assert!(membership.is_silent("b", later));
     }
 
     #[test]
     fn items_are_shared_evenly_and_each_has_one_first() {
         let now = clock::now();
         let names = ["a", "b", "c"];
-        let rosters = names.map(|own| {
-            let mut roster = Roster::new(own, true, AFTER);
-            names.iter().filter(|name| **name != own).for_each(|name| roster.heard(name, true, now));
-            roster
+        let memberships = names.map(|own| {
+            let mut membership = Membership::new(own, true, AFTER);
+            names.iter().filter(|name| **name != own).for_each(|name| membership.heard(name, true, now));
+            membership
         });
         let mut first = [0; 3];
         for item in 0..3000 {
-            let mut places = [0, 1, 2].map(|at| rosters[at].place(item, true, now));
+            let mut places = [0, 1, 2].map(|at| memberships[at].place(item, true, now));
             first[places.iter().position(|place| *place == 0).unwrap()] += 1;
             places.sort_unstable();
             assert_eq!(places, [0, 1, 2]);
         }
         assert!(first.iter().all(|count| (900..1100).contains(count)), "{first:?}");
         let later = now + Duration::from_secs(16);
-        assert_eq!(rosters[0].place(7, true, later), 0, "who is not heard does not count");
-        let mut tcp_only = Roster::new("a", false, AFTER);
+        assert_eq!(memberships[0].place(7, true, later), 0, "who is not heard does not count");
+        let mut tcp_only = Membership::new("a", false, AFTER);
         tcp_only.heard("b", false, now);
         assert_eq!(tcp_only.place(7, true, now), usize::MAX);
         assert!(tcp_only.place(7, false, now) <= 1);

@@ -2,7 +2,7 @@
 //! see to the jobs that wait for it.
 //!
 //! ```text
-//! every edge ─▶ dfks.edge.alive ─▶ pulse ─▶ roster: who is silent, whose turn it is       pulse ─▶ lease: are we heard ourselves
+//! every edge ─▶ dfks.edge.alive ─▶ pulse ─▶ membership: who is silent, whose turn it is       pulse ─▶ lease: are we heard ourselves
 //! index of the bucket ─▶ taker ─(orphans)─▶ notifier, which stores them in its name
 //!                          ├─ what is over a connection: ended when it expires
 //!                          └─ dfks.notify.<silent edge> ─▶ redirect ─▶ the edges that hold the watchers now
@@ -27,7 +27,7 @@ use crate::edge::config::EdgeConfig;
 use crate::edge::limit::{MOVED_JOB_QUEUE, ORPHAN_QUEUE};
 use crate::edge::metrics::EdgeMetrics;
 use crate::edge::notifier::Orphan;
-use crate::edge::takeover::membership::Roster;
+use crate::edge::takeover::membership::Membership;
 use crate::notify::Queue;
 use crate::runtime::Tasks;
 use crate::sip::flow::Transport;
@@ -56,22 +56,22 @@ impl TakeOver {
         tasks: &Tasks,
     ) -> Result<Self, async_nats::SubscribeError> {
         let takes_udp = config.listeners.iter().any(|listener| listener.transport == Transport::Udp);
-        let roster = Arc::new(Mutex::new(Roster::new(&config.edge_id, takes_udp, config.silent_after)));
+        let membership = Arc::new(Mutex::new(Membership::new(&config.edge_id, takes_udp, config.silent_after)));
         let heard = bus.client().subscribe(bus.subjects().edge_alive()).await?;
         let (lease_sender, lease) = watch::channel(None);
         let (orphan_sender, orphans) = mpsc::channel(ORPHAN_QUEUE);
         let (moved_jobs, moved) = mpsc::channel(MOVED_JOB_QUEUE);
         let stopping = tasks.stopping().clone();
-        let pulse = heartbeat::Pulse::new(bus.clone(), queue.index().clone(), config, takes_udp, &roster, lease_sender);
-        tasks.spawn("edge pulse", pulse.run(heard, stopping.clone()));
-        let taker = taker::Taker::new(bus.clone(), queue, Arc::clone(config), roster, Arc::clone(metrics), orphan_sender);
+        let heartbeat = heartbeat::Heartbeat::new(bus.clone(), queue.index().clone(), config, takes_udp, &membership, lease_sender);
+        tasks.spawn("heartbeat", heartbeat.run(heard, stopping.clone()));
+        let taker = taker::Taker::new(bus.clone(), queue, Arc::clone(config), membership, Arc::clone(metrics), orphan_sender);
         tasks.spawn("take-over", taker.run(moved, stopping));
         Ok(Self { orphans, lease, moved_jobs })
     }
 }
 
-type SharedRoster = Arc<Mutex<Roster>>;
+type SharedMembership = Arc<Mutex<Membership>>;
 
-fn lock(roster: &SharedRoster) -> MutexGuard<'_, Roster> {
-    roster.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(membership: &SharedMembership) -> MutexGuard<'_, Membership> {
+    membership.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -25,12 +25,12 @@ const STAGE: &str = "notify";
 const EDGE_GONE: &str = "edge_gone";
 
 /// The queue of a silent edge, as long as it is silent and has jobs.
-pub(in crate::edge::takeover) struct Drain {
+pub(in crate::edge::takeover) struct Redirect {
     jobs: Jobs,
     tasks: Tasks,
 }
 
-impl Drain {
+impl Redirect {
     pub(in crate::edge::takeover) fn open(bus: &Bus, edge_id: &str, given_up: GivenUpHook) -> Self {
         let tasks = Tasks::new();
         Self { jobs: Jobs::open(bus, &tasks, edge_id, given_up), tasks }

@@ -10,14 +10,14 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{SharedRoster, lock, orphan};
+use super::{SharedMembership, lock, orphan};
 use crate::bus::pull::Delivery;
 use crate::bus::watchers::Held;
 use crate::bus::{Bus, RequestError};
 use crate::edge::config::EdgeConfig;
 use crate::edge::metrics::{EdgeMetrics, TakeOverOutcome};
 use crate::edge::notifier::Orphan;
-use crate::edge::takeover::redirect::{self, Drain};
+use crate::edge::takeover::redirect::{self, Redirect};
 use crate::notify::Queue;
 use crate::runtime::clock;
 
@@ -42,7 +42,7 @@ pub(super) struct Taker {
     bus: Bus,
     queue: Queue,
     config: Arc<EdgeConfig>,
-    roster: SharedRoster,
+    membership: SharedMembership,
     metrics: Arc<EdgeMetrics>,
     orphans: mpsc::Sender<Box<Orphan>>,
     silent: BTreeMap<Arc<str>, Silent>,
@@ -57,7 +57,7 @@ struct Silent {
     has_udp: bool,
     tried: AHashMap<u64, Instant>,
     planned: AHashSet<u64>,
-    drain: Option<Drain>,
+    drain: Option<Redirect>,
 }
 
 impl Taker {
@@ -65,11 +65,11 @@ impl Taker {
         bus: Bus,
         queue: Queue,
         config: Arc<EdgeConfig>,
-        roster: SharedRoster,
+        membership: SharedMembership,
         metrics: Arc<EdgeMetrics>,
         orphans: mpsc::Sender<Box<Orphan>>,
     ) -> Self {
-        Self { bus, queue, config, roster, metrics, orphans, silent: BTreeMap::new(), endings: BTreeSet::new() }
+        Self { bus, queue, config, membership, metrics, orphans, silent: BTreeMap::new(), endings: BTreeSet::new() }
     }
 
     pub(super) async fn run(mut self, mut moved: mpsc::Receiver<Delivery>, stopping: CancellationToken) {
@@ -118,12 +118,12 @@ impl Taker {
         let mut holding: BTreeSet<Arc<str>> = self.queue.index().edges().into_iter().collect();
         holding.extend(waiting.keys().map(|edge_id| Arc::from(edge_id.as_str())));
         let silent: BTreeSet<Arc<str>> = {
-            let roster = lock(&self.roster);
-            holding.into_iter().filter(|edge_id| roster.is_silent(edge_id, now)).take(MAX_SILENT).collect()
+            let membership = lock(&self.membership);
+            holding.into_iter().filter(|edge_id| membership.is_silent(edge_id, now)).take(MAX_SILENT).collect()
         };
         let back: Vec<Arc<str>> = self.silent.keys().filter(|edge_id| !silent.contains(*edge_id)).cloned().collect();
         for edge_id in back {
-            if !lock(&self.roster).is_silent(&edge_id, now) {
+            if !lock(&self.membership).is_silent(&edge_id, now) {
                 self.metrics.edge_heard_again(&edge_id);
             }
             if let Some(silent) = self.silent.remove(&edge_id) {
@@ -146,7 +146,7 @@ impl Taker {
         silent.has_udp = !held.udp.is_empty();
         silent.look_at = if silent.has_udp { now } else { now + IDLE_LOOK_AFTER };
         let told_until = clock::parse_rfc3339(&held.told_until);
-        let wanted = silent.wanted(&held, &self.roster, now);
+        let wanted = silent.wanted(&held, &self.membership, now);
         let reads = wanted.into_iter().map(|revision| orphan::read(&self.bus, revision));
         let mut reads = stream::iter(reads).buffer_unordered(AT_A_TIME);
         while let Some(read) = reads.next().await {
@@ -154,7 +154,7 @@ impl Taker {
             orphan.told_until = told_until;
             if &*orphan.record.transport == "udp" {
                 // It may have come back while we read.
-                if !lock(&self.roster).is_silent(edge_id, clock::now()) || self.orphans.send(Box::new(orphan)).await.is_err() {
+                if !lock(&self.membership).is_silent(edge_id, clock::now()) || self.orphans.send(Box::new(orphan)).await.is_err() {
                     return Ok(());
                 }
             } else if let Some(gone_at) = gone_at(&orphan, &self.config) {
@@ -171,7 +171,7 @@ impl Taker {
         for _ in 0..PER_TURN {
             let Some(&(at, revision)) = self.endings.first().filter(|(at, _)| *at <= now) else { return Ok(()) };
             if let Some(orphan) = orphan::read(&self.bus, revision).await?
-                && lock(&self.roster).is_silent(&orphan.record.edge_id, now)
+                && lock(&self.membership).is_silent(&orphan.record.edge_id, now)
                 && orphan::end(&self.bus, &orphan).await?
             {
                 self.metrics.take_over_ended(TakeOverOutcome::Expired);
@@ -187,7 +187,7 @@ impl Taker {
         let Some(silent) = self.silent.get_mut(edge_id) else { return };
         let waited = now.saturating_duration_since(silent.since);
         let is_divided = !silent.has_udp || waited >= NEXT_IN_LINE_AFTER * 4 + self.config.silent_after;
-        let is_our_turn = lock(&self.roster).place(0, false, now) < in_line(waited);
+        let is_our_turn = lock(&self.membership).place(0, false, now) < in_line(waited);
         if !has_jobs {
             if let Some(drain) = silent.drain.take() {
                 drain.close().await;
@@ -196,7 +196,7 @@ impl Taker {
             let metrics = &self.metrics;
             let drain = silent.drain.get_or_insert_with(|| {
                 let counted = Arc::clone(metrics);
-                Drain::open(&self.bus, edge_id, Box::new(move |why| counted.job_given_up(why)))
+                Redirect::open(&self.bus, edge_id, Box::new(move |why| counted.job_given_up(why)))
             });
             drain.turn(&self.bus, &self.queue, edge_id, metrics).await;
         }
@@ -209,13 +209,14 @@ impl Silent {
     }
 
     /// What of the held is ours to see to now: at first our share, later also that of edges that have left theirs.
-    fn wanted(&mut self, held: &Held, roster: &SharedRoster, now: Instant) -> Vec<u64> {
+    fn wanted(&mut self, held: &Held, membership: &SharedMembership, now: Instant) -> Vec<u64> {
         self.tried.retain(|_, at| now.saturating_duration_since(*at) < AGAIN_AFTER);
         let in_line = in_line(now.saturating_duration_since(self.since));
-        let roster = lock(roster);
-        let udp = held.udp.iter().filter(|revision| !self.tried.contains_key(*revision) && roster.place(**revision, true, now) < in_line);
+        let membership = lock(membership);
+        let udp =
+            held.udp.iter().filter(|revision| !self.tried.contains_key(*revision) && membership.place(**revision, true, now) < in_line);
         let others =
-            held.others.iter().filter(|revision| !self.planned.contains(*revision) && roster.place(**revision, false, now) < in_line);
+            held.others.iter().filter(|revision| !self.planned.contains(*revision) && membership.place(**revision, false, now) < in_line);
         let udp: Vec<u64> = udp.copied().take(PER_TURN).collect();
         let others: Vec<u64> = others.copied().take(PER_TURN - udp.len()).collect();
         self.tried.extend(udp.iter().map(|revision| (*revision, now)));

@@ -18,8 +18,7 @@ use crate::edge::subscription::next_hop::Destination;
 use crate::edge::subscription::record::Record;
 use crate::feature::{FeatureState, Status};
 use crate::runtime::clock;
-use crate::sip::flow::Flow;
-use crate::sip::flow::Transport;
+use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::message::{Message, Start, parse};
 use crate::sip::name::Name;
 
@@ -326,16 +325,32 @@ impl Bench {
 
     /// Nothing is left of anything.
     pub(in crate::edge::notifier) fn is_empty(&self) -> bool {
-        let Notifier { subscriptions, watchers, waits, jobs, lookups, in_flight, connections, .. } = &self.notifier;
-        let users: usize = connections.values().map(|users| users.len()).sum();
-        subscriptions.is_empty() && watchers.is_empty() && waits.is_empty() && jobs.is_empty() && lookups + in_flight + users == 0
+        let Notifier { registry, requests, jobs, delivery, .. } = &self.notifier;
+        registry.is_empty() && requests.is_empty() && requests.lookups() == 0 && jobs.is_empty() && delivery.is_empty()
     }
 
     /// Whether a stop would be over now; what it stores is in [`Bench::asked`].
     pub(in crate::edge::notifier) fn is_put_down(&mut self) -> bool {
-        let is_put_down = self.notifier.put_down(self.now);
+        self.input(Input::PutDown);
+        let is_put_down = self.notifier.is_put_down();
         self.input(Input::Bus { is_up: true });
         is_put_down
+    }
+
+    /// The bucket had this record at the start. `true` when it is taken up.
+    pub(in crate::edge::notifier) fn restore(&mut self, key: &str, revision: u64, value: &[u8]) -> bool {
+        let before = self.notifier.live().count();
+        self.input(Input::Record { key, revision, value });
+        self.notifier.live().count() > before
+    }
+
+    /// Changes were lost: the index says this of what is held.
+    pub(in crate::edge::notifier) fn compare(&mut self, holder: impl Fn(SubscriptionId) -> Option<(u64, &'static str)>) {
+        for id in self.notifier.held() {
+            if let Some((revision, edge_id)) = holder(id) {
+                self.input(Input::Holder { id, revision, edge_id });
+            }
+        }
     }
 
     pub(in crate::edge::notifier) fn is_quiet(&self) -> bool {
