@@ -1,4 +1,4 @@
-//! What the edge needs of the configuration, parsed.
+//! The configuration of the edge, parsed.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -25,6 +25,9 @@ pub(crate) const ORPHAN_QUEUE: usize = 256;
 /// Jobs that wait to be sent on to other edges; one more is delivered again later.
 pub(crate) const MOVED_JOB_QUEUE: usize = 1024;
 
+#[expect(clippy::cast_possible_truncation, reason = "a small positive constant")]
+const JOBS_IN_HAND: usize = notify::MAX_ACK_PENDING as usize;
+
 /// The queues whose depth is in the metrics.
 pub const CAPACITIES: Capacities = Capacities {
     waits: MAX_WAITS,
@@ -32,5 +35,5 @@ pub const CAPACITIES: Capacities = Capacities {
     changes: CHANGE_QUEUE,
     fan_outs: FAN_OUT_QUEUE,
     jobs: notify::CAPACITY,
-    jobs_in_hand: notify::MAX_ACK_PENDING as usize,
+    jobs_in_hand: JOBS_IN_HAND,
 };

@@ -1,4 +1,4 @@
-//! Starts an edge: binds its listeners, takes up the subscriptions that it held before, and serves.
+//! Starts an edge: binds its listeners, restores its subscriptions, and serves.
 
 use std::collections::HashMap;
 use std::io;
@@ -96,7 +96,7 @@ struct Bound {
 }
 
 impl Edge {
-    /// Binds the listeners and takes up what this edge held before.
+    /// Binds the listeners and restores the subscriptions of this edge.
     ///
     /// # Errors
     ///
@@ -268,7 +268,7 @@ fn follow_users(
     Ok(users)
 }
 
-/// Reads the whole bucket, gives the notifier its own subscriptions, and follows the changes from there.
+/// Reads the whole bucket, gives the notifier the records of this edge, and follows the changes from there.
 async fn follow_bucket(
     bus: &Bus,
     edge_id: &str,

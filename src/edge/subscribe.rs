@@ -22,13 +22,13 @@ pub struct Subscribe {
     pub flow: Flow,
     /// Whether it had one Via.
     pub is_direct: bool,
-    /// Whether its sender may have us send elsewhere than to itself.
+    /// Whether its sender may direct our NOTIFYs to another address than its own.
     pub is_trusted: bool,
-    /// URI of its user: of its From, or as it has shown to be.
+    /// URI of its user: the From, or the authenticated user.
     pub watcher: Box<str>,
     /// Its User-Agent; empty where it sends none.
     pub user_agent: Box<str>,
-    /// What its phone wants otherwise.
+    /// Differences for its phone's model.
     pub quirks: Quirks,
     /// Whether its Accept allows `multipart/mixed`; `None`: it has none, and excludes nothing.
     pub accepts_multipart: Option<bool>,
@@ -58,7 +58,7 @@ pub struct RawBody {
 /// # Errors
 ///
 /// 416 for a scheme that is neither `sip`, `sips` nor `tel`, 404 for a domain that is not served, 400 for an unreadable URI.
-pub fn presentity(request: &Request, config: &EdgeConfig) -> Result<Presentity, Refusal> {
+pub(crate) fn presentity(request: &Request, config: &EdgeConfig) -> Result<Presentity, Refusal> {
     let to = &*request.to().uri;
     let uri = match config.presentity_from {
         PresentityFrom::RequestUri if has_user(request.uri()) => request.uri(),
@@ -90,7 +90,13 @@ fn has_user(uri: &str) -> bool {
 /// # Errors
 ///
 /// The [`Refusal`] that it gets: 400, 406, 415, 420, 423, 489.
-pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeConfig, table: &FeatureTable) -> Result<Subscribe, Refusal> {
+pub(crate) fn admit(
+    request: &Request,
+    flow: Flow,
+    is_in_dialog: bool,
+    config: &EdgeConfig,
+    table: &FeatureTable,
+) -> Result<Subscribe, Refusal> {
     supported(request)?;
     let (package, event_id) = event(request)?;
     let granted_seconds = granted(request, config)?;
@@ -130,7 +136,7 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
 /// # Errors
 ///
 /// 420 with `Unsupported`, where the request has a `Require`.
-pub fn supported(request: &Request) -> Result<(), Refusal> {
+pub(crate) fn supported(request: &Request) -> Result<(), Refusal> {
     let required: Vec<&str> = request.require().collect();
     if required.is_empty() { Ok(()) } else { Err(Refusal::new(420).with("Unsupported", required.join(", "))) }
 }
@@ -143,7 +149,7 @@ fn event(request: &Request) -> Result<(&'static Package, Option<Box<str>>), Refu
 
 /// Whether a SUBSCRIBE in a dialog names another package than its subscription: it is in none then. Source: RFC 6665 §4.4.1.
 #[must_use]
-pub fn is_of_other_package(request: &Request, package: &'static Package) -> bool {
+pub(crate) fn is_of_other_package(request: &Request, package: &'static Package) -> bool {
     request.event().and_then(|event| package::find(event.package)).is_some_and(|named| named != package)
 }
 

@@ -48,8 +48,8 @@ impl AuthPolicy {
         self.trusted.iter().any(|range| range.contains(source))
     }
 
-    /// Whether what this one sends may have us send to a third address: it has shown who it is, or its source is one of ours.
-    /// Anyone else could have us flood others.
+    /// Whether a request of this sender may direct our NOTIFYs to a third address: only if it is authenticated, or its source is
+    /// trusted. Otherwise the edge would be an amplifier.
     #[must_use]
     pub fn may_lead_elsewhere(&self, identity: &Identity, source: IpAddr) -> bool {
         *identity != Identity::Anyone || source.to_canonical().is_loopback() || self.trusts(source)
@@ -75,11 +75,11 @@ impl AuthPolicy {
 /// Who sent a SUBSCRIBE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
-    /// Nobody asked.
+    /// Not authenticated: `mode` is `none`.
     Anyone,
     /// A trusted source vouches for the From.
     Trusted,
-    /// The user of this name has shown that it knows the password.
+    /// The user of this name, proved by its digest.
     User(Box<str>),
 }
 

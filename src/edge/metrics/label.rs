@@ -1,4 +1,4 @@
-//! The words of the edge's metrics: the closed sets that they have for labels, and what each counts.
+//! The label values of the edge's metrics, and the description of each metric.
 
 use metrics::Gauge;
 
@@ -28,20 +28,20 @@ pub(super) fn zero(gauge: Gauge) -> Gauge {
 pub enum Direction {
     /// A phone sent a request again.
     In,
-    /// We sent a NOTIFY again.
+    /// The edge sent a NOTIFY again.
     Out,
 }
 
 /// Why something from the network was not handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DropReason {
-    /// No SIP message.
+    /// Not a SIP message.
     Unparsable,
-    /// A request without what every request has.
+    /// A request without a mandatory header.
     Malformed,
     /// An ACK: never answered.
     Ack,
-    /// A response to nothing that we sent.
+    /// A response to no NOTIFY in flight.
     StrayResponse,
     /// A connection's or socket's queue was full.
     QueueFull,
@@ -49,13 +49,13 @@ pub enum DropReason {
     ConnectionClosed,
     /// A feature that this edge does not have in its table.
     UnknownFeature,
-    /// An answer of the bus that came after its time.
+    /// A bus reply after its timeout.
     LateReply,
     /// Work for another stage whose queue was full, or which failed for good.
     FanOut,
-    /// More than its source may send.
+    /// Over the rate limit of its source.
     RateLimited,
-    /// A step of a subscription that should be here and is not: a fault of ours.
+    /// A step of a subscription that is not here and should be: a bug.
     NoSubscription,
 }
 
@@ -129,7 +129,7 @@ impl DeliveryOutcome {
     }
 }
 
-/// What became of a SUBSCRIBE's proof of who sent it.
+/// How the authentication of a SUBSCRIBE ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AuthOutcome {
     /// A digest was right.

@@ -1,4 +1,4 @@
-//! The edge's metrics, and those of NOTIFYs and jobs: the one file that counts and logs what happens here.
+//! The metrics of the edge, of NOTIFYs and of jobs. Each method counts and logs one thing that happens.
 
 pub mod label;
 pub mod queue;

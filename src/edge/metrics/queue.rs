@@ -1,4 +1,4 @@
-//! Metrics of the edge's bounded queues and of what comes in at its front.
+//! Metrics of the edge's bounded queues, and of what is received.
 
 use ahash::AHashMap;
 use metrics::{Counter, Gauge, counter, gauge};

@@ -1,4 +1,4 @@
-//! Metrics of what carries SIP: connections, TLS files, the mirror. Counts and logs, as `metrics` does for the rest of the edge.
+//! Metrics of the transports: connections, TLS files, the mirror.
 
 use std::error::Error;
 

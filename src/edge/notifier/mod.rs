@@ -1,8 +1,8 @@
 //! The notifier of RFC 6665 as one pure machine: packets, bus replies, jobs and time in; packets, bus requests and events out.
 //!
 //! ```text
-//!  packet ─▶ intake ─▶ ownership ─▶ exchange ─▶ route ─▶ tell ─▶ notify ─▶ lifecycle          each calls only what stands right of it
-//!            (admit)   (ours?)      (store,200) (workers) (outbox) (Timer F) (record, end)
+//!  packet ─▶ intake ─▶ ownership ─▶ exchange ─▶ route ─▶ tell ─▶ notify ─▶ lifecycle ─▶ step       each calls only what stands
+//!            (admit)   (ours?)      (store,200) (workers) (outbox) (Timer F) (record, end)          to the right of it
 //!  state: registry, delivery, bus_requests, responses, job_table, watermark, removals, availability      gate: who is let in
 //! ```
 //! It has no socket, task or clock. [`crate::edge::io::driver`] owns it and carries out its [`Output`]s.
@@ -18,6 +18,7 @@ mod notify;
 mod ownership;
 mod route;
 mod state;
+mod step;
 mod tell;
 #[cfg(test)]
 pub(super) mod tests;
@@ -28,7 +29,6 @@ use std::time::{Duration, Instant};
 
 use crate::bus::trace::Cause;
 use crate::edge::config::EdgeConfig;
-use crate::edge::event::Event;
 use crate::edge::gate::Gate;
 use crate::edge::metrics::{Direction, EdgeMetrics};
 use crate::edge::notifier::state::availability::Availability;
@@ -40,9 +40,6 @@ use crate::edge::notifier::state::removals::{self, Removals};
 use crate::edge::notifier::state::responses::Responses;
 use crate::edge::notifier::state::watermark::Watermark;
 use crate::edge::notifier::state::{Timer, Timers};
-use crate::edge::refusal::Refusal;
-use crate::edge::subscription::lane::Arrival;
-use crate::edge::subscription::outbox::JobKey;
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::Presentity;
 use crate::feature::table::FeatureTable;
@@ -299,43 +296,5 @@ impl Notifier {
                 notifier.store_again(subscription, now.utc, now);
             });
         }
-    }
-
-    /// One step of a subscription that may have ended; `None`: it has.
-    fn step<R>(&mut self, id: SubscriptionId, step: impl FnOnce(&mut Self, &mut Subscription) -> R) -> Option<R> {
-        let mut subscription = self.registry.check_out(id)?;
-        let done = step(self, &mut subscription);
-        self.registry.check_in(subscription);
-        Some(done)
-    }
-
-    /// One step of a subscription that is here: whoever names it knows so. That it is not is a fault of ours, and counted.
-    fn step_of(&mut self, id: SubscriptionId, step: impl FnOnce(&mut Self, &mut Subscription)) {
-        if self.step(id, step).is_none() {
-            debug_assert!(false, "{id} is not here, or in the hand of another step");
-            self.metrics.subscription_missing();
-        }
-    }
-
-    /// Whether nothing new may be started: draining, the bus away, or queues full.
-    fn refuses_new(&self) -> bool {
-        self.availability.refuses_new() || self.requests.is_full()
-    }
-
-    fn ask(&mut self, request: BusRequest, wait: Wait, cause: Cause, now: Now) {
-        let output = self.requests.ask(request, wait, cause, now.at, &mut self.timers);
-        self.output.push_back(output);
-    }
-
-    fn refuse(&mut self, arrival: &Arrival, refusal: &Refusal, now: Now) {
-        self.output.push_back(self.responses.refuse(arrival, refusal, now));
-    }
-
-    fn settle(&mut self, jobs: impl IntoIterator<Item = JobKey>, is_told: bool) {
-        self.jobs.settle(jobs, is_told, &mut self.output);
-    }
-
-    fn emit(&mut self, event: Event) {
-        self.output.push_back(Output::Event(Box::new(event)));
     }
 }

@@ -135,15 +135,9 @@ impl Notifier {
                 None => self.refuse(&exchange.arrival, &Refusal::no_subscription(), now),
             }
         } else {
-            match self.take_up(id, held.take(), &exchange, found, now) {
-                Ok(mut subscription) => {
-                    self.take_in_dialog(&mut subscription, exchange, now);
-                    held = Some(subscription);
-                }
-                Err((refusal, subscription)) => {
-                    self.refuse(&exchange.arrival, &refusal, now);
-                    held = subscription;
-                }
+            match self.take_up(id, &mut held, &exchange, found, now) {
+                Ok(subscription) => self.take_in_dialog(subscription, exchange, now),
+                Err(refusal) => self.refuse(&exchange.arrival, &refusal, now),
             }
         }
         if let Some(subscription) = held {
@@ -153,34 +147,27 @@ impl Notifier {
 
     /// The subscription of a dialog, so that a SUBSCRIBE in it can be stored in our name: the one held here, else that of the
     /// record which was found.
-    #[expect(clippy::type_complexity, reason = "what is held goes back with the refusal")]
-    fn take_up(
+    fn take_up<'h>(
         &self,
         id: SubscriptionId,
-        held: Option<Box<Subscription>>,
+        held: &'h mut Option<Box<Subscription>>,
         exchange: &Exchange,
         found: Result<Found, Unavailable>,
         now: Now,
-    ) -> Result<Box<Subscription>, (Refusal, Option<Box<Subscription>>)> {
+    ) -> Result<&'h mut Subscription, Refusal> {
         let (record, revision) = match found {
             Ok(Found::Record(record, revision)) => (*record, revision),
-            Ok(Found::Gone(_)) => return Err((Refusal::no_subscription(), held)),
-            Err(_) => return Err((Refusal::unavailable(), held)),
+            Ok(Found::Gone(_)) => return Err(Refusal::no_subscription()),
+            Err(_) => return Err(Refusal::unavailable()),
         };
-        let may_enter = self.may_enter(exchange, &record, held.as_deref());
-        match (may_enter, held) {
-            (Err(refusal), held) => Err((refusal, held)),
-            (Ok(()), Some(mut subscription)) => {
-                subscription.dialog.remote_cseq = exchange.arrival.request.cseq();
-                Ok(subscription)
-            }
-            (Ok(()), None) => {
-                let adopted = self.adopted(id, record, revision, Phase::Storing, now);
-                let mut subscription = adopted.ok_or((Refusal::no_subscription(), None))?;
-                subscription.dialog.remote_cseq = exchange.arrival.request.cseq();
-                Ok(subscription)
-            }
+        self.may_enter(exchange, &record, held.as_deref())?;
+        if held.is_none() {
+            *held = self.adopted(id, record, revision, Phase::Storing, now);
         }
+        // A record that this version could not have written makes none.
+        let subscription = held.as_deref_mut().ok_or_else(Refusal::no_subscription)?;
+        subscription.dialog.remote_cseq = exchange.arrival.request.cseq();
+        Ok(subscription)
     }
 
     /// Whether a SUBSCRIBE may be in the dialog of a record.

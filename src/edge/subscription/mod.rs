@@ -1,4 +1,4 @@
-//! One subscription: its dialog, its lifetime, and what its phone was told. Pure.
+//! One subscription: dialog, lifetime, and what its phone was told. Pure.
 
 pub mod lane;
 pub mod next_hop;
@@ -135,15 +135,15 @@ pub struct Subscription {
     pub watcher: Box<str>,
     /// Its dialog.
     pub dialog: Dialog,
-    /// What the last SUBSCRIBE came on.
+    /// The flow of the last SUBSCRIBE.
     pub flow: Flow,
     /// Whether the last SUBSCRIBE had one Via: it came straight from the phone.
     pub is_direct: bool,
-    /// Whether who sent it may have us send elsewhere than to itself.
+    /// Whether its sender may direct our NOTIFYs to another address than its own.
     pub is_trusted: bool,
     /// User-Agent of the phone; empty where it sends none.
     pub user_agent: Box<str>,
-    /// What it wants otherwise.
+    /// Differences for the phone's model.
     pub quirks: Quirks,
     /// Whether its Accept allows `multipart/mixed`.
     pub accepts_multipart: bool,
@@ -163,9 +163,9 @@ pub struct Subscription {
     pub outbox: Outbox,
     /// The NOTIFY in flight.
     pub in_flight: Option<InFlight>,
-    /// Stores and route runs under way or waiting, see [`crate::edge::subscription::lane`].
+    /// Stores and queries under way or waiting.
     pub lane: lane::Lane,
-    /// When its timers in the wheel fire.
+    /// Its timers in the wheel.
     pub alarm: Alarm,
     /// Whether it counts as in grace in the metrics.
     pub counted_in_grace: bool,
@@ -173,9 +173,9 @@ pub struct Subscription {
     pub taken_from: Option<Box<str>>,
     /// When its last SUBSCRIBE was stored.
     pub asked_at: SystemTime,
-    /// Whether its phone was still to be told something when its edge ended.
+    /// Whether a NOTIFY was still owed when its edge stopped.
     pub is_untold: bool,
-    /// Whether it is from before a restart and no SUBSCRIBE came since: its last one may come once more, unanswered.
+    /// Whether it was restored and no SUBSCRIBE came since: the last one may have got no answer, and come once more.
     pub is_restored: bool,
 }
 
@@ -196,8 +196,7 @@ pub struct InFlight {
     pub connection: Option<ConnectionId>,
 }
 
-/// When the timers of a subscription fire that are in the wheel: the next one, and the one that it was put before. With
-/// these known, none is set twice.
+/// The timers of a subscription in the wheel: the next one, and the one that it was set before. Known, none is set twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Alarm {
     next_at: Option<Instant>,
@@ -214,7 +213,7 @@ impl Alarm {
         is_new
     }
 
-    /// Whether one is due now that a timer fired: one that nobody knows of any more says nothing.
+    /// Whether a timer that fired is a current one.
     pub fn fire(&mut self, now: Instant) -> bool {
         let is_due = self.next_at.is_some_and(|at| at <= now);
         if is_due {
@@ -280,7 +279,7 @@ impl Subscription {
         self.expires_at.saturating_duration_since(now) + grace
     }
 
-    /// Takes over what a refresh brings: Contact, flow, lifetime, `Accept`. The target refresh of RFC 6665 §4.4.1.
+    /// Applies a refresh: Contact, flow, lifetime, `Accept`. Source: the target refresh of RFC 6665 §4.4.1.
     pub fn refresh(&mut self, subscribe: &Subscribe, expires_at: Instant) {
         if let Some(contact) = &subscribe.contact {
             self.dialog.target.clone_from(contact);
@@ -288,7 +287,7 @@ impl Subscription {
         self.flow = subscribe.flow;
         self.is_direct = subscribe.is_direct;
         self.is_trusted = subscribe.is_trusted;
-        // What a refresh does not say stays as it was.
+        // What a refresh leaves out stays as it was.
         self.accepts_multipart = subscribe.accepts_multipart.unwrap_or(self.accepts_multipart);
         if subscribe.event_id.is_some() {
             self.dialog.event_id.clone_from(&subscribe.event_id);
@@ -313,7 +312,7 @@ impl Subscription {
         self.cseq_reserved.max(self.dialog.local_cseq.saturating_add(CSEQ_BLOCK))
     }
 
-    /// Revision of the newest record of ours that is known of: the acknowledgement of one that was seen may be late, or lost.
+    /// Revision of our newest record that is known: one that was seen in the bucket may not be acknowledged yet.
     #[must_use]
     pub fn newest_revision(&self) -> u64 {
         let seen = self.seen.filter(|seen| seen.is_ours).map(|seen| seen.revision);
@@ -326,7 +325,7 @@ impl Subscription {
         self.cseq_reserved = self.cseq_reserved.max(cseq_reserved);
     }
 
-    /// Takes up the dialog where another edge has left it: no NOTIFY of its has a `CSeq` above this one.
+    /// Continues the dialog of another edge, whose NOTIFYs have no `CSeq` above this one.
     pub fn continue_after(&mut self, local_cseq: u32) {
         self.dialog.local_cseq = self.dialog.local_cseq.max(local_cseq);
         self.cseq_reserved = self.cseq_reserved.max(local_cseq);

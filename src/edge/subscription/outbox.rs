@@ -1,4 +1,4 @@
-//! What one subscription's phone is still to be told, and how it is parcelled into NOTIFYs. Pure.
+//! What the phone of one subscription is still to be told, and how that is grouped into NOTIFYs. Pure.
 //!
 //! One NOTIFY is in flight at a time. What changes meanwhile is queued, one entry a feature, the newest state in the place
 //! of an older one:
@@ -31,7 +31,7 @@ pub struct Update {
     pub document: Bytes,
     /// What led to it.
     pub cause: Cause,
-    /// When it came up.
+    /// When that was.
     pub since: Instant,
     /// The job that waits for it to be told.
     pub job: Option<JobKey>,
@@ -50,7 +50,7 @@ impl Update {
 pub struct Owed {
     /// What led to it.
     pub cause: Cause,
-    /// When it came up.
+    /// When that was.
     pub since: Instant,
     /// The job that waits for it.
     pub job: Option<JobKey>,
@@ -146,7 +146,7 @@ pub struct Outbox {
     in_flight: bool,
     retry_at: Option<Instant>,
     put_offs: u8,
-    /// What is queued did not fit one NOTIFY: until it is told, each says one thing.
+    /// Whether what is queued did not fit one NOTIFY: each then carries one document, until all are sent.
     is_split: bool,
 }
 
@@ -215,7 +215,7 @@ impl Outbox {
         self.is_split = self.queued.len() > 1 && (self.is_split || !grouping.takes_all(&self.queued));
         let takes_all = !self.is_split;
         if self.ending == Some(Ending::AtOnce) {
-            // What does not fit is not told: the subscription is over, and the next one starts with everything.
+            // What does not fit is dropped: the subscription is over, and a new one starts with the full state.
             let queued = std::mem::take(&mut self.queued);
             let owed = self.owed.take();
             if takes_all {
@@ -236,14 +236,14 @@ impl Outbox {
         Some(Parcel { updates, owed: self.owed.take(), untold: SmallVec::new(), is_last })
     }
 
-    /// The NOTIFY in flight is over, whatever came of it.
+    /// The NOTIFY in flight is done, delivered or not.
     pub fn settle(&mut self) {
         self.in_flight = false;
         self.put_offs = 0;
     }
 
     /// The NOTIFY in flight is to be tried again at `at`; what it said is queued again unless something newer is.
-    /// Gives back the jobs of what needs no telling any more.
+    /// Returns the jobs of what has been replaced by something newer.
     #[must_use]
     pub fn postpone(&mut self, parcel: Parcel, at: Instant) -> SmallVec<[JobKey; 4]> {
         self.in_flight = false;
@@ -286,7 +286,7 @@ impl Outbox {
         self.queued.iter().filter_map(|update| update.job).chain(self.owed.as_ref().and_then(|owed| owed.job))
     }
 
-    /// Everything that is no more to be told, when the subscription ends before its time.
+    /// Empties the outbox when the subscription ends; returns the jobs that waited.
     pub fn drain(&mut self) -> impl Iterator<Item = JobKey> {
         let Self { queued, owed, .. } = std::mem::take(self);
         let owed = owed.and_then(|owed| owed.job);

@@ -1,4 +1,4 @@
-//! What a final response to a NOTIFY means for its subscription. Pure.
+//! What the final response to a NOTIFY means for its subscription. Pure.
 //!
 //! Source: RFC 6665 §4.2.2, RFC 5057 §5.
 
@@ -9,11 +9,11 @@ use crate::edge::metrics::label::DeliveryOutcome;
 pub enum Verdict {
     /// The phone has it.
     Delivered,
-    /// The phone does not know the subscription, or cannot ever take it: it is over.
+    /// The phone does not know the subscription, or can never accept it: it is over.
     Ends,
-    /// The same is tried again after so many seconds.
+    /// The NOTIFY is retried after this many seconds.
     RetryAfter(u32),
-    /// It is lost; the next change goes out as usual.
+    /// The NOTIFY is lost; the next change goes out as usual.
     Ignored,
 }
 
@@ -22,7 +22,7 @@ const MAX_RETRY_AFTER_SECONDS: u32 = 3600;
 
 /// What a final response means.
 ///
-/// 481 ends the subscription whatever stands beside it: the phone has no such dialog.
+/// 481 ends the subscription even with Retry-After: the phone has no such dialog.
 #[must_use]
 pub fn verdict(status: u16, retry_after_seconds: Option<u32>) -> Verdict {
     match (status, retry_after_seconds) {

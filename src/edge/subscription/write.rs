@@ -1,4 +1,4 @@
-//! A NOTIFY from what it says to its bytes. Pure.
+//! Writes NOTIFYs. Pure.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -92,7 +92,7 @@ fn request_uri_and_routes(dialog: &Dialog) -> (&str, Cow<'_, [Box<str>]>) {
     }
 }
 
-/// Bytes that a multipart NOTIFY has beside its documents: its head with what multipart adds once, and what it adds for each.
+/// Bytes of a multipart NOTIFY beside its documents: head and closing boundary together, and the part headers of each document.
 #[must_use]
 pub fn overhead(subscription: &Subscription, to: &Destination, branch: &str, config: &EdgeConfig, now: Instant) -> (usize, usize) {
     /// Digits of a Content-Length that any limit on datagrams allows, less the one of an empty body.

@@ -1,4 +1,4 @@
-//! Says that this edge lives, and hears the others say so.
+//! Publishes the heartbeat of this edge, and receives those of all edges, its own included.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::edge::config::EdgeConfig;
 use crate::edge::takeover::{SharedMembership, lock};
 use crate::runtime::clock;
 
-/// Beats remembered until they come back.
+/// Own beats remembered until they are received back.
 const BEATS: usize = 64;
 
 /// See the module.
@@ -103,7 +103,8 @@ impl Heartbeat {
         }
     }
 
-    /// Everybody who hears us at all has heard this: until then nobody takes from us. After a lapse, what was taken is read first.
+    /// Renews the lease: whoever receives us has received this beat, and takes nothing from us until then. After a lapse, the index
+    /// must first catch up with what was taken.
     async fn renew(&self, until: Instant, now: Instant) {
         let has_lapsed = self.lease.borrow().is_some_and(|until| until <= now);
         if until > now && (!has_lapsed || self.index.caught_up().await.is_ok()) {

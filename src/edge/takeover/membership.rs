@@ -1,12 +1,12 @@
-//! Which edges live, and whose turn it is to take over from one that does not. Pure.
+//! Which edges are alive, and which of them takes over from one that is silent. Pure.
 //!
-//! Nothing is concluded from silence unless our own words come back all the while: after a pause of this process, of the
-//! network or of NATS every edge has its full time again to be heard.
+//! Silence counts only while our own heartbeats come back: after a pause of this process, the network or NATS, every edge has its
+//! full time again to be heard.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Edges remembered at most.
+/// Most edges remembered.
 const MAX_EDGES: usize = 10_000;
 
 /// See the module.
@@ -16,9 +16,9 @@ pub(super) struct Membership {
     own_takes_udp: bool,
     silent_after: Duration,
     heard: BTreeMap<Box<str>, Heard>,
-    /// Since when everything has been heard that was said.
+    /// Since when our own beats have come back without a gap.
     listening_since: Option<Instant>,
-    /// When our own words last came back.
+    /// When our own beat last came back.
     echoed_at: Option<Instant>,
 }
 
@@ -29,19 +29,19 @@ struct Heard {
 }
 
 impl Membership {
-    /// Nobody was heard yet.
+    /// A membership without other edges.
     #[must_use]
     pub(super) fn new(own: &str, own_takes_udp: bool, silent_after: Duration) -> Self {
         Self { own: own.into(), own_takes_udp, silent_after, heard: BTreeMap::new(), listening_since: None, echoed_at: None }
     }
 
-    /// How often an edge has to speak.
+    /// Interval of the heartbeat.
     #[must_use]
     pub(super) fn beat_every(&self) -> Duration {
         (self.silent_after / 10).clamp(Duration::from_millis(100), Duration::from_secs(3))
     }
 
-    /// Our own words came back.
+    /// Our own beat came back.
     pub(super) fn echoed(&mut self, now: Instant) {
         if !self.is_listening(now) {
             self.listening_since = Some(now);
@@ -49,7 +49,7 @@ impl Membership {
         self.echoed_at = Some(now);
     }
 
-    /// Another edge was heard.
+    /// A beat of another edge came.
     pub(super) fn heard(&mut self, edge_id: &str, takes_udp: bool, now: Instant) {
         if let Some(heard) = self.heard.get_mut(edge_id) {
             *heard = Heard { at: now, takes_udp };
@@ -58,7 +58,7 @@ impl Membership {
         }
     }
 
-    /// Forgets edges that have been silent for long: they stay silent.
+    /// Forgets edges that have been silent for long; they still count as silent.
     pub(super) fn forget_old(&mut self, now: Instant) {
         let kept_for = self.silent_after * 10;
         self.heard.retain(|_, heard| now.saturating_duration_since(heard.at) < kept_for);
@@ -72,7 +72,7 @@ impl Membership {
         *edge_id != *self.own && now.saturating_duration_since(since) >= self.silent_after
     }
 
-    /// How many living edges take this item before us: 0, it is ours first. The same at every edge that hears the same.
+    /// Our place among the living edges for this item, 0 is first. Edges that hear the same agree on it.
     ///
     /// With `udp`, only edges that can take subscriptions over UDP count.
     #[must_use]
@@ -94,8 +94,8 @@ impl Membership {
     }
 }
 
-/// What an edge bids for an item (rendezvous hashing): each gets an even share, and the share of one that is gone falls to all
-/// the others alike. The same on every machine. FNV-1a, then the mixer of `SplitMix64`, for FNV leaves the high bits alike.
+/// An edge's bid for an item (rendezvous hashing): shares are even, and the share of a lost edge is spread over the others. FNV-1a
+/// and the mixer of `SplitMix64`, since the high bits of FNV are alike; the same on every machine.
 fn weight(edge_id: &str, item: u64) -> u64 {
     let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     let mut hash = edge_id.bytes().chain(item.to_be_bytes()).fold(0xcbf2_9ce4_8422_2325, fnv);

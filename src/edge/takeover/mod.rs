@@ -1,8 +1,7 @@
-//! What happens when an edge falls silent: the others divide its subscriptions over UDP, end in its place what expires, and
-//! see to the jobs that wait for it.
+//! Take-over from a silent edge: the others divide its subscriptions over UDP, end those that expire, and redirect its jobs.
 //!
 //! ```text
-//! every edge ─▶ dfks.edge.alive ─▶ pulse ─▶ membership: who is silent, whose turn it is       pulse ─▶ lease: are we heard ourselves
+//! every edge ─▶ dfks.edge.alive ─▶ heartbeat ─▶ membership: who is silent, whose turn it is       heartbeat ─▶ lease: are we heard ourselves
 //! index of the bucket ─▶ taker ─(orphans)─▶ notifier, which stores them in its name
 //!                          ├─ what is over a connection: ended when it expires
 //!                          └─ dfks.notify.<silent edge> ─▶ redirect ─▶ the edges that hold the watchers now
@@ -32,18 +31,18 @@ use crate::notify::Queue;
 use crate::runtime::Tasks;
 use crate::sip::flow::Transport;
 
-/// What the driver has of the take-over.
+/// The driver's end of the take-over.
 pub(crate) struct TakeOver {
     /// Subscriptions to take over.
     pub orphans: mpsc::Receiver<Box<Orphan>>,
-    /// Until when the others leave us what we hold; `None` before we were first heard.
+    /// Until when no other edge takes over from us; `None` before our first beat came back.
     pub lease: watch::Receiver<Option<Instant>>,
-    /// Takes jobs whose watchers may be at another edge.
+    /// For jobs whose watchers may be at another edge by now.
     pub moved_jobs: mpsc::Sender<Delivery>,
 }
 
 impl TakeOver {
-    /// Starts to show that this edge lives, and to look after the others.
+    /// Starts the heartbeat and the taker.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Reading, and ending, what a silent edge holds.
+//! Reads and ends subscriptions of a silent edge.
 
 use async_nats::{HeaderMap, HeaderValue};
 
@@ -13,7 +13,7 @@ use crate::edge::subscription::SubscriptionId;
 use crate::edge::subscription::record::Record;
 use crate::runtime::clock;
 
-/// The record at a revision; `None` where there is a newer one by now, or none.
+/// The record at a revision; `None` if there is a newer one, or none.
 pub(in crate::edge::takeover) async fn read(bus: &Bus, revision: u64) -> Result<Option<Orphan>, RequestError> {
     let body = serde_json::json!({ "seq": revision }).to_string();
     let subject = bus.subjects().subscription_direct_get();

@@ -1,4 +1,4 @@
-//! Takes over from silent edges, a bounded number of subscriptions a turn.
+//! Takes over from silent edges, a bounded number of subscriptions at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,19 +22,19 @@ use crate::notify::Queue;
 use crate::runtime::clock;
 
 const TURN_EVERY: Duration = Duration::from_secs(1);
-/// Most records read in a turn: what bounds the load of a take-over, on us and on NATS.
+/// Most records read in a turn: bounds the load on this edge and on NATS.
 const PER_TURN: usize = 2000;
 /// Records read at a time.
 const AT_A_TIME: usize = 32;
-/// Each time that so long has passed, the next edge in line may take what the one before has left.
+/// After each such period one more edge in line may take what the ones before have left.
 const NEXT_IN_LINE_AFTER: Duration = Duration::from_secs(5);
-/// A subscription that is still there so long after it was tried is tried again.
+/// Pause before a subscription that could not be taken is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// An edge whose subscriptions over UDP are all taken is looked at again after this.
+/// Poll interval of a silent edge whose subscriptions over UDP are all taken.
 const IDLE_LOOK_AFTER: Duration = Duration::from_secs(10);
-/// How long before its key is gone by itself a subscription is ended in the place of its silent edge.
+/// How long before its key expires a subscription is ended in the name of its silent edge.
 const BEFORE_IT_IS_GONE: Duration = Duration::from_secs(2);
-/// Silent edges seen to at a time.
+/// Most silent edges handled at a time.
 const MAX_SILENT: usize = 64;
 
 /// See the module.
@@ -46,7 +46,7 @@ pub(super) struct Taker {
     metrics: Arc<EdgeMetrics>,
     orphans: mpsc::Sender<Box<Orphan>>,
     silent: BTreeMap<Arc<str>, Silent>,
-    /// When what is over a connection is ended, by revision.
+    /// When subscriptions over a connection are to be ended, by revision.
     endings: BTreeSet<(Instant, u64)>,
 }
 
@@ -101,7 +101,7 @@ impl Taker {
         self.look_around(&waiting).await;
         let edges: Vec<Arc<str>> = self.silent.keys().cloned().collect();
         for edge_id in edges {
-            // On any trouble with the bus, the next turn goes on.
+            // After a failure of the bus the next turn goes on.
             if let Err(error) = self.take_from(&edge_id).await {
                 return tracing::debug!(%error, "take-over interrupted");
             }
@@ -112,7 +112,7 @@ impl Taker {
         }
     }
 
-    /// Which edges are silent now that hold something, or have jobs waiting.
+    /// Updates the silent edges that hold subscriptions or have jobs waiting.
     async fn look_around(&mut self, waiting: &BTreeMap<String, u64>) {
         let now = clock::now();
         let mut holding: BTreeSet<Arc<str>> = self.queue.index().edges().into_iter().collect();
@@ -153,7 +153,7 @@ impl Taker {
             let Some(mut orphan) = read?.filter(|orphan| *orphan.record.edge_id == **edge_id) else { continue };
             orphan.told_until = told_until;
             if &*orphan.record.transport == "udp" {
-                // It may have come back while we read.
+                // The edge may be back by now.
                 if !lock(&self.membership).is_silent(edge_id, clock::now()) || self.orphans.send(Box::new(orphan)).await.is_err() {
                     return Ok(());
                 }
@@ -165,7 +165,7 @@ impl Taker {
         Ok(())
     }
 
-    /// Ends what is over a connection, has expired, and whose edge is still silent.
+    /// Ends subscriptions over a connection that have expired while their edge is silent.
     async fn end_due(&mut self) -> Result<(), RequestError> {
         let now = clock::now();
         for _ in 0..PER_TURN {
@@ -181,7 +181,7 @@ impl Taker {
         Ok(())
     }
 
-    /// Sees to the jobs of a silent edge, once its subscriptions over UDP are with others, or nobody takes them.
+    /// Redirects the jobs of a silent edge, once its subscriptions over UDP are divided, or nobody takes them.
     async fn drain(&mut self, edge_id: &Arc<str>, has_jobs: bool) {
         let now = clock::now();
         let Some(silent) = self.silent.get_mut(edge_id) else { return };
@@ -208,7 +208,7 @@ impl Silent {
         Self { since: now, look_at: now, has_udp: true, tried: AHashMap::new(), planned: AHashSet::new(), drain: None }
     }
 
-    /// What of the held is ours to see to now: at first our share, later also that of edges that have left theirs.
+    /// The revisions that are ours to handle now: at first our share, later also what others have left.
     fn wanted(&mut self, held: &Held, membership: &SharedMembership, now: Instant) -> Vec<u64> {
         self.tried.retain(|_, at| now.saturating_duration_since(*at) < AGAIN_AFTER);
         let in_line = in_line(now.saturating_duration_since(self.since));
@@ -224,12 +224,12 @@ impl Silent {
     }
 }
 
-/// How many edges in line may act.
+/// How many edges in line may act by now.
 fn in_line(waited: Duration) -> usize {
     1 + usize::try_from(waited.as_secs() / NEXT_IN_LINE_AFTER.as_secs()).unwrap_or(usize::MAX / 2)
 }
 
-/// When the key is gone by itself.
+/// When the key expires.
 fn gone_at(orphan: &Orphan, config: &EdgeConfig) -> Option<Instant> {
     let expires_at = clock::parse_rfc3339(&orphan.record.expires_at)?;
     Some(clock::now() + clock::until(expires_at + config.grace()))

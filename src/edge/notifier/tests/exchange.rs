@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::bus::message::NotifyJob;
 use crate::bus::message::{EndReason, FeatureOutcome, NotifyOutcome};
 use crate::config::InitialNotify;
+use crate::edge::event::Event;
 use crate::edge::notifier::tests::fixture::Bench;
 use crate::edge::notifier::tests::fixture::body;
 use crate::edge::notifier::tests::fixture::config;

@@ -9,6 +9,7 @@ use crate::bus::message::NotifyJob;
 use crate::bus::message::{EndReason, ErrorBody, ErrorReply, GetResponse, Kind, Origin, RouteSetResponse, SubscriptionChange};
 use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
 use crate::edge::config::Listener;
+use crate::edge::event::Event;
 use crate::edge::gate::policy::AuthPolicy;
 use crate::edge::gate::rate_limit::RateLimitConfig;
 use crate::edge::limit::CAPACITIES;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::bus::message::{EndReason, SubscriptionChange};
+use crate::edge::event::Event;
 use crate::edge::notifier::tests::model::{Entry, Pending, World};
 use crate::edge::notifier::*;
 use crate::edge::subscription::next_hop::Destination;

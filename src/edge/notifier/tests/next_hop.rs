@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::bus::message::{EndReason, NotifyOutcome};
 use crate::config::InitialNotify;
+use crate::edge::event::Event;
 use crate::edge::notifier::tests::fixture::Bench;
 use crate::edge::notifier::tests::fixture::body;
 use crate::edge::notifier::tests::fixture::config;

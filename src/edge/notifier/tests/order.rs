@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::bus::message::{EndReason, FeatureOutcome};
+use crate::edge::event::Event;
 use crate::edge::notifier::tests::fixture::Bench;
 use crate::edge::notifier::tests::fixture::body;
 use crate::edge::notifier::tests::fixture::config;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::bus::message::{EndReason, NotifyJob, SubscriptionChange};
+use crate::edge::event::Event;
 use crate::edge::notifier::tests::fixture::config;
 use crate::edge::notifier::tests::fixture::live;
 use crate::edge::notifier::tests::fixture::other;
