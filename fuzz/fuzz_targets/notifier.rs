@@ -10,19 +10,21 @@ use dfks::bus::message::NotifyJob;
 use dfks::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
 use dfks::edge::gate::policy::AuthPolicy;
 use dfks::edge::config::{EdgeConfig, Listener};
+use dfks::edge::limit::CAPACITIES;
 use dfks::edge::metrics::EdgeMetrics;
 use dfks::edge::notifier::{
-    BusReply, BusRequest, Input, JobHandle, Notifier, NotifyId, Now, Output, ReplyMessage, Token, Unavailable, Unsent,
+    BusReply, BusRequest, Input, JobHandle, Notifier, NotifyId, Output, ReplyMessage, Token, Unavailable, Unsent,
 };
 use dfks::edge::profile::Profiles;
 use dfks::edge::gate::rate_limit::RateLimitConfig;
 use dfks::feature::table::FeatureTable;
+use dfks::runtime::clock::Now;
 use dfks::sip::flow::{ConnectionId, Flow, Transport};
 use dfks::sip::message;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
-static METRICS: LazyLock<Arc<EdgeMetrics>> = LazyLock::new(|| Arc::new(EdgeMetrics::new(&[Transport::Udp, Transport::Tcp])));
+static METRICS: LazyLock<Arc<EdgeMetrics>> = LazyLock::new(|| Arc::new(EdgeMetrics::new(&[Transport::Udp, Transport::Tcp], &CAPACITIES)));
 
 struct World {
     notifier: Notifier,
@@ -163,6 +165,18 @@ impl World {
             }
             10 if number % 2 == 0 => self.take(Input::Opened(ConnectionId(1))),
             10 => self.take(Input::Closed(ConnectionId(1))),
+            _ if number == 255 => {
+                for id in self.notifier.held() {
+                    self.revision += 1;
+                    self.take(Input::Holder { id, revision: self.revision, edge_id: "edge-1" });
+                }
+            }
+            _ if number == 254 => {
+                let key = self.tag.clone();
+                self.take(Input::Record { key: &key, revision: self.revision, value: data.get(1..).unwrap_or_default() });
+                self.take(Input::Restored);
+            }
+            _ if number == 253 => self.take(Input::Overload { is_overloaded: data.len() % 2 == 0 }),
             _ if !self.notifies.is_empty() => {
                 let notify = self.notifies[usize::from(kind / 12) % self.notifies.len()];
                 self.take(Input::Undeliverable { notify, why: if number % 2 == 0 { Unsent::NoWay } else { Unsent::NoRoom } });
@@ -186,7 +200,9 @@ fuzz_target!(|steps: &[u8]| {
     world.pass(Duration::from_secs(8000));
     world.pass(Duration::from_secs(60));
     // what it stores at its end is not answered
-    assert!(!world.notifier.put_down(world.now) || world.notifier.live().next().is_none());
+    world.take(Input::PutDown);
+    assert!(!world.notifier.is_put_down() || world.notifier.live().next().is_none());
     world.pass(Duration::from_secs(60));
-    assert!(world.notifier.put_down(world.now));
+    world.take(Input::PutDown);
+    assert!(world.notifier.is_put_down());
 });

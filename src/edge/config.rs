@@ -1,4 +1,4 @@
-//! What the edge needs of the configuration, parsed.
+//! The configuration of the edge, parsed.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -64,6 +64,18 @@ impl EdgeConfig {
     #[must_use]
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.subscription.grace_seconds.into())
+    }
+
+    /// The longest that a record is kept.
+    #[must_use]
+    pub fn longest_record_ttl(&self) -> Duration {
+        Duration::from_secs(self.subscription.max_expires_seconds.into()) + self.grace()
+    }
+
+    /// `host:port` that phones reach a listener at.
+    #[must_use]
+    pub fn advertised(&self, listener: u16) -> &str {
+        self.listeners.get(usize::from(listener)).map_or("invalid", |listener| &listener.advertised)
     }
 
     /// The listener that a phone is reached from: the one at `address` where it is still there, else the first of the

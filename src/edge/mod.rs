@@ -1,19 +1,24 @@
 //! The SIP edge: RFC 6665 notifier for `as-feature-event`.
 //!
 //! ```text
-//!  phones ⇄ reach ⇄ driver ⇄ port ⇄ bus          notifier: the pure machine; everything else here only carries it out
-//!                     ⇅
-//!                  notifier ─▶ fan_out ─▶ jobs for the watchers on other edges
+//!  phones ⇄ io (sockets, driver, port) ⇄ bus
+//!                 ⇅ inputs, outputs
+//!              notifier ── its state and gate: pure, no socket, task or clock
 //! ```
+//! Imports run down this list: `run`, `io`, `takeover`, `notifier`, `event`, `subscription`, `subscribe`, `config`, `gate`, `limit`,
+//! `metrics`, `refusal`, `profile`. `notifier`, `subscription` and `gate` import neither tokio nor the NATS client.
 
 pub mod config;
+pub(crate) mod event;
 pub mod gate;
 pub mod io;
+pub mod limit;
 pub mod metrics;
 pub mod notifier;
 pub mod profile;
-pub mod run;
-pub mod subscribe;
+pub(crate) mod refusal;
+mod run;
+pub(crate) mod subscribe;
 pub mod subscription;
 mod takeover;
 

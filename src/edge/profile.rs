@@ -1,13 +1,13 @@
-//! What some models of phones want otherwise, by their User-Agent. Pure.
+//! Differences in behaviour for some phone models, by User-Agent. Pure.
 
 use regex::Regex;
 
 use crate::config::{InitialNotify, ProfileConfig};
 
-/// Bytes of a User-Agent that are looked at.
+/// Longest prefix of a User-Agent that is matched, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 256;
 
-/// What is done otherwise for one phone. The default is what the RFCs say.
+/// The differences for one phone. The default is the behaviour of the RFCs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Quirks {
     /// The 200 to a change has a body.

@@ -1,4 +1,4 @@
-//! Starts an edge: binds its listeners, takes up the subscriptions that it held before, and serves.
+//! Starts an edge: binds its listeners, restores its subscriptions, and serves.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,12 +24,13 @@ use crate::edge::io::driver::{Changes, Driver, DriverError, Sources};
 use crate::edge::io::fan_out;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::io::port::Port;
-use crate::edge::io::sockets::Reach;
+use crate::edge::io::sockets::Sockets;
 use crate::edge::io::tls_files;
 use crate::edge::io::users_file::{self, UsersFileError};
 use crate::edge::io::watchers::Watchers;
+use crate::edge::limit::{CAPACITIES, CHANGE_QUEUE, FAN_OUT_QUEUE, STREAM_QUEUE};
 use crate::edge::metrics::{DropReason, EdgeMetrics};
-use crate::edge::notifier::{Input, Notifier, Now};
+use crate::edge::notifier::{Input, Notifier};
 use crate::edge::profile::Profiles;
 use crate::edge::takeover::TakeOver;
 use crate::feature::table::FeatureTable;
@@ -40,10 +41,6 @@ use crate::sip::transport::{Inbound, StreamLimits, StreamTransport, Tls, TlsErro
 
 /// How long a stop waits for phones at most: four transmissions of a NOTIFY.
 const LONGEST_DRAIN_PATIENCE: Duration = Duration::from_secs(6);
-/// Messages of connections that wait for the driver; over it connections are not read.
-pub(super) const STREAM_QUEUE: usize = 4096;
-/// Changes of the bucket that wait for the driver.
-pub(super) const CHANGE_QUEUE: usize = 65_536;
 /// How long tasks of the edge have after the driver has ended.
 const TASKS_GRACE: Duration = Duration::from_secs(2);
 
@@ -91,15 +88,15 @@ pub struct Edge {
     tasks: Tasks,
 }
 
-/// What the sockets of an edge are.
-struct Sockets {
+/// The listeners that are bound.
+struct Bound {
     listeners: Vec<Listener>,
     udp: Vec<UdpListener>,
     streams: StreamTransport,
 }
 
 impl Edge {
-    /// Binds the listeners and takes up what this edge held before.
+    /// Binds the listeners and restores the subscriptions of this edge.
     ///
     /// # Errors
     ///
@@ -107,14 +104,14 @@ impl Edge {
     pub async fn start(config: &Config, bus: Bus, table: Arc<FeatureTable>) -> Result<Self, EdgeError> {
         let tasks = Tasks::new();
         let (inbound, streams) = mpsc::channel(STREAM_QUEUE);
-        let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL));
+        let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL, &CAPACITIES));
         let tls = tls_files::load(config, &metrics, &tasks)?;
-        let sockets = bind(config, inbound, tls, &metrics, &tasks)?;
+        let bound = bind(config, inbound, tls, &metrics, &tasks)?;
         let trace_hep = config.sip.trace_hep.clone();
         let users_file = users_file(config).map(Path::to_path_buf);
-        let config = Arc::new(edge_config(config, sockets.listeners)?);
+        let config = Arc::new(edge_config(config, bound.listeners)?);
         metrics.queues.subscriptions_limit(config.max_subscriptions);
-        let now = Now { at: clock::now(), utc: clock::utc_now() };
+        let now = clock::moment();
         let mut notifier = Notifier::new(Arc::clone(&config), Arc::clone(&table), Arc::clone(&metrics), now);
         let users = users_file.map(|path| follow_users(path, &tasks, &metrics, &mut notifier)).transpose()?;
 
@@ -125,15 +122,16 @@ impl Edge {
         let watched = Watched { streams: Vec::new(), consumer: (QueueName::Notify, edge_token(&config.edge_id)) };
         tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
         let jobs = Jobs::open(&bus, &tasks, &config.edge_id, Box::new(move |why| counted.job_given_up(why)));
-        let (fan_outs, to_fan_out) = mpsc::channel(fan_out::QUEUE_LENGTH);
+        let (fan_outs, to_fan_out) = mpsc::channel(FAN_OUT_QUEUE);
         // Ends when the driver lets go of its sender, so that what it asked for last is still done.
         tasks.spawn_brief("fan-out", fan_out::run(bus.clone(), queue, config.edge_id.clone(), Arc::clone(&metrics), to_fan_out));
 
         let port = Port::open(bus.clone()).await?;
         let watchers = Watchers::open(bus, &config.edge_id, table, tasks.stopping().clone()).await?;
         let mirror = Mirror::new(&trace_hep, &config, &metrics, &tasks);
-        let reach = Reach::new(sockets.udp, sockets.streams, Arc::clone(&config), mirror, Arc::clone(&metrics), tasks.clone());
-        let driver = Driver::new(notifier, port, reach, Sources { streams, jobs, changes, users, take_over }, watchers, fan_outs, metrics);
+        let sockets = Sockets::new(bound.udp, bound.streams, Arc::clone(&config), mirror, Arc::clone(&metrics), tasks.clone());
+        let driver =
+            Driver::new(notifier, port, sockets, Sources { streams, jobs, changes, users, take_over }, watchers, fan_outs, metrics);
         Ok(Self { config, driver, tasks })
     }
 
@@ -164,26 +162,26 @@ fn bind(
     tls: Option<Arc<Tls>>,
     metrics: &Arc<EdgeMetrics>,
     tasks: &Tasks,
-) -> Result<Sockets, EdgeError> {
+) -> Result<Bound, EdgeError> {
     let counted = Arc::clone(metrics);
     let on_refused = Arc::new(move |transport, reason| counted.transports.refused(transport, reason));
     // There also without a listener: a Contact may name TCP.
     let streams = StreamTransport::new(StreamLimits::default(), inbound, tls, on_refused, tasks.clone());
-    let mut sockets = Sockets { listeners: Vec::new(), udp: Vec::new(), streams };
+    let mut bound = Bound { listeners: Vec::new(), udp: Vec::new(), streams };
     for (at, listener) in config.sip_listeners().into_iter().enumerate() {
         let failed = |source| EdgeError::Listen { transport: listener.transport, address: listener.addr, source };
         let index = u16::try_from(at).unwrap_or(u16::MAX);
         let address = if listener.transport == Transport::Udp {
             let socket = UdpListener::bind(listener.addr, index).map_err(failed)?;
             let address = socket.local_addr();
-            sockets.udp.push(socket);
+            bound.udp.push(socket);
             address
         } else {
-            sockets.streams.listen(listener.transport, listener.addr, index).map_err(failed)?
+            bound.streams.listen(listener.transport, listener.addr, index).map_err(failed)?
         };
-        sockets.listeners.push(Listener { transport: listener.transport, advertised: advertised(&config.sip.advertise, address), address });
+        bound.listeners.push(Listener { transport: listener.transport, advertised: advertised(&config.sip.advertise, address), address });
     }
-    Ok(sockets)
+    Ok(bound)
 }
 
 /// What phones are told to reach a listener at: `sip.advertise`, with the listener's port where it has none.
@@ -263,14 +261,14 @@ fn follow_users(
     // Before the file is read: a change in between is then seen as one.
     let stamp = FileStamp::of(&path);
     let users = users_file::load(&path)?;
-    metrics.users_loaded(&users);
-    notifier.handle(Input::Users(Arc::new(users)), Now { at: clock::now(), utc: clock::utc_now() });
+    metrics.users_loaded(users.len(), users.incomplete());
+    notifier.handle(Input::Users(Arc::new(users)), clock::moment());
     let (changed, users) = mpsc::channel(1);
     tasks.spawn("users file", users_file::watch(path, stamp, changed, Arc::clone(metrics), tasks.stopping().clone()));
     Ok(users)
 }
 
-/// Reads the whole bucket, gives the notifier its own subscriptions, and follows the changes from there.
+/// Reads the whole bucket, gives the notifier the records of this edge, and follows the changes from there.
 async fn follow_bucket(
     bus: &Bus,
     edge_id: &str,
@@ -305,13 +303,12 @@ async fn follow_bucket(
     };
     let index = WatcherIndex::start(bus, tasks, Some(Box::new(hook)));
     index.loaded().await;
-    let now = Now { at: clock::now(), utc: clock::utc_now() };
-    let mut restored = 0_u64;
+    let now = clock::moment();
     for (key, (revision, value)) in held.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default() {
-        restored += u64::from(notifier.restore(&key, revision, &value, now));
+        notifier.handle(Input::Record { key: &key, revision, value: &value }, now);
     }
-    notifier.restored(now);
-    tracing::info!(subscriptions = restored, "subscriptions of before taken up");
+    notifier.handle(Input::Restored, now);
+    tracing::info!(subscriptions = notifier.live().count(), "subscriptions of before taken up");
     let changes = Changes { queue: changes, is_any_lost, index: index.clone() };
     (index, changes)
 }

@@ -1,10 +1,9 @@
 //! Whether a SUBSCRIBE is taken in, and what it asks for. Pure: reads one request against the configuration.
 
-use std::borrow::Cow;
-
 use crate::config::PresentityFrom;
 use crate::edge::config::EdgeConfig;
 use crate::edge::profile::Quirks;
+use crate::edge::refusal::{Confirm, Refusal};
 use crate::feature::body::{BodyError, FeatureChange};
 use crate::feature::package::{self, Package};
 use crate::feature::table::FeatureTable;
@@ -23,13 +22,13 @@ pub struct Subscribe {
     pub flow: Flow,
     /// Whether it had one Via.
     pub is_direct: bool,
-    /// Whether its sender may have us send elsewhere than to itself.
+    /// Whether its sender may direct our NOTIFYs to another address than its own.
     pub is_trusted: bool,
-    /// URI of its user: of its From, or as it has shown to be.
+    /// URI of its user: the From, or the authenticated user.
     pub watcher: Box<str>,
     /// Its User-Agent; empty where it sends none.
     pub user_agent: Box<str>,
-    /// What its phone wants otherwise.
+    /// Differences for its phone's model.
     pub quirks: Quirks,
     /// Whether its Accept allows `multipart/mixed`; `None`: it has none, and excludes nothing.
     pub accepts_multipart: Option<bool>,
@@ -54,107 +53,12 @@ pub struct RawBody {
     pub text: Box<str>,
 }
 
-/// A response that is no success, with the headers that it owes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// SIP status code.
-    pub status: u16,
-    /// Headers that go with it.
-    pub headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// Text of a Warning header, code 399.
-    pub warning: Option<Cow<'static, str>>,
-    /// What the phone is then told, when it has a subscription.
-    pub confirm: Confirm,
-}
-
-/// What a phone with a subscription is told after a refusal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Confirm {
-    /// Nothing.
-    Nothing,
-    /// The state of one feature.
-    Feature(String),
-    /// The state of all.
-    Everything,
-}
-
-/// Seconds after which a refused phone should try again, where nothing says better.
-const RETRY_AFTER_REFUSAL_SECONDS: u32 = 3600;
-/// Seconds after which a request that came too early or too many is worth another try.
-const RETRY_AFTER_OVERLOAD_SECONDS: u32 = 5;
-/// What we take, for Allow.
-pub const ALLOW: &str = "SUBSCRIBE, OPTIONS";
-
-impl Refusal {
-    /// A refusal without headers.
-    #[must_use]
-    pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), warning: None, confirm: Confirm::Nothing }
-    }
-
-    /// With one more header.
-    #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    /// With a reason in words.
-    #[must_use]
-    pub fn because(mut self, warning: impl Into<Cow<'static, str>>) -> Self {
-        self.warning = Some(warning.into());
-        self
-    }
-
-    /// With a `Retry-After` that keeps a phone from asking again every minute.
-    #[must_use]
-    fn for_long(self) -> Self {
-        self.with("Retry-After", RETRY_AFTER_REFUSAL_SECONDS.to_string())
-    }
-
-    /// 503: overloaded, draining, or the bus is away.
-    #[must_use]
-    pub fn unavailable() -> Self {
-        Self::new(503).with("Retry-After", RETRY_AFTER_OVERLOAD_SECONDS.to_string())
-    }
-
-    /// 500 for a `CSeq` that is not above the last one. Source: RFC 3261 §12.2.2.
-    #[must_use]
-    pub fn cseq_too_low() -> Self {
-        Self::new(500).with("Retry-After", "1").because("CSeq is not above the last one of this dialog")
-    }
-
-    /// 403 for a source or user that may not do this.
-    #[must_use]
-    pub fn forbidden(why: &'static str) -> Self {
-        Self::new(403).for_long().because(why)
-    }
-
-    /// 403 for a presentity that has as many watchers as it may.
-    #[must_use]
-    pub fn too_many_watchers() -> Self {
-        Self::new(403).for_long().because("this presentity has as many subscriptions as it may")
-    }
-
-    /// 481: no such subscription here or in the bucket.
-    #[must_use]
-    pub fn no_subscription() -> Self {
-        Self::new(481)
-    }
-
-    /// 405 for any method that we do not take.
-    #[must_use]
-    pub fn method() -> Self {
-        Self::new(405).with("Allow", ALLOW)
-    }
-}
-
 /// Reads whose features a SUBSCRIBE outside a dialog is about.
 ///
 /// # Errors
 ///
 /// 416 for a scheme that is neither `sip`, `sips` nor `tel`, 404 for a domain that is not served, 400 for an unreadable URI.
-pub fn presentity(request: &Request, config: &EdgeConfig) -> Result<Presentity, Refusal> {
+pub(crate) fn presentity(request: &Request, config: &EdgeConfig) -> Result<Presentity, Refusal> {
     let to = &*request.to().uri;
     let uri = match config.presentity_from {
         PresentityFrom::RequestUri if has_user(request.uri()) => request.uri(),
@@ -186,7 +90,13 @@ fn has_user(uri: &str) -> bool {
 /// # Errors
 ///
 /// The [`Refusal`] that it gets: 400, 406, 415, 420, 423, 489.
-pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeConfig, table: &FeatureTable) -> Result<Subscribe, Refusal> {
+pub(crate) fn admit(
+    request: &Request,
+    flow: Flow,
+    is_in_dialog: bool,
+    config: &EdgeConfig,
+    table: &FeatureTable,
+) -> Result<Subscribe, Refusal> {
     supported(request)?;
     let (package, event_id) = event(request)?;
     let granted_seconds = granted(request, config)?;
@@ -200,9 +110,9 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
     }
     let contact = contact(request, is_in_dialog)?;
     let (change, raw) = match change(request, package, table, config.passthrough)? {
-        Asked::Nothing => (None, None),
-        Asked::Change(change) => (Some(change), None),
-        Asked::Raw(raw) => (None, Some(raw)),
+        Body::Nothing => (None, None),
+        Body::Change(change) => (Some(change), None),
+        Body::Raw(raw) => (None, Some(raw)),
     };
     Ok(Subscribe {
         package,
@@ -226,7 +136,7 @@ pub fn admit(request: &Request, flow: Flow, is_in_dialog: bool, config: &EdgeCon
 /// # Errors
 ///
 /// 420 with `Unsupported`, where the request has a `Require`.
-pub fn supported(request: &Request) -> Result<(), Refusal> {
+pub(crate) fn supported(request: &Request) -> Result<(), Refusal> {
     let required: Vec<&str> = request.require().collect();
     if required.is_empty() { Ok(()) } else { Err(Refusal::new(420).with("Unsupported", required.join(", "))) }
 }
@@ -239,7 +149,7 @@ fn event(request: &Request) -> Result<(&'static Package, Option<Box<str>>), Refu
 
 /// Whether a SUBSCRIBE in a dialog names another package than its subscription: it is in none then. Source: RFC 6665 §4.4.1.
 #[must_use]
-pub fn is_of_other_package(request: &Request, package: &'static Package) -> bool {
+pub(crate) fn is_of_other_package(request: &Request, package: &'static Package) -> bool {
     request.event().and_then(|event| package::find(event.package)).is_some_and(|named| named != package)
 }
 
@@ -268,16 +178,16 @@ fn contact(request: &Request, is_in_dialog: bool) -> Result<Option<Box<str>>, Re
     }
 }
 
-/// What a body asks for.
-enum Asked {
+/// What a SUBSCRIBE's body is.
+enum Body {
     Nothing,
     Change(FeatureChange),
     Raw(RawBody),
 }
 
-fn change(request: &Request, package: &'static Package, table: &FeatureTable, passes_through: bool) -> Result<Asked, Refusal> {
+fn change(request: &Request, package: &'static Package, table: &FeatureTable, passes_through: bool) -> Result<Body, Refusal> {
     if request.body().is_empty() {
-        return Ok(Asked::Nothing);
+        return Ok(Body::Nothing);
     }
     if request.content_encoding().any(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err(Refusal::new(415).with("Accept-Encoding", "identity").with("Accept", package.content_type));
@@ -287,9 +197,9 @@ fn change(request: &Request, package: &'static Package, table: &FeatureTable, pa
         return Err(Refusal::new(415).with("Accept", package.content_type));
     }
     match (package.codec.read_request)(table, request.body()) {
-        Ok(change) => Ok(Asked::Change(change)),
+        Ok(change) => Ok(Body::Change(change)),
         Err(error) => match error.unknown_root().filter(|_| passes_through) {
-            Some(root) => Ok(Asked::Raw(RawBody { root: root.into(), text: xml::decode(request.body()).into() })),
+            Some(root) => Ok(Body::Raw(RawBody { root: root.into(), text: xml::decode(request.body()).into() })),
             None => Err(refused_body(&error)),
         },
     }

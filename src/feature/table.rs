@@ -96,6 +96,12 @@ impl FeatureTable {
         self.specs.iter()
     }
 
+    /// Place of a feature in the table: its number in what a phone has confirmed. One that is not in it has the last number.
+    #[must_use]
+    pub fn index_of(&self, feature: &str) -> u8 {
+        self.names().position(|name| name == feature).and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
+    }
+
     /// The names of the features, in table order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.specs.iter().map(FeatureSpec::name)

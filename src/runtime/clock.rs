@@ -5,6 +5,21 @@ use std::time::{Duration, Instant, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+/// The time of one step: monotonic, and of day.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For timers.
+    pub at: Instant,
+    /// For what others read.
+    pub utc: SystemTime,
+}
+
+/// Both clocks, read together.
+#[must_use]
+pub fn moment() -> Now {
+    Now { at: now(), utc: utc_now() }
+}
+
 /// The monotonic time. Follows tokio's paused clock in tests.
 #[must_use]
 pub fn now() -> Instant {

@@ -1,4 +1,4 @@
-//! What stands for the passwords: the users file, or what responders said lately. Pure.
+//! The HA1s that digests are checked against: from the users file, or from recent answers of responders. Pure.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use crate::sip::digest::{Algorithm, Ha1};
 
 /// How long a responder's HA1 is used.
 const KNOWN_FOR: Duration = Duration::from_mins(1);
-/// How long a responder's "unknown" is; and how old an HA1 must be for a wrong digest to have it asked anew.
+/// How long "no such user" is used; and the age from which an HA1 is asked for again when a digest does not match.
 const UNKNOWN_FOR: Duration = Duration::from_secs(5);
 /// Answers remembered.
 const MAX_ANSWERS: usize = 65_536;
-/// Offered with a responder, and with a users file that has no user.
+/// Algorithms offered with a responder, or with an empty users file.
 const OFFERED: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
 
 /// Names an account: whose HA1, and by which algorithm.
@@ -89,7 +89,7 @@ impl Accounts {
     }
 }
 
-/// Answers of responders in two generations: the older one is forgotten as a whole, by time or when there is no room.
+/// Answers of responders in two generations; the older one is dropped as a whole, when its time is over or the newer one is full.
 #[derive(Debug, Default)]
 struct Answers {
     recent: AHashMap<String, Answer>,

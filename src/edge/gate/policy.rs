@@ -48,8 +48,8 @@ impl AuthPolicy {
         self.trusted.iter().any(|range| range.contains(source))
     }
 
-    /// Whether what this one sends may have us send to a third address: it has shown who it is, or its source is one of ours.
-    /// Anyone else could have us flood others.
+    /// Whether a request of this sender may direct our NOTIFYs to a third address: only if it is authenticated, or its source is
+    /// trusted. Otherwise the edge would be an amplifier.
     #[must_use]
     pub fn may_lead_elsewhere(&self, identity: &Identity, source: IpAddr) -> bool {
         *identity != Identity::Anyone || source.to_canonical().is_loopback() || self.trusts(source)
@@ -75,11 +75,11 @@ impl AuthPolicy {
 /// Who sent a SUBSCRIBE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
-    /// Nobody asked.
+    /// Not authenticated: `mode` is `none`.
     Anyone,
     /// A trusted source vouches for the From.
     Trusted,
-    /// The user of this name has shown that it knows the password.
+    /// The user of this name, proved by its digest.
     User(Box<str>),
 }
 
@@ -104,60 +104,6 @@ impl Identity {
                     || own_presentity(username, presentity)
                         .is_some_and(|own| Presentity::parse(watcher).is_ok_and(|watcher| watcher == own))
             }
-        }
-    }
-}
-
-/// What became of a SUBSCRIBE's proof of who sent it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AuthOutcome {
-    /// A digest was right.
-    Proved,
-    /// A trusted source vouched.
-    Trusted,
-    /// It had none: challenged.
-    Challenged,
-    /// It was right, the nonce old or another process's: challenged.
-    Stale,
-    /// It was right, and used before: challenged.
-    Replayed,
-    /// It was wrong, or of no user: challenged.
-    Wrong,
-    /// It was about another Request-URI.
-    OtherUri,
-    /// It was right, and its user may not do this; or the source is not trusted.
-    Forbidden,
-    /// No responder could say.
-    Unavailable,
-}
-
-impl AuthOutcome {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Proved,
-        Self::Trusted,
-        Self::Challenged,
-        Self::Stale,
-        Self::Replayed,
-        Self::Wrong,
-        Self::OtherUri,
-        Self::Forbidden,
-        Self::Unavailable,
-    ];
-
-    /// The label `outcome`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Proved => "proved",
-            Self::Trusted => "trusted",
-            Self::Challenged => "challenged",
-            Self::Stale => "stale",
-            Self::Replayed => "replayed",
-            Self::Wrong => "wrong",
-            Self::OtherUri => "other_uri",
-            Self::Forbidden => "forbidden",
-            Self::Unavailable => "unavailable",
         }
     }
 }

@@ -90,9 +90,9 @@ struct Source {
     key: u128,
     /// When its bucket of requests will be full again.
     requests_full_at: u64,
-    /// The same of responses to nothing that we sent.
+    /// The same for stray responses.
     strays_full_at: u64,
-    /// From when on it may be told again that it sends too much.
+    /// From when it may be answered 503 again.
     answer_at: u64,
 }
 
@@ -119,14 +119,14 @@ impl RateLimit {
         Admission::Refused
     }
 
-    /// Whether a response is looked at: as long as its source has not sent too many that belong to nothing. Those that do
-    /// belong to a NOTIFY cost nothing: there are never more than NOTIFYs.
+    /// Whether a response is read: not after its source has sent too many stray ones. Those to a NOTIFY are free: there are never
+    /// more of them than NOTIFYs.
     pub fn admits_response(&mut self, source: IpAddr, now: Instant) -> bool {
         let (rate, at) = (self.rate, self.nanos(now));
         self.source(source).is_none_or(|source| rate.has_token(source.strays_full_at, at))
     }
 
-    /// A response belonged to nothing.
+    /// A response was stray.
     pub fn stray_response(&mut self, source: IpAddr, now: Instant) {
         let (rate, at) = (self.rate, self.nanos(now));
         if let Some(source) = self.source(source) {
@@ -159,7 +159,7 @@ impl RateLimit {
     }
 }
 
-/// An address as a key: IPv4 whole, IPv6 its /64, which is what one site or attacker has.
+/// An address as a key: IPv4 whole, IPv6 by /64, the least that a site or attacker has.
 fn key(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(address) => 0xffff_0000_0000 | u128::from(address.to_bits()),

@@ -18,7 +18,7 @@ pub struct Users {
 /// The users of one realm, each with an HA1 for each of its algorithms.
 type ByUsername = AHashMap<Box<str>, SmallVec<[Ha1; 1]>>;
 
-/// A line of a users file that is none. Never shows what stands in it.
+/// A bad line of a users file. Never shows its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {fault}")]
 pub struct UsersError {
@@ -84,7 +84,7 @@ impl Users {
         Ok(())
     }
 
-    /// What stands for a user's password.
+    /// The HA1 of a user.
     #[must_use]
     pub fn find(&self, realm: &str, username: &str, algorithm: Algorithm) -> Option<&Ha1> {
         self.by_realm.get(realm)?.get(username)?.iter().find(|ha1| ha1.algorithm() == algorithm)

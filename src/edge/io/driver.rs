@@ -1,7 +1,7 @@
-//! Owns the notifier: feeds it what sockets, bus and clock bring, and carries out what it wants done.
+//! The loop of an edge: inputs from sockets, bus and clock to the notifier, its outputs to sockets and bus.
 //!
-//! One task on a thread of its own, and the only owner, so nothing is locked. Each round takes a bounded batch from every
-//! source, so that none starves another.
+//! One task on its own thread owns the notifier, so nothing is locked. A round takes a bounded batch from every source, so that
+//! none starves another.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -21,50 +21,50 @@ use crate::bus::watchers::{Change, WatcherIndex};
 use crate::edge::gate::users::Users;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::io::port::Port;
-use crate::edge::io::sockets::Reach;
+use crate::edge::io::sockets::Sockets;
 use crate::edge::io::watchers::Watchers;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
-use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Now, Output};
+use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Output};
 use crate::edge::takeover::TakeOver;
 use crate::notify::{JOB_LIFETIME, Jobs, WORKING_EVERY};
-use crate::runtime::clock;
+use crate::runtime::clock::{self, Now, moment};
 use crate::sip::flow::ConnectionId;
 use crate::sip::transport::Inbound;
 
 /// Inputs taken from one source before the others have their turn.
 const BATCH: usize = 128;
-/// How often the clock is looked at for what needs no exact time.
+/// Interval of work that needs no exact time.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
 
-/// What the driver reads from.
-pub struct Sources {
+/// The sources of inputs.
+pub(crate) struct Sources {
     /// Messages and connection changes of the stream transports.
     pub streams: mpsc::Receiver<Inbound>,
     /// NOTIFY jobs.
     pub jobs: Jobs,
     /// Changes of the subscription bucket.
     pub changes: Changes,
-    /// The users of the users file, each time that it is read; `None` where none is configured.
+    /// The users file each time it is read; `None` where none is configured.
     pub users: Option<mpsc::Receiver<Arc<Users>>>,
-    /// What comes from edges that are silent, and whether we are.
+    /// Subscriptions of silent edges, and our own lease.
     pub(crate) take_over: TakeOver,
 }
 
-/// Changes of the subscription bucket, and what to do when some did not fit the queue.
-pub struct Changes {
+/// Changes of the subscription bucket. Those that did not fit the queue are found by comparing with the index.
+pub(crate) struct Changes {
     /// In order.
     pub queue: mpsc::Receiver<Change>,
-    /// Whether one was lost since all was compared.
+    /// Whether a change was lost since the last comparison.
     pub is_any_lost: Arc<AtomicBool>,
-    /// What the bucket holds.
+    /// The watcher index, which follows the same bucket.
     pub index: WatcherIndex,
 }
 
 /// See the module.
-pub struct Driver {
+pub(crate) struct Driver {
     notifier: Notifier,
     port: Port,
-    reach: Reach,
+    sockets: Sockets,
     sources: Sources,
     watchers: Watchers,
     deliveries: Deliveries,
@@ -76,7 +76,7 @@ pub struct Driver {
     is_lease_held: bool,
 }
 
-/// Jobs that the notifier has, by what it calls them.
+/// Deliveries of the jobs that the notifier has in hand.
 #[derive(Default)]
 struct Deliveries {
     open: AHashMap<JobHandle, Held>,
@@ -95,30 +95,30 @@ impl Deliveries {
         self.open.remove(&handle).map(Held::into_delivery)
     }
 
-    /// Keeps what is in hand from being delivered again.
+    /// Sends "in progress" for jobs in hand, so that they are not redelivered.
     fn keep(&mut self, now: Instant) {
         for held in self.open.values_mut() {
             held.keep(now);
         }
     }
 
-    /// Gives all back to the work queue, for the next edge of this name.
+    /// Returns all jobs to the work queue, for the next process with this edge id.
     fn give_back(&mut self) {
         for (_, held) in self.open.drain() {
             let _comes_again_anyway = held.into_delivery().nak_after(Duration::ZERO);
         }
     }
 
-    /// Takes a job that is done out of the work queue.
+    /// Acknowledges a job.
     fn done(&mut self, handle: JobHandle) {
         if let Some(Err(error)) = self.take(handle).map(Delivery::ack) {
-            // It comes again, and is found to be told already.
+            // On redelivery its phones already have the version.
             tracing::debug!(%error, "job not acknowledged");
         }
     }
 }
 
-/// How long ago a job was made: its lifetime is the same for all.
+/// Age of a job, from its expiry: all jobs have the same lifetime.
 fn age(job: &NotifyJob, now: Now) -> Duration {
     let not_after = clock::parse_rfc3339(&job.not_after);
     let made_at = not_after.and_then(|not_after| not_after.checked_sub(JOB_LIFETIME));
@@ -137,20 +137,20 @@ pub enum DriverError {
 impl Driver {
     /// A driver of this notifier.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         notifier: Notifier,
         port: Port,
-        reach: Reach,
+        sockets: Sockets,
         sources: Sources,
         watchers: Watchers,
         fan_outs: mpsc::Sender<Box<FanOut>>,
         metrics: Arc<EdgeMetrics>,
     ) -> Self {
-        let mirror = reach.mirror().clone();
+        let mirror = sockets.mirror().clone();
         Self {
             notifier,
             port,
-            reach,
+            sockets,
             sources,
             watchers,
             deliveries: Deliveries::default(),
@@ -168,14 +168,17 @@ impl Driver {
     /// # Errors
     ///
     /// [`DriverError`] when a source is gone for good.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), DriverError> {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), DriverError> {
         let mut sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
         let mut stopped = Box::pin(stop.cancelled_owned());
         loop {
-            self.notifier.set_overloaded(self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2);
-            let is_put_down = self.is_draining && self.notifier.put_down(moment());
+            let is_overloaded = self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2;
+            self.notifier.handle(Input::Overload { is_overloaded }, moment());
+            if self.is_draining {
+                self.notifier.handle(Input::PutDown, moment());
+            }
             self.carry_out();
-            if is_put_down && self.reach.is_flushed() {
+            if self.is_draining && self.notifier.is_put_down() && self.sockets.is_flushed() {
                 self.deliveries.give_back();
                 self.port.flush().await;
                 return Ok(());
@@ -194,7 +197,7 @@ impl Driver {
         sleep.as_mut().reset(tokio::time::Instant::from_std(due_at));
     }
 
-    /// Takes a batch from every source that has something; ready when there was anything. `true`: asked to stop.
+    /// Takes a batch from every source; ready when there was any input. `true`: a stop was asked for.
     fn poll_round(
         &mut self,
         cx: &mut Context<'_>,
@@ -205,7 +208,7 @@ impl Driver {
             return Poll::Ready(Ok(true));
         }
         let now = moment();
-        // Nothing wakes us when the bus comes or goes: what wakes us is handled by how it is now.
+        // The bus coming or going wakes nobody: its state is read before the inputs that did.
         self.notifier.handle(Input::Bus { is_up: self.port.is_up() }, now);
         self.look_at_lease(now);
         let mut had_any = self.poll_sources(cx, now)?;
@@ -216,7 +219,7 @@ impl Driver {
         if had_any { Poll::Ready(Ok(false)) } else { Poll::Pending }
     }
 
-    /// Whether the others leave us what we hold; once they may not have, only after what they took has been read.
+    /// Updates the lease. Once it has lapsed it is held again only after all changes that came meanwhile are read.
     fn look_at_lease(&mut self, now: Now) {
         let has_lapsed = self.sources.take_over.lease.borrow().is_some_and(|until| until <= now.at);
         let is_held = !has_lapsed && (self.is_lease_held || self.sources.changes.queue.is_empty());
@@ -227,9 +230,9 @@ impl Driver {
     }
 
     fn poll_sources(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, DriverError> {
-        let Self { notifier, port, reach, sources, watchers, deliveries, mirror, metrics, is_draining, .. } = self;
+        let Self { notifier, port, sockets, sources, watchers, deliveries, mirror, metrics, is_draining, .. } = self;
         let mut connections = Vec::new();
-        let mut had_any = reach.poll_datagrams(cx, |flow, bytes| {
+        let mut had_any = sockets.poll_datagrams(cx, |flow, bytes| {
             metrics.queues.received(flow.transport);
             mirror.received(flow, bytes, now.utc);
             notifier.handle(Input::Packet { flow, bytes }, now);
@@ -248,10 +251,10 @@ impl Driver {
             },
         )?;
         for (connection, is_open) in connections.drain(..) {
-            if is_open { reach.on_opened(connection) } else { reach.on_closed(connection) }
+            if is_open { sockets.on_opened(connection) } else { sockets.on_closed(connection) }
         }
         if *is_draining {
-            // No more are taken, and what comes after all is for the next edge of this name.
+            // What still arrives is for the next process with this edge id.
             sources.jobs.give_back();
         } else {
             had_any |= take(
@@ -282,7 +285,7 @@ impl Driver {
         }
         had_any |= take(
             "unsent packets",
-            |cx| reach.poll_unsent(cx),
+            |cx| sockets.poll_unsent(cx),
             cx,
             |(notify, why)| {
                 notifier.handle(Input::Undeliverable { notify, why }, now);
@@ -297,17 +300,21 @@ impl Driver {
             self.housekeeping_at = now.at + HOUSEKEEPING_EVERY;
             self.port.forget_unanswered(now.at);
             self.deliveries.keep(now.at);
-            self.reach.forget_old_names(now.at);
+            self.sockets.forget_old_names(now.at);
             let Changes { queue, is_any_lost, index } = &self.sources.changes;
             if queue.is_empty() && is_any_lost.swap(false, Ordering::AcqRel) {
-                self.notifier.compare(|id| index.last_seen(&id.to_string()), now);
+                for id in self.notifier.held() {
+                    if let Some((revision, edge_id)) = index.last_seen(&id.to_string()) {
+                        self.notifier.handle(Input::Holder { id, revision, edge_id: &edge_id }, now);
+                    }
+                }
             }
             self.count_queues();
         }
         self.notifier.handle(Input::Timeout, now);
     }
 
-    /// What is in the queues after a round: more than nothing for long means that the edge does not keep up.
+    /// Depth of the queues after a round; a depth that stays above 0 means that the edge does not keep up.
     fn count_queues(&self) {
         let queues = &self.metrics.queues;
         queues.waits.set(self.notifier.waiting());
@@ -321,14 +328,14 @@ impl Driver {
     fn carry_out(&mut self) {
         while let Some(output) = self.notifier.poll_output() {
             match output {
-                Output::Send { to, packet, notify } => self.reach.send(to, packet, notify),
+                Output::Send { to, packet, notify } => self.sockets.send(to, packet, notify),
                 Output::Request { token, request, cause } => {
                     if let Err(error) = self.port.ask(token, request, &cause) {
                         self.notifier.handle(Input::Reply { token, reply: BusReply::Unavailable(error.into()) }, moment());
                     }
                 }
                 Output::FanOut(fan_out) => {
-                    // The notifier takes no change while the queue is half full, so that it always fits.
+                    // It fits: the notifier takes no change while half of the queue is full.
                     if self.fan_outs.try_send(fan_out).is_err() {
                         self.metrics.dropped(DropReason::FanOut);
                     }
@@ -337,13 +344,13 @@ impl Driver {
                 Output::JobDone(handle) => self.deliveries.done(handle),
                 Output::JobMoved(handle) => {
                     if let Some(delivery) = self.deliveries.take(handle) {
-                        // With no room for it, it comes again.
+                        // Without room it is redelivered.
                         let _comes_again = self.sources.take_over.moved_jobs.try_send(delivery);
                     }
                 }
             }
         }
-        self.reach.flush();
+        self.sockets.flush();
     }
 }
 
@@ -382,8 +389,4 @@ fn on_stream(notifier: &mut Notifier, metrics: &EdgeMetrics, connections: &mut V
             }
         }
     }
-}
-
-fn moment() -> Now {
-    Now { at: clock::now(), utc: clock::utc_now() }
 }

@@ -1,7 +1,6 @@
-//! Has the watchers on other edges told of a phone's change: looks up who holds some, and stores their jobs.
+//! Sends a phone's change to the watchers on other edges: looks up the edges that hold some, and stores a job for each.
 //!
-//! One task for all; many fan-outs at a time, within a bound. What cannot be stored is tried again
-//! until nobody would want it any more.
+//! One task carries out all fan-outs, a bounded number at a time. A job that cannot be stored is retried for as long as it would live.
 
 use std::time::Duration;
 
@@ -13,19 +12,16 @@ use crate::bus::client::Bus;
 use crate::bus::message::FeatureEvent;
 use crate::bus::subject::Pattern;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
-use crate::edge::notifier::{FanOut, MAX_WAITS};
+use crate::edge::notifier::FanOut;
 use crate::notify::{JOB_LIFETIME, Notice, Queue};
 use crate::runtime::Backoff;
 
-/// Fan-outs that wait for the task. The notifier takes no change while it is half full, and what is in its hands already
-/// fits the other half.
-pub const QUEUE_LENGTH: usize = 2 * MAX_WAITS;
 const AT_A_TIME: usize = 512;
-/// As long as a job would wait in the work queue.
+/// The lifetime of a job in the work queue.
 const GIVE_UP_AFTER: Duration = JOB_LIFETIME;
 
-/// Runs until the notifier lets go of its end of the channel, and everything in it is done.
-pub async fn run(
+/// Runs until the channel is closed and everything in it is done.
+pub(crate) async fn run(
     bus: Bus,
     queue: Queue,
     edge_id: Box<str>,

@@ -1,4 +1,4 @@
-//! Mirrors the SIP messages of this edge to `sip.trace_hep`, as they are on the wire, TLS taken off.
+//! Copies the SIP messages of this edge to `sip.trace_hep` as HEPv3, decrypted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use crate::telemetry::hep_sender::{HepSender, hep_sender};
 
 /// A mirror, or none. Clones share it.
 #[derive(Clone, Default)]
-pub struct Mirror {
+pub(crate) struct Mirror {
     on: Option<Arc<On>>,
 }
 
 struct On {
     sender: HepSender,
     agent: Agent,
-    /// Where each listener is, as others see it.
+    /// The public address of each listener.
     listeners: Vec<SocketAddr>,
 }
 
 impl Mirror {
     /// A mirror that sends to `collector`, `host:port`; one that does nothing where it is empty.
     #[must_use]
-    pub fn new(collector: &str, config: &EdgeConfig, metrics: &Arc<EdgeMetrics>, tasks: &Tasks) -> Self {
+    pub(crate) fn new(collector: &str, config: &EdgeConfig, metrics: &Arc<EdgeMetrics>, tasks: &Tasks) -> Self {
         if collector.is_empty() {
             return Self::default();
         }
@@ -39,12 +39,12 @@ impl Mirror {
     }
 
     /// A message came in. Never waits.
-    pub fn received(&self, flow: Flow, payload: &[u8], at: SystemTime) {
+    pub(crate) fn received(&self, flow: Flow, payload: &[u8], at: SystemTime) {
         self.captured(flow, payload, at, false);
     }
 
     /// A message goes out. Never waits.
-    pub fn sent(&self, flow: Flow, payload: &[u8], at: SystemTime) {
+    pub(crate) fn sent(&self, flow: Flow, payload: &[u8], at: SystemTime) {
         self.captured(flow, payload, at, true);
     }
 
@@ -63,7 +63,7 @@ impl Mirror {
     }
 }
 
-/// Where others see a listener: a wildcard is no address, but what it advertises may be one.
+/// The public address of a listener: for a wildcard, the advertised one if that is an address.
 fn address(listener: &Listener) -> SocketAddr {
     let advertised = listener.advertised.parse().ok().filter(|_| listener.address.ip().is_unspecified());
     advertised.unwrap_or(listener.address)

@@ -1,10 +1,10 @@
 //! Everything of the edge that touches a socket, a task or NATS.
 
-pub mod driver;
-pub mod fan_out;
-pub mod mirror;
+pub(crate) mod driver;
+pub(crate) mod fan_out;
+pub(crate) mod mirror;
 pub mod port;
-pub mod sockets;
-pub mod tls_files;
-pub mod users_file;
+pub(crate) mod sockets;
+pub(crate) mod tls_files;
+pub(crate) mod users_file;
 pub mod watchers;

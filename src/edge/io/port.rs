@@ -16,7 +16,8 @@ use crate::bus::error::{PublishError, RequestError};
 use crate::bus::kv;
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, headers};
-use crate::edge::notifier::{BusReply, BusRequest, Event, ReplyMessage, Token, Unavailable};
+use crate::edge::event::Event;
+use crate::edge::notifier::{BusReply, BusRequest, ReplyMessage, Token, Unavailable};
 use crate::runtime::clock;
 
 /// See the module.

@@ -1,6 +1,6 @@
-//! How packets leave: the sockets of this edge, the connections that it makes, and the names that it looks up.
+//! The sockets of an edge: datagrams in and out, connections that it opens, names that it resolves.
 //!
-//! Nothing here waits: a packet is queued, handed to a connection, or given up and counted.
+//! Nothing here waits: a packet is queued, handed to a connection, or dropped and counted.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -22,7 +22,7 @@ use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::transport::{Batch, Remote, SendError, SendQueue, StreamTransport, UdpListener};
 use crate::sip::uri::TargetHost;
 
-/// Datagrams that wait for one socket; over it they are dropped, and retransmissions make up for it.
+/// Datagrams that wait for one socket; over it they are dropped, and retransmitted later.
 const UDP_QUEUE: usize = 65_536;
 /// Batches of datagrams read from one socket in a round.
 const BATCHES_A_ROUND: usize = 8;
@@ -34,7 +34,7 @@ const NAME_KEPT_FOR: Duration = Duration::from_mins(1);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// See the module.
-pub struct Reach {
+pub(crate) struct Sockets {
     udp: Vec<Socket>,
     streams: StreamTransport,
     config: Arc<EdgeConfig>,
@@ -55,8 +55,8 @@ struct Socket {
     is_blocked: bool,
 }
 
-/// A packet for a host.
-struct Parcel {
+/// A packet for a host, not resolved yet.
+struct HostPacket {
     port: u16,
     transport: Transport,
     listener: u16,
@@ -64,17 +64,17 @@ struct Parcel {
     packet: Bytes,
 }
 
-/// A name that was looked up for a packet.
+/// The result of resolving a name for a packet.
 struct Found {
     name: Box<str>,
     address: Option<IpAddr>,
-    parcel: Parcel,
+    host_packet: HostPacket,
 }
 
-impl Reach {
+impl Sockets {
     /// The sockets and connections of one edge.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         udp: Vec<UdpListener>,
         streams: StreamTransport,
         config: Arc<EdgeConfig>,
@@ -100,7 +100,7 @@ impl Reach {
     }
 
     /// Reads a bounded number of datagrams from every socket; `true` when there were any.
-    pub fn poll_datagrams(&mut self, cx: &mut Context<'_>, mut handle: impl FnMut(Flow, &[u8])) -> bool {
+    pub(crate) fn poll_datagrams(&mut self, cx: &mut Context<'_>, mut handle: impl FnMut(Flow, &[u8])) -> bool {
         let mut had_any = false;
         for socket in &mut self.udp {
             if socket.is_blocked && socket.listener.poll_writable(cx).is_ready() {
@@ -112,7 +112,7 @@ impl Reach {
                     break;
                 }
                 match socket.listener.recv_batch(&mut self.batch) {
-                    // Nothing after all: asked again, so that the socket wakes us.
+                    // Spurious readiness: polled again, so that the socket wakes us.
                     Ok(0) => {}
                     Ok(_) => {
                         had_any = true;
@@ -130,25 +130,25 @@ impl Reach {
         had_any
     }
 
-    /// The next NOTIFY that did not leave, once names and connections have said so.
-    pub fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<Option<(NotifyId, Unsent)>> {
+    /// The next NOTIFY that could not be sent: no address, or no connection.
+    pub(crate) fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<Option<(NotifyId, Unsent)>> {
         while let Poll::Ready(Some(found)) = self.found.1.poll_recv(cx) {
             self.on_found(found);
         }
         self.unsent.pop_front().map_or(Poll::Pending, |unsent| Poll::Ready(Some(unsent)))
     }
 
-    /// Sends a packet, now or with the next [`Reach::flush`]. Of a NOTIFY that does not leave, [`Reach::poll_unsent`] says so.
-    pub fn send(&mut self, to: Destination, packet: Bytes, notify: Option<NotifyId>) {
+    /// Sends a packet, now or with the next [`Sockets::flush`]. A NOTIFY that cannot be sent comes out of [`Sockets::poll_unsent`].
+    pub(crate) fn send(&mut self, to: Destination, packet: Bytes, notify: Option<NotifyId>) {
         match to {
             Destination::Flow(flow) => self.send_on(flow, packet, notify),
             Destination::Host { host, port, transport, listener } => {
-                let parcel = Parcel { port, transport, listener, notify, packet };
+                let host_packet = HostPacket { port, transport, listener, notify, packet };
                 match host {
-                    TargetHost::Ip(address) => self.send_to(address, None, parcel),
+                    TargetHost::Ip(address) => self.send_to(address, None, host_packet),
                     TargetHost::Name(name) => match self.names.get(&name) {
-                        Some((address, _)) => self.send_to(*address, Some(&name), parcel),
-                        None => self.look_up(name, parcel),
+                        Some((address, _)) => self.send_to(*address, Some(&name), host_packet),
+                        None => self.look_up(name, host_packet),
                     },
                 }
             }
@@ -164,7 +164,7 @@ impl Reach {
 
     /// The mirror of what is sent.
     #[must_use]
-    pub fn mirror(&self) -> &Mirror {
+    pub(crate) fn mirror(&self) -> &Mirror {
         &self.mirror
     }
 
@@ -172,17 +172,17 @@ impl Reach {
         if flow.transport == Transport::Udp {
             return self.send_datagram(flow, packet);
         }
-        // Known to be gone when the way was chosen, and there was no other.
+        // The connection was already gone when the next hop was chosen, and there was no other.
         let Some(connection) = flow.connection else { return self.give_up(notify, Unsent::NoWay) };
         match self.streams.send(connection, packet.clone()) {
             Ok(()) => self.mirror.sent(flow, &packet, clock::utc_now()),
-            // The notifier hears of the end of a connection by itself.
+            // The notifier gets the end of the connection as an input of its own.
             Err(SendError::Closed) => self.metrics.dropped(DropReason::ConnectionClosed),
             Err(_) => self.give_up(notify, Unsent::NoRoom),
         }
     }
 
-    /// A datagram that finds its queue full is lost: it is sent again in time.
+    /// A datagram that finds its queue full is dropped: it is retransmitted.
     fn send_datagram(&mut self, flow: Flow, packet: Bytes) {
         let socket = self.udp.iter_mut().find(|socket| socket.listener.flow(flow.peer).listener == flow.listener);
         self.mirror.sent(flow, &packet, clock::utc_now());
@@ -191,8 +191,8 @@ impl Reach {
         }
     }
 
-    fn send_to(&mut self, address: IpAddr, name: Option<&str>, parcel: Parcel) {
-        let Parcel { port, transport, listener, notify, packet } = parcel;
+    fn send_to(&mut self, address: IpAddr, name: Option<&str>, host_packet: HostPacket) {
+        let HostPacket { port, transport, listener, notify, packet } = host_packet;
         let peer = SocketAddr::new(address, port);
         if transport == Transport::Udp {
             let Some(listener) = self.config.listener_of(transport, self.address_of(listener), peer) else {
@@ -222,20 +222,20 @@ impl Reach {
         self.config.listeners.get(usize::from(listener)).map(|listener| listener.address)
     }
 
-    /// A connection that was made stands.
-    pub fn on_opened(&mut self, connection: ConnectionId) {
+    /// A connection that this edge opened is established.
+    pub(crate) fn on_opened(&mut self, connection: ConnectionId) {
         self.opening.remove(&connection);
     }
 
-    /// A connection is gone; what waited for it to stand is not sent.
-    pub fn on_closed(&mut self, connection: ConnectionId) {
+    /// A connection is gone; NOTIFYs that waited for it are not sent.
+    pub(crate) fn on_closed(&mut self, connection: ConnectionId) {
         for notify in self.opening.remove(&connection).unwrap_or_default() {
             self.give_up(Some(notify), Unsent::NoWay);
         }
     }
 
     /// Hands everything queued to the kernel, as far as it takes it.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         for socket in self.udp.iter_mut().filter(|socket| !socket.queue.is_empty() && !socket.is_blocked) {
             let flushed = socket.queue.flush(&socket.listener);
             socket.is_blocked = flushed.is_blocked;
@@ -244,40 +244,40 @@ impl Reach {
 
     /// Whether everything was handed to the kernel.
     #[must_use]
-    pub fn is_flushed(&self) -> bool {
+    pub(crate) fn is_flushed(&self) -> bool {
         self.udp.iter().all(|socket| socket.queue.is_empty())
     }
 
     /// Forgets addresses that may have changed.
-    pub fn forget_old_names(&mut self, now: Instant) {
+    pub(crate) fn forget_old_names(&mut self, now: Instant) {
         self.names.retain(|_, (_, found_at)| now.saturating_duration_since(*found_at) < NAME_KEPT_FOR);
     }
 
-    fn look_up(&mut self, name: Box<str>, parcel: Parcel) {
-        if matches!(parcel.transport, Transport::Ws | Transport::Wss) {
+    fn look_up(&mut self, name: Box<str>, host_packet: HostPacket) {
+        if matches!(host_packet.transport, Transport::Ws | Transport::Wss) {
             // A browser's Contact is a made-up name, and only the browser opens the connection (RFC 7118 §5.2.3, §3).
-            return self.give_up(parcel.notify, Unsent::NoWay);
+            return self.give_up(host_packet.notify, Unsent::NoWay);
         }
         if self.lookups >= LOOKUPS {
-            return self.give_up(parcel.notify, Unsent::NoRoom);
+            return self.give_up(host_packet.notify, Unsent::NoRoom);
         }
         self.lookups += 1;
         let found = self.found.0.clone();
-        let is_ipv4 = self.address_of(parcel.listener).is_none_or(|address| address.is_ipv4());
+        let is_ipv4 = self.address_of(host_packet.listener).is_none_or(|address| address.is_ipv4());
         self.tasks.spawn_brief("name lookup", async move {
-            let looked_up = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((&*name, parcel.port))).await;
-            // One of the listener's family, where there is any.
+            let looked_up = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((&*name, host_packet.port))).await;
+            // Prefer an address of the listener's family.
             let address = looked_up.ok().and_then(Result::ok).and_then(|all| all.min_by_key(|address| address.is_ipv4() != is_ipv4));
-            let answer = Found { name, address: address.map(|address| address.ip()), parcel };
-            // There is room for every lookup; nobody listens when the edge has ended.
+            let answer = Found { name, address: address.map(|address| address.ip()), host_packet };
+            // The channel has room for every lookup; it is closed when the edge has ended.
             let _ended = found.try_send(answer);
         });
     }
 
     fn on_found(&mut self, found: Found) {
         self.lookups = self.lookups.saturating_sub(1);
-        let Some(address) = found.address else { return self.give_up(found.parcel.notify, Unsent::NoWay) };
-        self.send_to(address, Some(&found.name), found.parcel);
+        let Some(address) = found.address else { return self.give_up(found.host_packet.notify, Unsent::NoWay) };
+        self.send_to(address, Some(&found.name), found.host_packet);
         if self.names.len() < NAMES {
             self.names.insert(found.name, (address, clock::now()));
         }

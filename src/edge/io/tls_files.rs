@@ -1,4 +1,4 @@
-//! The TLS files of an edge: read at start, looked at again each second.
+//! The TLS files of an edge: read at the start, checked for changes every second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::edge::metrics::EdgeMetrics;
 use crate::runtime::Tasks;
 use crate::sip::transport::{Tls, TlsError};
 
-/// How often the files are looked at.
+/// Poll interval of the files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The TLS of the listeners; none where no certificate is configured.
@@ -27,7 +27,7 @@ async fn watch(tls: Arc<Tls>, metrics: Arc<EdgeMetrics>, stop: CancellationToken
     look.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while stop.run_until_cancelled(look.tick()).await.is_some() {
         let looked_at = Arc::clone(&tls);
-        // Not on the edge's own thread: a file may be on a disk that is slow.
+        // Not on the edge's own thread: the disk may be slow.
         match tokio::task::spawn_blocking(move || looked_at.reload()).await {
             Ok(Some(Ok(()))) => metrics.transports.tls_reloaded(),
             Ok(Some(Err(error))) => metrics.transports.tls_not_reloaded(&error),

@@ -12,7 +12,7 @@ use crate::edge::gate::users::{Users, UsersError};
 use crate::edge::metrics::EdgeMetrics;
 use crate::runtime::FileStamp;
 
-/// How often the file is looked at. It is taken into use once it looks the same twice, so that none is read half written.
+/// Poll interval of the file. A change is read once two polls see the same file, so that none is read half written.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Largest file taken in, in bytes.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
@@ -49,8 +49,8 @@ pub enum UsersFileError {
 ///
 /// # Errors
 ///
-/// [`UsersFileError`]: at the start the process ends with 78, later the users of before stay.
-pub fn load(path: &Path) -> Result<Users, UsersFileError> {
+/// [`UsersFileError`]: at the start the process exits with 78, later the last good users stay in use.
+pub(crate) fn load(path: &Path) -> Result<Users, UsersFileError> {
     let failed = |source| UsersFileError::Read { path: path.to_path_buf(), source };
     if std::fs::metadata(path).map_err(failed)?.len() > MAX_FILE_BYTES {
         return Err(UsersFileError::TooLarge { path: path.to_path_buf() });
@@ -59,8 +59,8 @@ pub fn load(path: &Path) -> Result<Users, UsersFileError> {
     Users::parse(&text).map_err(|source| UsersFileError::Line { path: path.to_path_buf(), source })
 }
 
-/// Looks at the file until `stop`, and sends its users each time they change.
-pub async fn watch(
+/// Polls the file until `stop`, and sends its users each time they change.
+pub(crate) async fn watch(
     path: PathBuf,
     used: Option<FileStamp>,
     users: mpsc::Sender<Arc<Users>>,
@@ -75,10 +75,10 @@ pub async fn watch(
             continue;
         }
         let file = path.clone();
-        // A large file takes a while, which would be taken from the SIP loop.
+        // Reading a large file would block the SIP loop.
         match tokio::task::spawn_blocking(move || load(&file)).await {
             Ok(Ok(read)) => {
-                metrics.users_loaded(&read);
+                metrics.users_loaded(read.len(), read.incomplete());
                 if users.send(Arc::new(read)).await.is_err() {
                     return;
                 }
@@ -89,16 +89,16 @@ pub async fn watch(
     }
 }
 
-/// What is known of the file's changes.
+/// The state of the file at the last polls.
 struct Changes {
-    /// The file in use, or the last that could not be used.
+    /// The file in use, or the last one that could not be read.
     used: Option<FileStamp>,
-    /// The file at the last look.
+    /// The file at the last poll.
     seen: Option<FileStamp>,
 }
 
 impl Changes {
-    /// Whether the file is another one than before, and has been for two looks.
+    /// Whether the file has changed, and was the same at two polls since.
     fn look(&mut self, stamp: Option<FileStamp>) -> bool {
         let is_settled = self.seen == stamp;
         self.seen.clone_from(&stamp);
@@ -137,7 +137,7 @@ mod tests {
         write(&format!("alice:r:{MD5}\n"));
         let (sender, mut users) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let metrics = Arc::new(EdgeMetrics::new(&[]));
+        let metrics = Arc::new(EdgeMetrics::new(&[], &crate::edge::limit::CAPACITIES));
         let watching = crate::runtime::tasks::spawn_owned(watch(path.clone(), FileStamp::of(&path), sender, metrics, stop.clone()));
         let soon = Duration::from_secs(2);
         assert!(tokio::time::timeout(Duration::from_millis(1200), users.recv()).await.is_err(), "nothing has changed");

@@ -13,11 +13,11 @@ use crate::bus::client::Bus;
 use crate::bus::message::{ErrorBody, Kind, Watcher, WatchersRequest, WatchersResponse};
 use crate::bus::service::{Endpoint, EndpointSpec, Request, Service};
 use crate::bus::subject::Pattern;
-use crate::edge::notifier::{Notifier, Now};
+use crate::edge::notifier::Notifier;
 use crate::edge::subscription::{Subscription, SubscriptionId};
 use crate::feature::Presentity;
 use crate::feature::table::FeatureTable;
-use crate::runtime::clock;
+use crate::runtime::clock::{self, Now};
 
 /// Subscriptions in one message: well below the 1 MiB that a server takes.
 const PER_MESSAGE: usize = 500;

@@ -1,24 +1,47 @@
-//! The words of the edge's metrics: the closed sets that they have for labels, and what each counts.
+//! The label values of the edge's metrics, and the description of each metric.
+
+use metrics::Gauge;
+
+use crate::sip::method::Method;
+
+/// Values of the label `method`.
+pub const METHODS: [&str; 4] = ["SUBSCRIBE", "NOTIFY", "OPTIONS", "other"];
+
+/// The label `method`.
+#[must_use]
+pub fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "SUBSCRIBE" => "SUBSCRIBE",
+        "NOTIFY" => "NOTIFY",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+pub(super) fn zero(gauge: Gauge) -> Gauge {
+    gauge.set(0.0);
+    gauge
+}
 
 /// Which way a retransmission went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// A phone sent a request again.
     In,
-    /// We sent a NOTIFY again.
+    /// The edge sent a NOTIFY again.
     Out,
 }
 
 /// Why something from the network was not handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DropReason {
-    /// No SIP message.
+    /// Not a SIP message.
     Unparsable,
-    /// A request without what every request has.
+    /// A request without a mandatory header.
     Malformed,
     /// An ACK: never answered.
     Ack,
-    /// A response to nothing that we sent.
+    /// A response to no NOTIFY in flight.
     StrayResponse,
     /// A connection's or socket's queue was full.
     QueueFull,
@@ -26,17 +49,19 @@ pub enum DropReason {
     ConnectionClosed,
     /// A feature that this edge does not have in its table.
     UnknownFeature,
-    /// An answer of the bus that came after its time.
+    /// A bus reply after its timeout.
     LateReply,
     /// Work for another stage whose queue was full, or which failed for good.
     FanOut,
-    /// More than its source may send.
+    /// Over the rate limit of its source.
     RateLimited,
+    /// A step of a subscription that is not here and should be: a bug.
+    NoSubscription,
 }
 
 impl DropReason {
     /// All of them, to have every series from the start.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unparsable,
         Self::Malformed,
         Self::Ack,
@@ -47,6 +72,7 @@ impl DropReason {
         Self::LateReply,
         Self::FanOut,
         Self::RateLimited,
+        Self::NoSubscription,
     ];
 
     /// The label `reason`.
@@ -63,6 +89,96 @@ impl DropReason {
             Self::LateReply => "late_reply",
             Self::FanOut => "fan_out",
             Self::RateLimited => "rate_limited",
+            Self::NoSubscription => "no_subscription",
+        }
+    }
+}
+
+/// How a NOTIFY ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeliveryOutcome {
+    /// The phone has it.
+    Delivered,
+    /// The phone's response ended the subscription.
+    Rejected,
+    /// It is sent again later.
+    Retried,
+    /// The phone did not take it.
+    Failed,
+    /// No response came: Timer F.
+    Timeout,
+    /// There was no connection for it.
+    NoConnection,
+}
+
+impl DeliveryOutcome {
+    /// All of them, to have every series from the start.
+    pub const ALL: [Self; 6] = [Self::Delivered, Self::Rejected, Self::Retried, Self::Failed, Self::Timeout, Self::NoConnection];
+
+    /// The label `outcome`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Rejected => "rejected",
+            Self::Retried => "retried",
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+            Self::NoConnection => "no_connection",
+        }
+    }
+}
+
+/// How the authentication of a SUBSCRIBE ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuthOutcome {
+    /// A digest was right.
+    Proved,
+    /// A trusted source vouched.
+    Trusted,
+    /// It had none: challenged.
+    Challenged,
+    /// It was right, the nonce old or another process's: challenged.
+    Stale,
+    /// It was right, and used before: challenged.
+    Replayed,
+    /// It was wrong, or of no user: challenged.
+    Wrong,
+    /// It was about another Request-URI.
+    OtherUri,
+    /// It was right, and its user may not do this; or the source is not trusted.
+    Forbidden,
+    /// No responder could say.
+    Unavailable,
+}
+
+impl AuthOutcome {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Proved,
+        Self::Trusted,
+        Self::Challenged,
+        Self::Stale,
+        Self::Replayed,
+        Self::Wrong,
+        Self::OtherUri,
+        Self::Forbidden,
+        Self::Unavailable,
+    ];
+
+    /// The label `outcome`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proved => "proved",
+            Self::Trusted => "trusted",
+            Self::Challenged => "challenged",
+            Self::Stale => "stale",
+            Self::Replayed => "replayed",
+            Self::Wrong => "wrong",
+            Self::OtherUri => "other_uri",
+            Self::Forbidden => "forbidden",
+            Self::Unavailable => "unavailable",
         }
     }
 }

@@ -1,30 +1,25 @@
-//! The edge's metrics, and those of NOTIFYs and jobs: the one file that counts and logs what happens here.
+//! The metrics of the edge, of NOTIFYs and of jobs. Each method counts and logs one thing that happens.
 
 pub mod label;
-mod queue;
+pub mod queue;
 pub mod transport;
 
+use std::error::Error;
 use std::time::Duration;
 
 use ahash::AHashMap;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::bus::message::ErrorBody;
-use crate::edge::gate::policy::AuthOutcome;
-use crate::edge::gate::users::Users;
-use crate::edge::io::users_file::UsersFileError;
-use crate::edge::metrics::queue::QueueMetrics;
+use crate::edge::metrics::label::zero;
+use crate::edge::metrics::queue::{Capacities, QueueMetrics};
 use crate::edge::metrics::transport::TransportMetrics;
-use crate::edge::subscription::verdict;
 use crate::notify::GivenUp;
 use crate::sip::flow::Transport;
-use crate::sip::method::Method;
 
-pub use crate::edge::metrics::label::{Direction, DropReason, JobOutcome, TakeOverOutcome};
+pub use crate::edge::metrics::label::{AuthOutcome, DeliveryOutcome, Direction, DropReason, JobOutcome, TakeOverOutcome};
 
-/// Values of the label `method`.
-const METHODS: [&str; 4] = ["SUBSCRIBE", "NOTIFY", "OPTIONS", "other"];
-/// Status codes that the edge answers with; README explains each.
+/// Status codes that the edge answers with.
 const CODES: [u16; 17] = [200, 400, 401, 403, 404, 405, 406, 415, 416, 420, 423, 481, 482, 483, 489, 500, 503];
 const FAILURES: [&str; 3] = ["no_responders", "timeout", "not_sent"];
 
@@ -48,8 +43,8 @@ pub struct EdgeMetrics {
     take_overs: AHashMap<TakeOverOutcome, Counter>,
     taken_away: Counter,
     silent_edges: Gauge,
-    notify_sent: AHashMap<(Transport, &'static str), Counter>,
-    notify_seconds: AHashMap<&'static str, Histogram>,
+    notify_sent: AHashMap<(Transport, DeliveryOutcome), Counter>,
+    notify_seconds: AHashMap<DeliveryOutcome, Histogram>,
     delivery_seconds: Histogram,
     in_flight: Gauge,
 }
@@ -57,17 +52,19 @@ pub struct EdgeMetrics {
 impl EdgeMetrics {
     /// Registers every series of these transports, at 0.
     #[must_use]
-    pub fn new(transports: &[Transport]) -> Self {
+    pub fn new(transports: &[Transport], capacities: &Capacities) -> Self {
         label::describe();
-        let by_code = METHODS
+        let by_code = label::METHODS
             .into_iter()
             .flat_map(|method| transports.iter().flat_map(move |transport| CODES.map(|code| (method, *transport, code))));
-        let by_outcome = transports.iter().flat_map(|transport| verdict::OUTCOMES.map(|outcome| (*transport, outcome)));
+        let by_outcome = transports.iter().flat_map(|transport| DeliveryOutcome::ALL.map(|outcome| (*transport, outcome)));
         Self {
             requests: by_code
                 .map(|(method, transport, code)| ((method, transport, code), request_counter(method, transport, code)))
                 .collect(),
-            request_seconds: METHODS.map(|method| (method, histogram!("dfks_edge_request_duration_seconds", "method" => method))).into(),
+            request_seconds: label::METHODS
+                .map(|method| (method, histogram!("dfks_edge_request_duration_seconds", "method" => method)))
+                .into(),
             active: zero(gauge!("dfks_edge_subscriptions", "state" => "active")),
             grace: zero(gauge!("dfks_edge_subscriptions", "state" => "grace")),
             retransmitted_in: counter!("dfks_edge_retransmissions_total", "direction" => "in"),
@@ -75,7 +72,7 @@ impl EdgeMetrics {
             dropped: DropReason::ALL.map(|reason| (reason, counter!("dfks_edge_dropped_total", "reason" => reason.as_str()))).into(),
             auth: AuthOutcome::ALL.map(|outcome| (outcome, counter!("dfks_edge_auth_total", "outcome" => outcome.as_str()))).into(),
             transports: TransportMetrics::new(transports),
-            queues: QueueMetrics::new(transports),
+            queues: QueueMetrics::new(transports, capacities),
             store_failures: FAILURES.map(|reason| (reason, counter!("dfks_edge_store_failures_total", "reason" => reason))).into(),
             route_failures: counter!("dfks_edge_route_failures_total"),
             jobs: JobOutcome::ALL.map(|outcome| (outcome, counter!("dfks_notify_jobs_total", "outcome" => outcome.as_str()))).into(),
@@ -86,12 +83,12 @@ impl EdgeMetrics {
             silent_edges: zero(gauge!("dfks_edge_silent_edges")),
             notify_sent: by_outcome
                 .map(|(transport, outcome)| {
-                    let counter = counter!("dfks_notify_sent_total", "transport" => transport.as_str(), "outcome" => outcome);
+                    let counter = counter!("dfks_notify_sent_total", "transport" => transport.as_str(), "outcome" => outcome.as_str());
                     ((transport, outcome), counter)
                 })
                 .collect(),
-            notify_seconds: verdict::OUTCOMES
-                .map(|outcome| (outcome, histogram!("dfks_notify_duration_seconds", "outcome" => outcome)))
+            notify_seconds: DeliveryOutcome::ALL
+                .map(|outcome| (outcome, histogram!("dfks_notify_duration_seconds", "outcome" => outcome.as_str())))
                 .into(),
             delivery_seconds: histogram!("dfks_notify_delivery_seconds"),
             in_flight: zero(gauge!("dfks_notify_in_flight")),
@@ -161,16 +158,17 @@ impl EdgeMetrics {
     }
 
     /// The users file is in use, at the start or anew.
-    pub fn users_loaded(&self, users: &Users) {
-        tracing::info!(users = users.len(), "users file loaded");
-        let incomplete = users.incomplete();
+    ///
+    /// `incomplete` of them have not a line for every algorithm that is offered.
+    pub fn users_loaded(&self, users: usize, incomplete: usize) {
+        tracing::info!(users, "users file loaded");
         if incomplete > 0 {
             tracing::warn!(users = incomplete, "users without a line for every algorithm that is offered may be refused");
         }
     }
 
     /// The users file has changed and cannot be used.
-    pub fn users_not_loaded(&self, error: &UsersFileError) {
+    pub fn users_not_loaded(&self, error: &dyn Error) {
         tracing::error!(%error, "users file not loaded, the users of before stay");
     }
 
@@ -195,6 +193,11 @@ impl EdgeMetrics {
             counter.increment(1);
         }
         tracing::debug!(reason, "subscription not stored");
+    }
+
+    /// A step found no subscription where there is always one: a fault of ours.
+    pub fn subscription_missing(&self) {
+        self.dropped(DropReason::NoSubscription);
     }
 
     /// No worker answered, or it answered an error.
@@ -269,14 +272,14 @@ impl EdgeMetrics {
     }
 
     /// A NOTIFY ended.
-    pub fn notify_ended(&self, transport: Transport, outcome: &'static str, took: Duration) {
+    pub fn notify_ended(&self, transport: Transport, outcome: DeliveryOutcome, took: Duration) {
         if let Some(counter) = self.notify_sent.get(&(transport, outcome)) {
             counter.increment(1);
         }
-        if let Some(histogram) = self.notify_seconds.get(outcome) {
+        if let Some(histogram) = self.notify_seconds.get(&outcome) {
             histogram.record(took);
         }
-        tracing::debug!(transport = transport.as_str(), outcome, "notify ended");
+        tracing::debug!(transport = transport.as_str(), outcome = outcome.as_str(), "notify ended");
     }
 
     /// From a change to the 2xx of a phone that was told it.
@@ -285,22 +288,6 @@ impl EdgeMetrics {
     }
 }
 
-/// The label `method`.
-#[must_use]
-pub fn method_label(method: &Method) -> &'static str {
-    match method.as_str() {
-        "SUBSCRIBE" => "SUBSCRIBE",
-        "NOTIFY" => "NOTIFY",
-        "OPTIONS" => "OPTIONS",
-        _ => "other",
-    }
-}
-
 fn request_counter(method: &'static str, transport: Transport, code: u16) -> Counter {
     counter!("dfks_edge_requests_total", "method" => method, "transport" => transport.as_str(), "code" => code.to_string())
-}
-
-pub(super) fn zero(gauge: Gauge) -> Gauge {
-    gauge.set(0.0);
-    gauge
 }

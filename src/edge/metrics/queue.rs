@@ -1,14 +1,27 @@
-//! Metrics of the edge's bounded queues and of what comes in at its front.
+//! Metrics of the edge's bounded queues, and of what is received.
 
 use ahash::AHashMap;
 use metrics::{Counter, Gauge, counter, gauge};
 
-use crate::edge::io::fan_out;
-use crate::edge::notifier::MAX_WAITS;
-use crate::edge::run::{CHANGE_QUEUE, STREAM_QUEUE};
-use crate::notify::{CAPACITY, MAX_ACK_PENDING};
 use crate::sip::flow::Transport;
 use crate::telemetry::depth::{QueueGauges, QueueStage};
+
+/// How much each queue holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Capacities {
+    /// Bus requests without a reply.
+    pub waits: usize,
+    /// Messages of connections.
+    pub connections: usize,
+    /// Changes of the subscription bucket.
+    pub changes: usize,
+    /// Changes for watchers on other edges.
+    pub fan_outs: usize,
+    /// Jobs that the edge has not taken yet.
+    pub jobs: usize,
+    /// Jobs whose phones are being told.
+    pub jobs_in_hand: usize,
+}
 
 /// Handles of every series.
 pub struct QueueMetrics {
@@ -32,7 +45,7 @@ pub struct QueueMetrics {
 impl QueueMetrics {
     /// Registers every series of these transports, at 0.
     #[must_use]
-    pub fn new(transports: &[Transport]) -> Self {
+    pub fn new(transports: &[Transport], capacities: &Capacities) -> Self {
         let edge = |queue, capacity| QueueGauges::new(QueueStage::Edge, queue, capacity);
         let notify = |queue, capacity| QueueGauges::new(QueueStage::Notify, queue, capacity);
         let limit = gauge!("dfks_edge_subscriptions_limit");
@@ -44,12 +57,12 @@ impl QueueMetrics {
                 .collect(),
             jobs_received: counter!("dfks_notify_received_total"),
             limit,
-            waits: edge("bus_replies", MAX_WAITS),
-            connections: edge("connections", STREAM_QUEUE),
-            changes: edge("changes", CHANGE_QUEUE),
-            fan_outs: edge("fan_out", fan_out::QUEUE_LENGTH),
-            jobs: notify("jobs", CAPACITY),
-            jobs_in_hand: notify("in_hand", usize::try_from(MAX_ACK_PENDING).unwrap_or(usize::MAX)),
+            waits: edge("bus_replies", capacities.waits),
+            connections: edge("connections", capacities.connections),
+            changes: edge("changes", capacities.changes),
+            fan_outs: edge("fan_out", capacities.fan_outs),
+            jobs: notify("jobs", capacities.jobs),
+            jobs_in_hand: notify("in_hand", capacities.jobs_in_hand),
         }
     }
 

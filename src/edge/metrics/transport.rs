@@ -1,11 +1,13 @@
-//! Metrics of what carries SIP: connections, TLS files, the mirror. Counts and logs, as `metrics` does for the rest of the edge.
+//! Metrics of the transports: connections, TLS files, the mirror.
+
+use std::error::Error;
 
 use ahash::AHashMap;
 use metrics::{Counter, Gauge, counter, gauge};
 
-use crate::edge::metrics::zero;
+use crate::edge::metrics::label::zero;
 use crate::sip::flow::Transport;
-use crate::sip::transport::{CloseReason, RefuseReason, TlsError};
+use crate::sip::transport::{CloseReason, RefuseReason};
 use crate::telemetry::hep_sender::HepOutcome;
 
 /// Handles of every series.
@@ -73,7 +75,7 @@ impl TransportMetrics {
     }
 
     /// The files of `sip.tls` have changed and cannot be used: those of before stay in use.
-    pub fn tls_not_reloaded(&self, error: &TlsError) {
+    pub fn tls_not_reloaded(&self, error: &dyn Error) {
         self.tls_reloads_failed.increment(1);
         tracing::error!(%error, "tls files not reloaded, those of before stay in use");
     }

@@ -1,42 +1,42 @@
 //! Requests from their packet to the decision what they are: refused, a fetch, a new subscription, or one in a dialog.
 
-use std::time::Instant;
+use std::time::Duration;
 
-use bytes::Bytes;
-
+use crate::bus::message::{AuthRequest, AuthResponse, ErrorBody, Kind};
 use crate::bus::trace::Cause;
-use crate::edge::gate::policy::{self, Identity};
-use crate::edge::metrics::method_label;
+use crate::edge::gate::Sender;
+use crate::edge::gate::policy::Identity;
+use crate::edge::gate::rate_limit::Admission;
 use crate::edge::metrics::{Direction, DropReason};
-use crate::edge::notifier::{BusRequest, MAX_LOOKUPS, Notifier, Now, Output, Wait};
-use crate::edge::subscribe::{self, ALLOW, Confirm, Refusal, Subscribe};
-use crate::edge::subscription::lane::{Exchange, Task, Work};
-use crate::edge::subscription::next_hop::Destination;
+use crate::edge::notifier::Notifier;
+use crate::edge::notifier::io::BusRequest;
+use crate::edge::notifier::state::bus_requests::{Unproven, Wait};
+use crate::edge::notifier::state::responses;
+use crate::edge::refusal::{ALLOW, Confirm, Refusal};
+use crate::edge::subscribe::{self, Subscribe};
+use crate::edge::subscription::lane::{Arrival, Exchange, Query, Question};
 use crate::edge::subscription::outbox::Ending;
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
 use crate::feature::{Presentity, package};
+use crate::runtime::clock::Now;
+use crate::sip::digest::{Credentials, Ha1};
 use crate::sip::flow::Flow;
 use crate::sip::header::Via;
-use crate::sip::message::{self, Fault, Message, Start};
+use crate::sip::message::{self, Fault, Start};
 use crate::sip::name::Name;
 use crate::sip::request::Request;
-use crate::sip::response::{self, ResponseWriter};
-use crate::sip::transaction::{Begin, TransactionKey};
+use crate::sip::response;
+use crate::sip::transaction::Begin;
 
-/// A SUBSCRIBE that nothing was decided of yet, its transaction begun.
-#[derive(Debug)]
-pub(in crate::edge::notifier) struct Arrival {
-    pub(in crate::edge::notifier) request: Request,
-    pub(in crate::edge::notifier) key: TransactionKey,
-    pub(in crate::edge::notifier) flow: Flow,
-    pub(in crate::edge::notifier) at: Instant,
-    pub(in crate::edge::notifier) cause: Cause,
-}
+/// A responder's error code for a user whom it does not know.
+const UNKNOWN_USER: u16 = 404;
 
 impl Notifier {
-    pub(in crate::edge::notifier) fn on_packet(&mut self, flow: Flow, bytes: &[u8], now: Now) {
-        if !self.is_admitted(flow, bytes, now) {
-            return;
+    pub(super) fn on_packet(&mut self, flow: Flow, bytes: &[u8], now: Now) {
+        match self.gate.admit(flow.peer.ip(), bytes, now.at) {
+            Admission::Admitted => {}
+            Admission::Refused => return self.output.extend(self.responses.refuse_unread(flow, bytes, now)),
+            Admission::Dropped => return,
         }
         let message = match message::parse(bytes) {
             Ok(message) => message,
@@ -44,10 +44,9 @@ impl Notifier {
             Err(error) if error.fault() == Fault::Empty => return,
             Err(error) => {
                 self.metrics.dropped(DropReason::Unparsable);
-                if let Some(message) = error.answerable() {
-                    self.answer_bare(message, error.reason(), &Refusal::new(error.status()), flow);
-                }
-                return;
+                let answered = error.answerable();
+                let refused = answered.and_then(|message| self.responses.refuse_malformed(message, error.reason(), error.status(), flow));
+                return self.output.extend(refused);
             }
         };
         match message.start() {
@@ -57,35 +56,31 @@ impl Notifier {
                 Ok(request) => self.on_request(request, flow, now),
                 Err(bad) => {
                     self.metrics.dropped(DropReason::Malformed);
-                    self.answer_bare(&bad.message, bad.reason, &Refusal::new(bad.status), flow);
+                    self.output.extend(self.responses.refuse_malformed(&bad.message, bad.reason, bad.status, flow));
                 }
             },
         }
     }
 
     fn on_request(&mut self, request: Request, flow: Flow, now: Now) {
-        let key = self.server.key(&request);
+        let key = self.responses.key(&request);
+        let arrival = Arrival { request, key, flow, at: now.at, cause: Cause::new() };
         // What changes nothing is answered without keeping anything, RFC 3261 §8.2.7.
-        if let Err(refusal) = self.check(&request) {
-            return self.refuse(&request, key, flow, &refusal, now.at, now);
+        if let Err(refusal) = self.check(&arrival.request) {
+            return self.refuse(&arrival, &refusal, now);
         }
-        if request.method().as_str() == "OPTIONS" {
-            return self.answer_options(&request, key, flow, now);
+        if arrival.request.method().as_str() == "OPTIONS" {
+            return self.answer_options(&arrival, now);
         }
-        match self.server.look(key) {
-            Begin::New => {}
+        match self.responses.look(key) {
+            Begin::New => self.on_subscribe(arrival, now),
             Begin::Retransmission(answer) => {
-                let answer = answer.cloned();
                 self.metrics.retransmitted(Direction::In);
-                if let Some(packet) = answer {
-                    self.reply(reply_destination(&request, flow), packet);
-                }
-                return;
+                self.output.extend(answer.map(|packet| responses::back(&arrival.request, flow, packet.clone())));
             }
-            Begin::Merged => return self.refuse(&request, key, flow, &Refusal::new(482).because("merged request"), now.at, now),
-            Begin::Full => return self.refuse(&request, key, flow, &Refusal::unavailable(), now.at, now),
+            Begin::Merged => self.refuse(&arrival, &Refusal::new(482).because("merged request"), now),
+            Begin::Full => self.refuse(&arrival, &Refusal::unavailable(), now),
         }
-        self.on_subscribe(request, key, flow, now);
     }
 
     /// What every request must pass. Source: RFC 3261 §8.2, §16.3.
@@ -95,8 +90,9 @@ impl Notifier {
             Some(Err(_)) => return Err(Refusal::new(400).because("Max-Forwards is no number up to 255")),
             _ => {}
         }
+        let is_own_branch = |via: &Via| via.branch().is_some_and(|branch| self.delivery.has(branch));
         let mut vias = request.message().values(Name::Via).filter_map(Via::parse).enumerate();
-        if vias.any(|(at, via)| self.is_own_branch(&via) || at > 0 && self.is_own_address(&via)) {
+        if vias.any(|(at, via)| is_own_branch(&via) || at > 0 && self.is_own_address(&via)) {
             return Err(Refusal::new(482).because("loop: this request has been here"));
         }
         match request.method().as_str() {
@@ -104,11 +100,6 @@ impl Notifier {
             "OPTIONS" => subscribe::supported(request),
             _ => Err(Refusal::method()),
         }
-    }
-
-    /// Whether this Via is on a NOTIFY of ours that has no answer yet: it has come back to us.
-    fn is_own_branch(&self, via: &Via) -> bool {
-        via.branch().is_some_and(|branch| self.client.has(branch))
     }
 
     /// Whether a hop before the last one was us. One that a later hop has seen at another address is behind a NAT, and only
@@ -120,120 +111,208 @@ impl Notifier {
         !is_seen_elsewhere && self.config.listeners.iter().any(|listener| listener.advertised.eq_ignore_ascii_case(&sent_by))
     }
 
-    fn answer_options(&mut self, request: &Request, key: TransactionKey, flow: Flow, now: Now) {
+    fn answer_options(&mut self, arrival: &Arrival, now: Now) {
         // Whoever asks before it sends us more is told that we take no more.
-        if self.drains_since.is_some() {
-            return self.refuse(request, key, flow, &Refusal::unavailable(), now.at, now);
+        if self.availability.is_draining() {
+            return self.refuse(arrival, &Refusal::unavailable(), now);
         }
-        let mut writer = response::response(request, 200, flow.peer);
-        writer.to_tag(&key.tag());
+        let mut writer = response::response(&arrival.request, 200, arrival.flow.peer);
+        writer.to_tag(&arrival.key.tag());
         writer.header("Allow", ALLOW);
         writer.header("Accept", package::accept());
         writer.header("Allow-Events", package::allow_events());
-        self.finish(request, key, flow, 200, writer.finish(), now.at, now);
+        self.output.push_back(self.responses.finish(arrival, 200, writer.finish(), now));
+    }
+
+    /// A SUBSCRIBE that is no retransmission: its transaction begins once it is known who sent it.
+    fn on_subscribe(&mut self, arrival: Arrival, now: Now) {
+        let presentity = match self.presentity_of(&arrival.request) {
+            Ok(presentity) => presentity,
+            Err(refusal) => return self.refuse(&arrival, &refusal, now),
+        };
+        match self.gate.identify(&arrival.request, arrival.flow.peer.ip(), presentity.as_ref(), now.at) {
+            Sender::Refused(refusal) => self.refuse(&arrival, &refusal, now),
+            Sender::Known(identity) => {
+                self.responses.begin(arrival.key, now.at);
+                self.proceed(arrival, presentity, identity, now);
+            }
+            Sender::Ask(presentity, credentials) => self.ask_responder(arrival, presentity, credentials, now),
+        }
+    }
+
+    /// Whose features a SUBSCRIBE is about, as far as it matters here: in a dialog, only the realm of a digest hangs on it.
+    fn presentity_of(&self, request: &Request) -> Result<Option<Presentity>, Refusal> {
+        let Some(tag) = request.to().tag() else { return subscribe::presentity(request, &self.config).map(Some) };
+        if !self.gate.needs_realm() {
+            return Ok(None);
+        }
+        let id = tag.parse::<SubscriptionId>().map_err(|_| Refusal::no_subscription())?;
+        // Its dialog may be with another edge, or be made up.
+        if let Some(subscription) = self.registry.get(id) {
+            return Ok(Some(subscription.presentity.clone()));
+        }
+        let named = [&*request.to().uri, &*request.from().uri];
+        named.into_iter().find_map(|uri| Presentity::parse(uri).ok()).map(Some).ok_or_else(Refusal::no_subscription)
+    }
+
+    /// A digest cannot be checked with what is known here.
+    fn ask_responder(&mut self, arrival: Arrival, presentity: Presentity, credentials: Credentials, now: Now) {
+        if self.refuses_new() || !self.requests.has_room_for_auth() {
+            let refusal = self.gate.unavailable();
+            return self.refuse(&arrival, &refusal, now);
+        }
+        // From here on retransmissions wait for the same answer.
+        self.responses.begin(arrival.key, now.at);
+        let request = AuthRequest {
+            kind: Kind::default(),
+            username: credentials.username.to_string(),
+            realm: credentials.realm.to_string(),
+            algorithm: credentials.algorithm.as_str().to_owned(),
+        };
+        let (request, cause) = (BusRequest::Auth { presentity: presentity.clone(), request }, arrival.cause.clone());
+        self.ask(request, Wait::Auth(Box::new(Unproven { arrival, presentity, credentials })), cause, now);
+    }
+
+    /// A responder's answer: the HA1, or that it knows no such user.
+    pub(super) fn on_account(&mut self, unproven: Unproven, answer: Result<AuthResponse, ErrorBody>, now: Now) {
+        let Unproven { arrival, presentity, credentials } = unproven;
+        let known = match answer {
+            Ok(response) => Ha1::parse(credentials.algorithm, &response.ha1).map(Some),
+            Err(error) if error.code == UNKNOWN_USER => Some(None),
+            Err(_) => None,
+        };
+        let Some(ha1) = known else {
+            let refusal = self.gate.unavailable();
+            return self.refuse(&arrival, &refusal, now);
+        };
+        match self.gate.prove(credentials, &presentity, arrival.request.method().as_str(), ha1, now.at) {
+            Ok(identity) => self.proceed(arrival, Some(presentity), identity, now),
+            Err(refusal) => {
+                self.responses.forget(arrival.key);
+                self.refuse(&arrival, &refusal, now);
+            }
+        }
+    }
+
+    /// On with a SUBSCRIBE of a known sender.
+    fn proceed(&mut self, arrival: Arrival, presentity: Option<Presentity>, identity: Identity, now: Now) {
+        match presentity {
+            Some(presentity) if arrival.request.to().tag().is_none() => self.on_initial(arrival, presentity, identity, now),
+            _ => self.on_in_dialog(arrival, identity, now),
+        }
     }
 
     /// A SUBSCRIBE that may make a subscription.
-    pub(in crate::edge::notifier) fn on_initial(&mut self, arrival: Arrival, presentity: Presentity, identity: Identity, now: Now) {
-        let Arrival { request, key, flow, at, cause } = arrival;
-        let admitted = if self.config.auth.may_subscribe(&identity, &presentity) {
-            subscribe::admit(&request, flow, false, &self.config, &self.table)
-        } else {
-            Err(self.forbidden(policy::FOREIGN_PRESENTITY))
-        };
-        let mut subscribe = match admitted {
+    fn on_initial(&mut self, arrival: Arrival, presentity: Presentity, identity: Identity, now: Now) {
+        let is_allowed = self.gate.check_presentity(&identity, &presentity);
+        let mut subscribe = match is_allowed.and_then(|()| self.admit(&arrival, false, &identity)) {
             Ok(subscribe) => subscribe,
-            Err(refusal) => return self.refuse(&request, key, flow, &refusal, at, now),
+            Err(refusal) => return self.refuse(&arrival, &refusal, now),
         };
         subscribe.watcher = identity.watcher(&subscribe.watcher, &presentity);
-        subscribe.is_trusted = self.config.auth.may_lead_elsewhere(&identity, flow.peer.ip());
-        if let Some(id) = self.same_as_before_restart(&request, &presentity, &identity) {
-            return self.take_in_dialog(id, exchange(Arrival { request, key, flow, at, cause }, subscribe, identity), now);
+        if let Some(id) = self.same_as_before_restart(&arrival.request, &presentity, &identity) {
+            let exchange = Box::new(Exchange::new(arrival, subscribe, identity));
+            return self.step_of(id, |notifier, subscription| {
+                subscription.is_restored = false;
+                notifier.take_in_dialog(subscription, exchange, now);
+            });
         }
-        let held = self.watchers.get(&presentity).map_or(0, smallvec::SmallVec::len);
-        let refusal = if self.refuses_new() || self.backlog.is_long() || self.subscriptions.len() >= self.config.max_subscriptions {
-            Some(Refusal::unavailable())
-        } else if subscribe.granted_seconds > 0 && held >= self.config.max_subscriptions_per_presentity {
-            Some(Refusal::too_many_watchers())
-        } else {
-            None
-        };
-        if let Some(refusal) = refusal {
-            return self.refuse(&request, key, flow, &refusal, at, now);
+        if let Err(refusal) = self.check_room(&presentity, subscribe.granted_seconds) {
+            return self.refuse(&arrival, &refusal, now);
         }
-        let id = SubscriptionId::random();
-        let dialog = dialog_of(&request, &subscribe);
-        let expires_at = now.at + std::time::Duration::from_secs(subscribe.granted_seconds.into());
-        let subscription = Subscription::new(id, presentity.clone(), dialog, &subscribe, expires_at);
-        self.subscriptions.insert(id, Box::new(subscription));
-        let exchange = Box::new(exchange(Arrival { request, key, flow, at, cause }, subscribe, identity));
+        let dialog = dialog_of(&arrival.request, &subscribe);
+        let expires_at = now.at + Duration::from_secs(subscribe.granted_seconds.into());
+        let mut subscription = Box::new(Subscription::new(SubscriptionId::random(), presentity, dialog, &subscribe, expires_at));
+        let exchange = Box::new(Exchange::new(arrival, subscribe, identity));
         if exchange.subscribe.granted_seconds == 0 {
-            self.fetch(id, &exchange, now);
+            self.fetch(&mut subscription, &exchange, now);
         } else {
-            self.watchers.entry(presentity).or_default().push(id);
-            self.store(id, exchange, now);
+            self.store(&mut subscription, exchange, now);
         }
+        self.registry.check_in(subscription);
+    }
+
+    /// What a SUBSCRIBE asks for, if it is admitted.
+    fn admit(&self, arrival: &Arrival, is_in_dialog: bool, identity: &Identity) -> Result<Subscribe, Refusal> {
+        let Arrival { request, flow, .. } = arrival;
+        let mut subscribe = subscribe::admit(request, *flow, is_in_dialog, &self.config, &self.table)?;
+        subscribe.is_trusted = self.config.auth.may_lead_elsewhere(identity, flow.peer.ip());
+        Ok(subscribe)
+    }
+
+    /// Whether there is room for one more subscription to this presentity. A fetch is none.
+    fn check_room(&self, presentity: &Presentity, granted_seconds: u32) -> Result<(), Refusal> {
+        if self.refuses_new() || self.requests.is_backlog_long() || self.registry.len() >= self.config.max_subscriptions {
+            return Err(Refusal::unavailable());
+        }
+        if granted_seconds > 0 && self.registry.count_of(presentity) >= self.config.max_subscriptions_per_presentity {
+            return Err(Refusal::too_many_watchers());
+        }
+        Ok(())
     }
 
     /// The subscription that this request has made already, if it was sent again over a restart.
-    fn same_as_before_restart(&mut self, request: &Request, presentity: &Presentity, identity: &Identity) -> Option<SubscriptionId> {
-        let ids = self.watchers.get(presentity)?;
-        let is_same = |one: &Subscription| {
+    fn same_as_before_restart(&self, request: &Request, presentity: &Presentity, identity: &Identity) -> Option<SubscriptionId> {
+        let is_same = |one: &&Subscription| {
             one.is_restored && one.phase == Phase::Live && is_dialog_of(request, &one.dialog) && request.cseq() == one.dialog.remote_cseq
         };
-        let id = *ids.iter().find(|id| self.subscriptions.get(*id).is_some_and(|one| is_same(one)))?;
-        let subscription = self.subscriptions.get_mut(&id)?;
-        let may = identity.may_use_dialog_of(&subscription.watcher, presentity);
-        subscription.is_restored &= !may;
-        may.then_some(id)
+        let subscription = self.registry.watchers_of(presentity).find(is_same)?;
+        identity.may_use_dialog_of(&subscription.watcher, presentity).then_some(subscription.id)
     }
 
     /// A fetch keeps nothing: its answer and its NOTIFYs are all there is. Source: RFC 6665 §4.4.3.
-    fn fetch(&mut self, id: SubscriptionId, exchange: &Exchange, now: Now) {
-        self.accept(id, exchange, now);
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+    fn fetch(&mut self, subscription: &mut Subscription, exchange: &Exchange, now: Now) {
         subscription.phase = Phase::Ending;
-        let ends = Some(Ending::AfterAll);
-        self.queue_works(id, exchange, ends, true, now);
+        self.accept(subscription, exchange, now);
+        self.queue_queries(subscription, exchange, Some(Ending::AfterAll), true, now);
     }
 
     /// A SUBSCRIBE in a dialog.
-    pub(in crate::edge::notifier) fn on_in_dialog(&mut self, arrival: Arrival, identity: Identity, now: Now) {
-        let Arrival { request, key, flow, at, .. } = &arrival;
-        let Some(id) = request.to().tag().and_then(|tag| tag.parse::<SubscriptionId>().ok()) else {
-            return self.refuse(request, *key, *flow, &Refusal::no_subscription(), *at, now);
+    fn on_in_dialog(&mut self, arrival: Arrival, identity: Identity, now: Now) {
+        let Some(id) = arrival.request.to().tag().and_then(|tag| tag.parse::<SubscriptionId>().ok()) else {
+            return self.refuse(&arrival, &Refusal::no_subscription(), now);
         };
-        if let Err(refusal) = self.enter_dialog(id, request, &identity) {
-            return self.refuse(request, *key, *flow, &refusal, *at, now);
+        // Its dialog may be with another edge, or be made up: then the bucket is asked.
+        let mut held = self.registry.check_out(id);
+        let entered = match &mut held {
+            Some(subscription) => self.enter_dialog(subscription, &arrival.request, &identity),
+            None => self.may_look_up(id),
+        };
+        match (entered.and_then(|()| self.admit(&arrival, true, &identity)), &mut held) {
+            (Ok(subscribe), Some(subscription)) => {
+                self.take_in_dialog(subscription, Box::new(Exchange::new(arrival, subscribe, identity)), now);
+            }
+            (Ok(subscribe), None) => {
+                let cause = arrival.cause.clone();
+                let exchange = Box::new(Exchange::new(arrival, subscribe, identity));
+                self.ask(BusRequest::Lookup { id }, Wait::Lookup(id, exchange), cause, now);
+            }
+            (Err(refusal), held) => {
+                self.refuse(&arrival, &refusal, now);
+                if let Some(subscription) = held {
+                    self.confirm(subscription, refusal.confirm, now);
+                }
+            }
         }
-        match subscribe::admit(request, *flow, true, &self.config, &self.table) {
-            Ok(mut subscribe) => {
-                subscribe.is_trusted = self.config.auth.may_lead_elsewhere(&identity, flow.peer.ip());
-                self.take_in_dialog(id, exchange(arrival, subscribe, identity), now);
-            }
-            Err(refusal) => {
-                self.refuse(request, *key, *flow, &refusal, *at, now);
-                self.confirm(id, refusal.confirm, now);
-            }
+        if let Some(subscription) = held {
+            self.registry.check_in(subscription);
         }
     }
 
-    /// Whether a request may be in the dialog of a subscription, as far as this edge knows; its `CSeq` is used up then.
-    fn enter_dialog(&mut self, id: SubscriptionId, request: &Request, identity: &Identity) -> Result<(), Refusal> {
-        let is_full = self.refuses_new() || self.lookups >= MAX_LOOKUPS;
-        let Some(subscription) = self.subscriptions.get_mut(&id) else {
-            // Ended here, but the bucket does not know yet.
-            if self.removals.contains_key(&id) {
-                return Err(Refusal::no_subscription());
-            }
-            return if is_full { Err(Refusal::unavailable()) } else { Ok(()) };
-        };
+    fn may_look_up(&self, id: SubscriptionId) -> Result<(), Refusal> {
+        // Ended here, but the bucket does not know yet.
+        if self.removals.revision_of(id).is_some() {
+            return Err(Refusal::no_subscription());
+        }
+        if self.refuses_new() || !self.requests.has_room_for_lookup() { Err(Refusal::unavailable()) } else { Ok(()) }
+    }
+
+    /// Whether a request may be in the dialog of a subscription; its `CSeq` is used up then.
+    fn enter_dialog(&self, subscription: &mut Subscription, request: &Request, identity: &Identity) -> Result<(), Refusal> {
         if !is_dialog_of(request, &subscription.dialog) || subscribe::is_of_other_package(request, subscription.package) {
             return Err(Refusal::no_subscription());
         }
-        if !identity.may_use_dialog_of(&subscription.watcher, &subscription.presentity) {
-            return Err(self.forbidden(policy::FOREIGN_DIALOG));
-        }
+        self.gate.check_dialog(identity, &subscription.watcher, &subscription.presentity)?;
         match subscription.phase {
             Phase::Ending => Err(Refusal::no_subscription()),
             // Ended here, perhaps moved: whoever has it will know.
@@ -249,120 +328,18 @@ impl Notifier {
         }
     }
 
-    pub(in crate::edge::notifier) fn take_in_dialog(&mut self, id: SubscriptionId, exchange: Exchange, now: Now) {
-        let refuses_new = self.refuses_new();
-        let Some(subscription) = self.subscriptions.get_mut(&id) else {
-            let cause = exchange.cause.clone();
-            return self.ask(BusRequest::Lookup { id }, Wait::Lookup(id, Box::new(exchange)), cause, now);
-        };
-        if refuses_new || !subscription.lane.has_room() {
-            return self.refuse_exchange(&exchange, &Refusal::unavailable(), now);
-        }
-        if subscription.lane.is_storing() {
-            subscription.lane.waiting.push_back(Box::new(exchange));
-        } else {
-            self.store(id, Box::new(exchange), now);
-        }
-    }
-
     /// After a refusal in a dialog, the phone is told how things are.
-    fn confirm(&mut self, id: SubscriptionId, confirm: Confirm, now: Now) {
-        let task = match confirm {
+    fn confirm(&mut self, subscription: &mut Subscription, confirm: Confirm, now: Now) {
+        let what = match confirm {
             Confirm::Nothing => return,
-            Confirm::Feature(feature) => Task::Confirm { feature, refused: None },
-            Confirm::Everything => Task::Everything,
+            Confirm::Feature(feature) => Question::Confirm { feature, refused: None },
+            Confirm::Everything => Question::FullState,
         };
-        if let Some(subscription) = self.subscriptions.get_mut(&id)
-            && subscription.lane.has_room()
-        {
-            subscription.lane.works.push_back(Work { task, cause: Cause::new(), since: now.at, ends: None, is_owed: true });
-            self.run_works(id, now);
+        if subscription.lane.has_room() {
+            subscription.lane.queries.push_back(Query { what, cause: Cause::new(), since: now.at, ends: None, is_owed: true });
+            self.ask_next(subscription, now);
         }
     }
-
-    /// Sends a final response, and keeps it for retransmissions where a transaction was begun.
-    #[expect(clippy::too_many_arguments, reason = "a response is made of just these")]
-    pub(in crate::edge::notifier) fn finish(
-        &mut self,
-        request: &Request,
-        key: TransactionKey,
-        flow: Flow,
-        status: u16,
-        packet: Bytes,
-        arrived_at: Instant,
-        now: Now,
-    ) {
-        self.count(request, flow, status, arrived_at, now);
-        self.server.complete(key, packet.clone(), flow.transport.is_reliable(), now.at);
-        self.reply(reply_destination(request, flow), packet);
-    }
-
-    pub(in crate::edge::notifier) fn reply(&mut self, to: Destination, packet: Bytes) {
-        self.output.push_back(Output::Send { to, packet, notify: None });
-    }
-
-    pub(in crate::edge::notifier) fn refuse(
-        &mut self,
-        request: &Request,
-        key: TransactionKey,
-        flow: Flow,
-        refusal: &Refusal,
-        arrived_at: Instant,
-        now: Now,
-    ) {
-        let packet = self.written(request, flow, refusal);
-        self.finish(request, key, flow, refusal.status, packet, arrived_at, now);
-    }
-
-    pub(in crate::edge::notifier) fn written(&self, request: &Request, flow: Flow, refusal: &Refusal) -> Bytes {
-        let mut writer = response::response(request, refusal.status, flow.peer);
-        writer.to_tag(&self.server.key(request).tag());
-        self.write_refusal(&mut writer, refusal, flow);
-        writer.finish()
-    }
-
-    fn write_refusal(&self, writer: &mut ResponseWriter<'_>, refusal: &Refusal, flow: Flow) {
-        for (name, value) in &refusal.headers {
-            writer.header(name, value);
-        }
-        if let Some(warning) = &refusal.warning {
-            writer.header("Warning", warning_value(self.advertised(flow), warning));
-        }
-    }
-
-    /// Answers what could be read only in part, if it has all that a response echoes.
-    fn answer_bare(&mut self, message: &Message, reason: &str, refusal: &Refusal, flow: Flow) {
-        let Start::Request { method, .. } = message.start() else { return };
-        let Some(mut writer) = response::to_message(message, refusal.status, reason, flow.peer) else { return };
-        writer.to_tag("malformed");
-        let packet = writer.finish();
-        self.metrics.request(method_label(method), flow.transport, refusal.status);
-        let via = message.values(Name::Via).next().and_then(Via::parse);
-        self.reply(via.map_or(Destination::Flow(flow), |via| via_destination(&via, flow)), packet);
-    }
-
-    pub(in crate::edge::notifier) fn count(&self, request: &Request, flow: Flow, status: u16, arrived_at: Instant, now: Now) {
-        let method = method_label(request.method());
-        self.metrics.request(method, flow.transport, status);
-        self.metrics.request_took(method, now.at.saturating_duration_since(arrived_at));
-    }
-}
-
-/// Where a response goes: back to where the request came from, as its Via allows. Source: RFC 3261 §18.2.2, RFC 3581.
-pub(in crate::edge::notifier) fn reply_destination(request: &Request, flow: Flow) -> Destination {
-    via_destination(request.top_via(), flow)
-}
-
-fn via_destination(via: &Via, flow: Flow) -> Destination {
-    if flow.transport.is_reliable() {
-        return Destination::Flow(flow);
-    }
-    Destination::Flow(Flow { peer: response::response_destination(via, flow.peer), ..flow })
-}
-
-fn exchange(arrival: Arrival, subscribe: Subscribe, identity: Identity) -> Exchange {
-    let Arrival { request, key: transaction, at: arrived_at, cause, .. } = arrival;
-    Exchange { request, transaction, subscribe, identity, cause, arrived_at, expires_before: None, retried: false }
 }
 
 fn is_dialog_of(request: &Request, dialog: &Dialog) -> bool {
@@ -381,11 +358,4 @@ fn dialog_of(request: &Request, subscribe: &Subscribe) -> Dialog {
         remote_cseq: request.cseq(),
         local_cseq: 0,
     }
-}
-
-/// `399 agent "text"`. Source: RFC 3261 §20.43.
-fn warning_value(agent: &str, text: &str) -> String {
-    let text: String =
-        text.chars().filter(|c| !c.is_control()).flat_map(|c| (matches!(c, '"' | '\\')).then_some('\\').into_iter().chain([c])).collect();
-    format!("399 {agent} \"{text}\"")
 }

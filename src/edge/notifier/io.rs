@@ -1,28 +1,19 @@
 //! What goes into the notifier and what comes out of it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::bus::message::{AuthRequest, FeatureEvent, GetRequest, NotifyEvent, NotifyJob, RawEvent, RouteSetRequest, SubscriptionEvent};
+use crate::bus::message::{AuthRequest, FeatureEvent, GetRequest, NotifyJob, RouteSetRequest};
 use crate::bus::trace::Cause;
+use crate::edge::event::Event;
 use crate::edge::gate::users::Users;
-use crate::edge::notifier::BusReply;
 use crate::edge::subscription::SubscriptionId;
 use crate::edge::subscription::next_hop::Destination;
 use crate::edge::subscription::record::Record;
 use crate::feature::{FeatureState, Presentity};
 use crate::sip::flow::{ConnectionId, Flow};
-
-/// The time of one step: monotonic, and of day.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// For timers.
-    pub at: Instant,
-    /// For what others read.
-    pub utc: SystemTime,
-}
 
 /// Names a bus request that waits for its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,6 +65,26 @@ pub enum Input<'a> {
         /// The record; `None`: the key is gone.
         value: Option<&'a [u8]>,
     },
+    /// A record that the bucket had when this edge started: of before its restart, where it is in our name.
+    Record {
+        /// The key.
+        key: &'a str,
+        /// Its revision.
+        revision: u64,
+        /// The record.
+        value: &'a [u8],
+    },
+    /// That was the last [`Input::Record`].
+    Restored,
+    /// Changes were lost: what the index says of one of [`Notifier::held`](super::Notifier::held).
+    Holder {
+        /// The subscription.
+        id: SubscriptionId,
+        /// The revision of its record.
+        revision: u64,
+        /// The edge that it is in the name of.
+        edge_id: &'a str,
+    },
     /// A silent edge's subscription over UDP, to be taken over.
     Orphan(Box<Orphan>),
     /// Whether this edge has shown to the others that it lives. If not, some of what it holds may be theirs by now.
@@ -88,10 +99,17 @@ pub enum Input<'a> {
         /// Whether it is up.
         is_up: bool,
     },
+    /// Whether the stages after this one have no room for more changes.
+    Overload {
+        /// Whether they have none.
+        is_overloaded: bool,
+    },
     /// Time passed: something is due.
     Timeout,
     /// Take in nothing new.
     Drain,
+    /// Store what phones were not told, once it was waited for long enough: until [`Notifier::is_put_down`](super::Notifier::is_put_down).
+    PutDown,
 }
 
 /// A subscription whose edge is silent.
@@ -214,15 +232,61 @@ pub struct FanOut {
     pub events: Vec<FeatureEvent>,
 }
 
-/// An event to publish.
+/// The answer to a bus request.
 #[derive(Debug)]
-pub enum Event {
-    /// `dfks.event.subscription.<domain>`
-    Subscription(Presentity, SubscriptionEvent),
-    /// `dfks.event.feature.<domain>.<Feature>`
-    Feature(Presentity, FeatureEvent),
-    /// `dfks.event.notify.<domain>`
-    Notify(Presentity, NotifyEvent),
-    /// `dfks.event.raw.<domain>`
-    Raw(Presentity, RawEvent),
+pub enum BusReply {
+    /// A message came back.
+    Message(ReplyMessage),
+    /// None did.
+    Unavailable(Unavailable),
+}
+
+/// What the notifier reads of a reply.
+#[derive(Debug)]
+pub struct ReplyMessage {
+    /// Status of the server in place of a payload: 404 no such key, 503 no responders.
+    pub status: Option<u16>,
+    /// `Nats-Sequence` of a direct get.
+    pub sequence: Option<u64>,
+    /// Whether it is a deletion marker of the bucket.
+    pub is_deleted: bool,
+    /// Its payload.
+    pub payload: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unavailable {
+    /// Nobody listens.
+    NoResponders,
+    /// None came in time.
+    Timeout,
+    /// The request could not be sent.
+    NotSent,
+}
+
+impl Unavailable {
+    /// The word for logs and labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoResponders => "no_responders",
+            Self::Timeout => "timeout",
+            Self::NotSent => "not_sent",
+        }
+    }
+}
+
+/// Status of a reply that says that nobody listens.
+const NO_RESPONDERS: u16 = 503;
+
+impl BusReply {
+    /// The message, or why there is none.
+    pub(crate) fn into_result(self) -> Result<ReplyMessage, Unavailable> {
+        match self {
+            Self::Message(message) if message.status == Some(NO_RESPONDERS) => Err(Unavailable::NoResponders),
+            Self::Message(message) => Ok(message),
+            Self::Unavailable(why) => Err(why),
+        }
+    }
 }

@@ -1,138 +1,167 @@
-//! How a subscription ends: by its expiry, by what a NOTIFY was answered, by another edge that takes it over.
+//! A subscription's deadlines, its record, and its end.
+//!
+//! | word | what ends | what still goes out |
+//! |---|---|---|
+//! | expire | its grace | a last NOTIFY |
+//! | unsubscribe (`exchange.rs`) | the phone wants no more | a last NOTIFY |
+//! | end | its phone rejects it or is gone, or another edge has it | nothing, but the event |
+//! | taken away (`ownership.rs`) | another edge has it, and said so | nothing |
+//! | close | each of the above, with or after the last NOTIFY | nothing; what the phone has a 200 for is still carried out |
+//!
+//! A closed subscription is let go of by the registry as soon as the workers have nothing left to answer.
 
-use crate::bus::message::{EndReason, Kind, SubscriptionChange, SubscriptionEvent};
-use crate::bus::trace::{Cause, new_id};
-use crate::edge::notifier::{Event, Notifier, Now, Output};
-use crate::edge::subscribe::Refusal;
-use crate::edge::subscription::lane::{Lane, Task};
+use std::time::SystemTime;
+
+use crate::bus::message::{EndReason, SubscriptionChange};
+use crate::bus::trace::Cause;
+use crate::edge::event::{self, Happened};
+use crate::edge::notifier::Notifier;
+use crate::edge::notifier::io::BusRequest;
+use crate::edge::notifier::state::Timer;
+use crate::edge::notifier::state::bus_requests::{StoreOutcome, Wait};
+use crate::edge::refusal::Refusal;
+use crate::edge::subscription::lane::{Question, Storing};
 use crate::edge::subscription::outbox::{Ending, Owed};
-use crate::edge::subscription::{Phase, SubscriptionId};
-use crate::runtime::clock;
+use crate::edge::subscription::record::Record;
+use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
+use crate::runtime::clock::Now;
 
 impl Notifier {
+    /// Schedules the subscription's next deadline in the wheel, if none is scheduled before it. What is overdue is due at once.
+    pub(super) fn arm(&mut self, subscription: &mut Subscription, now: Now) {
+        if subscription.phase == Phase::Over {
+            return;
+        }
+        let grace = self.config.grace();
+        let expiry = if subscription.counted_in_grace { subscription.expires_at + grace } else { subscription.expires_at };
+        let deadlines = [
+            // While a SUBSCRIBE is stored, it decides; then this is looked at again.
+            (subscription.phase == Phase::Live && !subscription.lane.is_storing()).then_some(expiry),
+            subscription.outbox.retry_at(),
+            subscription.lane.retry.map(|retry| retry.at),
+        ];
+        let Some(at) = deadlines.into_iter().flatten().min().map(|at| at.max(now.at)) else { return };
+        if subscription.alarm.set(at) {
+            self.timers.schedule(at, Timer::Subscription(subscription.id));
+        }
+    }
+
     /// Its grace is over: it ends with an empty NOTIFY, or with what the phone was still to be told.
-    pub(in crate::edge::notifier) fn expire(&mut self, id: SubscriptionId, now: Now) {
+    pub(super) fn expire(&mut self, subscription: &mut Subscription, now: Now) {
         let cause = Cause::new();
-        self.remove_record(id, &cause, now);
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        self.remove_record(subscription, &cause, now);
         subscription.phase = Phase::Ending;
         subscription.lane.retry = None;
         subscription.outbox.unpark();
         let replaced = subscription.outbox.owe_empty(Owed { cause: cause.clone(), since: now.at, job: None });
         subscription.outbox.end(Ending::AtOnce);
-        self.settle_jobs(replaced.and_then(|owed| owed.job), true);
-        self.uncount(id);
-        self.emit_subscription(id, SubscriptionChange::Terminated, Some(EndReason::Timeout), &cause, now);
-        self.pump(id, now);
+        self.settle(replaced.and_then(|owed| owed.job), true);
+        self.uncount(subscription);
+        self.emit_subscription(subscription, SubscriptionChange::Terminated, Some(EndReason::Timeout), &cause, now);
     }
 
     /// Ends a subscription without another NOTIFY.
-    pub(in crate::edge::notifier) fn end(&mut self, id: SubscriptionId, reason: EndReason, cause: &Cause, now: Now) {
-        let Some(subscription) = self.subscriptions.get(&id) else { return };
+    pub(super) fn end(&mut self, subscription: &mut Subscription, reason: EndReason, cause: &Cause, now: Now) {
         if subscription.phase == Phase::Live {
             if reason != EndReason::Moved {
-                self.remove_record(id, cause, now);
+                self.remove_record(subscription, cause, now);
             }
-            self.uncount(id);
-            self.emit_subscription(id, SubscriptionChange::Terminated, Some(reason), cause, now);
+            self.uncount(subscription);
+            self.emit_subscription(subscription, SubscriptionChange::Terminated, Some(reason), cause, now);
         }
         // Where it has gone, another try finds it.
         let refusal = if reason == EndReason::Moved { Refusal::unavailable() } else { Refusal::no_subscription() };
-        self.refuse_waiting(id, &refusal, now);
+        self.refuse_waiting(subscription, &refusal, now);
         if reason == EndReason::Moved {
-            self.move_jobs(id);
+            self.jobs.move_with(subscription);
         }
-        self.forget(id);
+        self.close(subscription);
     }
 
-    pub(in crate::edge::notifier) fn remove_record(&mut self, id: SubscriptionId, cause: &Cause, now: Now) {
-        let Some(subscription) = self.subscriptions.get(&id) else { return };
-        let expected_revision = subscription.newest_revision();
-        let until = now.at + subscription.record_ttl(now.at, self.config.grace());
-        self.remove(id, expected_revision, until, cause.clone(), now);
+    /// Nothing more is sent to a subscription. What its phone has a 200 for is still carried out; then it is gone.
+    pub(super) fn close(&mut self, subscription: &mut Subscription) {
+        subscription.phase = Phase::Over;
+        subscription.lane.retry = None;
+        let is_carried_out = |what: &Question| matches!(what, Question::Change(_) | Question::Confirm { refused: Some(_), .. });
+        subscription.lane.queries.retain(|query| is_carried_out(&query.what));
+        let untold: Vec<_> = subscription.outbox.drain().collect();
+        if let Some(in_flight) = self.delivery.abandon(subscription) {
+            self.settle(in_flight.parcel.jobs(), false);
+        }
+        self.settle(untold, false);
     }
 
-    /// A live subscription stops being a watcher, here and in the metrics.
-    pub(in crate::edge::notifier) fn uncount(&mut self, id: SubscriptionId) {
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+    /// A live subscription stops being one in the metrics.
+    pub(super) fn uncount(&self, subscription: &mut Subscription) {
         self.metrics.subscription_ended(std::mem::take(&mut subscription.counted_in_grace));
-        self.unwatch(id);
     }
 
-    pub(in crate::edge::notifier) fn unwatch(&mut self, id: SubscriptionId) {
-        let Some(subscription) = self.subscriptions.get(&id) else { return };
-        if let Some(ids) = self.watchers.get_mut(&subscription.presentity) {
-            ids.retain(|watcher| *watcher != id);
-            if ids.is_empty() {
-                self.watchers.remove(&subscription.presentity);
+    /// Refuses the SUBSCRIBEs that wait for a subscription's store, and the one that is being stored.
+    pub(super) fn refuse_waiting(&mut self, subscription: &mut Subscription, refusal: &Refusal, now: Now) {
+        let storing = match std::mem::take(&mut subscription.lane.storing) {
+            Storing::UnderWay(exchange) => Some(exchange),
+            // It is refused when the key has been read.
+            Storing::Nothing | Storing::LookedUp | Storing::TakenOver => None,
+        };
+        let waiting = std::mem::take(&mut subscription.lane.waiting);
+        for exchange in storing.into_iter().chain(waiting) {
+            self.refuse(&exchange.arrival, refusal, now);
+        }
+    }
+
+    /// Removes the record of a subscription that ends.
+    pub(super) fn remove_record(&mut self, subscription: &Subscription, cause: &Cause, now: Now) {
+        let until = now.at + subscription.record_ttl(now.at, self.config.grace());
+        let (id, expected_revision) = (subscription.id, subscription.newest_revision());
+        self.removals.begin(id, expected_revision, until);
+        self.ask(BusRequest::Remove { id, expected_revision }, Wait::Remove(id, expected_revision), cause.clone(), now);
+    }
+
+    /// Removes a key that nobody serves.
+    pub(super) fn remove_key(&mut self, id: SubscriptionId, expected_revision: u64, now: Now) {
+        self.removals.begin(id, expected_revision, now.at + self.config.longest_record_ttl());
+        self.ask(BusRequest::Remove { id, expected_revision }, Wait::Remove(id, expected_revision), Cause::new(), now);
+    }
+
+    /// Stores the record again with more `CSeq` numbers, beside everything else.
+    pub(super) fn reserve(&mut self, subscription: &Subscription, now: Now) {
+        let told_until = self.watermark.told_until(&self.registry, Some(subscription), now);
+        self.store_again(subscription, told_until, now);
+    }
+
+    /// The same, for an edge that has told all that was asked of it before this time.
+    pub(super) fn store_again(&mut self, subscription: &Subscription, told_until: SystemTime, now: Now) {
+        if subscription.lane.is_storing() || subscription.phase != Phase::Live {
+            return;
+        }
+        let record = Box::new(Record::of(subscription, &self.config, now.at, now.utc).told_until(told_until));
+        let (id, cseq_reserved) = (subscription.id, record.local_cseq);
+        let (ttl, expected_revision) = (subscription.record_ttl(now.at, self.config.grace()), subscription.revision);
+        self.ask(BusRequest::Store { id, record, ttl, expected_revision }, Wait::Reserve(id, cseq_reserved), Cause::new(), now);
+    }
+
+    pub(super) fn on_reserved(&mut self, id: SubscriptionId, cseq_reserved: u32, outcome: StoreOutcome) {
+        match outcome {
+            StoreOutcome::Unavailable(why) => self.metrics.store_failed(why.as_str()),
+            // The next store meets the other revision, and reads it.
+            StoreOutcome::Conflict => {}
+            StoreOutcome::Stored(revision) => {
+                // It may have ended while it was stored.
+                self.step(id, |_, subscription| subscription.is_stored(revision, cseq_reserved));
             }
         }
     }
 
-    /// Nothing more is sent to a subscription. What its phone has a 200 for is still carried out; then it is gone.
-    pub(in crate::edge::notifier) fn forget(&mut self, id: SubscriptionId) {
-        self.unwatch(id);
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        subscription.phase = Phase::Over;
-        subscription.lane.retry = None;
-        subscription.lane.works.retain(|work| matches!(work.task, Task::Change(_) | Task::Confirm { refused: Some(_), .. }));
-        let untold: Vec<_> = subscription.outbox.drain().collect();
-        let branch = subscription.in_flight.as_ref().map(|in_flight| in_flight.branch.clone());
-        if let Some(in_flight) = self.landed(id) {
-            let _user = branch.and_then(|branch| self.client.cancel(&branch));
-            self.settle_jobs(in_flight.parcel.jobs(), false);
-        }
-        self.settle_jobs(untold, false);
-        self.let_go(id);
-    }
-
-    /// Lets go of a subscription that is over, once nothing of it is left to do.
-    pub(in crate::edge::notifier) fn let_go(&mut self, id: SubscriptionId) {
-        let is_done = |lane: &Lane| !lane.is_running && lane.works.is_empty();
-        if self.subscriptions.get(&id).is_some_and(|subscription| subscription.phase == Phase::Over && is_done(&subscription.lane)) {
-            self.subscriptions.remove(&id);
-        }
-    }
-
-    pub(in crate::edge::notifier) fn emit_subscription(
+    pub(super) fn emit_subscription(
         &mut self,
-        id: SubscriptionId,
+        subscription: &Subscription,
         what: SubscriptionChange,
         reason: Option<EndReason>,
         cause: &Cause,
         now: Now,
     ) {
-        self.emit_subscription_of(None, id, what, reason, cause, now);
-    }
-
-    /// As [`emit_subscription`](Self::emit_subscription), in the name of another edge.
-    pub(in crate::edge::notifier) fn emit_subscription_of(
-        &mut self,
-        edge_id: Option<&str>,
-        id: SubscriptionId,
-        what: SubscriptionChange,
-        reason: Option<EndReason>,
-        cause: &Cause,
-        now: Now,
-    ) {
-        let Some(subscription) = self.subscriptions.get(&id) else { return };
-        let event = SubscriptionEvent {
-            kind: Kind::default(),
-            id: new_id(),
-            time: clock::rfc3339(now.utc),
-            cause: cause.clone(),
-            edge_id: edge_id.unwrap_or(&self.config.edge_id).to_owned(),
-            subscription: id.to_string(),
-            presentity: subscription.presentity.as_str().to_owned(),
-            package: subscription.package.name.to_owned(),
-            watcher: subscription.watcher.to_string(),
-            what,
-            reason,
-            expires_at: clock::rfc3339(subscription.expires_at_utc(now.at, now.utc)),
-            user_agent: subscription.user_agent.to_string(),
-            transport: subscription.flow.transport.as_str().to_owned(),
-            call_id: subscription.dialog.call_id.to_string(),
-        };
-        self.output.push_back(Output::Event(Box::new(Event::Subscription(subscription.presentity.clone(), event))));
+        let happened = Happened { edge_id: &self.config.edge_id, what, reason, cause };
+        let event = event::of_subscription(&happened, subscription, now);
+        self.emit(event);
     }
 }

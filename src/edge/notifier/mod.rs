@@ -1,196 +1,92 @@
 //! The notifier of RFC 6665 as one pure machine: packets, bus replies, jobs and time in; packets, bus requests and events out.
 //!
 //! ```text
-//!  packet ─▶ request ─▶ exchange ─▶ work ─▶ notify ─▶ packet          restore: what the bucket says of our subscriptions
-//!            (admit)    (store,200) (routes) (outbox, Timer F)         jobs:    what other stages have us tell
-//!             └▶ auth (rate limit, digest) ─▶ 401, 403, 503: answered without keeping anything
+//!  packet ─▶ intake ─▶ ownership ─▶ exchange ─▶ route ─▶ tell ─▶ notify ─▶ lifecycle ─▶ step       each calls only what stands
+//!            (admit)   (ours?)      (store,200) (workers) (outbox) (Timer F) (record, end)          to the right of it
+//!  state: registry, delivery, bus_requests, responses, job_table, watermark, removals, availability      gate: who is let in
 //! ```
 //! It has no socket, task or clock. [`crate::edge::io::driver`] owns it and carries out its [`Output`]s.
+//!
+//! An input becomes a step of one subscription, or of several one after another. A step looks its subscription up once, has it
+//! in hand and passes it on; the registry takes it back.
 
-mod auth;
-mod backlog;
 mod exchange;
 mod intake;
 mod io;
-mod jobs;
 mod lifecycle;
 mod notify;
 mod ownership;
-mod removal;
-mod reply;
 mod route;
-mod takeover;
+mod state;
+mod step;
 mod tell;
 #[cfg(test)]
 pub(super) mod tests;
-mod untold;
-mod view;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-
-use ahash::{AHashMap, AHashSet};
-use smallvec::SmallVec;
+use std::time::{Duration, Instant};
 
 use crate::bus::trace::Cause;
 use crate::edge::config::EdgeConfig;
-use crate::edge::gate::accounts::Accounts;
-use crate::edge::gate::rate_limit::RateLimit;
-use crate::edge::metrics::EdgeMetrics;
-use crate::edge::subscription::lane::{Exchange, Work};
-use crate::edge::subscription::outbox::JobKey;
-use crate::edge::subscription::{Subscription, SubscriptionId};
+use crate::edge::gate::Gate;
+use crate::edge::metrics::{Direction, EdgeMetrics};
+use crate::edge::notifier::state::availability::Availability;
+use crate::edge::notifier::state::bus_requests::{BusRequests, StoreOutcome, Wait, read_from, read_record, store_outcome};
+use crate::edge::notifier::state::delivery::{Delivery, Due};
+use crate::edge::notifier::state::job_table::JobTable;
+use crate::edge::notifier::state::registry::Registry;
+use crate::edge::notifier::state::removals::{self, Removals};
+use crate::edge::notifier::state::responses::Responses;
+use crate::edge::notifier::state::watermark::Watermark;
+use crate::edge::notifier::state::{Timer, Timers};
+use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::Presentity;
 use crate::feature::table::FeatureTable;
-use crate::runtime::wheel::Wheel;
-use crate::sip::digest::Nonces;
-use crate::sip::flow::ConnectionId;
-use crate::sip::transaction::{ClientTransactions, ServerTransactions, Timers};
+use crate::runtime::clock::Now;
 
-pub use io::{BusRequest, Event, FanOut, Input, JobHandle, NotifyId, Now, Orphan, Output, Token, Unsent};
-pub use reply::{BusReply, ReplyMessage, Unavailable};
+pub use io::{BusReply, BusRequest, FanOut, Input, JobHandle, NotifyId, Orphan, Output, ReplyMessage, Token, Unavailable, Unsent};
 
-/// Something in the timer wheel.
-#[derive(Debug, Clone, Copy)]
-enum Timer {
-    Subscription(SubscriptionId),
-    Wait(u64),
-    /// An answer of the workers is late: the phone is not to wait for it.
-    Patience(u64),
-    /// The removal of a key is tried again.
-    Removal(SubscriptionId),
-    /// It is looked whether all that was asked is told.
-    Told,
-}
-
-/// Why a bus reply is waited for.
-#[derive(Debug)]
-enum Wait {
-    /// The exchange in the subscription's lane is being stored since then, and with it `CSeq` numbers up to this one are reserved.
-    Store(SubscriptionId, u32, Instant),
-    /// More `CSeq` numbers are being reserved, up to this one.
-    Reserve(SubscriptionId, u32),
-    /// A subscription of another edge, or of our past, is looked up for this SUBSCRIBE.
-    Lookup(SubscriptionId, Box<Exchange>),
-    /// A responder is asked for the HA1 that this SUBSCRIBE is checked against.
-    Auth(Box<auth::Unproven>),
-    /// A key is being removed that has this revision.
-    Remove(SubscriptionId, u64),
-    /// An orphan is being stored in our name, and `CSeq` numbers up to this one are reserved.
-    TakeOver(SubscriptionId, u32),
-    /// Workers were asked for states.
-    Get(SubscriptionId, Work),
-    /// Workers were asked for a change.
-    Set(SubscriptionId, Work),
-}
-
-/// How far a job has come.
-#[derive(Debug)]
-struct JobProgress {
-    handle: JobHandle,
-    outstanding: u32,
-    failed: u32,
-    /// Whether a subscription that waited for it is another edge's now.
-    is_moved: bool,
-}
+/// How often a lost lease is checked.
+const LEASE_TURN: Duration = Duration::from_secs(1);
 
 /// See the module.
-#[expect(clippy::struct_excessive_bools, reason = "each says one thing of its own, none is a state")]
 pub struct Notifier {
     config: Arc<EdgeConfig>,
     table: Arc<FeatureTable>,
     metrics: Arc<EdgeMetrics>,
-    server: ServerTransactions,
-    client: ClientTransactions<SubscriptionId>,
-    subscriptions: AHashMap<SubscriptionId, Box<Subscription>>,
-    watchers: AHashMap<Presentity, SmallVec<[SubscriptionId; 2]>>,
-    waits: AHashMap<u64, Wait>,
-    lookups: usize,
-    backlog: backlog::Backlog,
-    next_token: u64,
-    timers: Wheel<Timer>,
-    jobs: AHashMap<JobKey, JobProgress>,
-    next_job: u64,
-    /// The open connections, each with the subscriptions that have a NOTIFY in flight on it.
-    connections: AHashMap<ConnectionId, AHashSet<SubscriptionId>>,
+    timers: Timers,
     output: VecDeque<Output>,
-    scratch: Vec<u8>,
-    in_flight: usize,
-    rate_limit: RateLimit,
-    nonces: Nonces,
-    accounts: Accounts,
-    /// Of the waits, those for a responder's HA1.
-    auth_waits: usize,
-    is_bus_up: bool,
-    is_lease_held: bool,
-    /// Orphans that may be ours: the answer to their store was lost.
-    unsure: AHashSet<SubscriptionId>,
-    /// Keys that are still to be removed.
-    removals: AHashMap<SubscriptionId, removal::Removal>,
-    drains_since: Option<Instant>,
-    /// What was asked of this edge before its restart and before this time is told.
-    was_told_until: Option<SystemTime>,
-    asked: untold::Asked,
-    /// Whether what was not told when draining ended is stored.
-    is_put_down: bool,
-    /// When the next phone of those that may not have been told something is told.
-    tell_next_at: Instant,
-    is_overloaded: bool,
+    gate: Gate,
+    responses: Responses,
+    registry: Registry,
+    requests: BusRequests,
+    delivery: Delivery,
+    jobs: JobTable,
+    watermark: Watermark,
+    removals: Removals,
+    availability: Availability,
 }
-
-/// Server transactions kept at once, answered ones included; over it 503.
-const MAX_SERVER_TRANSACTIONS: usize = 1_000_000;
-/// NOTIFYs in flight at once, those that only absorb copies of their response included; over it they wait.
-const MAX_CLIENT_TRANSACTIONS: usize = 2_000_000;
-/// How long a phone waits for the workers until it gets the NOTIFY that it is owed without their answer.
-const ANSWER_PATIENCE: Duration = Duration::from_millis(800);
-/// How often it is looked whether we are heard again.
-const LEASE_TURN: Duration = Duration::from_secs(1);
-/// Bus requests waited for at once; over it 503.
-pub const MAX_WAITS: usize = 20_000;
-/// Dialogs looked up at once, of those; over it 503. Whoever makes up dialogs takes no room from those who have one.
-const MAX_LOOKUPS: usize = 2_000;
 
 impl Notifier {
     /// A notifier without subscriptions.
     #[must_use]
     pub fn new(config: Arc<EdgeConfig>, table: Arc<FeatureTable>, metrics: Arc<EdgeMetrics>, now: Now) -> Self {
-        let mut key = [0; 64];
-        rand::fill(&mut key);
         Self {
-            rate_limit: RateLimit::new(config.rate_limit.clone(), now.at),
-            nonces: Nonces::new(key, now.at),
-            accounts: Accounts::default(),
-            auth_waits: 0,
+            timers: Timers::new(now.at),
+            output: VecDeque::new(),
+            gate: Gate::new(config.auth.clone(), config.rate_limit.clone(), Arc::clone(&metrics), now.at),
+            responses: Responses::new(Arc::clone(&config), Arc::clone(&metrics), now.at),
+            registry: Registry::default(),
+            requests: BusRequests::new(Arc::clone(&config)),
+            delivery: Delivery::new(Arc::clone(&config), Arc::clone(&metrics), now.at),
+            jobs: JobTable::new(Arc::clone(&metrics)),
+            watermark: Watermark::new(now.at),
+            removals: Removals::default(),
+            availability: Availability::new(config.drain_patience),
             config,
             table,
             metrics,
-            server: ServerTransactions::new(MAX_SERVER_TRANSACTIONS, Timers::default(), now.at),
-            client: ClientTransactions::new(MAX_CLIENT_TRANSACTIONS, Timers::default(), now.at),
-            subscriptions: AHashMap::new(),
-            watchers: AHashMap::new(),
-            waits: AHashMap::new(),
-            lookups: 0,
-            backlog: backlog::Backlog::default(),
-            next_token: 0,
-            timers: Wheel::new(now.at),
-            jobs: AHashMap::new(),
-            next_job: 0,
-            connections: AHashMap::new(),
-            output: VecDeque::new(),
-            scratch: Vec::with_capacity(4096),
-            in_flight: 0,
-            is_bus_up: false,
-            is_lease_held: true,
-            unsure: AHashSet::new(),
-            removals: AHashMap::new(),
-            drains_since: None,
-            was_told_until: None,
-            asked: untold::Asked::default(),
-            is_put_down: false,
-            tell_next_at: now.at,
-            is_overloaded: false,
         }
     }
 
@@ -198,20 +94,23 @@ impl Notifier {
     pub fn handle(&mut self, input: Input<'_>, now: Now) {
         match input {
             Input::Packet { flow, bytes } => self.on_packet(flow, bytes, now),
-            Input::Opened(connection) => {
-                self.connections.entry(connection).or_default();
-            }
+            Input::Opened(connection) => self.delivery.open(connection),
             Input::Closed(connection) => self.on_closed(connection, now),
             Input::Undeliverable { notify, why } => self.on_undeliverable(notify, why, now),
             Input::Reply { token, reply } => self.on_reply(token, reply, now),
             Input::Job { job, handle, age } => self.on_job(&job, handle, age, now),
             Input::Change { key, revision, value } => self.on_change(key, revision, value, now),
+            Input::Record { key, revision, value } => self.on_record(key, revision, value, now),
+            Input::Restored => self.restored(now),
+            Input::Holder { id, revision, edge_id } => self.on_holder(id, revision, edge_id, now),
             Input::Orphan(orphan) => self.on_orphan(*orphan, now),
-            Input::Lease { is_held } => self.is_lease_held = is_held,
-            Input::Users(users) => self.accounts.use_file(users),
-            Input::Bus { is_up } => self.is_bus_up = is_up,
+            Input::Users(users) => self.gate.use_file(users),
+            Input::Lease { is_held } => self.availability.set_lease(is_held),
+            Input::Bus { is_up } => self.availability.set_bus(is_up),
+            Input::Overload { is_overloaded } => self.availability.set_overloaded(is_overloaded),
             Input::Timeout => self.on_timeout(now),
-            Input::Drain => self.drains_since = Some(now.at),
+            Input::Drain => self.availability.drain(now.at),
+            Input::PutDown => self.put_down(now),
         }
     }
 
@@ -223,24 +122,47 @@ impl Notifier {
     /// When [`Input::Timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let client = self.client.poll_timeout().filter(|_| self.is_lease_held);
-        [self.timers.next_at(), client, self.server.poll_timeout()].into_iter().flatten().min()
+        let notifies = self.delivery.poll_timeout().filter(|_| self.availability.is_lease_held());
+        [self.timers.next_at(), notifies, self.responses.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Whether no NOTIFY is in flight, or only such as have been sent again and again since draining began.
-    fn is_waited_enough(&self, now: Now) -> bool {
-        let waited = self.drains_since.map_or(Duration::ZERO, |since| now.at.saturating_duration_since(since));
-        (self.in_flight == 0 && self.removals.is_empty()) || waited >= self.config.drain_patience
+    /// Live subscriptions, for `dfks.watchers`.
+    pub fn live(&self) -> impl Iterator<Item = &Subscription> {
+        self.registry.live()
     }
 
-    /// Tells the notifier whether the stages after it have room for more changes.
-    pub fn set_overloaded(&mut self, is_overloaded: bool) {
-        self.is_overloaded = is_overloaded;
+    /// A live subscription by its id.
+    #[must_use]
+    pub fn live_by_id(&self, id: SubscriptionId) -> Option<&Subscription> {
+        self.registry.get(id).filter(|subscription| subscription.phase == Phase::Live)
+    }
+
+    /// The live subscriptions of one presentity.
+    pub fn live_of(&self, presentity: &Presentity) -> impl Iterator<Item = &Subscription> {
+        self.registry.watchers_of(presentity).filter(|subscription| subscription.phase == Phase::Live)
+    }
+
+    /// All that are held here, whatever their phase, to look up whose they are: see [`Input::Holder`].
+    #[must_use]
+    pub fn held(&self) -> Vec<SubscriptionId> {
+        self.registry.iter().map(|subscription| subscription.id).collect()
+    }
+
+    /// Requests to the bus whose answers are waited for.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Whether what phones were not told is stored, and nothing is waited for: see [`Input::PutDown`].
+    #[must_use]
+    pub fn is_put_down(&self) -> bool {
+        self.watermark.is_put_down() && self.requests.is_empty()
     }
 
     fn on_timeout(&mut self, now: Now) {
-        self.server.handle_timeout(now.at);
-        if self.is_lease_held {
+        self.responses.handle_timeout(now.at);
+        if self.availability.is_lease_held() {
             self.client_timeout(now);
         }
         let mut due = Vec::new();
@@ -248,36 +170,131 @@ impl Notifier {
         for timer in due {
             match timer {
                 // What ends here may be served elsewhere.
-                Timer::Subscription(id) if !self.is_lease_held => self.timers.schedule(now.at + LEASE_TURN, Timer::Subscription(id)),
-                Timer::Subscription(id) => self.subscription_timeout(id, now),
-                Timer::Patience(token) => self.on_late_answer(token, now),
-                Timer::Removal(id) => self.retry_removal(id, now),
-                Timer::Told => self.look_whether_told(now),
-                Timer::Wait(token) => {
-                    if self.waits.contains_key(&token) {
-                        self.on_reply(Token(token), BusReply::Unavailable(Unavailable::Timeout), now);
-                    }
+                Timer::Subscription(id) if !self.availability.is_lease_held() => {
+                    self.timers.schedule(now.at + LEASE_TURN, Timer::Subscription(id));
                 }
+                Timer::Subscription(id) => self.subscription_timeout(id, now),
+                Timer::Patience(token) => self.on_late_answer(Token(token), now),
+                Timer::Removal(id) => self.retry_removal(id, now),
+                Timer::Watermark => self.poll_watermark(now),
+                Timer::Wait(token) if self.requests.is_waiting(Token(token)) => {
+                    self.on_reply(Token(token), BusReply::Unavailable(Unavailable::Timeout), now);
+                }
+                Timer::Wait(_) => {}
             }
         }
     }
 
-    /// Asks the bus, and waits for the answer until the request's time is over.
-    fn ask(&mut self, request: BusRequest, wait: Wait, cause: Cause, now: Now) {
-        let token = self.next_token;
-        self.next_token = self.next_token.wrapping_add(1);
-        let timeout = match request {
-            BusRequest::Get(_) | BusRequest::RouteSet(_) => self.config.route_timeout,
-            BusRequest::Store { .. } | BusRequest::Remove { .. } | BusRequest::Lookup { .. } | BusRequest::Auth { .. } => {
-                self.config.store_timeout
+    /// Timers E and F of the NOTIFYs.
+    fn client_timeout(&mut self, now: Now) {
+        self.delivery.handle_timeout(now.at);
+        while let Some(due) = self.delivery.poll_due() {
+            match due {
+                Due::Again(id, packet) => self.step_of(id, |notifier, subscription| {
+                    notifier.metrics.retransmitted(Direction::Out);
+                    let to = notifier.delivery.next_hop_of(subscription);
+                    notifier.output.push_back(Output::Send { to, packet, notify: None });
+                }),
+                Due::TimedOut(id) => self.step_of(id, |notifier, subscription| notifier.on_notify_timeout(subscription, now)),
             }
-        };
-        if matches!(request, BusRequest::Get(_) | BusRequest::RouteSet(_)) && timeout > ANSWER_PATIENCE {
-            self.timers.schedule(now.at + ANSWER_PATIENCE, Timer::Patience(token));
         }
-        self.lookups += usize::from(matches!(wait, Wait::Lookup(..)));
-        self.waits.insert(token, wait);
-        self.timers.schedule(now.at + timeout, Timer::Wait(token));
-        self.output.push_back(Output::Request { token: Token(token), request, cause });
+    }
+
+    /// A subscription's timer: what is due of expiry, grace, a NOTIFY put off, a full state owed.
+    fn subscription_timeout(&mut self, id: SubscriptionId, now: Now) {
+        // It may have ended: timers are not cancelled.
+        self.step(id, |notifier, subscription| {
+            if !subscription.alarm.fire(now.at) {
+                return;
+            }
+            if subscription.phase == Phase::Live && !subscription.lane.is_storing() {
+                if now.at >= subscription.expires_at && !std::mem::replace(&mut subscription.counted_in_grace, true) {
+                    notifier.metrics.grace_entered();
+                }
+                if now.at >= subscription.expires_at + notifier.config.grace() {
+                    notifier.expire(subscription, now);
+                    return notifier.pump(subscription, now);
+                }
+            }
+            if let Some(retry) = subscription.lane.retry.filter(|retry| retry.at <= now.at) {
+                notifier.retry_full_state(subscription, retry, now);
+            }
+            notifier.pump(subscription, now);
+            notifier.arm(subscription, now);
+        });
+    }
+
+    fn on_reply(&mut self, token: Token, reply: BusReply, now: Now) {
+        // A reply that comes after its time was given up already.
+        let Some(wait) = self.requests.end(token, now.at) else { return self.metrics.late_reply() };
+        let message = reply.into_result();
+        match wait {
+            Wait::Store(id, cseq_reserved, _) => {
+                let outcome = store_outcome(message);
+                // It may have ended while it was stored; its SUBSCRIBE was refused then.
+                self.step(id, |notifier, subscription| notifier.on_stored(subscription, cseq_reserved, outcome, now));
+            }
+            Wait::TakeOver(id, cseq_reserved) => {
+                let outcome = store_outcome(message);
+                self.step_of(id, |notifier, subscription| notifier.on_taken_over(subscription, cseq_reserved, outcome, now));
+            }
+            Wait::Reserve(id, cseq_reserved) => self.on_reserved(id, cseq_reserved, store_outcome(message)),
+            Wait::Lookup(id, exchange) => {
+                let found = message.and_then(|message| read_record(&message));
+                self.on_looked_up(id, exchange, found, now);
+            }
+            Wait::Auth(unproven) => self.on_account(*unproven, read_from("responder", message), now),
+            Wait::Remove(id, revision) => self.on_removed(id, revision, store_outcome(message), now),
+            // One that waits for the workers is let go of only after their answer.
+            Wait::Get(id, query) => {
+                let answer = read_from("worker", message);
+                self.step_of(id, |notifier, subscription| notifier.on_states(subscription, &query, answer, now));
+            }
+            Wait::Set(id, query) => {
+                let answer = read_from("worker", message);
+                self.step_of(id, |notifier, subscription| notifier.on_route_set(subscription, query, answer, now));
+            }
+        }
+    }
+
+    fn on_removed(&mut self, id: SubscriptionId, revision: u64, outcome: StoreOutcome, now: Now) {
+        let next = self.removals.answered(id, revision, outcome, now.at);
+        if let (removals::Next::Again(_) | removals::Next::Done, StoreOutcome::Unavailable(why)) = (next, outcome) {
+            self.metrics.store_failed(why.as_str());
+        }
+        if let removals::Next::Again(at) = next {
+            self.timers.schedule(at, Timer::Removal(id));
+        }
+    }
+
+    fn retry_removal(&mut self, id: SubscriptionId, now: Now) {
+        let Some(expected_revision) = self.removals.revision_of(id) else { return };
+        if !self.availability.is_bus_up() || !self.requests.is_half_empty() {
+            return self.timers.schedule(now.at + removals::FIRST_AGAIN_AFTER, Timer::Removal(id));
+        }
+        self.ask(BusRequest::Remove { id, expected_revision }, Wait::Remove(id, expected_revision), Cause::new(), now);
+    }
+
+    /// Time to check whether every request has been told.
+    fn poll_watermark(&mut self, now: Now) {
+        let told = self.watermark.poll(&self.registry, now, &mut self.timers);
+        if let Some(id) = told.filter(|_| self.availability.may_ask_unasked()) {
+            self.step_of(id, |notifier, subscription| notifier.reserve(subscription, now));
+        }
+    }
+
+    /// Once nothing is waited for any more: stores what phones were not told, and that the others were.
+    fn put_down(&mut self, now: Now) {
+        let is_quiet = self.delivery.in_flight() == 0 && self.removals.is_empty();
+        if !self.requests.is_empty() || !(is_quiet || self.availability.is_patience_over(now.at)) {
+            return;
+        }
+        let put_down = self.watermark.put_down(&self.registry);
+        for (id, is_untold) in put_down.untold.into_iter().map(|id| (id, true)).chain(put_down.told.map(|id| (id, false))) {
+            self.step_of(id, |notifier, subscription| {
+                subscription.is_untold = is_untold;
+                notifier.store_again(subscription, now.utc, now);
+            });
+        }
     }
 }

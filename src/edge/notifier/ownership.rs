@@ -1,21 +1,32 @@
-//! What the bucket says of our subscriptions: those of before a restart, those that come here, those that went elsewhere.
+//! Whose a subscription is: of before our restart, brought here by its phone, taken over from a silent edge, or gone elsewhere.
+//!
+//! ```text
+//! our record at the start ─▶ live here
+//! dialog that is not here ─▶ key read ─▶ its SUBSCRIBE is stored in our name; the edge that had it sees the key change
+//! orphan ─▶ store in our name ─(acknowledged)─▶ live here: events moved and active, CSeq goes on above all that was reserved
+//!                  ├──(another was first)─▶ nothing
+//!                  └──(no answer)─▶ nothing yet: the bucket will say whose it is
+//! ```
+//! Every record is written by compare-and-set, so of those who try one has it.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
-use crate::bus::message::EndReason;
+use crate::bus::message::{EndReason, SubscriptionChange};
 use crate::bus::trace::Cause;
-use crate::edge::gate::policy;
-use crate::edge::notifier::exchange::StoreOutcome;
-use crate::edge::notifier::reply::Found;
-use crate::edge::notifier::{Notifier, Now, Unavailable};
-use crate::edge::subscribe::Refusal;
+use crate::edge::event::{self, Happened};
+use crate::edge::metrics::TakeOverOutcome;
+use crate::edge::notifier::Notifier;
+use crate::edge::notifier::io::{BusRequest, Orphan, Unavailable};
+use crate::edge::notifier::state::bus_requests::{Found, StoreOutcome, Wait};
+use crate::edge::refusal::Refusal;
 use crate::edge::subscription::lane::{Exchange, Storing};
 use crate::edge::subscription::record::Record;
 use crate::edge::subscription::{Phase, Seen, Subscription, SubscriptionId};
 use crate::feature::{Presentity, package};
-use crate::runtime::clock;
+use crate::runtime::clock::{self, Now};
+use crate::sip::flow::Transport;
 
-/// What a SUBSCRIBE is to its subscription, once the bucket has said what it knows.
+/// What becomes of a SUBSCRIBE, once the bucket has said what it knows of its subscription.
 enum Decision {
     /// It is stored, in our name.
     Store,
@@ -25,52 +36,69 @@ enum Decision {
     LetGo(Refusal),
 }
 
+/// What a record says of whose it is.
+#[derive(serde::Deserialize)]
+struct Owner<'a> {
+    #[serde(borrow)]
+    edge_id: &'a str,
+    #[serde(borrow, default)]
+    taken_from: Option<Cow<'a, str>>,
+}
+
 impl Notifier {
-    /// Takes up a subscription that this edge held before it was restarted. `true` when it was one.
-    pub fn restore(&mut self, key: &str, revision: u64, value: &[u8], now: Now) -> bool {
-        let Ok(id) = key.parse::<SubscriptionId>() else { return false };
-        let Ok(record) = serde_json::from_slice::<Record>(value) else { return false };
-        if *record.edge_id != *self.config.edge_id || self.subscriptions.contains_key(&id) {
-            return false;
+    /// A record that the bucket had at our start: taken up where it is in our name.
+    pub(super) fn on_record(&mut self, key: &str, revision: u64, value: &[u8], now: Now) {
+        let Ok(id) = key.parse::<SubscriptionId>() else { return };
+        let Ok(record) = serde_json::from_slice::<Record>(value) else { return };
+        if *record.edge_id != *self.config.edge_id || self.registry.contains(id) {
+            return;
         }
-        self.was_told_until = self.was_told_until.max(record.told_until.as_deref().and_then(clock::parse_rfc3339));
-        let is_taken = self.adopt(id, record, revision, Phase::Live, now);
-        if let Some(subscription) = self.subscriptions.get_mut(&id).filter(|_| is_taken) {
-            subscription.is_restored = true;
-            self.metrics.subscription_began();
-            self.arm(id, now);
-        }
-        is_taken
+        self.watermark.was(record.told_until.as_deref().and_then(clock::parse_rfc3339));
+        let Some(mut subscription) = self.adopted(id, record, revision, Phase::Live, now) else { return };
+        subscription.is_restored = true;
+        self.metrics.subscription_began();
+        self.arm(&mut subscription, now);
+        self.registry.check_in(subscription);
     }
 
-    /// Makes a record a subscription here.
-    pub(in crate::edge::notifier) fn adopt(&mut self, id: SubscriptionId, record: Record, revision: u64, phase: Phase, now: Now) -> bool {
-        let Some(mut subscription) = record.restore(id, revision, &self.config, now.at, now.utc) else { return false };
-        subscription.phase = phase;
-        self.watchers.entry(subscription.presentity.clone()).or_default().push(id);
-        self.subscriptions.insert(id, Box::new(subscription));
-        true
+    /// The subscription of a record.
+    fn adopted(&self, id: SubscriptionId, record: Record, revision: u64, phase: Phase, now: Now) -> Option<Box<Subscription>> {
+        let subscription = record.restore(id, revision, &self.config, now.at, now.utc)?;
+        Some(Box::new(Subscription { phase, ..subscription }))
     }
 
     /// A key of the bucket changed: another edge may have taken a subscription over, or a store that we had given up on
     /// may have come through after all.
-    pub(in crate::edge::notifier) fn on_change(&mut self, key: &str, revision: u64, value: Option<&[u8]>, now: Now) {
+    pub(super) fn on_change(&mut self, key: &str, revision: u64, value: Option<&[u8]>, now: Now) {
         let Ok(id) = key.parse::<SubscriptionId>() else { return };
         // A key that is gone says nothing: it was us, its time was over, or all of the bucket is lost and is stored anew.
         let Some(value) = value else { return };
         let Ok(owner) = serde_json::from_slice::<Owner<'_>>(value) else { return };
-        let is_ours = owner.edge_id == &*self.config.edge_id;
-        let is_taken_from_us = !is_ours && owner.taken_from.as_deref() == Some(&*self.config.edge_id);
-        let Some(subscription) = self.subscriptions.get_mut(&id) else {
-            // A record in our name of a subscription that is not here: nobody would ever serve it.
-            if is_ours && !self.take_unsure(id, revision, value, now) {
-                self.remove_key(id, revision, now);
-            }
-            if !is_ours {
-                self.unsure.remove(&id);
-            }
+        // Most keys are other edges'.
+        if self.step(id, |notifier, subscription| notifier.on_owner(subscription, revision, &owner, now)).is_some() {
             return;
-        };
+        }
+        if owner.edge_id != &*self.config.edge_id {
+            self.registry.resolve(id);
+        } else if !self.take_unsure(id, revision, value, now) {
+            // A record in our name of a subscription that is not here: nobody would ever serve it.
+            self.remove_key(id, revision, now);
+        }
+    }
+
+    /// Changes were lost: what the index says of a subscription that is held here.
+    pub(super) fn on_holder(&mut self, id: SubscriptionId, revision: u64, edge_id: &str, now: Now) {
+        if *edge_id != *self.config.edge_id {
+            let owner = Owner { edge_id, taken_from: None };
+            // It may have ended since the index was asked.
+            self.step(id, |notifier, subscription| notifier.on_owner(subscription, revision, &owner, now));
+        }
+    }
+
+    fn on_owner(&mut self, subscription: &mut Subscription, revision: u64, owner: &Owner<'_>, now: Now) {
+        let own_id = &*self.config.edge_id;
+        let is_ours = owner.edge_id == own_id;
+        let is_taken_from_us = !is_ours && owner.taken_from.as_deref() == Some(own_id);
         if revision <= subscription.revision {
             return;
         }
@@ -78,103 +106,194 @@ impl Notifier {
             // The store that is under way will say whose it is.
             Phase::Live | Phase::Storing if subscription.lane.is_storing() => subscription.seen = Some(Seen { revision, is_ours }),
             Phase::Live if is_ours => subscription.revision = revision,
-            Phase::Live if is_taken_from_us => self.lose(id, now),
-            Phase::Live => self.end(id, EndReason::Moved, &Cause::new(), now),
-            Phase::Ending | Phase::Over if is_ours => self.remove_key(id, revision, now),
+            Phase::Live if is_taken_from_us => self.taken_away(subscription, now),
+            Phase::Live => self.end(subscription, EndReason::Moved, &Cause::new(), now),
+            Phase::Ending | Phase::Over if is_ours => self.remove_key(subscription.id, revision, now),
             Phase::Storing | Phase::Ending | Phase::Over => {}
         }
     }
 
-    /// Compares all that is held with what the bucket says, after changes were lost: lets go of what is another edge's.
-    pub fn compare(&mut self, holder: impl Fn(SubscriptionId) -> Option<(u64, Arc<str>)>, now: Now) {
-        let ids: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
-        for id in ids {
-            let Some((revision, edge_id)) = holder(id) else { continue };
-            let value = serde_json::json!({ "edge_id": &*edge_id }).to_string();
-            if *edge_id != *self.config.edge_id {
-                self.on_change(&id.to_string(), revision, Some(value.as_bytes()), now);
-            }
-        }
+    /// It was taken over while we were silent, and whoever did so has said so: nothing more is said or sent.
+    fn taken_away(&mut self, subscription: &mut Subscription, now: Now) {
+        self.metrics.subscription_lost();
+        self.uncount(subscription);
+        self.refuse_waiting(subscription, &Refusal::unavailable(), now);
+        self.jobs.move_with(subscription);
+        self.close(subscription);
     }
 
     /// The key was read for this SUBSCRIBE: its dialog is not held here, or its store met another revision.
-    pub(in crate::edge::notifier) fn on_looked_up(
-        &mut self,
-        id: SubscriptionId,
-        exchange: Box<Exchange>,
-        found: Result<Found, Unavailable>,
-        now: Now,
-    ) {
+    pub(super) fn on_looked_up(&mut self, id: SubscriptionId, exchange: Box<Exchange>, found: Result<Found, Unavailable>, now: Now) {
         if let Err(why) = &found {
             self.metrics.store_failed(why.as_str());
         }
+        // It was looked up because it is not here; but another SUBSCRIBE of the dialog may have brought it meanwhile.
+        let mut held = self.registry.check_out(id);
         if exchange.retried {
-            return self.on_conflict_read(id, exchange, found, now);
+            match held.as_deref_mut().filter(|subscription| matches!(subscription.lane.storing, Storing::LookedUp)) {
+                Some(subscription) => self.on_conflict_read(subscription, exchange, found, now),
+                None => self.refuse(&exchange.arrival, &Refusal::no_subscription(), now),
+            }
+        } else {
+            match self.take_up(id, &mut held, &exchange, found, now) {
+                Ok(subscription) => self.take_in_dialog(subscription, exchange, now),
+                Err(refusal) => self.refuse(&exchange.arrival, &refusal, now),
+            }
         }
-        let refusal = match found {
-            Ok(Found::Record(record, revision)) => match self.take_over(id, &exchange, *record, revision, now) {
-                Ok(()) => return self.take_in_dialog(id, *exchange, now),
-                Err(refusal) => refusal,
-            },
-            Ok(Found::Gone(_)) => Refusal::no_subscription(),
-            Err(_) => Refusal::unavailable(),
-        };
-        self.refuse_exchange(&exchange, &refusal, now);
+        if let Some(subscription) = held {
+            self.registry.check_in(subscription);
+        }
     }
 
-    /// Has the subscription of a record here, so that a SUBSCRIBE in its dialog can be stored in our name.
-    fn take_over(&mut self, id: SubscriptionId, exchange: &Exchange, record: Record, revision: u64, now: Now) -> Result<(), Refusal> {
-        if !is_dialog_of(exchange, &record) {
+    /// The subscription of a dialog, so that a SUBSCRIBE in it can be stored in our name: the one held here, else that of the
+    /// record which was found.
+    fn take_up<'h>(
+        &self,
+        id: SubscriptionId,
+        held: &'h mut Option<Box<Subscription>>,
+        exchange: &Exchange,
+        found: Result<Found, Unavailable>,
+        now: Now,
+    ) -> Result<&'h mut Subscription, Refusal> {
+        let (record, revision) = match found {
+            Ok(Found::Record(record, revision)) => (*record, revision),
+            Ok(Found::Gone(_)) => return Err(Refusal::no_subscription()),
+            Err(_) => return Err(Refusal::unavailable()),
+        };
+        self.may_enter(exchange, &record, held.as_deref())?;
+        if held.is_none() {
+            *held = self.adopted(id, record, revision, Phase::Storing, now);
+        }
+        // A record that this version could not have written makes none.
+        let subscription = held.as_deref_mut().ok_or_else(Refusal::no_subscription)?;
+        subscription.dialog.remote_cseq = exchange.arrival.request.cseq();
+        Ok(subscription)
+    }
+
+    /// Whether a SUBSCRIBE may be in the dialog of a record.
+    fn may_enter(&self, exchange: &Exchange, record: &Record, held: Option<&Subscription>) -> Result<(), Refusal> {
+        if !is_dialog_of(exchange, record) {
             return Err(Refusal::no_subscription());
         }
         let presentity = Presentity::parse(&record.presentity).map_err(|_| Refusal::no_subscription())?;
-        if !exchange.identity.may_use_dialog_of(&record.watcher, &presentity) {
-            return Err(self.forbidden(policy::FOREIGN_DIALOG));
+        self.gate.check_dialog(&exchange.identity, &record.watcher, &presentity)?;
+        let cseq = exchange.arrival.request.cseq();
+        match held.map(|subscription| (subscription.phase, subscription.dialog.remote_cseq)) {
+            Some((Phase::Ending, _)) => Err(Refusal::no_subscription()),
+            Some((Phase::Over, _)) => Err(Refusal::unavailable()),
+            Some((_, remote_cseq)) if cseq <= remote_cseq => Err(Refusal::cseq_too_low()),
+            None if cseq <= record.remote_cseq => Err(Refusal::cseq_too_low()),
+            None if self.refuses_new() || self.registry.len() >= self.config.max_subscriptions => Err(Refusal::unavailable()),
+            Some(_) | None => Ok(()),
         }
-        let cseq = exchange.request.cseq();
-        // Another SUBSCRIBE of the dialog may have brought it here meanwhile.
-        let held = self.subscriptions.get(&id).map(|subscription| (subscription.phase, subscription.dialog.remote_cseq));
-        match held {
-            Some((Phase::Ending, _)) => return Err(Refusal::no_subscription()),
-            Some((Phase::Over, _)) => return Err(Refusal::unavailable()),
-            Some((_, remote_cseq)) if cseq <= remote_cseq => return Err(Refusal::cseq_too_low()),
-            Some(_) => {}
-            None if cseq <= record.remote_cseq => return Err(Refusal::cseq_too_low()),
-            None if self.refuses_new() || self.subscriptions.len() >= self.config.max_subscriptions => return Err(Refusal::unavailable()),
-            None if self.adopt(id, record, revision, Phase::Storing, now) => {}
-            None => return Err(Refusal::no_subscription()),
-        }
-        if let Some(subscription) = self.subscriptions.get_mut(&id) {
-            subscription.dialog.remote_cseq = cseq;
-        }
-        Ok(())
     }
 
     /// The key had another revision than expected: a late write of ours, another edge, or it is gone.
-    fn on_conflict_read(&mut self, id: SubscriptionId, exchange: Box<Exchange>, found: Result<Found, Unavailable>, now: Now) {
-        let edge_id = &*self.config.edge_id;
-        let held = self.subscriptions.get_mut(&id).filter(|subscription| matches!(subscription.lane.storing, Storing::LookedUp));
-        let Some(subscription) = held else { return self.refuse_exchange(&exchange, &Refusal::no_subscription(), now) };
+    fn on_conflict_read(&mut self, subscription: &mut Subscription, exchange: Box<Exchange>, found: Result<Found, Unavailable>, now: Now) {
         subscription.lane.storing = Storing::Nothing;
-        match found.map_or_else(|_| Decision::Refuse(Refusal::unavailable()), |found| decide(subscription, &exchange, found, edge_id)) {
-            Decision::Store => self.store(id, exchange, now),
+        let decision = match found {
+            Ok(found) => decide(subscription, &exchange, found, &self.config.edge_id),
+            Err(_) => Decision::Refuse(Refusal::unavailable()),
+        };
+        match decision {
+            Decision::Store => self.store(subscription, exchange, now),
             Decision::Refuse(refusal) => {
-                self.not_stored(id, &exchange, &refusal, now);
-                self.next_exchange(id, now);
+                self.not_stored(subscription, &exchange, &refusal, now);
+                self.next_exchange(subscription, now);
             }
             Decision::LetGo(refusal) => {
-                self.refuse_exchange(&exchange, &refusal, now);
-                self.end(id, EndReason::Moved, &exchange.cause, now);
+                self.refuse(&exchange.arrival, &refusal, now);
+                self.end(subscription, EndReason::Moved, &exchange.arrival.cause, now);
             }
         }
     }
 
-    pub(in crate::edge::notifier) fn on_reserved(&mut self, id: SubscriptionId, cseq_reserved: u32, outcome: StoreOutcome) {
-        match (self.subscriptions.get_mut(&id), outcome) {
-            (Some(subscription), StoreOutcome::Stored(revision)) => subscription.is_stored(revision, cseq_reserved),
-            (_, StoreOutcome::Unavailable(why)) => self.metrics.store_failed(why.as_str()),
-            _ => {}
+    pub(super) fn on_orphan(&mut self, orphan: Orphan, now: Now) {
+        let Orphan { id, record, revision, told_until } = orphan;
+        if self.registry.contains(id) {
+            return;
         }
+        if self.config.listener_of(Transport::Udp, record.listener, record.peer).is_none() {
+            return self.metrics.take_over_ended(TakeOverOutcome::NoListener);
+        }
+        let has_lease = self.availability.is_lease_held();
+        if self.refuses_new() || !has_lease || self.registry.len() >= self.config.max_subscriptions {
+            return self.metrics.take_over_ended(TakeOverOutcome::Full);
+        }
+        self.registry.resolve(id);
+        let from = record.edge_id.clone();
+        let Some(mut subscription) = self.adopted(id, record, revision, Phase::Storing, now) else {
+            return self.metrics.take_over_ended(TakeOverOutcome::Failed);
+        };
+        let ours_told_until = self.watermark.told_until(&self.registry, None, now);
+        subscription.taken_from = Some(from);
+        subscription.is_untold |= told_until.is_some_and(|told_until| subscription.asked_at >= told_until);
+        subscription.lane.storing = Storing::TakenOver;
+        let record = Box::new(Record::of(&subscription, &self.config, now.at, now.utc).told_until(ours_told_until));
+        let (ttl, cseq_reserved) = (subscription.record_ttl(now.at, self.config.grace()), record.local_cseq);
+        let store = BusRequest::Store { id, record, ttl, expected_revision: revision };
+        self.ask(store, Wait::TakeOver(id, cseq_reserved), Cause::new(), now);
+        self.registry.check_in(subscription);
+    }
+
+    /// The answer to an orphan's store.
+    pub(super) fn on_taken_over(&mut self, subscription: &mut Subscription, cseq_reserved: u32, outcome: StoreOutcome, now: Now) {
+        if !matches!(subscription.lane.storing, Storing::TakenOver) {
+            return;
+        }
+        subscription.lane.storing = Storing::Nothing;
+        let (outcome, revision) = match (outcome, subscription.seen.take()) {
+            (StoreOutcome::Stored(revision), Some(Seen { revision: newer, is_ours: false })) if newer > revision => {
+                (TakeOverOutcome::Lost, 0)
+            }
+            (StoreOutcome::Stored(revision), _) | (StoreOutcome::Unavailable(_), Some(Seen { revision, is_ours: true })) => {
+                (TakeOverOutcome::Taken, revision)
+            }
+            (StoreOutcome::Conflict, _) => (TakeOverOutcome::Lost, 0),
+            (StoreOutcome::Unavailable(why), seen) => {
+                self.metrics.store_failed(why.as_str());
+                if seen.is_none() {
+                    self.registry.doubt(subscription.id);
+                }
+                (TakeOverOutcome::Failed, 0)
+            }
+        };
+        if outcome == TakeOverOutcome::Taken {
+            return self.taken(subscription, revision, cseq_reserved, now);
+        }
+        self.metrics.take_over_ended(outcome);
+        self.refuse_waiting(subscription, &Refusal::unavailable(), now);
+        self.close(subscription);
+    }
+
+    /// A record in our name whose store we had not heard of. `true` when it is served here from now on.
+    fn take_unsure(&mut self, id: SubscriptionId, revision: u64, value: &[u8], now: Now) -> bool {
+        if !self.registry.resolve(id) {
+            return false;
+        }
+        let Ok(record) = serde_json::from_slice::<Record>(value) else { return false };
+        let cseq_reserved = record.local_cseq;
+        let Some(subscription) = self.adopted(id, record, revision, Phase::Storing, now) else { return false };
+        self.registry.check_in(subscription);
+        self.step_of(id, |notifier, subscription| notifier.taken(subscription, revision, cseq_reserved, now));
+        true
+    }
+
+    fn taken(&mut self, subscription: &mut Subscription, revision: u64, cseq_reserved: u32, now: Now) {
+        subscription.is_stored(revision, cseq_reserved);
+        subscription.phase = Phase::Live;
+        self.metrics.subscription_began();
+        self.metrics.take_over_ended(TakeOverOutcome::Taken);
+        let cause = Cause::new();
+        // The edge that had it cannot say so.
+        let edge_id = subscription.taken_from.as_deref().unwrap_or(&self.config.edge_id);
+        let moved = Happened { edge_id, what: SubscriptionChange::Terminated, reason: Some(EndReason::Moved), cause: &cause };
+        let moved = event::of_subscription(&moved, subscription, now);
+        self.emit(moved);
+        self.emit_subscription(subscription, SubscriptionChange::Active, None, &cause, now);
+        self.arm(subscription, now);
+        self.tell_what_silence_kept(subscription, now);
+        self.next_exchange(subscription, now);
     }
 }
 
@@ -186,7 +305,7 @@ fn decide(subscription: &mut Subscription, exchange: &Exchange, found: Found, ed
         // It ended elsewhere while it was taken over.
         Found::Gone(_) => return Decision::Refuse(Refusal::no_subscription()),
         Found::Record(record, _) if !is_dialog_of(exchange, &record) => return Decision::LetGo(Refusal::no_subscription()),
-        Found::Record(record, _) if *record.edge_id != *edge_id && record.remote_cseq > exchange.request.cseq() => {
+        Found::Record(record, _) if *record.edge_id != *edge_id && record.remote_cseq > exchange.arrival.request.cseq() => {
             return Decision::LetGo(Refusal::cseq_too_low());
         }
         Found::Record(record, revision) => {
@@ -200,16 +319,8 @@ fn decide(subscription: &mut Subscription, exchange: &Exchange, found: Found, ed
 }
 
 fn is_dialog_of(exchange: &Exchange, record: &Record) -> bool {
-    exchange.request.call_id() == &*record.call_id
-        && exchange.request.from().tag().unwrap_or_default() == &*record.remote_tag
+    let request = &exchange.arrival.request;
+    request.call_id() == &*record.call_id
+        && request.from().tag().unwrap_or_default() == &*record.remote_tag
         && package::find(&record.package) == Some(exchange.subscribe.package)
-}
-
-/// What a change is checked for: whose record it is.
-#[derive(serde::Deserialize)]
-struct Owner<'a> {
-    #[serde(borrow)]
-    edge_id: &'a str,
-    #[serde(borrow, default)]
-    taken_from: Option<std::borrow::Cow<'a, str>>,
 }

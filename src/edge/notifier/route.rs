@@ -1,34 +1,27 @@
 //! What the workers are asked for a subscription, and what their answers have phones told.
 
-use std::collections::VecDeque;
-
-use crate::bus::message::{
-    ErrorBody, FeatureEvent, FeatureOutcome, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse,
-};
-use crate::bus::trace::{Cause, new_id};
+use crate::bus::message::{ErrorBody, FeatureEvent, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
+use crate::bus::trace::Cause;
+use crate::edge::event::{self, Event};
+use crate::edge::notifier::Notifier;
+use crate::edge::notifier::io::{BusRequest, FanOut, Output, Token};
+use crate::edge::notifier::state::bus_requests::Wait;
 use crate::edge::notifier::tell::Whom;
-use crate::edge::notifier::{BusRequest, Event, FanOut, Notifier, Now, Output, Wait};
-use crate::edge::subscription::lane::{Retry, Task, Work};
-use crate::edge::subscription::outbox::Owed;
-use crate::edge::subscription::{Phase, SubscriptionId};
-use crate::feature::{FeatureState, Package, Presentity};
-use crate::runtime::clock;
+use crate::edge::subscription::lane::{Query, Question, Retry};
+use crate::edge::subscription::{Phase, Subscription};
+use crate::feature::{FeatureState, Package};
+use crate::runtime::clock::Now;
 
 impl Notifier {
-    /// Asks for the next work of a subscription, unless one is under way.
-    pub(in crate::edge::notifier) fn run_works(&mut self, id: SubscriptionId, now: Now) {
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        if subscription.lane.is_running {
-            return;
-        }
-        let Some(work) = subscription.lane.works.pop_front() else { return self.let_go(id) };
-        subscription.lane.is_running = true;
+    /// Asks the workers the next query of a subscription, unless one is under way.
+    pub(super) fn ask_next(&mut self, subscription: &mut Subscription, now: Now) {
+        let Some(query) = subscription.lane.next_query() else { return };
         let presentity = subscription.presentity.as_str().to_owned();
-        let cause = work.cause.clone();
-        let (request, wait) = match &work.task {
-            Task::Everything => (get(presentity, None, subscription.package), Wait::Get(id, work)),
-            Task::Confirm { feature, .. } => (get(presentity, Some(vec![feature.clone()]), subscription.package), Wait::Get(id, work)),
-            Task::Change(change) => {
+        let (id, cause) = (subscription.id, query.cause.clone());
+        let (request, wait) = match &query.what {
+            Question::FullState => (get(presentity, None, subscription.package), Wait::Get(id, query)),
+            Question::Confirm { feature, .. } => (get(presentity, Some(vec![feature.clone()]), subscription.package), Wait::Get(id, query)),
+            Question::Change(change) => {
                 let request = RouteSetRequest {
                     kind: Kind::default(),
                     presentity,
@@ -41,221 +34,143 @@ impl Notifier {
                     command: None,
                     cause: cause.clone(),
                 };
-                (BusRequest::RouteSet(Box::new(request)), Wait::Set(id, work))
+                (BusRequest::RouteSet(Box::new(request)), Wait::Set(id, query))
             }
         };
         self.ask(request, wait, cause, now);
     }
 
-    fn worked(&mut self, id: SubscriptionId, now: Now) {
-        if let Some(subscription) = self.subscriptions.get_mut(&id) {
-            subscription.lane.is_running = false;
-            subscription.lane.overtaken = Vec::new();
-            if subscription.lane.works.is_empty() {
-                // Idle, it keeps no memory.
-                subscription.lane.works = VecDeque::new();
-            }
-        }
-        self.pump(id, now);
-        self.run_works(id, now);
+    fn query_done(&mut self, subscription: &mut Subscription, now: Now) {
+        subscription.lane.query_done();
+        self.pump(subscription, now);
+        self.ask_next(subscription, now);
     }
 
     /// The states asked for, or none: tells them.
-    pub(in crate::edge::notifier) fn on_states(
-        &mut self,
-        id: SubscriptionId,
-        work: &Work,
-        answer: Result<GetResponse, ErrorBody>,
-        now: Now,
-    ) {
-        let Some(presentity) = self.subscriptions.get(&id).map(|subscription| subscription.presentity.clone()) else { return };
+    pub(super) fn on_states(&mut self, subscription: &mut Subscription, query: &Query, answer: Result<GetResponse, ErrorBody>, now: Now) {
         match answer {
             Ok(response) => {
-                if let Task::Confirm { feature, refused: Some(reason) } = &work.task
+                if let Question::Confirm { feature, refused: Some(reason) } = &query.what
                     && let Some(state) = response.features.iter().find(|state| state.feature == *feature)
                 {
-                    self.emit_refused(&presentity, state, reason, &work.cause, now);
+                    self.emit(event::of_refused(&subscription.presentity, state, reason, &query.cause, now.utc));
                 }
-                let changes: Vec<_> = response
-                    .features
-                    .into_iter()
-                    .filter(|state| state.assigned && state.notify)
-                    .filter_map(|state| self.change(&presentity, state, &work.cause, work.since, None))
-                    .collect();
-                self.tell(id, changes, work);
-                if let Some(subscription) = self.subscriptions.get_mut(&id).filter(|_| matches!(work.task, Task::Everything)) {
+                let shown = response.features.into_iter().filter(|state| state.assigned && state.notify);
+                let updates =
+                    shown.filter_map(|state| self.update(&subscription.presentity, state, &query.cause, query.since, None)).collect();
+                self.tell(subscription, updates, query);
+                if matches!(query.what, Question::FullState) {
                     subscription.lane.retry = None;
                 }
             }
-            Err(error) => self.on_states_unavailable(id, work, &error, now),
+            Err(error) => self.on_states_unavailable(subscription, query, &error, now),
         }
-        self.worked(id, now);
+        self.query_done(subscription, now);
     }
 
     /// No worker answered: the phone gets an empty NOTIFY now, and the state as soon as there is one.
-    fn on_states_unavailable(&mut self, id: SubscriptionId, work: &Work, error: &ErrorBody, now: Now) {
+    fn on_states_unavailable(&mut self, subscription: &mut Subscription, query: &Query, error: &ErrorBody, now: Now) {
         self.metrics.route_failed(error);
-        if work.is_owed {
-            self.tell(id, Vec::new(), work);
+        if query.is_owed {
+            self.tell(subscription, Vec::new(), query);
         }
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        if work.ends.is_none() && matches!(subscription.phase, Phase::Live | Phase::Storing) {
+        if query.ends.is_none() && subscription.phase.is_watching() {
             subscription.lane.retry_later(now.at);
-            self.arm(id, now);
+            self.arm(subscription, now);
         }
     }
 
     /// The set route's answer to a phone's change.
-    pub(in crate::edge::notifier) fn on_route_set(
+    pub(super) fn on_route_set(
         &mut self,
-        id: SubscriptionId,
-        work: Work,
+        subscription: &mut Subscription,
+        query: Query,
         answer: Result<RouteSetResponse, ErrorBody>,
         now: Now,
     ) {
-        let Some(presentity) = self.subscriptions.get(&id).map(|subscription| subscription.presentity.clone()) else { return };
         match answer {
-            Ok(response) if response.denied.is_some() || !response.changed => self.on_unchanged(id, &work, response, &presentity, now),
-            Ok(response) => self.on_changed(id, &work, response, &presentity, now),
+            Ok(response) if response.denied.is_some() || !response.changed => self.on_unchanged(subscription, &query, response, now),
+            Ok(response) => self.on_changed(subscription, &query, response, now),
             Err(error) => {
                 self.metrics.route_failed(&error);
-                if let Task::Change(change) = &work.task {
-                    let task = Task::Confirm { feature: change.feature.clone(), refused: Some(error.description) };
-                    let confirm = Work { task, ..work };
-                    if let Some(subscription) = self.subscriptions.get_mut(&id) {
-                        subscription.lane.works.push_front(confirm);
-                    }
+                if let Question::Change(change) = &query.what {
+                    let what = Question::Confirm { feature: change.feature.clone(), refused: Some(error.description) };
+                    subscription.lane.queries.push_front(Query { what, ..query });
                 }
             }
         }
-        self.worked(id, now);
+        self.query_done(subscription, now);
     }
 
     /// Denied, or nothing changed: only the phone that asked is told, how things really are.
-    fn on_unchanged(&mut self, id: SubscriptionId, work: &Work, response: RouteSetResponse, presentity: &Presentity, now: Now) {
+    fn on_unchanged(&mut self, subscription: &mut Subscription, query: &Query, response: RouteSetResponse, now: Now) {
         if let Some(why) = &response.denied {
-            self.emit_refused(presentity, &response.state, why, &work.cause, now);
+            self.emit(event::of_refused(&subscription.presentity, &response.state, why, &query.cause, now.utc));
         }
-        if self.full_state_follows(id) {
+        if subscription.lane.asks_for_full_state() {
             return;
         }
         let shown = (response.state.assigned && response.notify).then_some(response.state);
-        let changes = shown.and_then(|state| self.change(presentity, state, &work.cause, work.since, None)).into_iter().collect();
-        self.tell(id, changes, work);
+        let update = shown.and_then(|state| self.update(&subscription.presentity, state, &query.cause, query.since, None));
+        self.tell(subscription, update.into_iter().collect(), query);
     }
 
     /// It took effect: every watcher is told, here at once, on other edges by jobs.
-    fn on_changed(&mut self, id: SubscriptionId, work: &Work, response: RouteSetResponse, presentity: &Presentity, now: Now) {
-        let is_assigned = response.state.assigned;
-        let events = feature_events(presentity, &response, work, now);
-        let notifies = response.notify;
+    fn on_changed(&mut self, subscription: &mut Subscription, query: &Query, response: RouteSetResponse, now: Now) {
+        let presentity = subscription.presentity.clone();
+        let (assigned, notifies) = (response.state.assigned, response.notify);
+        let events = event::of_change(&presentity, &response, &query.cause, now.utc);
         let states: Vec<FeatureState> = std::iter::once(response.state).chain(response.also).collect();
-        let changes = if notifies { self.shown(presentity, &states, &work.cause, work.since, None) } else { Vec::new() };
-        if !self.full_state_follows(id) {
-            self.tell(id, changes.clone(), work);
+        let updates = if notifies { self.shown(&presentity, &states, &query.cause, query.since, None) } else { Vec::new() };
+        if !subscription.lane.asks_for_full_state() {
+            self.tell(subscription, updates.clone(), query);
         }
         if !notifies {
-            for event in events {
-                self.output.push_back(Output::Event(Box::new(Event::Feature(presentity.clone(), event))));
-            }
-            return;
+            return events.into_iter().for_each(|event| self.emit(Event::Feature(presentity.clone(), event)));
         }
-        let local = if changes.is_empty() && !is_assigned {
-            self.tell_watchers_empty(presentity, &states, &owed(work), Whom::AllBut(Some(id)), now)
+        let others = Whom::AllBut(Some(subscription.id));
+        let local = if updates.is_empty() && !assigned {
+            self.tell_watchers_empty(&presentity, &states, &query.owed(), others, now)
         } else {
-            self.tell_watchers(presentity, &states, &changes, Whom::AllBut(Some(id)), now)
+            self.tell_watchers(&presentity, &states, &updates, others, now)
         };
         let events = events.into_iter().map(|event| FeatureEvent { watchers: local, ..event }).collect();
-        let fan_out = FanOut { presentity: presentity.clone(), states, assigned: is_assigned, cause: work.cause.clone(), events };
+        let fan_out = FanOut { presentity, states, assigned, cause: query.cause.clone(), events };
         self.output.push_back(Output::FanOut(Box::new(fan_out)));
     }
 
-    /// Whether the full state follows anyway, so that a NOTIFY about one feature now would only be one more.
-    fn full_state_follows(&self, id: SubscriptionId) -> bool {
-        let works = self.subscriptions.get(&id).map(|subscription| &subscription.lane.works);
-        works.is_some_and(|works| works.iter().any(|work| matches!(work.task, Task::Everything)))
-    }
-
-    fn emit_refused(&mut self, presentity: &Presentity, state: &FeatureState, reason: &str, cause: &Cause, now: Now) {
-        let event = feature_event(presentity, state, state, FeatureOutcome::Refused, Some(reason.to_owned()), cause, now);
-        self.output.push_back(Output::Event(Box::new(Event::Feature(presentity.clone(), FeatureEvent { watchers: 1, ..event }))));
-    }
-
     /// The workers' answer takes long: the phone has the NOTIFY that it is owed now, empty, and the state when it is known.
-    pub(in crate::edge::notifier) fn on_late_answer(&mut self, token: u64, now: Now) {
-        let Some(Wait::Get(id, work) | Wait::Set(id, work)) = self.waits.get_mut(&token) else { return };
-        // The last NOTIFY says what it can, and waits for that.
-        if work.ends.is_some() || !std::mem::replace(&mut work.is_owed, false) {
-            return;
-        }
-        let (id, owed) = (*id, owed(work));
-        let Some(subscription) = self.subscriptions.get_mut(&id).filter(|subscription| subscription.phase != Phase::Over) else { return };
-        let is_ending = subscription.lane.works.iter().any(|work| work.ends.is_some());
-        if is_ending {
-            return;
-        }
-        // One NOTIFY for all that it has asked.
-        for work in &mut subscription.lane.works {
-            work.is_owed = false;
-        }
-        let replaced = subscription.outbox.owe_empty(owed);
-        self.settle_jobs(replaced.and_then(|owed| owed.job), true);
-        self.pump(id, now);
+    pub(super) fn on_late_answer(&mut self, token: Token, now: Now) {
+        let Some((id, owed)) = self.requests.take_owed(token) else { return };
+        self.step_of(id, |notifier, subscription| {
+            let is_ending = subscription.lane.queries.iter().any(|query| query.ends.is_some());
+            if subscription.phase == Phase::Over || is_ending {
+                return;
+            }
+            // One NOTIFY for all that it has asked.
+            for query in &mut subscription.lane.queries {
+                query.is_owed = false;
+            }
+            let replaced = subscription.outbox.owe_empty(owed);
+            notifier.settle(replaced.and_then(|owed| owed.job), true);
+            notifier.pump(subscription, now);
+        });
     }
 
     /// Asks for the full state again that no worker gave.
-    pub(in crate::edge::notifier) fn retry_full_state(&mut self, id: SubscriptionId, retry: Retry, now: Now) {
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-        if !self.is_bus_up || self.drains_since.is_some() {
+    pub(super) fn retry_full_state(&mut self, subscription: &mut Subscription, retry: Retry, now: Now) {
+        if !self.availability.is_bus_up() || self.availability.is_draining() {
             subscription.lane.retry = Some(Retry { at: now.at + retry.after, ..retry });
             return;
         }
         // Only one is under way: its answer clears or renews the retry.
         subscription.lane.retry = Some(Retry { at: now.at + retry.after + self.config.route_timeout, is_owed: false, ..retry });
-        let work = Work { task: Task::Everything, cause: Cause::new(), since: now.at, ends: None, is_owed: retry.is_owed };
-        subscription.lane.works.push_back(work);
-        self.run_works(id, now);
+        let query = Query { what: Question::FullState, cause: Cause::new(), since: now.at, ends: None, is_owed: retry.is_owed };
+        subscription.lane.queries.push_back(query);
+        self.ask_next(subscription, now);
     }
-}
-
-/// One event for the feature asked for, then one for each that changed along with it.
-fn feature_events(presentity: &Presentity, response: &RouteSetResponse, work: &Work, now: Now) -> Vec<FeatureEvent> {
-    let applied =
-        |old: &FeatureState, new: &FeatureState| feature_event(presentity, old, new, FeatureOutcome::Applied, None, &work.cause, now);
-    let also = response.also.iter().zip(&response.also_previous).map(|(new, old)| applied(old, new));
-    std::iter::once(applied(&response.previous, &response.state)).chain(also).collect()
 }
 
 fn get(presentity: String, features: Option<Vec<String>>, package: &'static Package) -> BusRequest {
     BusRequest::Get(GetRequest { kind: Kind::default(), presentity, features, package: Some(package.name.to_owned()) })
-}
-
-fn owed(work: &Work) -> Owed {
-    Owed { cause: work.cause.clone(), since: work.since, job: None }
-}
-
-fn feature_event(
-    presentity: &Presentity,
-    old: &FeatureState,
-    new: &FeatureState,
-    outcome: FeatureOutcome,
-    reason: Option<String>,
-    cause: &Cause,
-    now: Now,
-) -> FeatureEvent {
-    FeatureEvent {
-        kind: Kind::default(),
-        id: new_id(),
-        time: clock::rfc3339(now.utc),
-        cause: cause.clone(),
-        presentity: presentity.as_str().to_owned(),
-        feature: new.feature.clone(),
-        old: old.clone(),
-        new: new.clone(),
-        version: new.version,
-        origin: Origin::Phone,
-        outcome,
-        reason,
-        watchers: 0,
-    }
 }

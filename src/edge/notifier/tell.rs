@@ -1,18 +1,23 @@
 //! States on their way into the outboxes of their watchers.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use smallvec::SmallVec;
-
-use super::notify::LONGEST_JOB_WAIT;
-use super::{Notifier, Now};
+use crate::bus::message::NotifyJob;
 use crate::bus::trace::Cause;
-use crate::edge::subscription::lane::Work;
-use crate::edge::subscription::outbox::{Change, JobKey, Owed};
+use crate::edge::metrics::JobOutcome;
+use crate::edge::notifier::Notifier;
+use crate::edge::notifier::io::JobHandle;
+use crate::edge::notifier::notify::LONGEST_JOB_WAIT;
+use crate::edge::notifier::state::job_table::JobTable;
+use crate::edge::subscription::lane::Query;
+use crate::edge::subscription::outbox::{JobKey, Owed, Update};
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
-use crate::feature::table::FeatureTable;
-use crate::feature::{FeatureState, Package, Presentity, package};
+use crate::feature::{FeatureState, Presentity, package};
+use crate::runtime::clock::Now;
+
+/// After a restart phones that come back by themselves, or are told something else, come first.
+const AFTER_RESTART: Duration = Duration::from_secs(2);
 
 /// Which watchers of a presentity are told.
 #[derive(Debug, Clone, Copy)]
@@ -24,41 +29,65 @@ pub(super) enum Whom<'a> {
 }
 
 impl Whom<'_> {
+    fn skips(self, id: SubscriptionId) -> bool {
+        let (Self::AllBut(skip) | Self::TakenFrom(_, skip)) = self;
+        Some(id) == skip
+    }
+
     fn has(self, subscription: &Subscription) -> bool {
         match self {
-            Self::AllBut(skip) => Some(subscription.id) != skip,
-            Self::TakenFrom(edge_id, skip) => Some(subscription.id) != skip && subscription.taken_from.as_deref() == Some(edge_id),
+            Self::AllBut(_) => true,
+            Self::TakenFrom(edge_id, _) => subscription.taken_from.as_deref() == Some(edge_id),
         }
     }
 }
 
 impl Notifier {
+    /// A NOTIFY job: tells the watchers here that it concerns, and is settled once they are told.
+    pub(super) fn on_job(&mut self, job: &NotifyJob, handle: JobHandle, age: Duration, now: Now) {
+        let Ok(presentity) = Presentity::parse(&job.presentity) else {
+            return self.output.push_back(self.jobs.done(handle, JobOutcome::Unreadable));
+        };
+        if self.registry.count_of(&presentity) == 0 {
+            // Its watchers may be another edge's by now. One that has been sent on is not sent on again.
+            let is_sent_on = job.taken_from.is_some();
+            let ended = if is_sent_on { self.jobs.done(handle, JobOutcome::NoWatcher) } else { JobTable::moved(handle) };
+            return self.output.push_back(ended);
+        }
+        let key = self.jobs.open(handle);
+        let skip = job.skip.as_deref().and_then(|id| id.parse::<SubscriptionId>().ok());
+        let whom = job.taken_from.as_deref().map_or(Whom::AllBut(skip), |edge_id| Whom::TakenFrom(edge_id, skip));
+        let since = now.at.checked_sub(age).unwrap_or(now.at);
+        let updates = self.shown(&presentity, &job.states, &job.cause, since, Some(key));
+        if updates.is_empty() && !job.assigned {
+            self.tell_watchers_empty(&presentity, &job.states, &Owed { cause: job.cause.clone(), since, job: Some(key) }, whom, now);
+        } else {
+            self.tell_watchers(&presentity, &job.states, &updates, whom, now);
+        }
+        self.settle([key], true);
+    }
+
     /// Has the phone that asked told these states; none is an empty NOTIFY, where one is owed.
     ///
     /// A state that is older than what the phone was told since the workers were asked is left out, and what is not of its package.
-    pub(super) fn tell(&mut self, id: SubscriptionId, changes: Vec<Arc<Change>>, work: &Work) {
-        let Some(subscription) = self.subscriptions.get_mut(&id).filter(|subscription| subscription.phase != Phase::Over) else { return };
-        let changes: Vec<_> = changes.into_iter().filter(|change| subscription.package.has(&change.state.feature)).collect();
-        let mut replaced = Vec::new();
-        if changes.is_empty() && work.is_owed {
-            let owed = Owed { cause: work.cause.clone(), since: work.since, job: None };
-            replaced.extend(subscription.outbox.owe_empty(owed).and_then(|owed| owed.job));
+    pub(super) fn tell(&mut self, subscription: &mut Subscription, updates: Vec<Arc<Update>>, query: &Query) {
+        if subscription.phase == Phase::Over {
+            return;
         }
-        for change in changes {
-            if !subscription.lane.has_overtaken(feature_index(&self.table, &change.state.feature), change.state.version) {
-                replaced.extend(subscription.outbox.queue(change).and_then(|change| change.job));
+        let updates: Vec<_> = updates.into_iter().filter(|update| subscription.package.has(&update.state.feature)).collect();
+        let mut replaced = Vec::new();
+        if updates.is_empty() && query.is_owed {
+            replaced.extend(subscription.outbox.owe_empty(query.owed()).and_then(|owed| owed.job));
+        }
+        for update in updates {
+            if !subscription.lane.has_overtaken(self.table.index_of(&update.state.feature), update.state.version) {
+                replaced.extend(subscription.outbox.queue(update).and_then(|update| update.job));
             }
         }
-        if let Some(ending) = work.ends {
+        if let Some(ending) = query.ends {
             subscription.outbox.end(ending);
         }
-        self.settle_jobs(replaced, true);
-    }
-
-    /// The watchers here of a presentity's features in these packages.
-    fn watchers_of(&self, presentity: &Presentity, packages: &[&'static Package]) -> SmallVec<[SubscriptionId; 4]> {
-        let has_package = |id: &SubscriptionId| self.subscriptions.get(id).is_some_and(|watcher| packages.contains(&watcher.package));
-        self.watchers.get(presentity).into_iter().flatten().copied().filter(has_package).collect()
+        self.settle(replaced, true);
     }
 
     /// Queues states for every watcher of a presentity here that does not know them; gives the number of watchers that the
@@ -67,37 +96,16 @@ impl Notifier {
         &mut self,
         presentity: &Presentity,
         states: &[FeatureState],
-        changes: &[Arc<Change>],
+        updates: &[Arc<Update>],
         whom: Whom<'_>,
         now: Now,
     ) -> u64 {
-        let ids = self.watchers_of(presentity, &package::of_states(states));
-        for id in &ids {
-            if !self.subscriptions.get(id).is_some_and(|subscription| whom.has(subscription)) {
-                continue;
+        self.tell_each(presentity, states, whom, |notifier, subscription| {
+            for update in updates {
+                notifier.queue_unless_known(subscription, update, now);
             }
-            for change in changes {
-                self.queue_unless_known(*id, change, now);
-            }
-            self.pump(*id, now);
-        }
-        u64::try_from(ids.len()).unwrap_or(u64::MAX)
-    }
-
-    /// A watcher that has a version, or is being told it, is not sent it again: no echo, no second NOTIFY for a job that came twice.
-    fn queue_unless_known(&mut self, id: SubscriptionId, change: &Arc<Change>, now: Now) {
-        let feature = feature_index(&self.table, &change.state.feature);
-        let subscription = self.subscriptions.get_mut(&id).filter(|subscription| subscription.package.has(&change.state.feature));
-        let Some(subscription) = subscription else { return };
-        subscription.lane.overtake(feature, change.state.version);
-        if subscription.knows(feature, change.state.version) || subscription.is_being_told(&change.state) {
-            return;
-        }
-        let waits_long = waits_long(subscription, now);
-        let queued = if waits_long { Arc::new(change.without_job()) } else { Arc::clone(change) };
-        let replaced = subscription.outbox.queue(queued).and_then(|change| change.job);
-        self.wait_for(change.job, waits_long);
-        self.settle_jobs(replaced, true);
+            notifier.pump(subscription, now);
+        })
     }
 
     /// Owes every watcher here that the features of `states` concern a NOTIFY with an empty body.
@@ -109,64 +117,124 @@ impl Notifier {
         whom: Whom<'_>,
         now: Now,
     ) -> u64 {
-        let ids = self.watchers_of(presentity, &package::of_states(states));
-        for id in &ids {
-            let Some(subscription) = self.subscriptions.get_mut(id).filter(|subscription| whom.has(subscription)) else { continue };
+        self.tell_each(presentity, states, whom, |notifier, subscription| {
             let waits_long = waits_long(subscription, now);
             let job = owed.job.filter(|_| !waits_long);
             let replaced = subscription.outbox.owe_empty(Owed { job, ..owed.clone() });
-            self.wait_for(owed.job, waits_long);
-            self.settle_jobs(replaced.and_then(|owed| owed.job), true);
-            self.pump(*id, now);
+            notifier.wait_for(owed.job, waits_long);
+            notifier.settle(replaced.and_then(|owed| owed.job), true);
+            notifier.pump(subscription, now);
+        })
+    }
+
+    fn tell_each(
+        &mut self,
+        presentity: &Presentity,
+        states: &[FeatureState],
+        whom: Whom<'_>,
+        mut tell: impl FnMut(&mut Self, &mut Subscription),
+    ) -> u64 {
+        let ids = self.registry.ids_in(presentity, &package::of_states(states));
+        for id in ids.iter().filter(|id| !whom.skips(**id)) {
+            self.step_of(*id, |notifier, subscription| {
+                if whom.has(subscription) {
+                    tell(notifier, subscription);
+                }
+            });
         }
         u64::try_from(ids.len()).unwrap_or(u64::MAX)
     }
 
+    /// A watcher that has a version, or is being told it, is not sent it again: no echo, no second NOTIFY for a job that came twice.
+    fn queue_unless_known(&mut self, subscription: &mut Subscription, update: &Arc<Update>, now: Now) {
+        let Update { state, job, .. } = &**update;
+        if !subscription.package.has(&state.feature) {
+            return;
+        }
+        let feature = self.table.index_of(&state.feature);
+        subscription.lane.overtake(feature, state.version);
+        if subscription.knows(feature, state.version) || subscription.is_being_told(state) {
+            return;
+        }
+        let waits_long = waits_long(subscription, now);
+        let queued = if waits_long { Arc::new(update.without_job()) } else { Arc::clone(update) };
+        let replaced = subscription.outbox.queue(queued).and_then(|update| update.job);
+        self.wait_for(*job, waits_long);
+        self.settle(replaced, true);
+    }
+
     /// A job waits for one more watcher; for one that cannot be told for long it does not, and has failed with it.
     fn wait_for(&mut self, job: Option<JobKey>, waits_long: bool) {
-        self.job_waits(job);
+        self.jobs.wait(job);
         if waits_long {
-            self.settle_jobs(job, false);
+            self.settle(job, false);
         }
     }
 
     /// The states that phones are shown, of those that changed together.
     pub(super) fn shown(
-        &mut self,
+        &self,
         presentity: &Presentity,
         states: &[FeatureState],
         cause: &Cause,
         since: Instant,
         job: Option<JobKey>,
-    ) -> Vec<Arc<Change>> {
+    ) -> Vec<Arc<Update>> {
         let shown = states.iter().filter(|state| state.assigned && state.notify);
-        shown.filter_map(|state| self.change(presentity, state.clone(), cause, since, job)).collect()
+        shown.filter_map(|state| self.update(presentity, state.clone(), cause, since, job)).collect()
     }
 
     /// A state with its document; `None` for a feature that this edge does not have in its table.
-    pub(super) fn change(
-        &mut self,
+    pub(super) fn update(
+        &self,
         presentity: &Presentity,
         state: FeatureState,
         cause: &Cause,
         since: Instant,
         job: Option<JobKey>,
-    ) -> Option<Arc<Change>> {
+    ) -> Option<Arc<Update>> {
         let mut document = Vec::with_capacity(512);
         if (package::of(&state.feature).codec.write_event)(&self.table, presentity.user(), &state, &mut document).is_err() {
             self.metrics.unknown_feature();
             return None;
         }
-        Some(Arc::new(Change { state, document: document.into(), cause: cause.clone(), since, job }))
+        Some(Arc::new(Update { state, document: document.into(), cause: cause.clone(), since, job }))
+    }
+
+    /// All that this edge held before is here again: phones that may have missed something are told the full state.
+    pub(super) fn restored(&mut self, now: Now) {
+        for presentity in self.watermark.missed(&self.registry) {
+            for id in self.registry.ids_of(&presentity) {
+                self.step_of(id, |notifier, subscription| notifier.tell_anew(subscription, AFTER_RESTART, now));
+            }
+        }
+    }
+
+    /// A subscription of a silent edge is here now. What its phone has missed, the presentity's others may have missed too.
+    pub(super) fn tell_what_silence_kept(&mut self, subscription: &mut Subscription, now: Now) {
+        if !subscription.is_untold {
+            return;
+        }
+        for id in self.registry.ids_of(&subscription.presentity) {
+            if id == subscription.id {
+                self.tell_anew(subscription, Duration::ZERO, now);
+            } else {
+                self.step_of(id, |notifier, other| notifier.tell_anew(other, Duration::ZERO, now));
+            }
+        }
+    }
+
+    /// Has a phone told the full state, in its turn.
+    fn tell_anew(&mut self, subscription: &mut Subscription, after: Duration, now: Now) {
+        if subscription.phase == Phase::Live {
+            subscription.is_untold = false;
+            subscription.lane.ask_at(self.watermark.next_turn(now.at + after));
+            self.arm(subscription, now);
+        }
     }
 }
 
 /// Whether the phone cannot be told anything for so long that no job can wait for it.
 fn waits_long(subscription: &Subscription, now: Now) -> bool {
     subscription.outbox.retry_at().is_some_and(|at| at.saturating_duration_since(now.at) > LONGEST_JOB_WAIT)
-}
-
-/// Place of a feature in the table, for the versions that a phone has confirmed.
-pub(super) fn feature_index(table: &FeatureTable, feature: &str) -> u8 {
-    table.names().position(|name| name == feature).and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
 }

@@ -1,11 +1,11 @@
-//! A SUBSCRIBE on its way from its arrival to its last NOTIFY, and the lane that keeps one subscription's in order. Pure.
+//! A SUBSCRIBE from its arrival to its last NOTIFY, and the lane that keeps those of one subscription in order. Pure.
 //!
 //! ```text
-//!  SUBSCRIBE ─▶ waiting ─▶ storing ─(acknowledged)─▶ 200 ─▶ works ─▶ running ─(route answered)─▶ outbox
+//!  SUBSCRIBE ─▶ waiting ─▶ storing ─(acknowledged)─▶ 200 ─▶ queries ─▶ asking ─(worker answered)─▶ outbox
 //!                             └──(late, refused)──▶ 503
 //! ```
-//! One store and one route run at a time for each subscription, so that two presses of a key cannot overtake each other.
-//! The 200 never waits for a route.
+//! A subscription has one store and one query under way at a time, so that two presses of a key cannot overtake each other.
+//! The 200 never waits for a worker.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,37 +13,55 @@ use std::time::{Duration, Instant};
 use crate::bus::trace::Cause;
 use crate::edge::gate::policy::Identity;
 use crate::edge::subscribe::Subscribe;
-use crate::edge::subscription::outbox::Ending;
+use crate::edge::subscription::outbox::{Ending, Owed};
 use crate::feature::FeatureChange;
+use crate::sip::flow::Flow;
 use crate::sip::request::Request;
 use crate::sip::transaction::TransactionKey;
+
+/// A request, and what its response needs.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The request.
+    pub request: Request,
+    /// Its server transaction.
+    pub key: TransactionKey,
+    /// What it came on.
+    pub flow: Flow,
+    /// When.
+    pub at: Instant,
+    /// Id of what follows from it.
+    pub cause: Cause,
+}
 
 /// An admitted SUBSCRIBE that has no final response yet.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The request, for its response.
-    pub request: Request,
-    /// Its server transaction.
-    pub transaction: TransactionKey,
+    /// The request.
+    pub arrival: Arrival,
     /// What it asks for.
     pub subscribe: Subscribe,
     /// Who sent it.
     pub identity: Identity,
-    /// Id of what follows from it.
-    pub cause: Cause,
-    /// When it arrived.
-    pub arrived_at: Instant,
-    /// Lifetime of the subscription before it, to go back to when it cannot be stored.
+    /// The subscription's expiry before it, to go back to when it cannot be stored.
     pub expires_before: Option<Instant>,
     /// Whether its store was tried again after a conflict.
     pub retried: bool,
 }
 
+impl Exchange {
+    /// An exchange that was not stored yet.
+    #[must_use]
+    pub fn new(arrival: Arrival, subscribe: Subscribe, identity: Identity) -> Self {
+        Self { arrival, subscribe, identity, expires_before: None, retried: false }
+    }
+}
+
 /// What is to be asked of the workers for a subscription.
 #[derive(Debug)]
-pub struct Work {
+pub struct Query {
     /// What to ask.
-    pub task: Task,
+    pub what: Question,
     /// Id of what led to it.
     pub cause: Cause,
     /// When that was.
@@ -54,48 +72,56 @@ pub struct Work {
     pub is_owed: bool,
 }
 
+impl Query {
+    /// The NOTIFY that is owed for it.
+    #[must_use]
+    pub fn owed(&self) -> Owed {
+        Owed { cause: self.cause.clone(), since: self.since, job: None }
+    }
+}
+
 /// What to ask the workers.
 #[derive(Debug)]
-pub enum Task {
-    /// The full state, to tell it.
-    Everything,
+pub enum Question {
+    /// The full state.
+    FullState,
     /// One feature's state, to tell the phone how it really is after a change that failed.
     Confirm {
         /// Which feature.
         feature: String,
-        /// The change that failed, and why, for the event.
+        /// Why the change failed, for the event; `None`: it was refused before a worker saw it.
         refused: Option<String>,
     },
     /// A change by the phone.
     Change(FeatureChange),
 }
 
-/// The SUBSCRIBE of a lane that the bucket is asked about.
+/// What the bucket is asked for the subscription.
 #[derive(Debug, Default)]
 pub enum Storing {
-    /// There is none.
+    /// Nothing.
     #[default]
     Nothing,
-    /// Its record is being stored or removed.
-    Asked(Box<Exchange>),
-    /// None: the subscription is being taken over from a silent edge.
+    /// To store or remove the record for this SUBSCRIBE.
+    UnderWay(Box<Exchange>),
+    /// To store the record in our name: the subscription is taken over from a silent edge.
     TakenOver,
-    /// Its record met another revision: the key is read, and the SUBSCRIBE waits beside the request for it.
+    /// To read the key, whose revision was another than expected; the SUBSCRIBE waits beside the request.
     LookedUp,
 }
 
-/// The work of one subscription, in order. Idle, it is a few words.
+/// The stores and queries of one subscription, in order.
 #[derive(Debug, Default)]
 pub struct Lane {
-    /// The SUBSCRIBE being stored.
+    /// The store under way.
     pub storing: Storing,
     /// SUBSCRIBEs that wait for it.
     pub waiting: VecDeque<Box<Exchange>>,
-    /// What is to be asked next.
-    pub works: VecDeque<Work>,
-    /// Whether the workers have been asked and not answered.
-    pub is_running: bool,
-    /// Versions that the phone was told of meanwhile, by place in the table: the answer may be older than they are.
+    /// What is to be asked of the workers next.
+    pub queries: VecDeque<Query>,
+    /// Whether a query is under way.
+    pub is_asking: bool,
+    /// Versions that the phone was told meanwhile, by place in the table: the answer may be older than they are.
     pub overtaken: Vec<(u8, u64)>,
     /// When the full state is asked for again, because no worker answered.
     pub retry: Option<Retry>,
@@ -106,7 +132,7 @@ pub struct Lane {
 pub struct Retry {
     /// When to ask.
     pub at: Instant,
-    /// How long was waited for this try.
+    /// The pause before this try.
     pub after: Duration,
     /// Whether its phone has no NOTIFY yet for what it is asked for.
     pub is_owed: bool,
@@ -114,8 +140,8 @@ pub struct Retry {
 
 /// SUBSCRIBEs that may wait behind one store; over it 503.
 const MAX_WAITING: usize = 4;
-/// Route runs that may wait behind one; over it 503.
-const MAX_WORKS: usize = 16;
+/// Queries that may wait behind one; over it 503.
+const MAX_QUERIES: usize = 16;
 const FIRST_RETRY_AFTER: Duration = Duration::from_secs(1);
 const LAST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
@@ -123,18 +149,47 @@ impl Lane {
     /// Whether another SUBSCRIBE may join.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.waiting.len() < MAX_WAITING && self.works.len() < MAX_WORKS
+        self.waiting.len() < MAX_WAITING && self.queries.len() < MAX_QUERIES
     }
 
-    /// Whether a SUBSCRIBE is being stored: another waits for it, and nothing else decides over the subscription.
+    /// Whether a store is under way: until it is answered, nothing else decides about the subscription.
     #[must_use]
     pub fn is_storing(&self) -> bool {
         !matches!(self.storing, Storing::Nothing)
     }
 
+    /// Whether the workers have nothing left to answer.
+    #[must_use]
+    pub fn has_no_query(&self) -> bool {
+        !self.is_asking && self.queries.is_empty()
+    }
+
+    /// Whether a query for the full state waits, so that a NOTIFY about one feature now would only be one more.
+    #[must_use]
+    pub fn asks_for_full_state(&self) -> bool {
+        self.queries.iter().any(|query| matches!(query.what, Question::FullState))
+    }
+
+    /// The next query, if none is under way. It is under way then until [`Lane::query_done`].
+    pub fn next_query(&mut self) -> Option<Query> {
+        let query = if self.is_asking { None } else { self.queries.pop_front() };
+        self.is_asking |= query.is_some();
+        query
+    }
+
+    /// The query under way is answered.
+    pub fn query_done(&mut self) {
+        self.is_asking = false;
+        self.overtaken = Vec::new();
+        if self.queries.is_empty() {
+            // An idle lane holds no memory.
+            self.queries = VecDeque::new();
+        }
+    }
+
     /// The phone is told this version while the workers are asked.
     pub fn overtake(&mut self, feature: u8, version: u64) {
-        if self.is_running {
+        if self.is_asking {
             self.overtaken.push((feature, version));
         }
     }
@@ -169,5 +224,20 @@ mod tests {
         let mut lane = Lane::default();
         let pauses: Vec<u64> = (0..7).map(|_| (lane.retry_later(now) - now).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+    }
+
+    #[test]
+    fn one_query_is_under_way_at_a_time() {
+        let now = crate::runtime::clock::now();
+        let query = || Query { what: Question::FullState, cause: Cause::new(), since: now, ends: None, is_owed: true };
+        let mut lane = Lane { queries: [query(), query()].into(), ..Lane::default() };
+        assert!(lane.next_query().is_some() && lane.next_query().is_none() && lane.asks_for_full_state());
+        lane.overtake(1, 7);
+        assert!(lane.has_overtaken(1, 6) && !lane.has_overtaken(1, 7) && !lane.has_overtaken(2, 6));
+        lane.query_done();
+        assert!(!lane.has_overtaken(1, 6), "the next answer is newer");
+        assert!(lane.next_query().is_some() && !lane.asks_for_full_state() && !lane.has_no_query());
+        lane.query_done();
+        assert!(lane.has_no_query());
     }
 }

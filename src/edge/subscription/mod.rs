@@ -1,4 +1,4 @@
-//! One subscription: its dialog, its lifetime, and what its phone was told. Pure.
+//! One subscription: dialog, lifetime, and what its phone was told. Pure.
 
 pub mod lane;
 pub mod next_hop;
@@ -98,6 +98,14 @@ pub enum Phase {
     Over,
 }
 
+impl Phase {
+    /// Whether it counts as a watcher of its presentity.
+    #[must_use]
+    pub const fn is_watching(self) -> bool {
+        matches!(self, Self::Storing | Self::Live)
+    }
+}
+
 /// A record of a subscription that was seen in the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
@@ -109,7 +117,7 @@ pub struct Seen {
 
 /// How many `CSeq` numbers one store reserves, so that they grow across a crash without a store for each NOTIFY.
 const CSEQ_BLOCK: u32 = 1000;
-/// With so many left, more are reserved; and again after each so many, until a store has come through.
+/// Another block is reserved when this few are left, and asked for again every [`CSEQ_AGAIN_EVERY`] until it is stored.
 const CSEQ_LOW: u32 = 250;
 const CSEQ_AGAIN_EVERY: u32 = 25;
 
@@ -127,15 +135,15 @@ pub struct Subscription {
     pub watcher: Box<str>,
     /// Its dialog.
     pub dialog: Dialog,
-    /// What the last SUBSCRIBE came on.
+    /// The flow of the last SUBSCRIBE.
     pub flow: Flow,
     /// Whether the last SUBSCRIBE had one Via: it came straight from the phone.
     pub is_direct: bool,
-    /// Whether who sent it may have us send elsewhere than to itself.
+    /// Whether its sender may direct our NOTIFYs to another address than its own.
     pub is_trusted: bool,
     /// User-Agent of the phone; empty where it sends none.
     pub user_agent: Box<str>,
-    /// What it wants otherwise.
+    /// Differences for the phone's model.
     pub quirks: Quirks,
     /// Whether its Accept allows `multipart/mixed`.
     pub accepts_multipart: bool,
@@ -155,19 +163,19 @@ pub struct Subscription {
     pub outbox: Outbox,
     /// The NOTIFY in flight.
     pub in_flight: Option<InFlight>,
-    /// Stores and route runs under way or waiting, see [`crate::edge::subscription::lane`].
+    /// Stores and queries under way or waiting.
     pub lane: lane::Lane,
-    /// When its timers in the wheel fire.
-    pub timers: Timers,
+    /// Its timers in the wheel.
+    pub alarm: Alarm,
     /// Whether it counts as in grace in the metrics.
     pub counted_in_grace: bool,
     /// The silent edge that it was taken over from.
     pub taken_from: Option<Box<str>>,
     /// When its last SUBSCRIBE was stored.
     pub asked_at: SystemTime,
-    /// Whether its phone was still to be told something when its edge ended.
+    /// Whether a NOTIFY was still owed when its edge stopped.
     pub is_untold: bool,
-    /// Whether it is from before a restart and no SUBSCRIBE came since: its last one may come once more, unanswered.
+    /// Whether it was restored and no SUBSCRIBE came since: the last one may have got no answer, and come once more.
     pub is_restored: bool,
 }
 
@@ -188,15 +196,14 @@ pub struct InFlight {
     pub connection: Option<ConnectionId>,
 }
 
-/// When the timers of a subscription fire that are in the wheel: the next one, and the one that it was put before. With
-/// these known, none is set twice.
+/// The timers of a subscription in the wheel: the next one, and the one that it was set before. Known, none is set twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timers {
+pub struct Alarm {
     next_at: Option<Instant>,
     later_at: Option<Instant>,
 }
 
-impl Timers {
+impl Alarm {
     /// Whether a timer is to be set for `at`; it then counts as set.
     pub fn set(&mut self, at: Instant) -> bool {
         let is_new = self.next_at.is_none_or(|next_at| at < next_at);
@@ -206,7 +213,7 @@ impl Timers {
         is_new
     }
 
-    /// Whether one is due now that a timer fired: one that nobody knows of any more says nothing.
+    /// Whether a timer that fired is a current one.
     pub fn fire(&mut self, now: Instant) -> bool {
         let is_due = self.next_at.is_some_and(|at| at <= now);
         if is_due {
@@ -241,7 +248,7 @@ impl Subscription {
             outbox: Outbox::default(),
             in_flight: None,
             lane: lane::Lane::default(),
-            timers: Timers::default(),
+            alarm: Alarm::default(),
             counted_in_grace: false,
             taken_from: None,
             asked_at: SystemTime::UNIX_EPOCH,
@@ -272,7 +279,7 @@ impl Subscription {
         self.expires_at.saturating_duration_since(now) + grace
     }
 
-    /// Takes over what a refresh brings: Contact, flow, lifetime, `Accept`. The target refresh of RFC 6665 §4.4.1.
+    /// Applies a refresh: Contact, flow, lifetime, `Accept`. Source: the target refresh of RFC 6665 §4.4.1.
     pub fn refresh(&mut self, subscribe: &Subscribe, expires_at: Instant) {
         if let Some(contact) = &subscribe.contact {
             self.dialog.target.clone_from(contact);
@@ -280,7 +287,7 @@ impl Subscription {
         self.flow = subscribe.flow;
         self.is_direct = subscribe.is_direct;
         self.is_trusted = subscribe.is_trusted;
-        // What a refresh does not say stays as it was.
+        // What a refresh leaves out stays as it was.
         self.accepts_multipart = subscribe.accepts_multipart.unwrap_or(self.accepts_multipart);
         if subscribe.event_id.is_some() {
             self.dialog.event_id.clone_from(&subscribe.event_id);
@@ -305,7 +312,7 @@ impl Subscription {
         self.cseq_reserved.max(self.dialog.local_cseq.saturating_add(CSEQ_BLOCK))
     }
 
-    /// Revision of the newest record of ours that is known of: the acknowledgement of one that was seen may be late, or lost.
+    /// Revision of our newest record that is known: one that was seen in the bucket may not be acknowledged yet.
     #[must_use]
     pub fn newest_revision(&self) -> u64 {
         let seen = self.seen.filter(|seen| seen.is_ours).map(|seen| seen.revision);
@@ -318,7 +325,7 @@ impl Subscription {
         self.cseq_reserved = self.cseq_reserved.max(cseq_reserved);
     }
 
-    /// Takes up the dialog where another edge has left it: no NOTIFY of its has a `CSeq` above this one.
+    /// Continues the dialog of another edge, whose NOTIFYs have no `CSeq` above this one.
     pub fn continue_after(&mut self, local_cseq: u32) {
         self.dialog.local_cseq = self.dialog.local_cseq.max(local_cseq);
         self.cseq_reserved = self.cseq_reserved.max(local_cseq);
@@ -332,10 +339,23 @@ impl Subscription {
         }
     }
 
+    /// Whether its phone is still to be told something.
+    #[must_use]
+    pub fn is_owed_something(&self) -> bool {
+        let Self { lane, outbox, in_flight, .. } = self;
+        in_flight.is_some() || !outbox.is_empty() || lane.is_storing() || lane.retry.is_some() || !lane.has_no_query()
+    }
+
+    /// Whether nothing of it is left to do.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.phase == Phase::Over && self.lane.has_no_query()
+    }
+
     /// Whether the NOTIFY in flight says this version of the feature, or a newer one.
     #[must_use]
     pub fn is_being_told(&self, state: &FeatureState) -> bool {
-        let told = self.in_flight.iter().flat_map(|in_flight| &in_flight.parcel.changes);
+        let told = self.in_flight.iter().flat_map(|in_flight| &in_flight.parcel.updates);
         state.version > 0 && told.map(|change| &change.state).any(|told| told.feature == state.feature && told.version >= state.version)
     }
 

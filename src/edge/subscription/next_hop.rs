@@ -5,7 +5,7 @@
 //! | with Record-Route | to the first Route; over the connection it came on, while that is open |
 //! | with one Via: straight from the phone | back on the flow it came on |
 //! | by a proxy that did not record-route | to the Contact |
-//! | from a source that anyone may be, with a Route or Contact elsewhere | back to the source: nobody has us flood others |
+//! | from an unauthenticated source, with a Route or Contact elsewhere | back to the source, so the edge is no amplifier |
 //! | on a connection that is gone | to the first Route or the Contact, which may be reachable anew |
 
 use crate::edge::config::EdgeConfig;

@@ -1,4 +1,4 @@
-//! What one subscription's phone is still to be told, and how it is parcelled into NOTIFYs. Pure.
+//! What the phone of one subscription is still to be told, and how that is grouped into NOTIFYs. Pure.
 //!
 //! One NOTIFY is in flight at a time. What changes meanwhile is queued, one entry a feature, the newest state in the place
 //! of an older one:
@@ -24,20 +24,20 @@ pub struct JobKey(pub u64);
 
 /// One feature's state on its way to phones, with the XML document that says it: the same for every watcher.
 #[derive(Debug)]
-pub struct Change {
+pub struct Update {
     /// The state.
     pub state: FeatureState,
     /// Its event document.
     pub document: Bytes,
     /// What led to it.
     pub cause: Cause,
-    /// When it came up.
+    /// When that was.
     pub since: Instant,
     /// The job that waits for it to be told.
     pub job: Option<JobKey>,
 }
 
-impl Change {
+impl Update {
     /// The same, with no job that waits for it.
     #[must_use]
     pub fn without_job(&self) -> Self {
@@ -50,7 +50,7 @@ impl Change {
 pub struct Owed {
     /// What led to it.
     pub cause: Cause,
-    /// When it came up.
+    /// When that was.
     pub since: Instant,
     /// The job that waits for it.
     pub job: Option<JobKey>,
@@ -60,7 +60,7 @@ pub struct Owed {
 #[derive(Debug)]
 pub struct Parcel {
     /// The states in its body; none is an empty body.
-    pub changes: SmallVec<[Arc<Change>; 4]>,
+    pub updates: SmallVec<[Arc<Update>; 4]>,
     /// What an empty one is owed for.
     pub owed: Option<Owed>,
     /// The jobs of what is told no more, because the subscription is over: they are done with it.
@@ -73,30 +73,30 @@ impl Parcel {
     /// The same, with no job that waits for it: what is put off for long is no job's any more.
     #[must_use]
     pub fn without_jobs(self) -> Self {
-        let changes = self.changes.iter().map(|change| Arc::new(change.without_job())).collect();
-        Self { changes, owed: self.owed.map(|owed| Owed { job: None, ..owed }), untold: SmallVec::new(), is_last: self.is_last }
+        let updates = self.updates.iter().map(|update| Arc::new(update.without_job())).collect();
+        Self { updates, owed: self.owed.map(|owed| Owed { job: None, ..owed }), untold: SmallVec::new(), is_last: self.is_last }
     }
 
     /// What led to it: the cause of the newest thing it says.
     #[must_use]
     pub fn cause(&self) -> Cause {
-        self.newest().map(|change| change.cause.clone()).or_else(|| self.owed.as_ref().map(|owed| owed.cause.clone())).unwrap_or_default()
+        self.newest().map(|update| update.cause.clone()).or_else(|| self.owed.as_ref().map(|owed| owed.cause.clone())).unwrap_or_default()
     }
 
     /// Since when the oldest thing that it says has waited.
     #[must_use]
     pub fn since(&self) -> Option<Instant> {
-        self.changes.iter().map(|change| change.since).chain(self.owed.as_ref().map(|owed| owed.since)).min()
+        self.updates.iter().map(|update| update.since).chain(self.owed.as_ref().map(|owed| owed.since)).min()
     }
 
     /// The jobs that wait for it.
     pub fn jobs(&self) -> impl Iterator<Item = JobKey> {
-        let told = self.changes.iter().filter_map(|change| change.job).chain(self.owed.as_ref().and_then(|owed| owed.job));
+        let told = self.updates.iter().filter_map(|update| update.job).chain(self.owed.as_ref().and_then(|owed| owed.job));
         told.chain(self.untold.iter().copied())
     }
 
-    fn newest(&self) -> Option<&Arc<Change>> {
-        self.changes.iter().max_by_key(|change| change.since)
+    fn newest(&self) -> Option<&Arc<Update>> {
+        self.updates.iter().max_by_key(|update| update.since)
     }
 }
 
@@ -117,12 +117,12 @@ pub enum Grouping {
 }
 
 impl Grouping {
-    fn takes_all(self, changes: &[Arc<Change>]) -> bool {
+    fn takes_all(self, updates: &[Arc<Update>]) -> bool {
         match self {
             Self::Whole => true,
-            Self::OneByOne => changes.len() <= 1,
+            Self::OneByOne => updates.len() <= 1,
             Self::UpTo { bytes, part_overhead } => {
-                changes.len() <= 1 || changes.iter().map(|change| change.document.len() + part_overhead).sum::<usize>() <= bytes
+                updates.len() <= 1 || updates.iter().map(|update| update.document.len() + part_overhead).sum::<usize>() <= bytes
             }
         }
     }
@@ -140,13 +140,13 @@ pub enum Ending {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    queued: SmallVec<[Arc<Change>; 4]>,
+    queued: SmallVec<[Arc<Update>; 4]>,
     owed: Option<Owed>,
     ending: Option<Ending>,
     in_flight: bool,
     retry_at: Option<Instant>,
     put_offs: u8,
-    /// What is queued did not fit one NOTIFY: until it is told, each says one thing.
+    /// Whether what is queued did not fit one NOTIFY: each then carries one document, until all are sent.
     is_split: bool,
 }
 
@@ -154,12 +154,12 @@ impl Outbox {
     /// Queues a state; gives back the entries it takes the place of.
     ///
     /// A state older than the one queued for the feature is not taken: it comes back itself.
-    pub fn queue(&mut self, change: Arc<Change>) -> Option<Arc<Change>> {
-        match self.queued.iter_mut().find(|queued| queued.state.feature == change.state.feature) {
-            Some(queued) if change.state.version < queued.state.version => Some(change),
-            Some(queued) => Some(std::mem::replace(queued, change)),
+    pub fn queue(&mut self, update: Arc<Update>) -> Option<Arc<Update>> {
+        match self.queued.iter_mut().find(|queued| queued.state.feature == update.state.feature) {
+            Some(queued) if update.state.version < queued.state.version => Some(update),
+            Some(queued) => Some(std::mem::replace(queued, update)),
             None => {
-                self.queued.push(change);
+                self.queued.push(update);
                 None
             }
         }
@@ -215,35 +215,35 @@ impl Outbox {
         self.is_split = self.queued.len() > 1 && (self.is_split || !grouping.takes_all(&self.queued));
         let takes_all = !self.is_split;
         if self.ending == Some(Ending::AtOnce) {
-            // What does not fit is not told: the subscription is over, and the next one starts with everything.
+            // What does not fit is dropped: the subscription is over, and a new one starts with the full state.
             let queued = std::mem::take(&mut self.queued);
             let owed = self.owed.take();
             if takes_all {
-                return Some(Parcel { changes: queued, owed, untold: SmallVec::new(), is_last: true });
+                return Some(Parcel { updates: queued, owed, untold: SmallVec::new(), is_last: true });
             }
-            let newest = queued.first().map(|change| Owed { cause: change.cause.clone(), since: change.since, job: None });
-            let untold = queued.iter().filter_map(|change| change.job).collect();
-            return Some(Parcel { changes: SmallVec::new(), owed: owed.or(newest), untold, is_last: true });
+            let newest = queued.first().map(|update| Owed { cause: update.cause.clone(), since: update.since, job: None });
+            let untold = queued.iter().filter_map(|update| update.job).collect();
+            return Some(Parcel { updates: SmallVec::new(), owed: owed.or(newest), untold, is_last: true });
         }
         if self.queued.is_empty() {
             let is_last = self.ending.is_some();
             let owed = self.owed.take();
-            return (owed.is_some() || is_last).then(|| Parcel { changes: SmallVec::new(), owed, untold: SmallVec::new(), is_last });
+            return (owed.is_some() || is_last).then(|| Parcel { updates: SmallVec::new(), owed, untold: SmallVec::new(), is_last });
         }
-        let changes = if takes_all { std::mem::take(&mut self.queued) } else { SmallVec::from_iter([self.queued.remove(0)]) };
+        let updates = if takes_all { std::mem::take(&mut self.queued) } else { SmallVec::from_iter([self.queued.remove(0)]) };
         let is_last = self.ending.is_some() && self.queued.is_empty();
         // Any NOTIFY settles what was owed.
-        Some(Parcel { changes, owed: self.owed.take(), untold: SmallVec::new(), is_last })
+        Some(Parcel { updates, owed: self.owed.take(), untold: SmallVec::new(), is_last })
     }
 
-    /// The NOTIFY in flight is over, whatever came of it.
+    /// The NOTIFY in flight is done, delivered or not.
     pub fn settle(&mut self) {
         self.in_flight = false;
         self.put_offs = 0;
     }
 
     /// The NOTIFY in flight is to be tried again at `at`; what it said is queued again unless something newer is.
-    /// Gives back the jobs of what needs no telling any more.
+    /// Returns the jobs of what has been replaced by something newer.
     #[must_use]
     pub fn postpone(&mut self, parcel: Parcel, at: Instant) -> SmallVec<[JobKey; 4]> {
         self.in_flight = false;
@@ -255,11 +255,11 @@ impl Outbox {
             (None, before) => self.owed = before,
             (Some(_), None) => {}
         }
-        for change in parcel.changes.into_iter().rev() {
-            if self.queued.iter().any(|queued| queued.state.feature == change.state.feature) {
-                stale.extend(change.job);
+        for update in parcel.updates.into_iter().rev() {
+            if self.queued.iter().any(|queued| queued.state.feature == update.state.feature) {
+                stale.extend(update.job);
             } else {
-                self.queued.insert(0, change);
+                self.queued.insert(0, update);
             }
         }
         stale
@@ -283,14 +283,14 @@ impl Outbox {
 
     /// The jobs that wait for what is still to be told.
     pub fn jobs(&self) -> impl Iterator<Item = JobKey> {
-        self.queued.iter().filter_map(|change| change.job).chain(self.owed.as_ref().and_then(|owed| owed.job))
+        self.queued.iter().filter_map(|update| update.job).chain(self.owed.as_ref().and_then(|owed| owed.job))
     }
 
-    /// Everything that is no more to be told, when the subscription ends before its time.
+    /// Empties the outbox when the subscription ends; returns the jobs that waited.
     pub fn drain(&mut self) -> impl Iterator<Item = JobKey> {
         let Self { queued, owed, .. } = std::mem::take(self);
         let owed = owed.and_then(|owed| owed.job);
-        queued.into_iter().filter_map(|change| change.job).chain(owed)
+        queued.into_iter().filter_map(|update| update.job).chain(owed)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A subscription as it is stored in the bucket, so that it survives its edge. Pure.
+//! A subscription as it is stored in the bucket, where it outlives its edge. Pure.
 
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::edge::config::EdgeConfig;
-use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId, Timers};
+use crate::edge::subscription::lane::Lane;
+use crate::edge::subscription::outbox::Outbox;
+use crate::edge::subscription::{Alarm, Dialog, Phase, Subscription, SubscriptionId};
 use crate::feature::{Presentity, package};
 use crate::runtime::clock;
 use crate::sip::flow::{Flow, Transport};
@@ -22,7 +24,7 @@ pub struct Record {
     pub edge_id: Box<str>,
     /// Whose features, canonical.
     pub presentity: Box<str>,
-    /// Its event package; records of a time that knew one have none.
+    /// Its event package. Absent from records written when there was one package only.
     #[serde(default = "package::first_name")]
     pub package: String,
     /// URI of the phone's user.
@@ -51,12 +53,12 @@ pub struct Record {
     pub transport: Box<str>,
     /// Where the last SUBSCRIBE came from, `ip:port`.
     pub peer: SocketAddr,
-    /// Which listener it came to, `ip:port`: what the phone's NAT lets through comes from there.
+    /// The listener that it came to, `ip:port`: the phone's NAT lets packets through from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<SocketAddr>,
-    /// Whether that was the phone itself.
+    /// Whether that was the phone itself: one Via.
     pub is_direct: bool,
-    /// Whether who sent it may have us send elsewhere than to itself.
+    /// Whether its sender may direct our NOTIFYs to another address than its own.
     #[serde(default = "crate::feature::yes")]
     pub is_trusted: bool,
     /// Whether the phone takes `multipart/mixed`.
@@ -72,10 +74,10 @@ pub struct Record {
     /// When its last SUBSCRIBE was stored: RFC 3339 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<Box<str>>,
-    /// Whether its phone was still to be told something when its edge stopped.
+    /// Whether a NOTIFY was still owed when its edge stopped.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_untold: bool,
-    /// What was asked of its edge before this time is told, but for what is untold: RFC 3339 UTC. The latest of an edge counts.
+    /// Its edge's watermark: what was asked before this time is told, except where `is_untold`. RFC 3339 UTC; an edge's latest counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_until: Option<Box<str>>,
 }
@@ -114,15 +116,15 @@ impl Record {
         }
     }
 
-    /// The same, of an edge that has told all that was asked of it before this time.
+    /// The same, with the watermark of its edge.
     #[must_use]
     pub fn told_until(self, utc: SystemTime) -> Self {
         Self { told_until: Some(clock::rfc3339(utc).into()), ..self }
     }
 
-    /// The subscription again, live, at the listener of its transport here; a connection of its past is gone.
+    /// The subscription of a record: live, at a listener of its transport here, without the connection that it had.
     ///
-    /// `None` when the record is none that this version could have written.
+    /// `None` for a record that this version could not have written.
     #[must_use]
     pub fn restore(self, id: SubscriptionId, revision: u64, config: &EdgeConfig, now: Instant, utc: SystemTime) -> Option<Subscription> {
         let transport = Transport::parse(&self.transport)?;
@@ -160,10 +162,10 @@ impl Record {
             revision,
             seen: None,
             versions: SmallVec::new(),
-            outbox: crate::edge::subscription::outbox::Outbox::default(),
+            outbox: Outbox::default(),
             in_flight: None,
-            lane: crate::edge::subscription::lane::Lane::default(),
-            timers: Timers::default(),
+            lane: Lane::default(),
+            alarm: Alarm::default(),
             counted_in_grace: false,
             taken_from: self.taken_from,
             asked_at: self.asked_at.and_then(|at| clock::parse_rfc3339(&at)).unwrap_or(SystemTime::UNIX_EPOCH),

@@ -1,35 +1,28 @@
-//! What a final response to a NOTIFY means for its subscription. Pure.
+//! What the final response to a NOTIFY means for its subscription. Pure.
 //!
 //! Source: RFC 6665 §4.2.2, RFC 5057 §5.
+
+use crate::edge::metrics::label::DeliveryOutcome;
 
 /// What follows from a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The phone has it.
     Delivered,
-    /// The phone does not know the subscription, or cannot ever take it: it is over.
+    /// The phone does not know the subscription, or can never accept it: it is over.
     Ends,
-    /// The same is tried again after so many seconds.
+    /// The NOTIFY is retried after this many seconds.
     RetryAfter(u32),
-    /// It is lost; the next change goes out as usual.
+    /// The NOTIFY is lost; the next change goes out as usual.
     Ignored,
 }
 
 /// Longest pause that a phone may ask for, in seconds.
 const MAX_RETRY_AFTER_SECONDS: u32 = 3600;
 
-/// Label `outcome` of a NOTIFY that is sent again later.
-pub const RETRIED: &str = "retried";
-/// Label `outcome` of a NOTIFY that Timer F ended.
-pub const TIMEOUT: &str = "timeout";
-/// Label `outcome` of a NOTIFY that had no connection to go out on.
-pub const NO_CONNECTION: &str = "no_connection";
-/// All values of the label `outcome`.
-pub const OUTCOMES: [&str; 6] = ["delivered", "rejected", RETRIED, "failed", TIMEOUT, NO_CONNECTION];
-
 /// What a final response means.
 ///
-/// 481 ends the subscription whatever stands beside it: the phone has no such dialog.
+/// 481 ends the subscription even with Retry-After: the phone has no such dialog.
 #[must_use]
 pub fn verdict(status: u16, retry_after_seconds: Option<u32>) -> Verdict {
     match (status, retry_after_seconds) {
@@ -42,12 +35,12 @@ pub fn verdict(status: u16, retry_after_seconds: Option<u32>) -> Verdict {
 
 /// The label `outcome`.
 #[must_use]
-pub const fn outcome(verdict: Verdict) -> &'static str {
+pub const fn outcome(verdict: Verdict) -> DeliveryOutcome {
     match verdict {
-        Verdict::Delivered => "delivered",
-        Verdict::Ends => "rejected",
-        Verdict::RetryAfter(_) => RETRIED,
-        Verdict::Ignored => "failed",
+        Verdict::Delivered => DeliveryOutcome::Delivered,
+        Verdict::Ends => DeliveryOutcome::Rejected,
+        Verdict::RetryAfter(_) => DeliveryOutcome::Retried,
+        Verdict::Ignored => DeliveryOutcome::Failed,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A NOTIFY from what it says to its bytes. Pure.
+//! Writes NOTIFYs. Pure.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -39,7 +39,7 @@ pub fn notify(subscription: &Subscription, parcel: &Parcel, sending: &Sending<'_
     } else {
         SubscriptionState::active(subscription.expires_in(now))
     };
-    let documents: Vec<&[u8]> = parcel.changes.iter().map(|change| &*change.document).collect();
+    let documents: Vec<&[u8]> = parcel.updates.iter().map(|update| &*update.document).collect();
     let mut multipart_body = Vec::new();
     let multipart_type;
     let body = match documents.as_slice() {
@@ -66,7 +66,7 @@ fn write(subscription: &Subscription, sending: &Sending<'_>, state: Subscription
         uri,
         routes: &routes,
         transport: sending.to.transport(),
-        sent_by: advertised(sending.config, sending.to.listener()),
+        sent_by: sending.config.advertised(sending.to.listener()),
         branch: sending.branch,
         from: Party { uri: &dialog.local, tag: Some(&id) },
         to: Party { uri: &dialog.remote, tag: Some(&*dialog.remote_tag).filter(|tag| !tag.is_empty()) },
@@ -92,7 +92,7 @@ fn request_uri_and_routes(dialog: &Dialog) -> (&str, Cow<'_, [Box<str>]>) {
     }
 }
 
-/// Bytes that a multipart NOTIFY has beside its documents: its head with what multipart adds once, and what it adds for each.
+/// Bytes of a multipart NOTIFY beside its documents: head and closing boundary together, and the part headers of each document.
 #[must_use]
 pub fn overhead(subscription: &Subscription, to: &Destination, branch: &str, config: &EdgeConfig, now: Instant) -> (usize, usize) {
     /// Digits of a Content-Length that any limit on datagrams allows, less the one of an empty body.
@@ -114,11 +114,7 @@ pub fn overhead(subscription: &Subscription, to: &Destination, branch: &str, con
 
 fn own_contact(subscription: &Subscription, config: &EdgeConfig) -> String {
     let Flow { transport, listener, .. } = subscription.flow;
-    contact(transport, advertised(config, listener), subscription.dialog.is_sips())
-}
-
-fn advertised(config: &EdgeConfig, listener: u16) -> &str {
-    config.listeners.get(usize::from(listener)).map_or("invalid", |listener| &listener.advertised)
+    contact(transport, config.advertised(listener), subscription.dialog.is_sips())
 }
 
 /// Our Contact: `sip:10.0.0.1:5060`, with the transport where it is not UDP, `sips:` where the dialog is.

@@ -1,4 +1,4 @@
-//! Says that this edge lives, and hears the others say so.
+//! Publishes the heartbeat of this edge, and receives those of all edges, its own included.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,31 +15,31 @@ use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, new_id};
 use crate::bus::{Bus, WatcherIndex};
 use crate::edge::config::EdgeConfig;
-use crate::edge::takeover::{SharedRoster, lock};
+use crate::edge::takeover::{SharedMembership, lock};
 use crate::runtime::clock;
 
-/// Beats remembered until they come back.
+/// Own beats remembered until they are received back.
 const BEATS: usize = 64;
 
 /// See the module.
-pub(in crate::edge::takeover) struct Pulse {
+pub(in crate::edge::takeover) struct Heartbeat {
     bus: Bus,
     index: WatcherIndex,
     silent_after: Duration,
-    roster: SharedRoster,
+    membership: SharedMembership,
     lease: watch::Sender<Option<Instant>>,
     alive: EdgeAlive,
     sent: VecDeque<(u64, Instant)>,
     has_twin: bool,
 }
 
-impl Pulse {
+impl Heartbeat {
     pub(in crate::edge::takeover) fn new(
         bus: Bus,
         index: WatcherIndex,
         config: &EdgeConfig,
         takes_udp: bool,
-        roster: &SharedRoster,
+        membership: &SharedMembership,
         lease: watch::Sender<Option<Instant>>,
     ) -> Self {
         let alive = EdgeAlive { kind: Kind::default(), edge_id: config.edge_id.to_string(), instance: new_id(), beat: 0, udp: takes_udp };
@@ -47,7 +47,7 @@ impl Pulse {
             bus,
             index,
             silent_after: config.silent_after,
-            roster: Arc::clone(roster),
+            membership: Arc::clone(membership),
             lease,
             alive,
             sent: VecDeque::new(),
@@ -56,7 +56,7 @@ impl Pulse {
     }
 
     pub(in crate::edge::takeover) async fn run(mut self, mut heard: Subscriber, stopping: CancellationToken) {
-        let mut beats = tokio::time::interval(lock(&self.roster).beat_every());
+        let mut beats = tokio::time::interval(lock(&self.membership).beat_every());
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -73,7 +73,7 @@ impl Pulse {
 
     fn beat(&mut self) {
         let now = clock::now();
-        lock(&self.roster).forget_old(now);
+        lock(&self.membership).forget_old(now);
         if !self.bus.is_connected() {
             return;
         }
@@ -89,7 +89,7 @@ impl Pulse {
         };
         let now = clock::now();
         if alive.edge_id != self.alive.edge_id {
-            return lock(&self.roster).heard(&alive.edge_id, alive.udp, now);
+            return lock(&self.membership).heard(&alive.edge_id, alive.udp, now);
         }
         if alive.instance != self.alive.instance {
             if !std::mem::replace(&mut self.has_twin, true) {
@@ -97,13 +97,14 @@ impl Pulse {
             }
             return;
         }
-        lock(&self.roster).echoed(now);
+        lock(&self.membership).echoed(now);
         if let Some((_, sent_at)) = self.sent.iter().find(|(beat, _)| *beat == alive.beat) {
             self.renew(*sent_at + self.silent_after, now).await;
         }
     }
 
-    /// Everybody who hears us at all has heard this: until then nobody takes from us. After a lapse, what was taken is read first.
+    /// Renews the lease: whoever receives us has received this beat, and takes nothing from us until then. After a lapse, the index
+    /// must first catch up with what was taken.
     async fn renew(&self, until: Instant, now: Instant) {
         let has_lapsed = self.lease.borrow().is_some_and(|until| until <= now);
         if until > now && (!has_lapsed || self.index.caught_up().await.is_ok()) {

@@ -1,24 +1,24 @@
-//! Which edges live, and whose turn it is to take over from one that does not. Pure.
+//! Which edges are alive, and which of them takes over from one that is silent. Pure.
 //!
-//! Nothing is concluded from silence unless our own words come back all the while: after a pause of this process, of the
-//! network or of NATS every edge has its full time again to be heard.
+//! Silence counts only while our own heartbeats come back: after a pause of this process, the network or NATS, every edge has its
+//! full time again to be heard.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Edges remembered at most.
+/// Most edges remembered.
 const MAX_EDGES: usize = 10_000;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Roster {
+pub(super) struct Membership {
     own: Box<str>,
     own_takes_udp: bool,
     silent_after: Duration,
     heard: BTreeMap<Box<str>, Heard>,
-    /// Since when everything has been heard that was said.
+    /// Since when our own beats have come back without a gap.
     listening_since: Option<Instant>,
-    /// When our own words last came back.
+    /// When our own beat last came back.
     echoed_at: Option<Instant>,
 }
 
@@ -28,20 +28,20 @@ struct Heard {
     takes_udp: bool,
 }
 
-impl Roster {
-    /// Nobody was heard yet.
+impl Membership {
+    /// A membership without other edges.
     #[must_use]
     pub(super) fn new(own: &str, own_takes_udp: bool, silent_after: Duration) -> Self {
         Self { own: own.into(), own_takes_udp, silent_after, heard: BTreeMap::new(), listening_since: None, echoed_at: None }
     }
 
-    /// How often an edge has to speak.
+    /// Interval of the heartbeat.
     #[must_use]
     pub(super) fn beat_every(&self) -> Duration {
         (self.silent_after / 10).clamp(Duration::from_millis(100), Duration::from_secs(3))
     }
 
-    /// Our own words came back.
+    /// Our own beat came back.
     pub(super) fn echoed(&mut self, now: Instant) {
         if !self.is_listening(now) {
             self.listening_since = Some(now);
@@ -49,7 +49,7 @@ impl Roster {
         self.echoed_at = Some(now);
     }
 
-    /// Another edge was heard.
+    /// A beat of another edge came.
     pub(super) fn heard(&mut self, edge_id: &str, takes_udp: bool, now: Instant) {
         if let Some(heard) = self.heard.get_mut(edge_id) {
             *heard = Heard { at: now, takes_udp };
@@ -58,7 +58,7 @@ impl Roster {
         }
     }
 
-    /// Forgets edges that have been silent for long: they stay silent.
+    /// Forgets edges that have been silent for long; they still count as silent.
     pub(super) fn forget_old(&mut self, now: Instant) {
         let kept_for = self.silent_after * 10;
         self.heard.retain(|_, heard| now.saturating_duration_since(heard.at) < kept_for);
@@ -72,7 +72,7 @@ impl Roster {
         *edge_id != *self.own && now.saturating_duration_since(since) >= self.silent_after
     }
 
-    /// How many living edges take this item before us: 0, it is ours first. The same at every edge that hears the same.
+    /// Our place among the living edges for this item, 0 is first. Edges that hear the same agree on it.
     ///
     /// With `udp`, only edges that can take subscriptions over UDP count.
     #[must_use]
@@ -94,8 +94,8 @@ impl Roster {
     }
 }
 
-/// What an edge bids for an item (rendezvous hashing): each gets an even share, and the share of one that is gone falls to all
-/// the others alike. The same on every machine. FNV-1a, then the mixer of `SplitMix64`, for FNV leaves the high bits alike.
+/// An edge's bid for an item (rendezvous hashing): shares are even, and the share of a lost edge is spread over the others. FNV-1a
+/// and the mixer of `SplitMix64`, since the high bits of FNV are alike; the same on every machine.
 fn weight(edge_id: &str, item: u64) -> u64 {
     let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     let mut hash = edge_id.bytes().chain(item.to_be_bytes()).fold(0xcbf2_9ce4_8422_2325, fnv);
@@ -112,12 +112,12 @@ mod tests {
     const AFTER: Duration = Duration::from_secs(30);
 
     /// Everybody speaks every 3 s, as far as `speaks` says, for so long.
-    fn listen(roster: &mut Roster, from: Instant, seconds: u64, speaks: &[&str]) -> Instant {
+    fn listen(membership: &mut Membership, from: Instant, seconds: u64, speaks: &[&str]) -> Instant {
         for step in 0..=seconds / 3 {
             let now = from + Duration::from_secs(3 * step);
-            roster.echoed(now);
+            membership.echoed(now);
             for edge in speaks {
-                roster.heard(edge, true, now);
+                membership.heard(edge, true, now);
             }
         }
         from + Duration::from_secs(seconds)
@@ -125,55 +125,55 @@ mod tests {
 
     #[test]
     fn an_edge_is_silent_after_its_time_and_never_ourselves() {
-        let mut roster = Roster::new("a", true, AFTER);
-        assert_eq!(roster.beat_every(), Duration::from_secs(3));
+        let mut membership = Membership::new("a", true, AFTER);
+        assert_eq!(membership.beat_every(), Duration::from_secs(3));
         let start = clock::now();
-        assert!(!roster.is_silent("b", start), "nothing is known yet");
-        let now = listen(&mut roster, start, 27, &["c"]);
-        assert!(!roster.is_silent("b", now), "never heard, but not listened for long enough");
-        let now = listen(&mut roster, now, 6, &["c"]);
-        assert!(roster.is_silent("b", now) && !roster.is_silent("c", now) && !roster.is_silent("a", now));
-        roster.heard("b", true, now);
-        assert!(!roster.is_silent("b", now), "it is back");
-        roster.forget_old(now + AFTER * 11);
-        assert!(roster.heard.is_empty());
+        assert!(!membership.is_silent("b", start), "nothing is known yet");
+        let now = listen(&mut membership, start, 27, &["c"]);
+        assert!(!membership.is_silent("b", now), "never heard, but not listened for long enough");
+        let now = listen(&mut membership, now, 6, &["c"]);
+        assert!(membership.is_silent("b", now) && !membership.is_silent("c", now) && !membership.is_silent("a", now));
+        membership.heard("b", true, now);
+        assert!(!membership.is_silent("b", now), "it is back");
+        membership.forget_old(now + AFTER * 11);
+        assert!(membership.heard.is_empty());
     }
 
     #[test]
     fn whoever_heard_nothing_at_all_concludes_nothing() {
-        let mut roster = Roster::new("a", true, AFTER);
-        let now = listen(&mut roster, clock::now(), 60, &["b"]);
+        let mut membership = Membership::new("a", true, AFTER);
+        let now = listen(&mut membership, clock::now(), 60, &["b"]);
         // NATS is away, or this process stood still
         let after = now + Duration::from_mins(5);
-        assert!(!roster.is_silent("b", after), "we heard ourselves neither");
-        roster.echoed(after);
-        assert!(!roster.is_silent("b", after), "it has its full time again");
-        let later = listen(&mut roster, after, 27, &[]);
-        assert!(!roster.is_silent("b", later));
-        let later = listen(&mut roster, later, 6, &[]);
-        assert!(roster.is_silent("b", later));
+        assert!(!membership.is_silent("b", after), "we heard ourselves neither");
+        membership.echoed(after);
+        assert!(!membership.is_silent("b", after), "it has its full time again");
+        let later = listen(&mut membership, after, 27, &[]);
+        assert!(!membership.is_silent("b", later));
+        let later = listen(&mut membership, later, 6, &[]);
+        assert!(membership.is_silent("b", later));
     }
 
     #[test]
     fn items_are_shared_evenly_and_each_has_one_first() {
         let now = clock::now();
         let names = ["a", "b", "c"];
-        let rosters = names.map(|own| {
-            let mut roster = Roster::new(own, true, AFTER);
-            names.iter().filter(|name| **name != own).for_each(|name| roster.heard(name, true, now));
-            roster
+        let memberships = names.map(|own| {
+            let mut membership = Membership::new(own, true, AFTER);
+            names.iter().filter(|name| **name != own).for_each(|name| membership.heard(name, true, now));
+            membership
         });
         let mut first = [0; 3];
         for item in 0..3000 {
-            let mut places = [0, 1, 2].map(|at| rosters[at].place(item, true, now));
+            let mut places = [0, 1, 2].map(|at| memberships[at].place(item, true, now));
             first[places.iter().position(|place| *place == 0).unwrap()] += 1;
             places.sort_unstable();
             assert_eq!(places, [0, 1, 2]);
         }
         assert!(first.iter().all(|count| (900..1100).contains(count)), "{first:?}");
         let later = now + Duration::from_secs(16);
-        assert_eq!(rosters[0].place(7, true, later), 0, "who is not heard does not count");
-        let mut tcp_only = Roster::new("a", false, AFTER);
+        assert_eq!(memberships[0].place(7, true, later), 0, "who is not heard does not count");
+        let mut tcp_only = Membership::new("a", false, AFTER);
         tcp_only.heard("b", false, now);
         assert_eq!(tcp_only.place(7, true, now), usize::MAX);
         assert!(tcp_only.place(7, false, now) <= 1);

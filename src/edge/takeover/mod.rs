@@ -1,8 +1,7 @@
-//! What happens when an edge falls silent: the others divide its subscriptions over UDP, end in its place what expires, and
-//! see to the jobs that wait for it.
+//! Take-over from a silent edge: the others divide its subscriptions over UDP, end those that expire, and redirect its jobs.
 //!
 //! ```text
-//! every edge ─▶ dfks.edge.alive ─▶ pulse ─▶ roster: who is silent, whose turn it is       pulse ─▶ lease: are we heard ourselves
+//! every edge ─▶ dfks.edge.alive ─▶ heartbeat ─▶ membership: who is silent, whose turn it is       heartbeat ─▶ lease: are we heard ourselves
 //! index of the bucket ─▶ taker ─(orphans)─▶ notifier, which stores them in its name
 //!                          ├─ what is over a connection: ended when it expires
 //!                          └─ dfks.notify.<silent edge> ─▶ redirect ─▶ the edges that hold the watchers now
@@ -24,30 +23,26 @@ use tokio::sync::{mpsc, watch};
 use crate::bus::Bus;
 use crate::bus::pull::Delivery;
 use crate::edge::config::EdgeConfig;
+use crate::edge::limit::{MOVED_JOB_QUEUE, ORPHAN_QUEUE};
 use crate::edge::metrics::EdgeMetrics;
 use crate::edge::notifier::Orphan;
-use crate::edge::takeover::membership::Roster;
+use crate::edge::takeover::membership::Membership;
 use crate::notify::Queue;
 use crate::runtime::Tasks;
 use crate::sip::flow::Transport;
 
-/// Orphans that wait for the notifier.
-const ORPHANS: usize = 256;
-/// Jobs that wait to be sent on; one more comes again by itself.
-const MOVED_JOBS: usize = 1024;
-
-/// What the driver has of the take-over.
+/// The driver's end of the take-over.
 pub(crate) struct TakeOver {
     /// Subscriptions to take over.
     pub orphans: mpsc::Receiver<Box<Orphan>>,
-    /// Until when the others leave us what we hold; `None` before we were first heard.
+    /// Until when no other edge takes over from us; `None` before our first beat came back.
     pub lease: watch::Receiver<Option<Instant>>,
-    /// Takes jobs whose watchers may be at another edge.
+    /// For jobs whose watchers may be at another edge by now.
     pub moved_jobs: mpsc::Sender<Delivery>,
 }
 
 impl TakeOver {
-    /// Starts to show that this edge lives, and to look after the others.
+    /// Starts the heartbeat and the taker.
     ///
     /// # Errors
     ///
@@ -60,22 +55,22 @@ impl TakeOver {
         tasks: &Tasks,
     ) -> Result<Self, async_nats::SubscribeError> {
         let takes_udp = config.listeners.iter().any(|listener| listener.transport == Transport::Udp);
-        let roster = Arc::new(Mutex::new(Roster::new(&config.edge_id, takes_udp, config.silent_after)));
+        let membership = Arc::new(Mutex::new(Membership::new(&config.edge_id, takes_udp, config.silent_after)));
         let heard = bus.client().subscribe(bus.subjects().edge_alive()).await?;
         let (lease_sender, lease) = watch::channel(None);
-        let (orphan_sender, orphans) = mpsc::channel(ORPHANS);
-        let (moved_jobs, moved) = mpsc::channel(MOVED_JOBS);
+        let (orphan_sender, orphans) = mpsc::channel(ORPHAN_QUEUE);
+        let (moved_jobs, moved) = mpsc::channel(MOVED_JOB_QUEUE);
         let stopping = tasks.stopping().clone();
-        let pulse = heartbeat::Pulse::new(bus.clone(), queue.index().clone(), config, takes_udp, &roster, lease_sender);
-        tasks.spawn("edge pulse", pulse.run(heard, stopping.clone()));
-        let taker = taker::Taker::new(bus.clone(), queue, Arc::clone(config), roster, Arc::clone(metrics), orphan_sender);
+        let heartbeat = heartbeat::Heartbeat::new(bus.clone(), queue.index().clone(), config, takes_udp, &membership, lease_sender);
+        tasks.spawn("heartbeat", heartbeat.run(heard, stopping.clone()));
+        let taker = taker::Taker::new(bus.clone(), queue, Arc::clone(config), membership, Arc::clone(metrics), orphan_sender);
         tasks.spawn("take-over", taker.run(moved, stopping));
         Ok(Self { orphans, lease, moved_jobs })
     }
 }
 
-type SharedRoster = Arc<Mutex<Roster>>;
+type SharedMembership = Arc<Mutex<Membership>>;
 
-fn lock(roster: &SharedRoster) -> MutexGuard<'_, Roster> {
-    roster.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(membership: &SharedMembership) -> MutexGuard<'_, Membership> {
+    membership.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,20 +1,20 @@
-//! Reading, and ending, what a silent edge holds.
+//! Reads and ends subscriptions of a silent edge.
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
 use crate::bus::kv::{self, Entry};
-use crate::bus::message::{EndReason, Kind, SubscriptionChange, SubscriptionEvent};
+use crate::bus::message::{EndReason, SubscriptionChange};
 use crate::bus::subject::Pattern;
-use crate::bus::trace::{Cause, new_id};
+use crate::bus::trace::Cause;
 use crate::bus::{Bus, RequestError};
+use crate::edge::event::{self, Event, Happened};
 use crate::edge::notifier::Orphan;
 use crate::edge::subscription::SubscriptionId;
 use crate::edge::subscription::record::Record;
-use crate::feature::Presentity;
 use crate::runtime::clock;
 
-/// The record at a revision; `None` where there is a newer one by now, or none.
+/// The record at a revision; `None` if there is a newer one, or none.
 pub(in crate::edge::takeover) async fn read(bus: &Bus, revision: u64) -> Result<Option<Orphan>, RequestError> {
     let body = serde_json::json!({ "seq": revision }).to_string();
     let subject = bus.subjects().subscription_direct_get();
@@ -35,24 +35,10 @@ pub(in crate::edge::takeover) async fn end(bus: &Bus, orphan: &Orphan) -> Result
         Err(RequestError::Stream { .. }) => return Ok(false),
         Err(error) => return Err(error),
     }
-    let Ok(presentity) = Presentity::parse(&record.presentity) else { return Ok(true) };
-    let event = SubscriptionEvent {
-        kind: Kind::default(),
-        id: new_id(),
-        time: clock::rfc3339(clock::utc_now()),
-        cause,
-        edge_id: record.edge_id.to_string(),
-        subscription: id.to_string(),
-        presentity: presentity.as_str().to_owned(),
-        package: record.package.clone(),
-        watcher: record.watcher.to_string(),
-        what: SubscriptionChange::Terminated,
-        reason: Some(EndReason::Timeout),
-        expires_at: record.expires_at.to_string(),
-        user_agent: record.user_agent.to_string(),
-        transport: record.transport.to_string(),
-        call_id: record.call_id.to_string(),
-    };
-    bus.publish_event(Pattern::EventSubscription, bus.subjects().event_subscription(&presentity), &event, &event.cause);
+    let (edge_id, reason) = (&*record.edge_id, Some(EndReason::Timeout));
+    let ended = Happened { edge_id, what: SubscriptionChange::Terminated, reason, cause: &cause };
+    if let Some(Event::Subscription(presentity, event)) = event::of_record(&ended, *id, record, clock::utc_now()) {
+        bus.publish_event(Pattern::EventSubscription, bus.subjects().event_subscription(&presentity), &event, &event.cause);
+    }
     Ok(true)
 }

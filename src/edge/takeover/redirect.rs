@@ -1,4 +1,5 @@
-//! The jobs of an edge that cannot do them: sent on to the edges that hold the watchers now, or put aside with the reason.
+//! Redirects the jobs of an edge that is gone, or holds no watcher any more, to the edges that hold the watchers now; without any,
+//! to the dead letters.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::feature::{Presentity, package};
 use crate::notify::{EdgeJob, GivenUpHook, Jobs, Queue};
 use crate::runtime::Tasks;
 
-/// Jobs taken of one queue in a turn.
+/// Most jobs taken from one queue in a turn.
 const PER_TURN: usize = 500;
 /// Jobs sent on at a time.
 const AT_A_TIME: usize = 16;
@@ -24,19 +25,19 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 const STAGE: &str = "notify";
 const EDGE_GONE: &str = "edge_gone";
 
-/// The queue of a silent edge, as long as it is silent and has jobs.
-pub(in crate::edge::takeover) struct Drain {
+/// The job queue of a silent edge.
+pub(in crate::edge::takeover) struct Redirect {
     jobs: Jobs,
     tasks: Tasks,
 }
 
-impl Drain {
+impl Redirect {
     pub(in crate::edge::takeover) fn open(bus: &Bus, edge_id: &str, given_up: GivenUpHook) -> Self {
         let tasks = Tasks::new();
         Self { jobs: Jobs::open(bus, &tasks, edge_id, given_up), tasks }
     }
 
-    /// Sends on what is there.
+    /// Redirects the jobs that are there.
     pub(in crate::edge::takeover) async fn turn(&mut self, bus: &Bus, queue: &Queue, edge_id: &str, metrics: &EdgeMetrics) {
         let mut taken = Vec::new();
         while taken.len() < PER_TURN
@@ -48,7 +49,7 @@ impl Drain {
         stream::iter(sent_on).buffer_unordered(AT_A_TIME).collect::<()>().await;
     }
 
-    /// Gives back what was not sent on.
+    /// Returns the jobs that were not redirected.
     pub(in crate::edge::takeover) async fn close(mut self) {
         self.jobs.give_back();
         if let Err(error) = self.tasks.stop(STOP_GRACE).await {
@@ -57,7 +58,7 @@ impl Drain {
     }
 }
 
-/// The edges that jobs wait for, and how many.
+/// The number of waiting jobs, by edge.
 pub(in crate::edge::takeover) async fn waiting(bus: &Bus) -> Result<BTreeMap<String, u64>, RequestError> {
     #[derive(Deserialize)]
     struct Info {
@@ -74,9 +75,9 @@ pub(in crate::edge::takeover) async fn waiting(bus: &Bus) -> Result<BTreeMap<Str
     Ok(subjects.filter_map(|(subject, count)| Some((bus.subjects().edge_of_notify(&subject)?, count))).collect())
 }
 
-/// A job that came to this edge, which holds no watcher for it.
+/// Redirects a job that came to this edge, which holds no watcher for it.
 pub(in crate::edge::takeover) async fn send_on_own(bus: &Bus, queue: &Queue, delivery: Delivery, edge_id: &str, metrics: &EdgeMetrics) {
-    // It was read before.
+    // The notifier has read it before: it is readable.
     if let Ok(job) = serde_json::from_slice::<NotifyJob>(delivery.payload()) {
         send_on(bus, queue, job, delivery, edge_id, false, metrics).await;
     }

@@ -1,4 +1,4 @@
-//! Takes over from silent edges, a bounded number of subscriptions a turn.
+//! Takes over from silent edges, a bounded number of subscriptions at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,31 +10,31 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{SharedRoster, lock, orphan};
+use super::{SharedMembership, lock, orphan};
 use crate::bus::pull::Delivery;
 use crate::bus::watchers::Held;
 use crate::bus::{Bus, RequestError};
 use crate::edge::config::EdgeConfig;
 use crate::edge::metrics::{EdgeMetrics, TakeOverOutcome};
 use crate::edge::notifier::Orphan;
-use crate::edge::takeover::redirect::{self, Drain};
+use crate::edge::takeover::redirect::{self, Redirect};
 use crate::notify::Queue;
 use crate::runtime::clock;
 
 const TURN_EVERY: Duration = Duration::from_secs(1);
-/// Most records read in a turn: what bounds the load of a take-over, on us and on NATS.
+/// Most records read in a turn: bounds the load on this edge and on NATS.
 const PER_TURN: usize = 2000;
 /// Records read at a time.
 const AT_A_TIME: usize = 32;
-/// Each time that so long has passed, the next edge in line may take what the one before has left.
+/// After each such period one more edge in line may take what the ones before have left.
 const NEXT_IN_LINE_AFTER: Duration = Duration::from_secs(5);
-/// A subscription that is still there so long after it was tried is tried again.
+/// Pause before a subscription that could not be taken is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// An edge whose subscriptions over UDP are all taken is looked at again after this.
+/// Poll interval of a silent edge whose subscriptions over UDP are all taken.
 const IDLE_LOOK_AFTER: Duration = Duration::from_secs(10);
-/// How long before its key is gone by itself a subscription is ended in the place of its silent edge.
+/// How long before its key expires a subscription is ended in the name of its silent edge.
 const BEFORE_IT_IS_GONE: Duration = Duration::from_secs(2);
-/// Silent edges seen to at a time.
+/// Most silent edges handled at a time.
 const MAX_SILENT: usize = 64;
 
 /// See the module.
@@ -42,11 +42,11 @@ pub(super) struct Taker {
     bus: Bus,
     queue: Queue,
     config: Arc<EdgeConfig>,
-    roster: SharedRoster,
+    membership: SharedMembership,
     metrics: Arc<EdgeMetrics>,
     orphans: mpsc::Sender<Box<Orphan>>,
     silent: BTreeMap<Arc<str>, Silent>,
-    /// When what is over a connection is ended, by revision.
+    /// When subscriptions over a connection are to be ended, by revision.
     endings: BTreeSet<(Instant, u64)>,
 }
 
@@ -57,7 +57,7 @@ struct Silent {
     has_udp: bool,
     tried: AHashMap<u64, Instant>,
     planned: AHashSet<u64>,
-    drain: Option<Drain>,
+    drain: Option<Redirect>,
 }
 
 impl Taker {
@@ -65,11 +65,11 @@ impl Taker {
         bus: Bus,
         queue: Queue,
         config: Arc<EdgeConfig>,
-        roster: SharedRoster,
+        membership: SharedMembership,
         metrics: Arc<EdgeMetrics>,
         orphans: mpsc::Sender<Box<Orphan>>,
     ) -> Self {
-        Self { bus, queue, config, roster, metrics, orphans, silent: BTreeMap::new(), endings: BTreeSet::new() }
+        Self { bus, queue, config, membership, metrics, orphans, silent: BTreeMap::new(), endings: BTreeSet::new() }
     }
 
     pub(super) async fn run(mut self, mut moved: mpsc::Receiver<Delivery>, stopping: CancellationToken) {
@@ -101,7 +101,7 @@ impl Taker {
         self.look_around(&waiting).await;
         let edges: Vec<Arc<str>> = self.silent.keys().cloned().collect();
         for edge_id in edges {
-            // On any trouble with the bus, the next turn goes on.
+            // After a failure of the bus the next turn goes on.
             if let Err(error) = self.take_from(&edge_id).await {
                 return tracing::debug!(%error, "take-over interrupted");
             }
@@ -112,18 +112,18 @@ impl Taker {
         }
     }
 
-    /// Which edges are silent now that hold something, or have jobs waiting.
+    /// Updates the silent edges that hold subscriptions or have jobs waiting.
     async fn look_around(&mut self, waiting: &BTreeMap<String, u64>) {
         let now = clock::now();
         let mut holding: BTreeSet<Arc<str>> = self.queue.index().edges().into_iter().collect();
         holding.extend(waiting.keys().map(|edge_id| Arc::from(edge_id.as_str())));
         let silent: BTreeSet<Arc<str>> = {
-            let roster = lock(&self.roster);
-            holding.into_iter().filter(|edge_id| roster.is_silent(edge_id, now)).take(MAX_SILENT).collect()
+            let membership = lock(&self.membership);
+            holding.into_iter().filter(|edge_id| membership.is_silent(edge_id, now)).take(MAX_SILENT).collect()
         };
         let back: Vec<Arc<str>> = self.silent.keys().filter(|edge_id| !silent.contains(*edge_id)).cloned().collect();
         for edge_id in back {
-            if !lock(&self.roster).is_silent(&edge_id, now) {
+            if !lock(&self.membership).is_silent(&edge_id, now) {
                 self.metrics.edge_heard_again(&edge_id);
             }
             if let Some(silent) = self.silent.remove(&edge_id) {
@@ -146,15 +146,15 @@ impl Taker {
         silent.has_udp = !held.udp.is_empty();
         silent.look_at = if silent.has_udp { now } else { now + IDLE_LOOK_AFTER };
         let told_until = clock::parse_rfc3339(&held.told_until);
-        let wanted = silent.wanted(&held, &self.roster, now);
+        let wanted = silent.wanted(&held, &self.membership, now);
         let reads = wanted.into_iter().map(|revision| orphan::read(&self.bus, revision));
         let mut reads = stream::iter(reads).buffer_unordered(AT_A_TIME);
         while let Some(read) = reads.next().await {
             let Some(mut orphan) = read?.filter(|orphan| *orphan.record.edge_id == **edge_id) else { continue };
             orphan.told_until = told_until;
             if &*orphan.record.transport == "udp" {
-                // It may have come back while we read.
-                if !lock(&self.roster).is_silent(edge_id, clock::now()) || self.orphans.send(Box::new(orphan)).await.is_err() {
+                // The edge may be back by now.
+                if !lock(&self.membership).is_silent(edge_id, clock::now()) || self.orphans.send(Box::new(orphan)).await.is_err() {
                     return Ok(());
                 }
             } else if let Some(gone_at) = gone_at(&orphan, &self.config) {
@@ -165,13 +165,13 @@ impl Taker {
         Ok(())
     }
 
-    /// Ends what is over a connection, has expired, and whose edge is still silent.
+    /// Ends subscriptions over a connection that have expired while their edge is silent.
     async fn end_due(&mut self) -> Result<(), RequestError> {
         let now = clock::now();
         for _ in 0..PER_TURN {
             let Some(&(at, revision)) = self.endings.first().filter(|(at, _)| *at <= now) else { return Ok(()) };
             if let Some(orphan) = orphan::read(&self.bus, revision).await?
-                && lock(&self.roster).is_silent(&orphan.record.edge_id, now)
+                && lock(&self.membership).is_silent(&orphan.record.edge_id, now)
                 && orphan::end(&self.bus, &orphan).await?
             {
                 self.metrics.take_over_ended(TakeOverOutcome::Expired);
@@ -181,13 +181,13 @@ impl Taker {
         Ok(())
     }
 
-    /// Sees to the jobs of a silent edge, once its subscriptions over UDP are with others, or nobody takes them.
+    /// Redirects the jobs of a silent edge, once its subscriptions over UDP are divided, or nobody takes them.
     async fn drain(&mut self, edge_id: &Arc<str>, has_jobs: bool) {
         let now = clock::now();
         let Some(silent) = self.silent.get_mut(edge_id) else { return };
         let waited = now.saturating_duration_since(silent.since);
         let is_divided = !silent.has_udp || waited >= NEXT_IN_LINE_AFTER * 4 + self.config.silent_after;
-        let is_our_turn = lock(&self.roster).place(0, false, now) < in_line(waited);
+        let is_our_turn = lock(&self.membership).place(0, false, now) < in_line(waited);
         if !has_jobs {
             if let Some(drain) = silent.drain.take() {
                 drain.close().await;
@@ -196,7 +196,7 @@ impl Taker {
             let metrics = &self.metrics;
             let drain = silent.drain.get_or_insert_with(|| {
                 let counted = Arc::clone(metrics);
-                Drain::open(&self.bus, edge_id, Box::new(move |why| counted.job_given_up(why)))
+                Redirect::open(&self.bus, edge_id, Box::new(move |why| counted.job_given_up(why)))
             });
             drain.turn(&self.bus, &self.queue, edge_id, metrics).await;
         }
@@ -208,14 +208,15 @@ impl Silent {
         Self { since: now, look_at: now, has_udp: true, tried: AHashMap::new(), planned: AHashSet::new(), drain: None }
     }
 
-    /// What of the held is ours to see to now: at first our share, later also that of edges that have left theirs.
-    fn wanted(&mut self, held: &Held, roster: &SharedRoster, now: Instant) -> Vec<u64> {
+    /// The revisions that are ours to handle now: at first our share, later also what others have left.
+    fn wanted(&mut self, held: &Held, membership: &SharedMembership, now: Instant) -> Vec<u64> {
         self.tried.retain(|_, at| now.saturating_duration_since(*at) < AGAIN_AFTER);
         let in_line = in_line(now.saturating_duration_since(self.since));
-        let roster = lock(roster);
-        let udp = held.udp.iter().filter(|revision| !self.tried.contains_key(*revision) && roster.place(**revision, true, now) < in_line);
+        let membership = lock(membership);
+        let udp =
+            held.udp.iter().filter(|revision| !self.tried.contains_key(*revision) && membership.place(**revision, true, now) < in_line);
         let others =
-            held.others.iter().filter(|revision| !self.planned.contains(*revision) && roster.place(**revision, false, now) < in_line);
+            held.others.iter().filter(|revision| !self.planned.contains(*revision) && membership.place(**revision, false, now) < in_line);
         let udp: Vec<u64> = udp.copied().take(PER_TURN).collect();
         let others: Vec<u64> = others.copied().take(PER_TURN - udp.len()).collect();
         self.tried.extend(udp.iter().map(|revision| (*revision, now)));
@@ -223,12 +224,12 @@ impl Silent {
     }
 }
 
-/// How many edges in line may act.
+/// How many edges in line may act by now.
 fn in_line(waited: Duration) -> usize {
     1 + usize::try_from(waited.as_secs() / NEXT_IN_LINE_AFTER.as_secs()).unwrap_or(usize::MAX / 2)
 }
 
-/// When the key is gone by itself.
+/// When the key expires.
 fn gone_at(orphan: &Orphan, config: &EdgeConfig) -> Option<Instant> {
     let expires_at = clock::parse_rfc3339(&orphan.record.expires_at)?;
     Some(clock::now() + clock::until(expires_at + config.grace()))

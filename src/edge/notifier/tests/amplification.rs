@@ -55,7 +55,7 @@ fn check(mode: &str, mut bench: Bench) {
         }
     }
     assert!(answers > 20, "{mode}: {answers} answers");
-    assert!(bench.notifier.subscriptions.is_empty(), "{mode}");
+    assert!(bench.notifier.registry.is_empty(), "{mode}");
 }
 
 #[test]

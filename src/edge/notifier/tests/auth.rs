@@ -35,7 +35,7 @@ use crate::sip::name::Name;
 fn a_phone_is_challenged_and_its_digest_makes_it_the_watcher() {
     let mut bench = edge(digest_config());
     let asked = challenge(&mut bench, "a");
-    assert!(!asked.is_stale && bench.is_quiet() && is_kept(&bench) == 0 && bench.notifier.subscriptions.is_empty());
+    assert!(!asked.is_stale && bench.is_quiet() && is_kept(&bench) == 0 && bench.notifier.registry.is_empty());
     let request = subscribe("a", 2, None, &right(&asked.nonce, 1), "").replace("From: <sip:alice@", "From: <sip:president@");
     bench.packet(&request);
     let Some((_, BusRequest::Store { record, .. })) = bench.asked.front() else { panic!("{:?}", bench.asked) };
@@ -106,7 +106,7 @@ fn every_mode_source_and_digest_has_its_answer() {
                 let name = format!("{mode:?}, trusted {is_trusted}, {digest:?}");
                 let auth = AuthPolicy { mode, ..digest_config().auth };
                 let mut bench = edge(EdgeConfig { auth, ..config() });
-                let nonce = bench.notifier.nonces.issue(bench.now.at);
+                let nonce = bench.notifier.gate.issue(bench.now.at);
                 if digest == Digest::Old {
                     bench.pass(Duration::from_mins(61));
                 }
@@ -291,7 +291,7 @@ fn a_dialog_of_another_edge_is_its_own_users_too() {
             other.ack_store();
         }
         other.expect_response(want);
-        assert_eq!(other.notifier.subscriptions.len(), usize::from(want == 200));
+        assert_eq!(other.notifier.registry.len(), usize::from(want == 200));
     }
 }
 

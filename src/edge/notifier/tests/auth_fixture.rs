@@ -90,5 +90,5 @@ pub(in crate::edge::notifier) fn right(nonce: &str, count: u32) -> String {
 }
 
 pub(in crate::edge::notifier) fn is_kept(bench: &Bench) -> usize {
-    bench.notifier.server.len()
+    bench.notifier.responses.len()
 }

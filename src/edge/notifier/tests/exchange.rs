@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::bus::message::NotifyJob;
 use crate::bus::message::{EndReason, FeatureOutcome, NotifyOutcome};
 use crate::config::InitialNotify;
+use crate::edge::event::Event;
 use crate::edge::notifier::tests::fixture::Bench;
 use crate::edge::notifier::tests::fixture::body;
 use crate::edge::notifier::tests::fixture::config;
@@ -203,7 +204,7 @@ fn unsubscribe_and_fetch_end_with_a_last_notify() {
         assert!(!notify.body().is_empty());
         bench.respond(&notify, 200, "");
     }
-    assert!(bench.is_quiet() && bench.notifier.subscriptions.is_empty() && bench.notifier.watchers.is_empty());
+    assert!(bench.is_quiet() && bench.notifier.registry.is_empty());
 }
 
 #[test]
@@ -279,7 +280,7 @@ fn the_bus_away_is_a_503_and_so_is_its_retransmission() {
     assert!(bench.expect_response(503).header(Name::RetryAfter).is_some());
     bench.packet(&request);
     bench.expect_response(503);
-    assert!(bench.notifier.subscriptions.is_empty());
+    assert!(bench.notifier.registry.is_empty());
     bench.input(Input::Bus { is_up: false });
     bench.packet(&subscribe("b", 1, None, "", ""));
     bench.expect_response(503);

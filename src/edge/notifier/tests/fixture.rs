@@ -9,16 +9,17 @@ use crate::bus::message::NotifyJob;
 use crate::bus::message::{EndReason, ErrorBody, ErrorReply, GetResponse, Kind, Origin, RouteSetResponse, SubscriptionChange};
 use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
 use crate::edge::config::Listener;
+use crate::edge::event::Event;
 use crate::edge::gate::policy::AuthPolicy;
 use crate::edge::gate::rate_limit::RateLimitConfig;
+use crate::edge::limit::CAPACITIES;
 use crate::edge::notifier::*;
 use crate::edge::profile::Profiles;
 use crate::edge::subscription::next_hop::Destination;
 use crate::edge::subscription::record::Record;
 use crate::feature::{FeatureState, Status};
 use crate::runtime::clock;
-use crate::sip::flow::Flow;
-use crate::sip::flow::Transport;
+use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::message::{Message, Start, parse};
 use crate::sip::name::Name;
 
@@ -77,8 +78,8 @@ fn listener(transport: Transport, address: &str) -> Listener {
 
 impl Bench {
     pub(in crate::edge::notifier) fn new(config: EdgeConfig) -> Self {
-        let now = Now { at: clock::now(), utc: clock::utc_now() };
-        let metrics = Arc::new(EdgeMetrics::new(&[Transport::Udp]));
+        let now = clock::moment();
+        let metrics = Arc::new(EdgeMetrics::new(&[Transport::Udp], &CAPACITIES));
         let notifier = Notifier::new(Arc::new(config), Arc::new(FeatureTable::built_in()), metrics, now);
         let peer: SocketAddr = "192.0.2.9:5062".parse().unwrap();
         let flow = Flow { transport: Transport::Udp, listener: 0, peer, connection: None };
@@ -325,16 +326,32 @@ impl Bench {
 
     /// Nothing is left of anything.
     pub(in crate::edge::notifier) fn is_empty(&self) -> bool {
-        let Notifier { subscriptions, watchers, waits, jobs, lookups, in_flight, connections, .. } = &self.notifier;
-        let users: usize = connections.values().map(|users| users.len()).sum();
-        subscriptions.is_empty() && watchers.is_empty() && waits.is_empty() && jobs.is_empty() && lookups + in_flight + users == 0
+        let Notifier { registry, requests, jobs, delivery, .. } = &self.notifier;
+        registry.is_empty() && requests.is_empty() && requests.lookups() == 0 && jobs.is_empty() && delivery.is_empty()
     }
 
     /// Whether a stop would be over now; what it stores is in [`Bench::asked`].
     pub(in crate::edge::notifier) fn is_put_down(&mut self) -> bool {
-        let is_put_down = self.notifier.put_down(self.now);
+        self.input(Input::PutDown);
+        let is_put_down = self.notifier.is_put_down();
         self.input(Input::Bus { is_up: true });
         is_put_down
+    }
+
+    /// The bucket had this record at the start. `true` when it is taken up.
+    pub(in crate::edge::notifier) fn restore(&mut self, key: &str, revision: u64, value: &[u8]) -> bool {
+        let before = self.notifier.live().count();
+        self.input(Input::Record { key, revision, value });
+        self.notifier.live().count() > before
+    }
+
+    /// Changes were lost: the index says this of what is held.
+    pub(in crate::edge::notifier) fn compare(&mut self, holder: impl Fn(SubscriptionId) -> Option<(u64, &'static str)>) {
+        for id in self.notifier.held() {
+            if let Some((revision, edge_id)) = holder(id) {
+                self.input(Input::Holder { id, revision, edge_id });
+            }
+        }
     }
 
     pub(in crate::edge::notifier) fn is_quiet(&self) -> bool {

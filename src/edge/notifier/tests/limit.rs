@@ -89,10 +89,10 @@ fn the_responses_to_our_notifies_are_no_flood() {
     bench.answer_get(Vec::new());
     let notify = bench.expect_notify();
     bench.respond(&notify, 200, "");
-    assert_eq!(bench.notifier.in_flight, 1, "a source that sends what belongs to nothing is not read for a while");
+    assert_eq!(bench.notifier.delivery.in_flight(), 1, "a source that sends what belongs to nothing is not read for a while");
     bench.pass(Duration::from_secs(2));
     let again = bench.expect_notify();
     bench.sent.clear();
     bench.respond(&again, 200, "");
-    assert_eq!(bench.notifier.in_flight, 0);
+    assert_eq!(bench.notifier.delivery.in_flight(), 0);
 }

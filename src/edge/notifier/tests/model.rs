@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::bus::message::{ErrorBody, ErrorReply, GetResponse, Kind, NotifyJob, RouteSetResponse};
+use crate::edge::limit::CAPACITIES;
 use crate::edge::notifier::tests::fixture::config;
 use crate::edge::notifier::tests::fixture::set_dnd;
 use crate::edge::notifier::tests::fixture::subscribe;
@@ -19,7 +20,7 @@ use crate::edge::subscription::next_hop::Destination;
 use crate::edge::subscription::record::Record;
 use crate::feature::{FeatureState, Status};
 use crate::runtime::clock;
-use crate::sip::flow::{Flow, Transport};
+use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::message::Message;
 
 /// How a SUBSCRIBE comes.
@@ -122,8 +123,8 @@ pub(in crate::edge::notifier) struct World {
 
 impl World {
     pub(in crate::edge::notifier) fn new() -> Self {
-        let now = Now { at: clock::now(), utc: clock::utc_now() };
-        let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL));
+        let now = clock::moment();
+        let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL, &CAPACITIES));
         let notifier = Notifier::new(Arc::new(config()), Arc::new(FeatureTable::built_in()), metrics, now);
         let phones = (0..3).map(|_| Phone::default()).collect();
         let mut world = Self {
@@ -226,10 +227,10 @@ impl World {
         for (branch, request) in &self.requests {
             assert!(request.response.is_some(), "{branch} has no answer: {}", request.text);
         }
-        let Notifier { subscriptions, watchers, waits, jobs, lookups, in_flight, server, client, timers, connections, .. } = &self.notifier;
-        assert!(subscriptions.is_empty(), "{subscriptions:?}");
-        assert!(watchers.is_empty() && waits.is_empty() && jobs.is_empty() && server.is_empty() && client.is_empty() && timers.is_empty());
-        assert_eq!((*lookups, *in_flight, connections.values().map(|users| users.len()).sum::<usize>()), (0, 0, 0));
+        let Notifier { registry, requests, jobs, delivery, responses, timers, .. } = &self.notifier;
+        assert!(registry.is_empty(), "{registry:?}");
+        assert!(requests.is_empty() && requests.lookups() == 0 && jobs.is_empty() && timers.is_empty());
+        assert!(responses.len() == 0 && delivery.is_empty() && delivery.has_no_transaction());
         assert!(self.open_jobs.is_empty(), "{:?}", self.open_jobs);
         if self.has_lost_removal {
             // Its record is there until its time is over.

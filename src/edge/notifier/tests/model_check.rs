@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::bus::message::{EndReason, SubscriptionChange};
+use crate::edge::event::Event;
 use crate::edge::notifier::tests::model::{Entry, Pending, World};
 use crate::edge::notifier::*;
 use crate::edge::subscription::next_hop::Destination;
@@ -68,7 +69,7 @@ impl World {
             }
             // One that was taken back or timed out is no more in flight, and no more ours.
             let via = Via::parse(before.message.header(Name::Via).unwrap()).unwrap();
-            assert!(!self.notifier.client.has(via.branch().unwrap()), "two in flight: {:?} and {message:?}", before.message);
+            assert!(!self.notifier.delivery.has(via.branch().unwrap()), "two in flight: {:?} and {message:?}", before.message);
         }
         let cseq: u32 = message.header(Name::CSeq).unwrap().split(' ').next().unwrap().parse().unwrap();
         let last = self.last_cseq.insert(key.clone(), cseq).unwrap_or_default();
@@ -118,7 +119,7 @@ impl World {
             more.replace('\n', "\r\n"),
         );
         // After Timer F, or when the phone has gone another way, nobody waits for it.
-        let in_flight = self.notifier.subscriptions.get(&key.parse().unwrap()).and_then(|subscription| subscription.in_flight.as_ref());
+        let in_flight = self.notifier.registry.get(key.parse().unwrap()).and_then(|subscription| subscription.in_flight.as_ref());
         let is_waited_for = in_flight.map(|in_flight| in_flight.cseq) == Some(self.last_cseq[&key]);
         let is_last = header(Name::SubscriptionState).starts_with("terminated");
         let flow = match &pending.to {

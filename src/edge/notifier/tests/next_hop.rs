@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::bus::message::{EndReason, NotifyOutcome};
 use crate::config::InitialNotify;
+use crate::edge::event::Event;
 use crate::edge::notifier::tests::fixture::Bench;
 use crate::edge::notifier::tests::fixture::body;
 use crate::edge::notifier::tests::fixture::config;
@@ -15,8 +16,8 @@ use crate::edge::notifier::*;
 use crate::edge::subscription::next_hop::Destination;
 use crate::feature::FeatureState;
 use crate::feature::Status;
-use crate::sip::flow::Flow;
 use crate::sip::flow::Transport;
+use crate::sip::flow::{ConnectionId, Flow};
 use crate::sip::message::{Message, Start};
 use crate::sip::name::Name;
 use crate::sip::uri::TargetHost;
@@ -135,7 +136,7 @@ fn a_source_that_nobody_vouches_for_leads_no_notify_to_a_third_address() {
         bench.answer_get(vec![FeatureState::new("DoNotDisturb")]);
         assert_eq!(bench.sent.pop_front().expect("a NOTIFY").0, want, "{name}");
         let mut restarted = Bench::new(open());
-        assert!(restarted.notifier.restore(&id.to_string(), 7, &serde_json::to_vec(&record).unwrap(), restarted.now));
+        assert!(restarted.restore(&id.to_string(), 7, &serde_json::to_vec(&record).unwrap()));
         restarted.job(3, 1);
         assert_eq!(restarted.sent.pop_front().expect("a NOTIFY").0, want, "{name}, restarted");
     }
@@ -149,7 +150,7 @@ fn a_phone_is_told_from_the_listener_that_it_subscribed_at_also_after_a_restart(
         bench.packet(&subscribe("a", 1, None, "", ""));
         let (_, BusRequest::Store { id, record, .. }) = bench.take_store() else { panic!("a store") };
         let mut restarted = Bench::new(config());
-        assert!(restarted.notifier.restore(&id.to_string(), 7, &serde_json::to_vec(&record).unwrap(), restarted.now));
+        assert!(restarted.restore(&id.to_string(), 7, &serde_json::to_vec(&record).unwrap()));
         restarted.job(3, 1);
         let (to, notify) = restarted.sent.pop_front().expect("a NOTIFY");
         assert_eq!(to, Destination::Flow(bench.flow));

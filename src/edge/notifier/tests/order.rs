@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::bus::message::{EndReason, FeatureOutcome};
+use crate::edge::event::Event;
 use crate::edge::notifier::tests::fixture::Bench;
 use crate::edge::notifier::tests::fixture::body;
 use crate::edge::notifier::tests::fixture::config;
@@ -57,7 +58,7 @@ fn a_change_outlives_its_subscription() {
     bench.respond(&to_b, 200, "");
     bench.apply_change(|response| response.state.version = 7);
     assert_eq!(bench.expect_notify().header(Name::CallId), Some("b"));
-    assert_eq!((bench.fan_outs.len(), bench.notifier.subscriptions.len()), (2, 1), "and then nothing is left of it");
+    assert_eq!((bench.fan_outs.len(), bench.notifier.registry.len()), (2, 1), "and then nothing is left of it");
     assert!(bench.is_quiet());
 }
 
@@ -184,7 +185,7 @@ fn what_expired_while_the_edge_was_down_ends_when_it_is_up() {
     let (_, BusRequest::Store { id, record, .. }) = first.take_store() else { panic!("a store") };
     let mut bench = Bench::new(config());
     bench.pass(Duration::from_mins(5));
-    assert!(bench.notifier.restore(&id.to_string(), 7, &serde_json::to_vec(&record).unwrap(), bench.now));
+    assert!(bench.restore(&id.to_string(), 7, &serde_json::to_vec(&record).unwrap()));
     bench.pass(Duration::from_secs(1));
     assert_eq!(bench.reasons(), [EndReason::Timeout]);
     let last = bench.expect_notify();

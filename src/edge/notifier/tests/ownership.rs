@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::bus::message::EndReason;
+use crate::edge::limit::MAX_LOOKUPS;
 use crate::edge::notifier::tests::fixture::config;
 use crate::edge::notifier::tests::fixture::live;
 use crate::edge::notifier::tests::fixture::other;
@@ -36,7 +37,7 @@ fn a_stored_subscription_outlives_its_edge_with_growing_cseq() {
     let value = serde_json::to_vec(&record).unwrap();
 
     let mut restarted = Bench::new(config());
-    assert!(restarted.notifier.restore(&id.to_string(), 7, &value, restarted.now));
+    assert!(restarted.restore(&id.to_string(), 7, &value));
     restarted.packet(&subscribe("a", 2, Some(&id.to_string()), "Expires: 3600\n", ""));
     let Some((_, BusRequest::Store { expected_revision: 7, .. })) = restarted.asked.front() else { panic!("{:?}", restarted.asked) };
     restarted.ack_store();
@@ -45,7 +46,7 @@ fn a_stored_subscription_outlives_its_edge_with_growing_cseq() {
     assert_eq!(restarted.expect_notify().header(Name::CSeq), Some("1001 NOTIFY"), "above all that may have been used");
 
     let mut other = Bench::new(EdgeConfig { edge_id: "edge-1".into(), ..config() });
-    assert!(!other.notifier.restore(&id.to_string(), 7, &value, other.now), "not its own");
+    assert!(!other.restore(&id.to_string(), 7, &value), "not its own");
     other.packet(&subscribe("a", 2, Some(&id.to_string()), "Expires: 3600\n", ""));
     let (token, request) = other.asked.pop_front().unwrap();
     assert!(matches!(request, BusRequest::Lookup { .. }));
@@ -58,7 +59,7 @@ fn a_stored_subscription_outlives_its_edge_with_growing_cseq() {
     restarted.asked.clear();
     restarted.input(Input::Change { key: &id.to_string(), revision: 99, value: Some(&moved) });
     assert_eq!(restarted.reasons(), [EndReason::Moved]);
-    assert!(restarted.notifier.subscriptions.is_empty() && restarted.asked.is_empty(), "and it leaves the record alone");
+    assert!(restarted.notifier.registry.is_empty() && restarted.asked.is_empty(), "and it leaves the record alone");
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn a_dialog_that_is_not_the_records_is_not_taken_over() {
         ReplyMessage { status: None, sequence: Some(7), is_deleted: false, payload: serde_json::to_vec(&record).unwrap().into() },
     );
     other.expect_response(481);
-    assert!(other.notifier.subscriptions.is_empty() && other.is_quiet());
+    assert!(other.notifier.registry.is_empty() && other.is_quiet());
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn an_edge_takes_no_more_over_than_it_may_hold() {
     bench.packet(&subscribe("a", 2, Some(&tag), REFRESH, ""));
     bench.found(&record, 7);
     bench.expect_response(503);
-    assert_eq!(bench.notifier.subscriptions.len(), 1);
+    assert_eq!(bench.notifier.registry.len(), 1);
 }
 
 /// The edge that held it must hear of it: a key that is merely gone tells it nothing.
@@ -269,7 +270,7 @@ fn made_up_dialogs_take_no_room_from_the_others() {
     assert!(matches!(bench.asked.pop_back(), Some((_, BusRequest::Store { .. }))));
     bench.sent.clear();
     bench.pass(Duration::from_millis(1100));
-    assert_eq!((bench.notifier.lookups, bench.sent.len()), (0, MAX_LOOKUPS + 1), "each is answered");
+    assert_eq!((bench.notifier.requests.lookups(), bench.sent.len()), (0, MAX_LOOKUPS + 1), "each is answered");
 }
 
 /// A refresh came through, but its acknowledgement has not; then the phone says that it knows nothing of the subscription.

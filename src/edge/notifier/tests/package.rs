@@ -201,7 +201,7 @@ fn a_stored_subscription_keeps_its_package_and_an_old_record_has_the_first() {
     for (value, want) in [(&stored, Some("x-broadworks-hoteling")), (&old, Some("as-feature-event")), (&unknown, None)] {
         let mut restarted = Bench::new(config());
         let value = serde_json::to_vec(value).unwrap();
-        let is_taken = restarted.notifier.restore(&id.to_string(), 1, &value, restarted.now);
+        let is_taken = restarted.restore(&id.to_string(), 1, &value);
         let package = restarted.notifier.live().next().map(|subscription| subscription.package.name);
         assert_eq!((is_taken, package), (want.is_some(), want));
     }

@@ -115,7 +115,7 @@ fn a_subscription_taken_up_again_has_its_quirks() {
     first.packet(&subscribe("a", 1, None, "User-Agent: Quirky\nExpires: 3600\n", ""));
     let Some((_, BusRequest::Store { id, record, .. })) = first.asked.pop_front() else { panic!("a store") };
     let mut again = edge(&ProfileConfig { remaining_expires: true, ..ProfileConfig::default() });
-    assert!(again.notifier.restore(&id.to_string(), 7, &serde_json::to_vec(&record).unwrap(), again.now));
+    assert!(again.restore(&id.to_string(), 7, &serde_json::to_vec(&record).unwrap()));
     again.pass(Duration::from_mins(10));
     again.packet(&subscribe("a", 2, Some(&id.to_string()), "Expires: 3600\n", &set_dnd(true)));
     again.ack_store();

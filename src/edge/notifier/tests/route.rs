@@ -117,7 +117,7 @@ fn a_responder_decides_as_the_users_file_does() {
                 assert!(bench.is_quiet(), "{name}: a retransmission gets the same");
             }
         }
-        assert_eq!(bench.notifier.auth_waits, 0, "{name}");
+        assert_eq!(*bench.notifier.requests.auth_waits_mut(), 0, "{name}");
     }
 }
 
@@ -159,10 +159,10 @@ fn a_changed_password_is_learnt_and_guessing_is_not_passed_on_at_once() {
 fn nothing_is_asked_while_the_bus_is_away_or_too_much_is_asked_already() {
     let mut bench = Bench::new(digest_config());
     let nonce = challenge(&mut bench, "a").nonce;
-    bench.notifier.auth_waits = usize::MAX;
+    *bench.notifier.requests.auth_waits_mut() = usize::MAX;
     bench.packet(&subscribe("b", 1, None, &right(&nonce, 1), ""));
     bench.expect_response(503);
-    bench.notifier.auth_waits = 0;
+    *bench.notifier.requests.auth_waits_mut() = 0;
     bench.input(Input::Bus { is_up: false });
     bench.packet(&subscribe("c", 1, None, &right(&nonce, 1), ""));
     assert!(bench.expect_response(503).header(Name::RetryAfter).is_some());

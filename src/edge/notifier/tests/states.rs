@@ -216,8 +216,8 @@ fn outcome(bench: &mut Bench, tag: &str) -> String {
     words.extend(bench.moved.drain(..).map(|_| "job moved".to_owned()));
     // as often as it was sent or asked
     words.dedup();
-    let subscriptions = &bench.notifier.subscriptions;
-    let phase = tag.parse().ok().and_then(|id| subscriptions.get(&id)).map_or("gone".to_owned(), |one| format!("{:?}", one.phase));
+    let registry = &bench.notifier.registry;
+    let phase = tag.parse().ok().and_then(|id| registry.get(id)).map_or("gone".to_owned(), |one| format!("{:?}", one.phase));
     let words = if words.is_empty() { "–".to_owned() } else { words.join(", ") };
     format!("{words} → {phase}")
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::bus::message::{EndReason, NotifyJob, SubscriptionChange};
+use crate::edge::event::Event;
 use crate::edge::notifier::tests::fixture::config;
 use crate::edge::notifier::tests::fixture::live;
 use crate::edge::notifier::tests::fixture::other;
@@ -125,7 +126,7 @@ fn a_take_over_without_an_answer_is_served_once_the_bucket_says_that_it_is_ours(
     bench.take_store();
     bench.pass(Duration::from_millis(1100));
     bench.changed(&tag, 9, &Record { edge_id: "edge-2".into(), ..*moved });
-    assert!(bench.is_empty() && bench.notifier.unsure.is_empty());
+    assert!(bench.is_empty() && !bench.notifier.registry.has_doubts());
 }
 
 #[test]
@@ -212,12 +213,11 @@ fn a_job_that_was_sent_on_concerns_what_was_taken_from_there_alone() {
 fn what_moved_unheard_is_let_go_of_when_all_is_compared() {
     let (mut bench, tag, _) = live();
     let id: SubscriptionId = tag.parse().unwrap();
-    let now = bench.now;
-    bench.notifier.compare(|_| None, now);
-    bench.notifier.compare(|_| Some((7, "edge-0".into())), now);
-    bench.notifier.compare(|_| Some((6, "edge-1".into())), now);
+    bench.compare(|_| None);
+    bench.compare(|_| Some((7, "edge-0")));
+    bench.compare(|_| Some((6, "edge-1")));
     assert_eq!(bench.notifier.live().count(), 1, "as it should be, or older than what we know");
-    bench.notifier.compare(|asked| (asked == id).then(|| (8, "edge-1".into())), now);
+    bench.compare(|asked| (asked == id).then_some((8, "edge-1")));
     bench.pass(Duration::ZERO);
     bench.input(Input::Timeout);
     assert!(bench.is_empty() && bench.asked.is_empty());

@@ -20,9 +20,9 @@ fn restarted(records: &[(String, Record)], now: Now) -> Bench {
     let mut bench = Bench::new(config());
     bench.now = now;
     for (revision, (tag, record)) in (1..).zip(records) {
-        assert!(bench.notifier.restore(tag, revision, &serde_json::to_vec(record).unwrap(), now));
+        assert!(bench.restore(tag, revision, &serde_json::to_vec(record).unwrap()));
     }
-    bench.notifier.restored(now);
+    bench.input(Input::Restored);
     bench
 }
 
@@ -186,7 +186,7 @@ fn a_request_that_is_sent_again_over_a_restart_has_its_answer_and_no_second_subs
     again.packet(&subscribe("a", 1, None, REFRESH, ""));
     again.ack_store();
     assert_eq!(to_tag(&again.expect_response(200)), first.0);
-    assert_eq!(again.notifier.subscriptions.len(), 1);
+    assert_eq!(again.notifier.registry.len(), 1);
 
     bench.expect_notify();
     bench.packet(&subscribe("a", 2, Some(&first.0), REFRESH, &set_dnd(true)));

@@ -1,9 +1,9 @@
 use super::*;
 
-fn change(feature: &str, version: u64) -> Arc<Change> {
+fn update(feature: &str, version: u64) -> Arc<Update> {
     let mut state = FeatureState::new(feature);
     state.version = version;
-    Arc::new(Change {
+    Arc::new(Update {
         state,
         document: Bytes::from(vec![b'x'; 400]),
         cause: Cause("c".into()),
@@ -13,20 +13,20 @@ fn change(feature: &str, version: u64) -> Arc<Change> {
 }
 
 fn says(parcel: &Parcel) -> Vec<(&str, u64)> {
-    parcel.changes.iter().map(|c| (c.state.feature.as_str(), c.state.version)).collect()
+    parcel.updates.iter().map(|c| (c.state.feature.as_str(), c.state.version)).collect()
 }
 
 #[test]
 fn one_notify_in_flight_and_the_newest_state_goes_next() {
     let now = crate::runtime::clock::now();
     let mut outbox = Outbox::default();
-    assert!(outbox.queue(change("DoNotDisturb", 1)).is_none());
+    assert!(outbox.queue(update("DoNotDisturb", 1)).is_none());
     let first = outbox.take(Grouping::Whole, now).unwrap();
     assert_eq!(says(&first), [("DoNotDisturb", 1)]);
-    assert!(outbox.queue(change("DoNotDisturb", 2)).is_none());
+    assert!(outbox.queue(update("DoNotDisturb", 2)).is_none());
     assert!(outbox.take(Grouping::Whole, now).is_none(), "one in flight");
-    assert_eq!(outbox.queue(change("DoNotDisturb", 3)).unwrap().state.version, 2, "the older one is replaced");
-    assert_eq!(outbox.queue(change("DoNotDisturb", 2)).unwrap().state.version, 2, "an older one is not taken");
+    assert_eq!(outbox.queue(update("DoNotDisturb", 3)).unwrap().state.version, 2, "the older one is replaced");
+    assert_eq!(outbox.queue(update("DoNotDisturb", 2)).unwrap().state.version, 2, "an older one is not taken");
     outbox.settle();
     assert_eq!(says(&outbox.take(Grouping::Whole, now).unwrap()), [("DoNotDisturb", 3)]);
     outbox.settle();
@@ -43,11 +43,11 @@ fn several_features_share_a_notify_only_where_the_grouping_allows() {
     for (grouping, want) in [(Grouping::Whole, vec![2]), (Grouping::OneByOne, vec![1, 1]), (up_to(2000), vec![2]), (up_to(600), vec![1, 1])]
     {
         let mut outbox = Outbox::default();
-        outbox.queue(change("DoNotDisturb", 1));
-        outbox.queue(change("CallForwardingBusy", 1));
+        outbox.queue(update("DoNotDisturb", 1));
+        outbox.queue(update("CallForwardingBusy", 1));
         let mut sizes = Vec::new();
         while let Some(parcel) = outbox.take(grouping, now) {
-            sizes.push(parcel.changes.len());
+            sizes.push(parcel.updates.len());
             outbox.settle();
         }
         assert_eq!(sizes, want, "{grouping:?}");
@@ -64,12 +64,12 @@ fn the_end_tells_what_fits_at_once_and_all_of_it_for_a_fetch() {
         (Ending::AfterAll, Grouping::Whole, vec![(2, true)]),
     ] {
         let mut outbox = Outbox::default();
-        outbox.queue(change("DoNotDisturb", 1));
-        outbox.queue(change("CallForwardingBusy", 1));
+        outbox.queue(update("DoNotDisturb", 1));
+        outbox.queue(update("CallForwardingBusy", 1));
         outbox.end(ending);
         let mut sent = Vec::new();
         while let Some(parcel) = outbox.take(grouping, now) {
-            sent.push((parcel.changes.len(), parcel.is_last));
+            sent.push((parcel.updates.len(), parcel.is_last));
             if parcel.is_last {
                 break;
             }
@@ -84,10 +84,10 @@ fn what_was_put_off_waits_and_gives_way_to_newer_states() {
     let now = crate::runtime::clock::now();
     let later = now + std::time::Duration::from_secs(5);
     let mut outbox = Outbox::default();
-    outbox.queue(change("DoNotDisturb", 1));
-    outbox.queue(change("CallForwardingBusy", 1));
+    outbox.queue(update("DoNotDisturb", 1));
+    outbox.queue(update("CallForwardingBusy", 1));
     let parcel = outbox.take(Grouping::Whole, now).unwrap();
-    outbox.queue(change("DoNotDisturb", 2));
+    outbox.queue(update("DoNotDisturb", 2));
     assert_eq!(outbox.postpone(parcel, later).len(), 1);
     assert!(outbox.take(Grouping::Whole, now).is_none());
     assert_eq!(says(&outbox.take(Grouping::Whole, later).unwrap()), [("CallForwardingBusy", 1), ("DoNotDisturb", 2)]);
@@ -99,11 +99,11 @@ fn an_owed_notify_is_empty_only_when_nothing_else_is_said() {
     let owed = || Owed { cause: Cause("c".into()), since: now, job: None };
     let mut outbox = Outbox::default();
     assert!(outbox.owe_empty(owed()).is_none());
-    assert!(outbox.take(Grouping::Whole, now).unwrap().changes.is_empty());
+    assert!(outbox.take(Grouping::Whole, now).unwrap().updates.is_empty());
     outbox.settle();
     assert!(outbox.owe_empty(owed()).is_none());
-    outbox.queue(change("DoNotDisturb", 1));
-    assert_eq!(outbox.take(Grouping::Whole, now).unwrap().changes.len(), 1);
+    outbox.queue(update("DoNotDisturb", 1));
+    assert_eq!(outbox.take(Grouping::Whole, now).unwrap().updates.len(), 1);
     outbox.settle();
     assert!(outbox.take(Grouping::Whole, now).is_none());
 }
@@ -115,8 +115,8 @@ fn no_job_is_lost() {
     let owed = |job| Owed { cause: Cause("c".into()), since: now, job: Some(JobKey(job)) };
 
     let mut ending = Outbox::default();
-    ending.queue(change("DoNotDisturb", 1));
-    ending.queue(change("CallForwardingBusy", 2));
+    ending.queue(update("DoNotDisturb", 1));
+    ending.queue(update("CallForwardingBusy", 2));
     assert!(ending.owe_empty(owed(3)).is_none());
     ending.end(Ending::AtOnce);
     let parcel = ending.take(Grouping::OneByOne, now).unwrap();

@@ -9,7 +9,7 @@ const FEW: usize = 128;
 
 /// The stores under way.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub(crate) struct Backlog {
     under_way: usize,
     /// How long the last one that was answered took.
     took: Duration,
@@ -17,18 +17,18 @@ pub(super) struct Backlog {
 
 impl Backlog {
     /// One more is under way.
-    pub(super) fn asked(&mut self) {
+    pub(crate) fn asked(&mut self) {
         self.under_way += 1;
     }
 
     /// One was answered, or given up.
-    pub(super) fn answered(&mut self, asked_at: Instant, now: Instant) {
+    pub(crate) fn answered(&mut self, asked_at: Instant, now: Instant) {
         self.under_way = self.under_way.saturating_sub(1);
         self.took = now.saturating_duration_since(asked_at);
     }
 
     /// Whether whoever comes now would wait long.
-    pub(super) const fn is_long(&self) -> bool {
+    pub(crate) const fn is_long(&self) -> bool {
         self.under_way > FEW && self.took.as_millis() > LONG.as_millis()
     }
 }

@@ -1,0 +1,189 @@
+//! The events of the edge, each built once. Pure.
+
+use std::time::SystemTime;
+
+use crate::bus::message::{
+    EndReason, FeatureChange, FeatureEvent, Kind, NotifyEvent, NotifyOutcome, Origin, RawEvent, RouteSetResponse, SubscriptionChange,
+    SubscriptionEvent,
+};
+use crate::bus::trace::{Cause, new_id};
+use crate::edge::subscription::lane::Exchange;
+use crate::edge::subscription::record::Record;
+use crate::edge::subscription::{InFlight, Subscription, SubscriptionId};
+use crate::feature::{FeatureState, Presentity};
+use crate::runtime::clock::{self, Now};
+
+/// An event to publish.
+#[derive(Debug)]
+pub enum Event {
+    /// `dfks.event.subscription.<domain>`
+    Subscription(Presentity, SubscriptionEvent),
+    /// `dfks.event.feature.<domain>.<Feature>`
+    Feature(Presentity, FeatureEvent),
+    /// `dfks.event.notify.<domain>`
+    Notify(Presentity, NotifyEvent),
+    /// `dfks.event.raw.<domain>`
+    Raw(Presentity, RawEvent),
+}
+
+/// What happened to a subscription, at which edge, and why.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Happened<'a> {
+    pub(crate) edge_id: &'a str,
+    pub(crate) what: SubscriptionChange,
+    pub(crate) reason: Option<EndReason>,
+    pub(crate) cause: &'a Cause,
+}
+
+/// What a subscription's event says of it.
+struct About<'a> {
+    id: SubscriptionId,
+    presentity: &'a Presentity,
+    package: &'a str,
+    watcher: &'a str,
+    expires_at: String,
+    user_agent: &'a str,
+    transport: &'a str,
+    call_id: &'a str,
+}
+
+fn subscription_event(happened: &Happened<'_>, about: About<'_>, utc: SystemTime) -> Event {
+    let event = SubscriptionEvent {
+        kind: Kind::default(),
+        id: new_id(),
+        time: clock::rfc3339(utc),
+        cause: happened.cause.clone(),
+        edge_id: happened.edge_id.to_owned(),
+        subscription: about.id.to_string(),
+        presentity: about.presentity.as_str().to_owned(),
+        package: about.package.to_owned(),
+        watcher: about.watcher.to_owned(),
+        what: happened.what,
+        reason: happened.reason,
+        expires_at: about.expires_at,
+        user_agent: about.user_agent.to_owned(),
+        transport: about.transport.to_owned(),
+        call_id: about.call_id.to_owned(),
+    };
+    Event::Subscription(about.presentity.clone(), event)
+}
+
+/// A subscription of this edge came, was refreshed or ended.
+pub(crate) fn of_subscription(happened: &Happened<'_>, subscription: &Subscription, now: Now) -> Event {
+    let about = About {
+        id: subscription.id,
+        presentity: &subscription.presentity,
+        package: subscription.package.name,
+        watcher: &subscription.watcher,
+        expires_at: clock::rfc3339(subscription.expires_at_utc(now.at, now.utc)),
+        user_agent: &subscription.user_agent,
+        transport: subscription.flow.transport.as_str(),
+        call_id: &subscription.dialog.call_id,
+    };
+    subscription_event(happened, about, now.utc)
+}
+
+/// A subscription ended of which there is only its record; `None` where that names no presentity.
+pub(crate) fn of_record(happened: &Happened<'_>, id: SubscriptionId, record: &Record, utc: SystemTime) -> Option<Event> {
+    let presentity = Presentity::parse(&record.presentity).ok()?;
+    let about = About {
+        id,
+        presentity: &presentity,
+        package: &record.package,
+        watcher: &record.watcher,
+        expires_at: record.expires_at.to_string(),
+        user_agent: &record.user_agent,
+        transport: &record.transport,
+        call_id: &record.call_id,
+    };
+    Some(subscription_event(happened, about, utc))
+}
+
+/// What became of a NOTIFY.
+pub(crate) fn of_notify(
+    edge_id: &str,
+    subscription: &Subscription,
+    in_flight: &InFlight,
+    outcome: NotifyOutcome,
+    status: Option<u16>,
+    now: Now,
+) -> Event {
+    let took = now.at.saturating_duration_since(in_flight.sent_at);
+    let event = NotifyEvent {
+        kind: Kind::default(),
+        id: new_id(),
+        time: clock::rfc3339(now.utc),
+        cause: in_flight.parcel.cause(),
+        edge_id: edge_id.to_owned(),
+        subscription: subscription.id.to_string(),
+        presentity: subscription.presentity.as_str().to_owned(),
+        package: subscription.package.name.to_owned(),
+        features: in_flight.parcel.updates.iter().map(|update| update.state.feature.clone()).collect(),
+        outcome,
+        status,
+        took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+    };
+    Event::Notify(subscription.presentity.clone(), event)
+}
+
+/// A phone sent a body that is for others to read; `None` where it did not.
+pub(crate) fn of_raw(edge_id: &str, subscription: &Subscription, exchange: &Exchange, now: Now) -> Option<Event> {
+    let raw = exchange.subscribe.raw.as_ref()?;
+    let event = RawEvent {
+        kind: Kind::default(),
+        id: new_id(),
+        time: clock::rfc3339(now.utc),
+        cause: exchange.arrival.cause.clone(),
+        edge_id: edge_id.to_owned(),
+        subscription: subscription.id.to_string(),
+        presentity: subscription.presentity.as_str().to_owned(),
+        package: exchange.subscribe.package.name.to_owned(),
+        watcher: subscription.watcher.to_string(),
+        user_agent: subscription.user_agent.to_string(),
+        root: raw.root.to_string(),
+        body: raw.text.to_string(),
+    };
+    Some(Event::Raw(subscription.presentity.clone(), event))
+}
+
+/// A phone's change took effect: one event for the feature asked for, then one for each that changed along with it.
+pub(crate) fn of_change(presentity: &Presentity, response: &RouteSetResponse, cause: &Cause, utc: SystemTime) -> Vec<FeatureEvent> {
+    let also = response.also_previous.iter().zip(&response.also);
+    let changed = std::iter::once((&response.previous, &response.state)).chain(also);
+    changed.map(|(old, new)| feature_event(presentity, old, new, cause, utc)).collect()
+}
+
+/// A phone's change was refused: its features are as this state says.
+pub(crate) fn of_refused(presentity: &Presentity, state: &FeatureState, reason: &str, cause: &Cause, utc: SystemTime) -> Event {
+    Event::Feature(presentity.clone(), feature_event(presentity, state, state, cause, utc).refused(reason).notified(1))
+}
+
+fn feature_event(presentity: &Presentity, old: &FeatureState, new: &FeatureState, cause: &Cause, utc: SystemTime) -> FeatureEvent {
+    let change = FeatureChange { presentity: presentity.as_str(), old, new, origin: Origin::Phone };
+    FeatureEvent::new(new_id(), utc, cause.clone(), change)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::notifier::tests::fixture::config;
+
+    #[test]
+    fn a_subscription_and_its_record_make_the_same_event() {
+        let (id, now, cause) = (SubscriptionId::random(), clock::moment(), Cause::new());
+        let json = serde_json::json!({
+            "edge_id": "edge-0", "presentity": "sip:alice@h", "package": "as-feature-event", "watcher": "sip:boss@h", "call_id": "c",
+            "remote_tag": "t", "local": "sip:alice@h", "remote": "sip:boss@h", "target": "sip:boss@192.0.2.9", "remote_cseq": 1,
+            "local_cseq": 1000, "transport": "udp", "peer": "192.0.2.9:5060", "is_direct": true, "accepts_multipart": true,
+            "user_agent": "Phone", "expires_at": clock::rfc3339(now.utc)
+        });
+        let record: Record = serde_json::from_value(json).unwrap();
+        let happened =
+            Happened { edge_id: "edge-0", what: SubscriptionChange::Terminated, reason: Some(EndReason::Timeout), cause: &cause };
+        let subscription = record.clone().restore(id, 7, &config(), now.at, now.utc).unwrap();
+        let Event::Subscription(of, first) = of_subscription(&happened, &subscription, now) else { panic!("of a subscription") };
+        let Some(Event::Subscription(also_of, second)) = of_record(&happened, id, &record, now.utc) else { panic!("of a record") };
+        assert_eq!((of, SubscriptionEvent { id: second.id.clone(), ..first }), (also_of, second));
+        assert!(of_record(&happened, id, &Record { presentity: "none".into(), ..record }, now.utc).is_none());
+    }
+}

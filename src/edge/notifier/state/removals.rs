@@ -1,0 +1,97 @@
+//! Keys to be removed from the bucket: tried until the bucket says that they are gone, or that another wrote them. Pure.
+
+use std::time::{Duration, Instant};
+
+use ahash::AHashMap;
+
+use crate::edge::notifier::state::bus_requests::StoreOutcome;
+use crate::edge::subscription::SubscriptionId;
+
+pub(crate) const FIRST_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const LAST_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// A removal that the bucket has not acknowledged.
+#[derive(Debug)]
+struct Removal {
+    expected_revision: u64,
+    again_after: Duration,
+    /// By then the key is gone by itself.
+    until: Instant,
+}
+
+/// What becomes of a removal that was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// A later removal of the key has taken its place.
+    Superseded,
+    /// It is tried again.
+    Again(Instant),
+    /// It is done with.
+    Done,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Removals(AHashMap<SubscriptionId, Removal>);
+
+impl Removals {
+    /// A key is being removed that is gone by itself at `until`.
+    pub(crate) fn begin(&mut self, id: SubscriptionId, expected_revision: u64, until: Instant) {
+        self.0.insert(id, Removal { expected_revision, again_after: FIRST_AGAIN_AFTER, until });
+    }
+
+    /// The bucket has answered the removal of this revision, or not.
+    pub(crate) fn answered(&mut self, id: SubscriptionId, revision: u64, outcome: StoreOutcome, now: Instant) -> Next {
+        let Some(removal) = self.0.get_mut(&id).filter(|removal| removal.expected_revision == revision) else { return Next::Superseded };
+        let again_at = now + removal.again_after;
+        if matches!(outcome, StoreOutcome::Unavailable(_)) && again_at < removal.until {
+            removal.again_after = (removal.again_after * 2).min(LAST_AGAIN_AFTER);
+            return Next::Again(again_at);
+        }
+        self.0.remove(&id);
+        Next::Done
+    }
+
+    /// The revision that a key must have to be removed, while it is to be.
+    pub(crate) fn revision_of(&self, id: SubscriptionId) -> Option<u64> {
+        self.0.get(&id).map(|removal| removal.expected_revision)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::notifier::io::Unavailable;
+    use crate::runtime::clock;
+
+    #[test]
+    fn a_lost_answer_is_waited_for_with_growing_pauses_until_the_key_is_gone_by_itself() {
+        let (start, id) = (clock::now(), SubscriptionId::random());
+        let lost = StoreOutcome::Unavailable(Unavailable::Timeout);
+        let mut removals = Removals::default();
+        removals.begin(id, 7, start + Duration::from_secs(10));
+        let mut now = start;
+        let mut pauses = Vec::new();
+        while let Next::Again(at) = removals.answered(id, 7, lost, now) {
+            pauses.push((at - now).as_secs());
+            now = at;
+        }
+        assert_eq!((pauses, removals.is_empty()), (vec![1, 2, 4], true));
+    }
+
+    #[test]
+    fn an_answer_ends_only_the_removal_that_it_is_for() {
+        let (now, id) = (clock::now(), SubscriptionId::random());
+        let mut removals = Removals::default();
+        removals.begin(id, 7, now + Duration::from_hours(1));
+        removals.begin(id, 9, now + Duration::from_hours(1));
+        assert_eq!(removals.answered(id, 7, StoreOutcome::Stored(8), now), Next::Superseded);
+        assert_eq!(removals.revision_of(id), Some(9));
+        assert_eq!(removals.answered(id, 9, StoreOutcome::Conflict, now), Next::Done, "another wrote it");
+        assert_eq!((removals.revision_of(id), removals.is_empty()), (None, true));
+    }
+}
