@@ -1,4 +1,4 @@
-//! The protocol of a bucket: headers of a write and a removal, markers, direct gets. Pure.
+//! The protocol of a bucket: headers of a write and a removal, markers, direct gets. No I/O.
 //!
 //! A bucket is a stream of one subject a key. A write names the revision that it replaces (compare-and-set), a removal leaves a
 //! marker, and so does a key that expires. Sources: ADR-8 (buckets), ADR-31 (direct get), ADR-43 (TTL and markers).

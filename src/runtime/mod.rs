@@ -32,6 +32,12 @@ impl FileStamp {
     }
 }
 
+/// A count as the value of a gauge.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+pub(crate) fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Bounded queues inside a process: how much is in them, against how much fits.
 
+use crate::runtime::as_f64;
 use metrics::{Gauge, gauge};
 
 /// The two gauges of one queue, `<stage>_queue_depth` and `<stage>_queue_capacity`.
@@ -61,12 +62,6 @@ impl QueueGauges {
     pub fn left(&self) {
         self.depth.decrement(1.0);
     }
-}
-
-/// A count as the value of a gauge.
-#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-pub(crate) fn as_f64(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

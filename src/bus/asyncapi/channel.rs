@@ -1,7 +1,7 @@
 //! The subjects, with what varies in them and what goes over them.
 
+use super::name::{channel_id, reference};
 use super::shape::{Channel, Ordered, Parameter, Reference};
-use super::{channel_id, reference};
 use crate::bus::subject::Pattern;
 
 /// What goes over a subject, and what comes back.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::reference;
+use super::name::reference;
 use super::shape::{Message, Ordered};
 use crate::bus::message::{ERROR_CODE_HEADER, ERROR_HEADER};
 use crate::bus::pull::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_REASON, DEAD_SUBJECT};

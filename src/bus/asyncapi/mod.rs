@@ -8,14 +8,15 @@
 
 mod channel;
 mod message;
+mod name;
 mod operation;
 mod shape;
 
 use serde_json::json;
 
-use crate::bus::subject::Pattern;
+pub use name::channel_id;
 pub use shape::{Channel, Document, Operation, Ordered};
-use shape::{Components, Info, Reference, Server, Tag};
+use shape::{Components, Info, Server, Tag};
 
 /// Name of the file, beside those of the schemas that it refers to.
 pub const FILE_NAME: &str = "asyncapi.yaml";
@@ -80,33 +81,6 @@ const TAGS: [(&str, &str); 5] = [
     ("responders", "What a service answers that owns features, or passwords."),
     ("services", "What any service asks, commands or follows."),
 ];
-
-/// The channel of a subject in the document; `None` for what is no subject of ours: buckets and the JetStream API.
-#[must_use]
-pub const fn channel_id(pattern: Pattern) -> Option<&'static str> {
-    match pattern {
-        Pattern::Set => Some("set"),
-        Pattern::Get => Some("get"),
-        Pattern::RouteSet => Some("routeSet"),
-        Pattern::CommandSet => Some("commandSet"),
-        Pattern::ResponderGet => Some("responderGet"),
-        Pattern::ResponderSet => Some("responderSet"),
-        Pattern::ResponderAuth => Some("responderAuth"),
-        Pattern::Notify => Some("notify"),
-        Pattern::EdgeAlive => Some("edgeAlive"),
-        Pattern::Watchers => Some("watchers"),
-        Pattern::EventSubscription => Some("eventSubscription"),
-        Pattern::EventFeature => Some("eventFeature"),
-        Pattern::EventNotify => Some("eventNotify"),
-        Pattern::Dead => Some("dead"),
-        Pattern::EventRaw => Some("eventRaw"),
-        Pattern::SubscriptionBucket | Pattern::FeatureBucket | Pattern::JetStreamApi => None,
-    }
-}
-
-fn reference(path: &str) -> Reference {
-    Reference { path: format!("#/{path}") }
-}
 
 #[cfg(test)]
 mod tests;

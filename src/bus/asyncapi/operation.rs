@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::channel::{messages, reply_id};
+use super::name::{channel_id, reference};
 use super::shape::{Operation, Ordered, Reply, Tag};
-use super::{channel_id, reference};
 use crate::bus::subject::Pattern;
 
 /// What dfks does on a subject.

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::bus::schema;
+use crate::bus::subject::Pattern;
 
 #[test]
 fn every_subject_of_ours_has_a_channel_with_a_message_and_an_operation() {

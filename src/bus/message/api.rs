@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Origin};
+use super::kind::Kind;
+use super::origin::Origin;
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureState, Status, Values, package, yes};
 

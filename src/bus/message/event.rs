@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Origin};
+use super::kind::Kind;
+use super::origin::Origin;
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureState, package};
 use crate::runtime::clock;

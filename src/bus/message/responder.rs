@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Origin};
+use super::kind::Kind;
+use super::origin::Origin;
 use crate::feature::{Status, Values};
 
 /// Asks a responder for the state of one feature: `dfks.responder.get.<domain>.<Feature>`.

@@ -3,7 +3,7 @@
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::bus::queues::state::{ConsumerState, QueueName, StreamName, StreamState};
-use crate::telemetry::depth::as_f64;
+use crate::runtime::as_f64;
 
 /// Handles of one stream.
 #[derive(Debug)]

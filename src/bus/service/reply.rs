@@ -1,4 +1,4 @@
-//! The reply that says what was wrong: in the body, and in the headers of ADR-32. Pure.
+//! The reply that says what was wrong: in the body, and in the headers of ADR-32. No I/O.
 
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use metrics::{Counter, Gauge};
 
-use crate::telemetry::depth::as_f64;
+use crate::runtime::as_f64;
 
 /// Handles of the metrics of the watcher index, looked up once.
 #[derive(Debug)]

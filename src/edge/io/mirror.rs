@@ -1,4 +1,4 @@
-//! Copies the SIP messages of this edge to `sip.trace_hep` as HEPv3, decrypted.
+//! Copies the SIP messages of this edge to `sip.trace_hep` as `HEPv3`, decrypted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

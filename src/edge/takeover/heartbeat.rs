@@ -15,7 +15,7 @@ use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, new_id};
 use crate::bus::{Bus, WatcherIndex};
 use crate::edge::config::EdgeConfig;
-use crate::edge::takeover::{SharedMembership, lock};
+use crate::edge::takeover::membership::{SharedMembership, lock};
 use crate::runtime::clock;
 
 /// Own beats remembered until they are received back.

@@ -4,6 +4,7 @@
 //! full time again to be heard.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Most edges remembered.
@@ -102,6 +103,13 @@ fn weight(edge_id: &str, item: u64) -> u64 {
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^ (hash >> 31)
+}
+
+/// What the tasks of the take-over share.
+pub(in crate::edge::takeover) type SharedMembership = Arc<Mutex<Membership>>;
+
+pub(in crate::edge::takeover) fn lock(membership: &SharedMembership) -> MutexGuard<'_, Membership> {
+    membership.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

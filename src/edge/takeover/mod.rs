@@ -15,7 +15,7 @@ mod orphan;
 mod redirect;
 mod taker;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
@@ -67,10 +67,4 @@ impl TakeOver {
         tasks.spawn("take-over", taker.run(moved, stopping));
         Ok(Self { orphans, lease, moved_jobs })
     }
-}
-
-type SharedMembership = Arc<Mutex<Membership>>;
-
-fn lock(membership: &SharedMembership) -> MutexGuard<'_, Membership> {
-    membership.lock().unwrap_or_else(PoisonError::into_inner)
 }

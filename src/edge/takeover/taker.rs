@@ -10,13 +10,14 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{SharedMembership, lock, orphan};
 use crate::bus::pull::Delivery;
 use crate::bus::watchers::Held;
 use crate::bus::{Bus, RequestError};
 use crate::edge::config::EdgeConfig;
 use crate::edge::metrics::{EdgeMetrics, TakeOverOutcome};
 use crate::edge::notifier::Orphan;
+use crate::edge::takeover::membership::{SharedMembership, lock};
+use crate::edge::takeover::orphan;
 use crate::edge::takeover::redirect::{self, Redirect};
 use crate::notify::Queue;
 use crate::runtime::clock;

@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 
+use serde::Serialize;
+
 use super::*;
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureState, Source, Status, Values};

@@ -13,6 +13,7 @@ use crate::edge::event::Event;
 use crate::edge::gate::policy::AuthPolicy;
 use crate::edge::gate::rate_limit::RateLimitConfig;
 use crate::edge::limit::CAPACITIES;
+pub(in crate::edge::notifier) use crate::edge::notifier::tests::request::{set_dnd, subscribe};
 use crate::edge::notifier::*;
 use crate::edge::profile::Profiles;
 use crate::edge::subscription::next_hop::Destination;
@@ -378,23 +379,6 @@ pub(in crate::edge::notifier) fn live() -> (Bench, String, Record) {
     let notify = bench.expect_notify();
     bench.respond(&notify, 200, "");
     (bench, tag, *record)
-}
-
-pub(in crate::edge::notifier) fn subscribe(call_id: &str, cseq: u32, tag: Option<&str>, more: &str, body: &str) -> String {
-    let to_tag = tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
-    let length = body.len();
-    let content_type = if body.is_empty() { "" } else { "Content-Type: application/x-as-feature-event+xml\n" };
-    format!(
-        "SUBSCRIBE sip:alice@10.0.0.11 SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.9:5062;branch=z9hG4bK{call_id}{cseq};rport\nMax-Forwards: 70\n\
-         From: <sip:alice@10.0.0.11>;tag=f{call_id}\nTo: <sip:alice@10.0.0.11>{to_tag}\nCall-ID: {call_id}\nCSeq: {cseq} SUBSCRIBE\n\
-         Contact: <sip:alice@192.0.2.9:5062>\nEvent: as-feature-event\n{more}{content_type}Content-Length: {length}\n\n{body}"
-    )
-}
-
-pub(in crate::edge::notifier) fn set_dnd(is_on: bool) -> String {
-    format!(
-        r#"<?xml version="1.0" encoding="ISO-8859-1"?><SetDoNotDisturb xmlns="http://www.ecma-international.org/standards/ecma-323/csta/ed3"><device/><doNotDisturbOn>{is_on}</doNotDisturbOn></SetDoNotDisturb>"#
-    )
 }
 
 pub(in crate::edge::notifier) fn to_tag(response: &Message) -> String {

@@ -14,6 +14,7 @@ mod ownership;
 mod package;
 mod quirk;
 mod random;
+mod request;
 mod route;
 mod states;
 mod takeover;

@@ -1,0 +1,31 @@
+//! How the parts of the document name one another. Pure.
+
+use crate::bus::asyncapi::shape::Reference;
+use crate::bus::subject::Pattern;
+
+/// The channel of a subject in the document; `None` for what is no subject of ours: buckets and the JetStream API.
+#[must_use]
+pub const fn channel_id(pattern: Pattern) -> Option<&'static str> {
+    match pattern {
+        Pattern::Set => Some("set"),
+        Pattern::Get => Some("get"),
+        Pattern::RouteSet => Some("routeSet"),
+        Pattern::CommandSet => Some("commandSet"),
+        Pattern::ResponderGet => Some("responderGet"),
+        Pattern::ResponderSet => Some("responderSet"),
+        Pattern::ResponderAuth => Some("responderAuth"),
+        Pattern::Notify => Some("notify"),
+        Pattern::EdgeAlive => Some("edgeAlive"),
+        Pattern::Watchers => Some("watchers"),
+        Pattern::EventSubscription => Some("eventSubscription"),
+        Pattern::EventFeature => Some("eventFeature"),
+        Pattern::EventNotify => Some("eventNotify"),
+        Pattern::Dead => Some("dead"),
+        Pattern::EventRaw => Some("eventRaw"),
+        Pattern::SubscriptionBucket | Pattern::FeatureBucket | Pattern::JetStreamApi => None,
+    }
+}
+
+pub(super) fn reference(path: &str) -> Reference {
+    Reference { path: format!("#/{path}") }
+}

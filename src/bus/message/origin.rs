@@ -1,0 +1,25 @@
+//! Who asked for a change.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Who asked for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A key press on a phone: a SUBSCRIBE with a body.
+    Phone,
+    /// A command: `dfks.set`, `dfks.command.set` or MI.
+    Mi,
+}
+
+impl Origin {
+    /// The word on the bus and in the metric label `origin`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Phone => "phone",
+            Self::Mi => "mi",
+        }
+    }
+}
