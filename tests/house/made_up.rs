@@ -154,6 +154,9 @@ fn what_is_not_pure_is_found_in_pure_files() {
         let says = format!("//! What it is. Pure.\n\n{text}");
         assert_eq!(rule::impure(&tree("src/other/a.rs", &says), |_| false).len(), found.len(), "{text}");
     }
+    let data = Tree::of([("src/pure/a.rs", "//! Data. Pure.\n\nuse async_nats::{HeaderMap, Message};")]);
+    assert_eq!(rule::impure(&data, |_| false), [""; 0], "plain data");
+    assert_eq!(rule::impure(&data, |file| file.starts_with("src/pure/")).len(), 2, "in a pure folder");
 }
 
 #[test]

@@ -13,9 +13,10 @@ use tree::{Tree, files};
 
 /// The stages from the ground up; those of one row do not know each other.
 ///
-/// `config` stands low because it only says what the stages above it are to do; `telemetry` only reads its own section there.
+/// `config` and `telemetry` stand low: sections of the file and gauges are what the stages above are made with, and neither
+/// knows a stage.
 const STAGES: [&[&str]; 9] =
-    [&["runtime"], &["feature"], &["sip"], &["config"], &["bus"], &["notify"], &["telemetry"], &["worker", "mi", "edge"], &["cli"]];
+    [&["runtime"], &["feature"], &["sip"], &["config"], &["telemetry"], &["bus"], &["notify"], &["worker", "mi", "edge"], &["cli"]];
 
 /// Arrows that run up that order all the same: from which file to which, each with its reason. None is needed so far.
 const EXCEPTIONS: [(&str, &str); 0] = [];

@@ -70,6 +70,9 @@ pub(crate) fn idle_exceptions(arrows: &[Arrow], exceptions: &[(&str, &str)]) -> 
 /// Crates that do I/O or run tasks.
 const IMPURE_CRATES: [&str; 9] =
     ["tokio", "tokio_util", "tokio_rustls", "tokio_tungstenite", "async_nats", "futures_util", "axum", "socket2", "nix"];
+/// Types of those crates that are plain data. A file that calls itself pure may name them; a pure folder may not.
+const PLAIN_DATA: [&[&str]; 4] =
+    [&["async_nats", "HeaderMap"], &["async_nats", "HeaderValue"], &["async_nats", "header"], &["async_nats", "Message"]];
 /// Paths of `std` that do, and clocks.
 const IMPURE_PATHS: [&[&str]; 11] = [
     &["std", "fs"],
@@ -92,9 +95,10 @@ const CLOCK_READERS: [&str; 5] = ["now", "utc_now", "until", "thread_cpu", "mome
 pub(crate) fn impure(tree: &Tree, is_pure: impl Fn(&str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     for module in tree.modules.values().filter(|module| module.says_pure || is_pure(&module.file)) {
+        let may_hold_data = !is_pure(&module.file);
         let mut names = BTreeMap::new();
         for (meaning, line) in tree.meanings(module) {
-            if let Some(name) = impure_name(tree, meaning) {
+            if let Some(name) = impure_name(tree, meaning, may_hold_data) {
                 names.entry(name).or_insert(line);
             }
         }
@@ -106,11 +110,15 @@ pub(crate) fn impure(tree: &Tree, is_pure: impl Fn(&str) -> bool) -> Vec<String>
     found
 }
 
-fn impure_name(tree: &Tree, meaning: Meaning) -> Option<String> {
+fn begins_with_one_of(path: &[String], starts: &[&[&str]]) -> bool {
+    starts.iter().any(|start| path.iter().map(String::as_str).take(start.len()).eq(start.iter().copied()))
+}
+
+fn impure_name(tree: &Tree, meaning: Meaning, may_hold_data: bool) -> Option<String> {
     match meaning {
         Meaning::Foreign(path) => {
-            let is_impure = IMPURE_CRATES.contains(&path.first()?.as_str())
-                || IMPURE_PATHS.iter().any(|impure| path.iter().map(String::as_str).take(impure.len()).eq(impure.iter().copied()));
+            let is_impure = IMPURE_CRATES.contains(&path.first()?.as_str()) || begins_with_one_of(&path, &IMPURE_PATHS);
+            let is_impure = is_impure && !(may_hold_data && begins_with_one_of(&path, &PLAIN_DATA));
             is_impure.then(|| path.join("::"))
         }
         Meaning::Item(path, name) => {
