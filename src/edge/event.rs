@@ -155,7 +155,8 @@ pub(crate) fn of_change(presentity: &Presentity, response: &RouteSetResponse, ca
 
 /// A phone's change was refused: its features are as this state says.
 pub(crate) fn of_refused(presentity: &Presentity, state: &FeatureState, reason: &str, cause: &Cause, utc: SystemTime) -> Event {
-    Event::Feature(presentity.clone(), feature_event(presentity, state, state, cause, utc).refused(reason).notified(1))
+    let event = feature_event(presentity, state, state, cause, utc).refused(reason);
+    Event::Feature(presentity.clone(), event.notified(1))
 }
 
 fn feature_event(presentity: &Presentity, old: &FeatureState, new: &FeatureState, cause: &Cause, utc: SystemTime) -> FeatureEvent {

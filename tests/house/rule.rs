@@ -181,10 +181,10 @@ fn methods(block: &[Token]) -> impl Iterator<Item = &str> {
     block.windows(2).filter(|pair| pair[0].word() == Some("fn")).filter_map(|pair| pair[1].word())
 }
 
-/// `self.name(` and `Self::name`.
+/// `self.name(`, `notifier.name(` in a step, and `Self::name`.
 fn calls(block: &[Token]) -> impl Iterator<Item = (&str, usize)> {
     block.windows(4).filter_map(|tokens| {
-        let is_method = tokens[0].word() == Some("self") && tokens[1].is('.') && tokens[3].is('(');
+        let is_method = matches!(tokens[0].word(), Some("self" | "notifier")) && tokens[1].is('.') && tokens[3].is('(');
         let is_path = tokens[0].word() == Some("Self") && tokens[1].kind == Kind::Sep;
         tokens[2].word().filter(|_| is_method || is_path).map(|name| (name, tokens[2].line))
     })

@@ -5,7 +5,7 @@
 //!            (admit)   (ours?)      (store,200) (workers) (outbox) (Timer F) (record, end)          to the right of it
 //!  state: registry, delivery, bus_requests, responses, job_table, watermark, removals, availability      gate: who is let in
 //! ```
-//! It has no socket, task or clock. [`crate::edge::io::driver`] owns it and carries out its [`Output`]s.
+//! It has no socket, task or clock. The driver (`edge::io::driver`) owns it and carries out its [`Output`]s.
 //!
 //! An input becomes a step of one subscription, or of several one after another. A step looks its subscription up once, has it
 //! in hand and passes it on; the registry takes it back.

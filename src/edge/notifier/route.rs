@@ -1,6 +1,6 @@
 //! What the workers are asked for a subscription, and what their answers have phones told.
 
-use crate::bus::message::{ErrorBody, FeatureEvent, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
+use crate::bus::message::{ErrorBody, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
 use crate::bus::trace::Cause;
 use crate::edge::event::{self, Event};
 use crate::edge::notifier::Notifier;
@@ -134,7 +134,7 @@ impl Notifier {
         } else {
             self.tell_watchers(&presentity, &states, &updates, others, now)
         };
-        let events = events.into_iter().map(|event| FeatureEvent { watchers: local, ..event }).collect();
+        let events = events.into_iter().map(|event| event.notified(local)).collect();
         let fan_out = FanOut { presentity, states, assigned, cause: query.cause.clone(), events };
         self.output.push_back(Output::FanOut(Box::new(fan_out)));
     }

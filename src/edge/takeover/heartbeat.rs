@@ -1,7 +1,6 @@
 //! Publishes the heartbeat of this edge, and receives those of all edges, its own included.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::{Message, Subscriber};
@@ -15,7 +14,7 @@ use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, new_id};
 use crate::bus::{Bus, WatcherIndex};
 use crate::edge::config::EdgeConfig;
-use crate::edge::takeover::membership::{SharedMembership, lock};
+use crate::edge::takeover::membership::SharedMembership;
 use crate::runtime::clock;
 
 /// Own beats remembered until they are received back.
@@ -47,7 +46,7 @@ impl Heartbeat {
             bus,
             index,
             silent_after: config.silent_after,
-            membership: Arc::clone(membership),
+            membership: membership.clone(),
             lease,
             alive,
             sent: VecDeque::new(),
@@ -56,7 +55,7 @@ impl Heartbeat {
     }
 
     pub(in crate::edge::takeover) async fn run(mut self, mut heard: Subscriber, stopping: CancellationToken) {
-        let mut beats = tokio::time::interval(lock(&self.membership).beat_every());
+        let mut beats = tokio::time::interval(self.membership.lock().beat_every());
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -73,7 +72,7 @@ impl Heartbeat {
 
     fn beat(&mut self) {
         let now = clock::now();
-        lock(&self.membership).forget_old(now);
+        self.membership.lock().forget_old(now);
         if !self.bus.is_connected() {
             return;
         }
@@ -89,7 +88,7 @@ impl Heartbeat {
         };
         let now = clock::now();
         if alive.edge_id != self.alive.edge_id {
-            return lock(&self.membership).heard(&alive.edge_id, alive.udp, now);
+            return self.membership.lock().heard(&alive.edge_id, alive.udp, now);
         }
         if alive.instance != self.alive.instance {
             if !std::mem::replace(&mut self.has_twin, true) {
@@ -97,7 +96,7 @@ impl Heartbeat {
             }
             return;
         }
-        lock(&self.membership).echoed(now);
+        self.membership.lock().echoed(now);
         if let Some((_, sent_at)) = self.sent.iter().find(|(beat, _)| *beat == alive.beat) {
             self.renew(*sent_at + self.silent_after, now).await;
         }

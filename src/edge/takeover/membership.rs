@@ -95,6 +95,20 @@ impl Membership {
     }
 }
 
+/// The membership as the tasks of the take-over share it.
+#[derive(Debug, Clone)]
+pub(super) struct SharedMembership(Arc<Mutex<Membership>>);
+
+impl SharedMembership {
+    pub(super) fn new(membership: Membership) -> Self {
+        Self(Arc::new(Mutex::new(membership)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Membership> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// An edge's bid for an item (rendezvous hashing): shares are even, and the share of a lost edge is spread over the others. FNV-1a
 /// and the mixer of `SplitMix64`, since the high bits of FNV are alike; the same on every machine.
 fn weight(edge_id: &str, item: u64) -> u64 {
@@ -103,13 +117,6 @@ fn weight(edge_id: &str, item: u64) -> u64 {
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^ (hash >> 31)
-}
-
-/// What the tasks of the take-over share.
-pub(in crate::edge::takeover) type SharedMembership = Arc<Mutex<Membership>>;
-
-pub(in crate::edge::takeover) fn lock(membership: &SharedMembership) -> MutexGuard<'_, Membership> {
-    membership.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod orphan;
 mod redirect;
 mod taker;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
@@ -26,7 +26,7 @@ use crate::edge::config::EdgeConfig;
 use crate::edge::limit::{MOVED_JOB_QUEUE, ORPHAN_QUEUE};
 use crate::edge::metrics::EdgeMetrics;
 use crate::edge::notifier::Orphan;
-use crate::edge::takeover::membership::Membership;
+use crate::edge::takeover::membership::{Membership, SharedMembership};
 use crate::notify::Queue;
 use crate::runtime::Tasks;
 use crate::sip::flow::Transport;
@@ -55,7 +55,7 @@ impl TakeOver {
         tasks: &Tasks,
     ) -> Result<Self, async_nats::SubscribeError> {
         let takes_udp = config.listeners.iter().any(|listener| listener.transport == Transport::Udp);
-        let membership = Arc::new(Mutex::new(Membership::new(&config.edge_id, takes_udp, config.silent_after)));
+        let membership = SharedMembership::new(Membership::new(&config.edge_id, takes_udp, config.silent_after));
         let heard = bus.client().subscribe(bus.subjects().edge_alive()).await?;
         let (lease_sender, lease) = watch::channel(None);
         let (orphan_sender, orphans) = mpsc::channel(ORPHAN_QUEUE);

@@ -16,7 +16,7 @@ use crate::bus::{Bus, RequestError};
 use crate::edge::config::EdgeConfig;
 use crate::edge::metrics::{EdgeMetrics, TakeOverOutcome};
 use crate::edge::notifier::Orphan;
-use crate::edge::takeover::membership::{SharedMembership, lock};
+use crate::edge::takeover::membership::SharedMembership;
 use crate::edge::takeover::orphan;
 use crate::edge::takeover::redirect::{self, Redirect};
 use crate::notify::Queue;
@@ -119,12 +119,12 @@ impl Taker {
         let mut holding: BTreeSet<Arc<str>> = self.queue.index().edges().into_iter().collect();
         holding.extend(waiting.keys().map(|edge_id| Arc::from(edge_id.as_str())));
         let silent: BTreeSet<Arc<str>> = {
-            let membership = lock(&self.membership);
+            let membership = self.membership.lock();
             holding.into_iter().filter(|edge_id| membership.is_silent(edge_id, now)).take(MAX_SILENT).collect()
         };
         let back: Vec<Arc<str>> = self.silent.keys().filter(|edge_id| !silent.contains(*edge_id)).cloned().collect();
         for edge_id in back {
-            if !lock(&self.membership).is_silent(&edge_id, now) {
+            if !self.membership.lock().is_silent(&edge_id, now) {
                 self.metrics.edge_heard_again(&edge_id);
             }
             if let Some(silent) = self.silent.remove(&edge_id) {
@@ -155,7 +155,7 @@ impl Taker {
             orphan.told_until = told_until;
             if &*orphan.record.transport == "udp" {
                 // The edge may be back by now.
-                if !lock(&self.membership).is_silent(edge_id, clock::now()) || self.orphans.send(Box::new(orphan)).await.is_err() {
+                if !self.membership.lock().is_silent(edge_id, clock::now()) || self.orphans.send(Box::new(orphan)).await.is_err() {
                     return Ok(());
                 }
             } else if let Some(gone_at) = gone_at(&orphan, &self.config) {
@@ -172,7 +172,7 @@ impl Taker {
         for _ in 0..PER_TURN {
             let Some(&(at, revision)) = self.endings.first().filter(|(at, _)| *at <= now) else { return Ok(()) };
             if let Some(orphan) = orphan::read(&self.bus, revision).await?
-                && lock(&self.membership).is_silent(&orphan.record.edge_id, now)
+                && self.membership.lock().is_silent(&orphan.record.edge_id, now)
                 && orphan::end(&self.bus, &orphan).await?
             {
                 self.metrics.take_over_ended(TakeOverOutcome::Expired);
@@ -188,7 +188,7 @@ impl Taker {
         let Some(silent) = self.silent.get_mut(edge_id) else { return };
         let waited = now.saturating_duration_since(silent.since);
         let is_divided = !silent.has_udp || waited >= NEXT_IN_LINE_AFTER * 4 + self.config.silent_after;
-        let is_our_turn = lock(&self.membership).place(0, false, now) < in_line(waited);
+        let is_our_turn = self.membership.lock().place(0, false, now) < in_line(waited);
         if !has_jobs {
             if let Some(drain) = silent.drain.take() {
                 drain.close().await;
@@ -213,7 +213,7 @@ impl Silent {
     fn wanted(&mut self, held: &Held, membership: &SharedMembership, now: Instant) -> Vec<u64> {
         self.tried.retain(|_, at| now.saturating_duration_since(*at) < AGAIN_AFTER);
         let in_line = in_line(now.saturating_duration_since(self.since));
-        let membership = lock(membership);
+        let membership = membership.lock();
         let udp =
             held.udp.iter().filter(|revision| !self.tried.contains_key(*revision) && membership.place(**revision, true, now) < in_line);
         let others =

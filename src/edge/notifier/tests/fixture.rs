@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::bus::message::NotifyJob;
-use crate::bus::message::{EndReason, ErrorBody, ErrorReply, GetResponse, Kind, Origin, RouteSetResponse, SubscriptionChange};
+use crate::bus::message::{EndReason, ErrorBody, ErrorReply, GetResponse, Kind, NotifyJob, Origin, RouteSetResponse, SubscriptionChange};
 use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
 use crate::edge::config::Listener;
 use crate::edge::event::Event;
@@ -334,9 +333,7 @@ impl Bench {
     /// Whether a stop would be over now; what it stores is in [`Bench::asked`].
     pub(in crate::edge::notifier) fn is_put_down(&mut self) -> bool {
         self.input(Input::PutDown);
-        let is_put_down = self.notifier.is_put_down();
-        self.input(Input::Bus { is_up: true });
-        is_put_down
+        self.notifier.is_put_down()
     }
 
     /// The bucket had this record at the start. `true` when it is taken up.
@@ -344,15 +341,6 @@ impl Bench {
         let before = self.notifier.live().count();
         self.input(Input::Record { key, revision, value });
         self.notifier.live().count() > before
-    }
-
-    /// Changes were lost: the index says this of what is held.
-    pub(in crate::edge::notifier) fn compare(&mut self, holder: impl Fn(SubscriptionId) -> Option<(u64, &'static str)>) {
-        for id in self.notifier.held() {
-            if let Some((revision, edge_id)) = holder(id) {
-                self.input(Input::Holder { id, revision, edge_id });
-            }
-        }
     }
 
     pub(in crate::edge::notifier) fn is_quiet(&self) -> bool {
