@@ -28,3 +28,4 @@ pub use error::{BusError, PublishError, RequestError};
 pub use keeper::StreamKeeper;
 pub use trace::headers;
 pub use watchers::{Change, EdgeWatchers, IndexEvent, IndexHook, WatcherIndex};
+pub use trace::headers;

@@ -1,9 +1,14 @@
-//! The id of what led to a message, and its W3C `traceparent` header.
+//! The id of what led to a message, and the W3C trace context that goes with it: `traceparent` and `tracestate`.
 
+use std::borrow::Cow;
+use std::convert::identity;
 use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::ops::Deref;
+use std::sync::Arc;
 
 use async_nats::{HeaderMap, HeaderValue};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 /// The id of what led to a message: made where a SUBSCRIBE or a command enters the system, carried by all that follows.
@@ -11,10 +16,37 @@ use serde::{Deserialize, Serialize};
 /// Shape: opaque; what we make is 32 hexadecimal digits, and so is the trace id of its `traceparent`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Cause(pub Box<str>);
+pub struct Cause(pub CauseId);
+
+/// The text of a [`Cause`], and what its caller said beside it. Equal where the text is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Box<str>", into = "Box<str>")]
+pub struct CauseId {
+    text: Box<str>,
+    /// Not in JSON: what was read from a body alone is sampled.
+    caller: Option<Arc<Caller>>,
+}
+
+/// What the `traceparent` and `tracestate` of whoever began the trace say beside the trace id.
+#[derive(Debug)]
+struct Caller {
+    /// Its span: our parent.
+    span: Box<str>,
+    flags: u8,
+    state: Option<Box<str>>,
+}
 
 /// Name of the trace header. Source: W3C Trace Context §3.2.
 pub const TRACEPARENT: &str = "traceparent";
+/// Name of the header that goes with it. Source: W3C Trace Context §3.3.
+pub const TRACESTATE: &str = "tracestate";
+
+/// What we begin is sampled. Source: W3C Trace Context §3.2.2.5.1.
+const SAMPLED: u8 = 0x01;
+/// The flags that there are: sampled and random-trace-id; others must not be passed on. Source: W3C Trace Context Level 2 §3.2.2.5.
+const KNOWN_FLAGS: u8 = 0x03;
+/// Longest `tracestate` that is passed on; a longer one may be dropped. Source: W3C Trace Context §3.3.1.5.
+const MAX_STATE_BYTES: usize = 512;
 
 impl Cause {
     /// A new id, for what enters the system.
@@ -23,47 +55,162 @@ impl Cause {
         Self(format!("{:032x}", rand::random::<u128>() | 1).into())
     }
 
-    /// The id in a `traceparent` header; a new one where it is unreadable.
+    /// The id that a message with this `traceparent` header goes on with; a new one where it is unreadable.
     #[must_use]
     pub fn of_traceparent(header: Option<&str>) -> Self {
-        let trace_id = header.and_then(|h| h.split('-').nth(1)).filter(|id| is_trace_id(id));
-        trace_id.map_or_else(Self::new, |id| Self(id.into()))
+        Self::of_trace(header, None)
     }
 
-    /// The id in a message's headers; a new one where there is none.
+    /// The same with the `tracestate` that goes with it.
+    #[must_use]
+    pub fn of_trace(traceparent: Option<&str>, tracestate: Option<&str>) -> Self {
+        traceparent.and_then(|header| Self::read(header, tracestate)).map_or_else(Self::new, identity)
+    }
+
+    /// The id that what follows from a message goes on with, by its headers.
     #[must_use]
     pub fn of_headers(headers: Option<&HeaderMap>) -> Self {
-        Self::of_traceparent(headers.and_then(|headers| headers.get(TRACEPARENT)).map(HeaderValue::as_str))
+        headers.and_then(Self::told).map_or_else(Self::new, identity)
     }
 
-    /// The header for one more message of this cause: the same trace, a new span.
+    /// The id that a message's headers name, if they do.
+    pub(crate) fn told(headers: &HeaderMap) -> Option<Self> {
+        let states: Vec<_> = headers.get_all(TRACESTATE).map(HeaderValue::as_str).collect();
+        Self::read(headers.get(TRACEPARENT)?.as_str(), Some(&states.join(",")))
+    }
+
+    /// The cause that a message's body names, where this one is its headers': what they say beside the same id is kept.
+    #[must_use]
+    pub(crate) fn named_by(self, body: Self) -> Self {
+        if body == self { self } else { body }
+    }
+
+    fn read(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
+        let mut parts = traceparent.split('-');
+        let (version, id) = (parts.next()?, parts.next().filter(|id| is_id(id, 32))?);
+        let caller = Caller::read(version, parts.next(), parts.next(), tracestate);
+        Some(Self(CauseId { text: id.into(), caller: caller.map(Arc::new) }))
+    }
+
+    /// The header for one more message of this cause: the same trace and flags, a new span.
     #[must_use]
     pub fn traceparent(&self) -> String {
         let span = rand::random::<u64>() | 1;
-        if is_trace_id(&self.0) {
-            format!("00-{}-{span:016x}-01", self.0)
+        let flags = self.0.caller.as_ref().map_or(SAMPLED, |caller| caller.flags);
+        if is_id(&self.0, 32) {
+            format!("00-{}-{span:016x}-{flags:02x}", &*self.0)
         } else {
-            use std::hash::{BuildHasher, Hasher};
             let mut hasher = ahash::RandomState::with_seeds(1, 2, 3, 4).build_hasher();
             hasher.write(self.0.as_bytes());
             let id = hasher.finish() | 1;
-            format!("00-{id:016x}{id:016x}-{span:016x}-01")
+            format!("00-{id:016x}{id:016x}-{span:016x}-{flags:02x}")
         }
+    }
+
+    /// The `tracestate` of whoever began the trace, for one more message of it.
+    #[must_use]
+    pub fn tracestate(&self) -> Option<&str> {
+        self.0.caller.as_ref()?.state.as_deref()
+    }
+
+    /// The span of whoever began the trace: the parent of ours. `None` where we began it.
+    #[must_use]
+    pub fn parent(&self) -> Option<&str> {
+        self.0.caller.as_ref().map(|caller| &*caller.span)
     }
 }
 
-/// The headers of a message that `cause` led to: `traceparent`.
+impl Caller {
+    fn read(version: &str, span: Option<&str>, flags: Option<&str>, state: Option<&str>) -> Option<Self> {
+        let (span, flags) = (span.filter(|span| is_id(span, 16))?, flags.filter(|flags| flags.len() == 2 && flags.bytes().all(is_hex))?);
+        if version.len() != 2 || !version.bytes().all(is_hex) || version == "ff" {
+            return None;
+        }
+        let is_state = |state: &&str| (1..=MAX_STATE_BYTES).contains(&state.len()) && state.bytes().all(|b| matches!(b, b' '..=b'~'));
+        let flags = u8::from_str_radix(flags, 16).ok()? & KNOWN_FLAGS;
+        Some(Self { span: span.into(), flags, state: state.map(str::trim).filter(is_state).map(Into::into) })
+    }
+}
+
+impl Deref for CauseId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for CauseId {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for CauseId {}
+
+impl Hash for CauseId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl From<Box<str>> for CauseId {
+    fn from(text: Box<str>) -> Self {
+        Self { text, caller: None }
+    }
+}
+
+impl From<String> for CauseId {
+    fn from(text: String) -> Self {
+        text.into_boxed_str().into()
+    }
+}
+
+impl From<&str> for CauseId {
+    fn from(text: &str) -> Self {
+        Box::<str>::from(text).into()
+    }
+}
+
+impl From<CauseId> for Box<str> {
+    fn from(id: CauseId) -> Self {
+        id.text
+    }
+}
+
+impl JsonSchema for CauseId {
+    fn schema_name() -> Cow<'static, str> {
+        str::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        str::json_schema(generator)
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}
+
+/// The headers of a message that `cause` led to: `traceparent`, and `tracestate` where it came with one.
 #[must_use]
 pub fn headers(cause: &Cause) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    if let Ok(traceparent) = cause.traceparent().parse::<HeaderValue>() {
-        headers.insert(TRACEPARENT, traceparent);
+    let traceparent = cause.traceparent();
+    for (name, value) in [(TRACEPARENT, Some(traceparent.as_str())), (TRACESTATE, cause.tracestate())] {
+        if let Some(value) = value.and_then(|value| value.parse::<HeaderValue>().ok()) {
+            headers.insert(name, value);
+        }
     }
     headers
 }
 
-fn is_trace_id(id: &str) -> bool {
-    id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f')) && id.bytes().any(|b| b != b'0')
+fn is_id(id: &str, length: usize) -> bool {
+    id.len() == length && id.bytes().all(is_hex) && id.bytes().any(|b| b != b'0')
+}
+
+const fn is_hex(b: u8) -> bool {
+    b.is_ascii_digit() || matches!(b, b'a'..=b'f')
 }
 
 impl fmt::Display for Cause {
@@ -86,8 +233,43 @@ mod tests {
     fn a_cause_goes_on_as_the_trace_id() {
         let cause = Cause::new();
         assert_eq!(Cause::of_traceparent(Some(&cause.traceparent())), cause);
-        assert_ne!(Cause::of_traceparent(Some("00-00000000000000000000000000000000-1-01")).0.as_ref(), "00000000000000000000000000000000");
+        assert_ne!(&*Cause::of_traceparent(Some("00-00000000000000000000000000000000-1-01")).0, "00000000000000000000000000000000");
         let foreign = Cause("ticket 4711".into()).traceparent();
         assert_eq!(foreign.split('-').map(str::len).collect::<Vec<_>>(), [2, 32, 16, 2]);
+    }
+
+    #[test]
+    fn flags_parent_and_state_are_the_callers() {
+        const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+        const SPAN: &str = "00f067aa0ba902b7";
+        let at_limit = "a".repeat(MAX_STATE_BYTES);
+        let parent = |tail: &str| format!("00-{ID}-{SPAN}-{tail}");
+        for (traceparent, state, flags, kept_parent, kept_state) in [
+            (parent("00"), "v=1,w=2", "00", Some(SPAN), Some("v=1,w=2")),
+            (parent("01"), "", "01", Some(SPAN), None),
+            // flags that are not known yet are ours to drop
+            (parent("ff"), "v=1", "03", Some(SPAN), Some("v=1")),
+            (format!("cc-{ID}-{SPAN}-00-more"), "v=1", "00", Some(SPAN), Some("v=1")),
+            (parent("00"), at_limit.as_str(), "00", Some(SPAN), Some(at_limit.as_str())),
+            (parent("00"), &format!("{at_limit}a"), "00", Some(SPAN), None),
+            (parent("00"), "v=\u{e9}", "00", Some(SPAN), None),
+            // the id goes on where the rest cannot be read
+            (parent("0"), "v=1", "01", None, None),
+            (format!("ff-{ID}-{SPAN}-00"), "v=1", "01", None, None),
+            (format!("00-{ID}-0000000000000000-00"), "v=1", "01", None, None),
+        ] {
+            let cause = Cause::of_trace(Some(&traceparent), Some(state));
+            assert_eq!((&*cause.0, cause.parent(), cause.tracestate()), (ID, kept_parent, kept_state), "{traceparent}");
+            let ours = cause.traceparent();
+            assert!(ours.starts_with(&format!("00-{ID}-")) && ours.ends_with(&format!("-{flags}")) && !ours.contains(SPAN), "{ours}");
+            let next = headers(&cause);
+            assert_eq!(next.get(TRACESTATE).map(HeaderValue::as_str), kept_state);
+            assert_eq!(Cause::of_headers(Some(&next)).tracestate(), kept_state);
+        }
+        // a body names the same cause without them
+        let told = Cause::of_trace(Some(&parent("00")), Some("v=1"));
+        let (same, other) = (told.clone().named_by(Cause(ID.into())), told.named_by(Cause("x".into())));
+        assert_eq!((same.tracestate(), other.tracestate(), &*other.0), (Some("v=1"), None, "x"));
+        assert!(same.traceparent().ends_with("-00") && Cause(ID.into()).traceparent().ends_with("-01"));
     }
 }

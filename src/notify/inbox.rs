@@ -161,7 +161,10 @@ impl Taker {
             }
             match serde_json::from_slice::<NotifyJob>(delivery.payload()) {
                 Ok(job) if is_too_late(&job, clock::utc_now()) => self.bury(delivery, GivenUp::Expired, &job.not_after).await,
-                Ok(job) => permit.send((job, delivery)),
+                Ok(mut job) => {
+                    job.cause = delivery.cause().named_by(job.cause);
+                    permit.send((job, delivery));
+                }
                 Err(error) => self.bury(delivery, GivenUp::Unreadable, &error.to_string()).await,
             }
         }

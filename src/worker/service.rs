@@ -142,7 +142,7 @@ impl Lane {
         let outcome = match serde_json::from_slice::<RouteSetRequest>(request.payload()) {
             Ok(request) => {
                 if !request.cause.0.is_empty() {
-                    cause = request.cause.clone();
+                    cause = cause.named_by(request.cause.clone());
                 }
                 self.handler.set(request, &cause).await
             }

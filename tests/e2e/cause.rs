@@ -79,6 +79,51 @@ fn every_message_carries_its_cause() {
     assert_eq!(followed(&wiretap.all(), command.trace_id().unwrap()), subjects);
 }
 
+/// ```text
+/// dfks.set, traceparent …-00, tracestate ─▶ mi ─▶ worker, responder, jobs ─▶ edge ─▶ events: flags and state are the caller's
+/// ```
+#[test]
+fn flags_and_state_of_the_caller_go_all_the_way() {
+    const ID: &str = "4bf92f3577b34da6a3ce929d0e0e473";
+    const SPAN: &str = "00f067aa0ba902b7";
+    let nats = Nats::start();
+    let service = Service::on(&nats);
+    let others = ["route.>", "notify.>", "event.>", "dead.>", "responder.set.*.DoNotDisturb"];
+    let wiretap = service.wiretap(&others.map(|subject| format!("dfks.{subject}")));
+    service.respond("dfks.responder.*.*.DoNotDisturb", |_| Some(json!({})));
+    let all = Product::start(&nats);
+    let phone = Phone::tcp(all.tcp());
+    let mut dialog = phone.subscribe(ALICE);
+    dialog.notify();
+    for (at, flags) in ["00", "01"].into_iter().enumerate() {
+        let id = format!("{ID}{at}");
+        let change = json!({"presentity": ALICE, "feature": "DoNotDisturb", "status": 1});
+        let trace = [("traceparent", format!("00-{id}-{SPAN}-{flags}")), ("tracestate", "vendor=opaque".to_owned())];
+        let reply = service.ask_with("dfks.set", &trace, &change);
+        dialog.until("DoNotDisturb on");
+        wiretap.find("the last event", |taken| taken.subject.starts_with("dfks.event.notify") && taken.trace_id() == Some(&id));
+        let of_trace: Vec<_> = wiretap.all().into_iter().filter(|taken| taken.trace_id() == Some(&id)).collect();
+        let subjects = [
+            "dfks.event.feature.127_0_0_1.DoNotDisturb",
+            "dfks.event.notify.127_0_0_1",
+            "dfks.notify.edge-a",
+            "dfks.responder.set.127_0_0_1.DoNotDisturb",
+            "dfks.route.set",
+        ];
+        assert_eq!(followed(&of_trace, &id), subjects);
+        for (subject, headers) in of_trace.iter().map(|taken| (taken.subject.as_str(), &taken.headers)).chain([("reply", &reply)]) {
+            let header = |name: &str| headers.get(name).map(async_nats::HeaderValue::as_str).unwrap_or_default();
+            let traceparent = header("traceparent");
+            assert!(
+                traceparent.starts_with(&format!("00-{id}-")) && traceparent.ends_with(&format!("-{flags}")),
+                "{subject}: {traceparent}"
+            );
+            assert!(!traceparent.contains(SPAN), "{subject} has a span of its own: {traceparent}");
+            assert_eq!(header("tracestate"), "vendor=opaque", "{subject}");
+        }
+    }
+}
+
 /// The subjects of what has this cause, in order of the alphabet.
 fn followed(all: &[Taken], cause: &str) -> Vec<String> {
     let mut subjects: Vec<_> = all.iter().filter(|taken| taken.trace_id() == Some(cause)).map(|taken| taken.subject.clone()).collect();

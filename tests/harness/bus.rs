@@ -38,6 +38,17 @@ impl Service {
         serde_json::from_slice(&self.ask_raw(subject, request.to_string()).payload).unwrap()
     }
 
+    /// Asks with headers of its own; the headers of the reply.
+    pub fn ask_with(&self, subject: &str, headers: &[(&'static str, String)], request: &Value) -> HeaderMap {
+        let headers: HeaderMap =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).fold(HeaderMap::new(), |mut all, (name, value)| {
+                all.insert(name, value);
+                all
+            });
+        let asked = self.client.request_with_headers(subject.to_owned(), headers, request.to_string().into());
+        self.runtime.block_on(asked).unwrap_or_else(|error| panic!("{subject}: {error}")).headers.unwrap_or_default()
+    }
+
     /// `dfks.set` of a status.
     pub fn set(&self, presentity: &str, feature: &str, status: u8) -> Value {
         self.ask("dfks.set", &json!({"presentity": presentity, "feature": feature, "status": status}))

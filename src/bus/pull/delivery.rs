@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::subject::Pattern;
-use crate::bus::trace::{Cause, TRACEPARENT};
+use crate::bus::trace::{Cause, TRACEPARENT, TRACESTATE};
 
 /// Redelivery delay of a message that could not be stored as a dead letter.
 const BURY_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -65,13 +65,7 @@ impl Delivery {
     /// The id of what led to the message: that of its `traceparent`, else its own id, which is the same for each delivery.
     #[must_use]
     pub fn cause(&self) -> Cause {
-        self.told().map_or_else(|| Cause(self.id().into()), |(_header, cause)| cause)
-    }
-
-    /// The `traceparent` header, where it can be read.
-    fn told(&self) -> Option<(&str, Cause)> {
-        let header = self.headers()?.get(TRACEPARENT)?.as_str();
-        Some((header, Cause::of_traceparent(Some(header)))).filter(|(header, cause)| header.contains(&*cause.0))
+        self.headers().and_then(Cause::told).unwrap_or_else(|| Cause(self.id().into()))
     }
 
     /// Acknowledges: the message leaves the work queue. Sent without waiting; if it is lost, the message is redelivered.
@@ -120,7 +114,12 @@ impl Delivery {
         set(DEAD_SUBJECT, &self.message.subject);
         set(DEAD_DELIVERIES, &self.deliveries.to_string());
         set(NATS_MESSAGE_ID.as_ref(), &format!("{stage}-{}", self.stream_seq));
-        set(TRACEPARENT, &self.told().map_or_else(|| self.cause().traceparent(), |(header, _)| header.to_owned()));
+        let cause = self.cause();
+        let told = self.headers().filter(|headers| Cause::told(headers).is_some()).and_then(|headers| headers.get(TRACEPARENT));
+        set(TRACEPARENT, &told.map_or_else(|| cause.traceparent(), |header| header.as_str().to_owned()));
+        if let Some(state) = cause.tracestate() {
+            set(TRACESTATE, state);
+        }
         tracing::warn!(stage, reason, deliveries = self.deliveries, "message given up");
         let subject = self.bus.subjects().dead(stage);
         match self.bus.store(Pattern::Dead, subject, headers, self.message.payload.clone()).await {

@@ -27,7 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::bus::message::ErrorBody;
 use crate::bus::poll::{self, PollLimits};
-use crate::bus::trace::{Cause, TRACEPARENT};
+use crate::bus::trace::{Cause, TRACEPARENT, TRACESTATE};
 use crate::feature::FeatureTable;
 use crate::mi::bridge::{Bridge, Fanout};
 use crate::mi::command::SetCommand;
@@ -139,7 +139,10 @@ async fn handle<F: Fanout>(State(served): State<Served<F>>, request: Request) ->
     if !desk.token.is_required() && request.headers().contains_key(ORIGIN) {
         return (StatusCode::FORBIDDEN, "not for web pages without a token\n").into_response();
     }
-    let cause = Cause::of_traceparent(request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok()));
+    let cause = {
+        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+        Cause::of_trace(header(TRACEPARENT), header(TRACESTATE))
+    };
     let body = match tokio::time::timeout(BODY_WITHIN, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => body,
         Ok(Err(rejection)) => return rejection.into_response(),
