@@ -14,6 +14,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::bus::answer;
+use crate::bus::attempts::Failed;
 use crate::bus::error::{BusError, PublishError, RequestError};
 use crate::bus::link::{self, Link, LinkStatus};
 use crate::bus::subject::{Pattern, Subjects};
@@ -52,7 +53,7 @@ impl Bus {
         // the process may have installed one already
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let servers = link::servers(&config.url)?;
-        let link = Arc::new(Link::new());
+        let link = Arc::new(Link::new(name, &servers));
         let role: String = name.rsplit('-').next().unwrap_or(name).chars().filter(char::is_ascii_alphanumeric).collect();
         let options = link::options(config, name, &format!("_INBOX_{role}"), Arc::clone(&link)).await?;
         tracing::info!(servers = link::describe(&servers), name, "connecting to nats");
@@ -131,7 +132,7 @@ impl Bus {
     }
 
     /// Why there is no connection yet, as far as the client knows.
-    pub(crate) fn why_not_connected(&self) -> Option<String> {
+    pub(crate) fn why_not_connected(&self) -> Option<Failed> {
         self.shared.link.why_not_connected()
     }
 

@@ -1,14 +1,15 @@
 //! The connection below the client: its options, and what happens to it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::{ClientError, ConnectOptions, Event, ServerAddr, ServerError};
+use async_nats::{ClientError, ConnectOptions, Event, Server, ServerAddr, ServerError};
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 
+use crate::bus::attempts::{Attempts, Failed};
 use crate::bus::error::BusError;
 use crate::bus::metrics::BusMetrics;
 use crate::bus::replies::Replies;
@@ -31,8 +32,12 @@ const RECONNECT: Backoff = Backoff::new(Duration::from_millis(100), Duration::fr
 pub(crate) struct Link {
     pub(crate) metrics: BusMetrics,
     pub(crate) replies: Replies,
+    /// Our name there.
+    client: Box<str>,
+    /// The servers of `nats.url`.
+    servers: Box<str>,
     status: watch::Sender<LinkStatus>,
-    last_error: Mutex<Option<String>>,
+    attempts: Attempts,
     denied: watch::Sender<Option<String>>,
 }
 
@@ -48,12 +53,15 @@ pub(crate) struct LinkStatus {
 }
 
 impl Link {
-    pub(crate) fn new() -> Self {
+    /// Of a client that is called so there, to `servers`.
+    pub(crate) fn new(client: &str, servers: &[ServerAddr]) -> Self {
         Self {
             metrics: BusMetrics::new(),
             replies: Replies::default(),
+            client: client.into(),
+            servers: describe(servers).into(),
             status: watch::Sender::new(LinkStatus::default()),
-            last_error: Mutex::new(None),
+            attempts: Attempts::default(),
             denied: watch::Sender::new(None),
         }
     }
@@ -71,15 +79,24 @@ impl Link {
         self.denied.subscribe()
     }
 
-    /// Why the last attempt to connect failed; `None` once one succeeded.
-    pub(crate) fn why_not_connected(&self) -> Option<String> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The last attempt to connect that failed; `None` once one succeeded.
+    pub(crate) fn why_not_connected(&self) -> Option<Failed> {
+        self.attempts.last()
+    }
+
+    /// Before each attempt the client shows what became of those before it, server by server.
+    fn attempting(&self, servers: &[Server]) {
+        for server in servers {
+            if let Some(error) = &server.last_error {
+                self.attempts.failed(&self.client, describe(std::slice::from_ref(&server.addr)), error);
+            }
+        }
     }
 
     pub(crate) fn handle(&self, event: Event) {
         match event {
             Event::Connected => {
-                self.last_error(None);
+                self.attempts.succeeded();
                 self.metrics.connected(self.status().connections == 0);
                 self.status.send_modify(|status| {
                     status.connections += 1;
@@ -101,8 +118,9 @@ impl Link {
             }
             Event::SlowConsumer(_) | Event::ServerError(ServerError::SlowConsumer(_)) => self.metrics.slow_consumer(),
             Event::ServerError(ServerError::Other(text)) => self.server_error(&text),
-            Event::ServerError(ServerError::AuthorizationViolation) => tracing::warn!("nats refuses our credentials"),
-            Event::ClientError(ClientError::Other(text)) => self.attempt_failed(&text),
+            // the attempt that follows says so, once
+            Event::ServerError(ServerError::AuthorizationViolation) => tracing::debug!("nats refuses our credentials"),
+            Event::ClientError(ClientError::Other(text)) => self.round_failed(&text),
             Event::ClientError(error) => tracing::warn!(%error, "nats client error"),
             Event::LameDuckMode => tracing::info!("nats server is about to stop"),
             Event::Draining => tracing::debug!("draining"),
@@ -118,17 +136,11 @@ impl Link {
         }
     }
 
-    /// An attempt to connect failed: said once, until it fails for another reason.
-    fn attempt_failed(&self, text: &str) {
-        if self.last_error(Some(text.to_owned())).as_deref() == Some(text) {
-            tracing::debug!(error = text, "no connection to nats yet");
-        } else {
-            tracing::warn!(error = text, "cannot connect to nats, trying again");
+    /// No server took us. Which and why comes with the next attempt, but for a name that means no address.
+    fn round_failed(&self, text: &str) {
+        if text.starts_with("DNS error") {
+            self.attempts.failed(&self.client, self.servers.to_string(), "a name has no address");
         }
-    }
-
-    fn last_error(&self, error: Option<String>) -> Option<String> {
-        std::mem::replace(&mut *self.last_error.lock().unwrap_or_else(PoisonError::into_inner), error)
     }
 }
 
@@ -164,7 +176,7 @@ pub(crate) fn describe(servers: &[ServerAddr]) -> String {
 ///
 /// [`BusError`] for a file that cannot be read, or credentials of two kinds.
 pub(crate) async fn options(config: &NatsConfig, name: &str, inbox_prefix: &str, link: Arc<Link>) -> Result<ConnectOptions, BusError> {
-    let is_first = AtomicBool::new(true);
+    let (is_first, seen) = (AtomicBool::new(true), Arc::clone(&link));
     let options = ConnectOptions::new()
         .name(name)
         .custom_inbox_prefix(inbox_prefix)
@@ -179,6 +191,11 @@ pub(crate) async fn options(config: &NatsConfig, name: &str, inbox_prefix: &str,
                 return Duration::ZERO;
             }
             RECONNECT.delay(u32::try_from(attempt).unwrap_or(u32::MAX), rand::random())
+        })
+        .reconnect_to_server_callback(move |servers, _info| {
+            seen.attempting(&servers);
+            // the client chooses
+            std::future::ready(None)
         })
         .event_callback(move |event| {
             let link = Arc::clone(&link);
@@ -243,7 +260,7 @@ async fn with_tls(config: &NatsConfig, mut options: ConnectOptions) -> Result<Co
     Ok(options)
 }
 
-async fn secret(key: &'static str, path: &Path) -> Result<String, BusError> {
+pub(crate) async fn secret(key: &'static str, path: &Path) -> Result<String, BusError> {
     let text = tokio::fs::read_to_string(path).await.map_err(|source| BusError::File { key, path: path.into(), source })?;
     match text.trim() {
         "" => Err(BusError::EmptyFile { key, path: path.into() }),

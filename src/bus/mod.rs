@@ -3,6 +3,7 @@
 mod answer;
 mod api;
 pub mod asyncapi;
+pub(crate) mod attempts;
 pub mod client;
 pub mod embedded;
 pub mod error;

@@ -49,14 +49,17 @@ pub fn install(config: &LogConfig) -> Result<(), LogError> {
     installed.map_err(|_| LogError::Twice)
 }
 
-/// The NATS client keeps to its warnings, what it does is logged by us, unless the filter names one of its targets.
+/// The NATS client keeps to its warnings, what it does and why it cannot connect is logged by us, unless the filter names one of its targets.
 fn quieted(filter: &str) -> String {
     let parts = || filter.split(',').map(str::trim);
     let is_named = parts().any(|part| part.starts_with(NATS_CLIENT));
     let is_loud = |level: &str| ["info", "debug", "trace"].contains(&level.to_ascii_lowercase().as_str());
     // of two levels without a target the last counts
     match parts().rfind(|part| !part.contains('=')) {
-        Some(level) if is_loud(level) && !is_named => format!("{filter},{NATS_CLIENT}=warn"),
+        _ if is_named => filter.to_owned(),
+        // each attempt to connect that fails would be an error there
+        Some(level) if is_loud(level) => format!("{filter},{NATS_CLIENT}=warn,{NATS_CONNECTOR}=off"),
+        Some(level) if !level.eq_ignore_ascii_case("off") => format!("{filter},{NATS_CONNECTOR}=off"),
         _ => filter.to_owned(),
     }
 }
@@ -114,12 +117,12 @@ mod tests {
     #[test]
     fn the_nats_client_keeps_to_its_warnings_until_it_is_named() {
         for (filter, want) in [
-            ("info", "info,async_nats=warn"),
-            ("DEBUG", "DEBUG,async_nats=warn"),
-            ("trace, dfks::sip=debug", "trace, dfks::sip=debug,async_nats=warn"),
-            ("error,debug", "error,debug,async_nats=warn"),
-            ("debug,error", "debug,error"),
-            ("warn", "warn"),
+            ("info", "info,async_nats=warn,async_nats::connector=off"),
+            ("DEBUG", "DEBUG,async_nats=warn,async_nats::connector=off"),
+            ("trace, dfks::sip=debug", "trace, dfks::sip=debug,async_nats=warn,async_nats::connector=off"),
+            ("error,debug", "error,debug,async_nats=warn,async_nats::connector=off"),
+            ("debug,error", "debug,error,async_nats::connector=off"),
+            ("warn", "warn,async_nats::connector=off"),
             ("off", "off"),
             ("dfks=trace", "dfks=trace"),
             ("debug,async_nats=info", "debug,async_nats=info"),
