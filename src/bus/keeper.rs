@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::bus::client::Bus;
-use crate::bus::setup::{self, SetupError};
+use crate::bus::setup::{self, SetupError, Wanted};
 use crate::runtime::tasks;
 
 /// Retry interval after errors that waiting does not fix, and for connection events that were dropped.
@@ -30,12 +30,13 @@ impl StreamKeeper {
     /// # Errors
     ///
     /// [`SetupError`] of the first time.
-    pub async fn start(bus: &Bus, replicas: usize) -> Result<Self, SetupError> {
+    pub async fn start(bus: &Bus, wanted: impl Into<Wanted>) -> Result<Self, SetupError> {
+        let wanted = wanted.into();
         bus.connected().await;
         let connection = bus.link_status().borrow().connections;
-        setup::ensure(bus, replicas).await?;
+        Box::pin(setup::ensure(bus, wanted)).await?;
         let is_there = Arc::new(AtomicBool::new(true));
-        let task = tasks::spawn_owned(keep(bus.clone(), replicas, connection, Arc::clone(&is_there)));
+        let task = tasks::spawn_owned(keep(bus.clone(), wanted, connection, Arc::clone(&is_there)));
         Ok(Self { is_there, _task: task })
     }
 
@@ -47,7 +48,7 @@ impl StreamKeeper {
 }
 
 /// `connection`: the last one on which all streams were found.
-async fn keep(bus: Bus, replicas: usize, mut connection: u64, is_there: Arc<AtomicBool>) {
+async fn keep(bus: Bus, wanted: Wanted, mut connection: u64, is_there: Arc<AtomicBool>) {
     let mut link = bus.link_status();
     let mut said = String::new();
     loop {
@@ -55,7 +56,7 @@ async fn keep(bus: Bus, replicas: usize, mut connection: u64, is_there: Arc<Atom
         let is_known = status.is_up && status.connections == connection;
         is_there.store(is_known, Ordering::Release);
         if !is_known && bus.is_connected() {
-            match setup::ensure(&bus, replicas).await {
+            match Box::pin(setup::ensure(&bus, wanted)).await {
                 Ok(made) => {
                     if made > 0 {
                         tracing::warn!(streams = made, "streams were gone when nats came back, and what they held with them");

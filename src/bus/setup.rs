@@ -7,7 +7,9 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::kv;
+use crate::bus::room::{Room, Sized};
 use crate::bus::subject::Subjects;
+use crate::config::{NatsConfig, NatsMaxBytes};
 use crate::runtime::Backoff;
 
 /// Publishing a message again with the same `Nats-Msg-Id` within this stores it once.
@@ -24,45 +26,78 @@ const FIRST_CALL_TIMEOUT: Duration = Duration::from_millis(500);
 /// Waits between attempts.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
-const MIB: i64 = 1024 * 1024;
 const DAY: Duration = Duration::from_hours(24);
+
+/// What the streams and buckets are to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// `nats.replicas`
+    pub replicas: usize,
+    /// `nats.max_bytes`
+    pub max_bytes: NatsMaxBytes,
+}
+
+impl From<&NatsConfig> for Wanted {
+    fn from(config: &NatsConfig) -> Self {
+        Self { replicas: config.replicas, max_bytes: config.max_bytes }
+    }
+}
+
+/// Of default sizes.
+impl From<usize> for Wanted {
+    fn from(replicas: usize) -> Self {
+        Self { replicas, max_bytes: NatsMaxBytes::default() }
+    }
+}
 
 /// Why a stream cannot be created; waiting does not help.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[error("stream {stream} cannot be made")]
+#[error("stream {stream} cannot be made{}", Room::remedy(*.has_no_room))]
 pub struct SetupError {
     /// The stream; a bucket's is `KV_<bucket>`.
     pub stream: String,
     /// What the server said.
     #[source]
     pub source: RequestError,
+    /// Whether the server's store is too small.
+    pub has_no_room: bool,
 }
 
 /// Creates missing streams and buckets, and returns how many. Waits for a connection and for JetStream as long as it takes; safe
 /// to run in several roles at once.
 ///
+/// Streams that are made here and have no size of their own in `nats.max_bytes` are as large as the server has room for.
+///
 /// # Errors
 ///
 /// [`SetupError`] where waiting cannot help: the server refuses what the configuration asks for, such as replicas
 /// without a cluster, or an account without JetStream.
-pub async fn ensure(bus: &Bus, replicas: usize) -> Result<usize, SetupError> {
-    let mut made = 0;
-    for config in streams(bus.subjects(), replicas) {
-        let mut retry = RETRY;
-        let mut said = String::new();
-        let mut timeout = FIRST_CALL_TIMEOUT;
-        loop {
+pub async fn ensure(bus: &Bus, wanted: impl Into<Wanted>) -> Result<usize, SetupError> {
+    let wanted = wanted.into();
+    let mut room = Room::new(wanted.max_bytes);
+    let (mut made, mut sized) = (0, Vec::new());
+    for at in 0..streams(bus.subjects(), wanted.replicas, room).len() {
+        let (mut retry, mut said, mut timeout) = (RETRY, String::new(), FIRST_CALL_TIMEOUT);
+        while let Some((size, config)) = streams(bus.subjects(), wanted.replicas, room).into_iter().nth(at) {
             let source = match ensure_stream(bus, &config, timeout).await {
                 Ok(is_new) => {
                     made += usize::from(is_new);
+                    sized.extend(size.filter(|_| is_new));
                     break;
                 }
                 Err(error) => error,
             };
             timeout = CALL_TIMEOUT;
-            if is_final(&source) {
-                return Err(SetupError { stream: config.name, source });
+            let has_no_room = has_no_room(&source);
+            if let (true, Some(size)) = (has_no_room, size)
+                && room.shrink(bus, size, &sized, wanted.replicas, CALL_TIMEOUT).await
+            {
+                shrink_made(bus, wanted.replicas, room, &sized).await;
+                continue;
+            }
+            if has_no_room || is_final(&source) {
+                return Err(SetupError { stream: config.name, source, has_no_room });
             }
             // log each new reason once
             let reason = source.to_string();
@@ -78,21 +113,35 @@ pub async fn ensure(bus: &Bus, replicas: usize) -> Result<usize, SetupError> {
     Ok(made)
 }
 
+/// The streams that were made a moment ago become as small as the next ones must be: nothing is in them yet.
+async fn shrink_made(bus: &Bus, replicas: usize, room: Room, made: &[Sized]) {
+    for (_, config) in streams(bus.subjects(), replicas, room).into_iter().filter(|(size, _)| size.is_some_and(|size| made.contains(&size)))
+    {
+        let updated = bus.api_with::<_, Info>(&format!("STREAM.UPDATE.{}", config.name), &config, CALL_TIMEOUT).await;
+        if let Err(error) = updated {
+            tracing::debug!(stream = config.name, %error, "stream keeps its size");
+        }
+    }
+}
+
 /// Every stream, buckets included.
-fn streams(subjects: &Subjects, replicas: usize) -> [Config; 6] {
-    let stream = |name: &str, filter: String, retention: RetentionPolicy, max_bytes: i64, max_age: Duration| Config {
-        name: subjects.stream(name),
-        subjects: vec![filter],
-        retention,
-        max_bytes,
-        max_age,
-        storage: StorageType::File,
-        num_replicas: replicas,
-        duplicate_window: DUPLICATE_WINDOW,
-        // a full work queue refuses what is new, it never loses what it took
-        discard: if retention == RetentionPolicy::WorkQueue { DiscardPolicy::New } else { DiscardPolicy::Old },
-        allow_direct: true,
-        ..Config::default()
+fn streams(subjects: &Subjects, replicas: usize, room: Room) -> Vec<(Option<Sized>, Config)> {
+    let stream = |size: Sized, filter: String, retention: RetentionPolicy, max_age: Duration| {
+        let config = Config {
+            name: subjects.stream(size.name()),
+            subjects: vec![filter],
+            retention,
+            max_bytes: room.bytes(size),
+            max_age,
+            storage: StorageType::File,
+            num_replicas: replicas,
+            duplicate_window: DUPLICATE_WINDOW,
+            // a full work queue refuses what is new, it never loses what it took
+            discard: if retention == RetentionPolicy::WorkQueue { DiscardPolicy::New } else { DiscardPolicy::Old },
+            allow_direct: true,
+            ..Config::default()
+        };
+        (Some(size), config)
     };
     let bucket = |name: String| Config {
         name: kv::stream(&name),
@@ -109,13 +158,16 @@ fn streams(subjects: &Subjects, replicas: usize) -> [Config; 6] {
         allow_direct: true,
         ..Config::default()
     };
-    [
-        stream("COMMANDS", subjects.all_commands(), RetentionPolicy::WorkQueue, 256 * MIB, Duration::ZERO),
-        stream("NOTIFY", subjects.all_notify(), RetentionPolicy::WorkQueue, 512 * MIB, JOB_LIFETIME),
-        stream("EVENTS", subjects.all_events(), RetentionPolicy::Limits, 1024 * MIB, 7 * DAY),
-        stream("DEAD", subjects.all_dead(), RetentionPolicy::Limits, 256 * MIB, 30 * DAY),
-        Config { allow_message_ttl: true, subject_delete_marker_ttl: Some(EXPIRY_MARKER), ..bucket(subjects.subscription_bucket()) },
-        bucket(subjects.feature_bucket()),
+    vec![
+        stream(Sized::Commands, subjects.all_commands(), RetentionPolicy::WorkQueue, Duration::ZERO),
+        stream(Sized::Notify, subjects.all_notify(), RetentionPolicy::WorkQueue, JOB_LIFETIME),
+        stream(Sized::Events, subjects.all_events(), RetentionPolicy::Limits, 7 * DAY),
+        stream(Sized::Dead, subjects.all_dead(), RetentionPolicy::Limits, 30 * DAY),
+        (
+            None,
+            Config { allow_message_ttl: true, subject_delete_marker_ttl: Some(EXPIRY_MARKER), ..bucket(subjects.subscription_bucket()) },
+        ),
+        (None, bucket(subjects.feature_bucket())),
     ]
 }
 
@@ -131,7 +183,7 @@ async fn ensure_stream(bus: &Bus, config: &Config, timeout: Duration) -> Result<
     }
     match bus.api_with::<_, Info>(&format!("STREAM.CREATE.{}", config.name), config, timeout).await {
         Ok(_info) => {
-            tracing::info!(stream = config.name, "stream made");
+            tracing::info!(stream = config.name, max_bytes = config.max_bytes, "stream made");
             Ok(true)
         }
         // another role or an operator was first
@@ -178,12 +230,28 @@ fn covers(filter: &str, other: &str) -> bool {
     others.next().is_none()
 }
 
+/// Whether the server has no room for a stream of this size.
+///
+/// Source: `server/errors.json` of nats-server.
+fn has_no_room(error: &RequestError) -> bool {
+    const ACCOUNT_RESOURCES_EXCEEDED: u64 = 10002;
+    const NO_SUITABLE_PEERS: u64 = 10005;
+    const INSUFFICIENT_RESOURCES: u64 = 10023;
+    const INSUFFICIENT_STORAGE: u64 = 10047;
+    const OVER_STREAM_LIMIT: u64 = 10122;
+    let RequestError::Stream { code, description } = error else { return false };
+    match *code {
+        ACCOUNT_RESOURCES_EXCEEDED | INSUFFICIENT_RESOURCES | INSUFFICIENT_STORAGE | OVER_STREAM_LIMIT => true,
+        NO_SUITABLE_PEERS => description.contains("storage"),
+        _ => false,
+    }
+}
+
 /// Whether only a change of configuration, ours or the server's, can fix this error.
 ///
 /// Source: `server/errors.json` of nats-server.
 const fn is_final(error: &RequestError) -> bool {
     const NOT_ENABLED_FOR_ACCOUNT: u64 = 10039;
-    const INSUFFICIENT_STORAGE: u64 = 10047;
     const INVALID_CONFIG: u64 = 10052;
     const SUBJECT_OVERLAP: u64 = 10065;
     const REPLICAS_WITHOUT_CLUSTER: u64 = 10074;
@@ -191,12 +259,7 @@ const fn is_final(error: &RequestError) -> bool {
     matches!(
         error,
         RequestError::Stream {
-            code: NOT_ENABLED_FOR_ACCOUNT
-                | INSUFFICIENT_STORAGE
-                | INVALID_CONFIG
-                | SUBJECT_OVERLAP
-                | REPLICAS_WITHOUT_CLUSTER
-                | BAD_REQUEST,
+            code: NOT_ENABLED_FOR_ACCOUNT | INVALID_CONFIG | SUBJECT_OVERLAP | REPLICAS_WITHOUT_CLUSTER | BAD_REQUEST,
             ..
         } | RequestError::Unwritable(_)
     )
@@ -208,7 +271,8 @@ mod tests {
 
     #[test]
     fn names_and_retentions_are_those_of_the_contract() {
-        let made = streams(&Subjects::new("dfks"), 3).map(|c| (c.name, c.subjects.concat(), c.retention, c.num_replicas));
+        let made = streams(&Subjects::new("dfks"), 3, Room::new(NatsMaxBytes::default())).into_iter();
+        let made: Vec<_> = made.map(|(_, c)| (c.name, c.subjects.concat(), c.retention, c.num_replicas)).collect();
         let (queue, limits) = (RetentionPolicy::WorkQueue, RetentionPolicy::Limits);
         let want = [
             ("DFKS_COMMANDS", "dfks.command.>", queue),
@@ -223,15 +287,16 @@ mod tests {
 
     #[test]
     fn says_what_other_settings_break() {
-        let [_, notify, _, _, subscriptions, _] = streams(&Subjects::new("dfks"), 1);
-        assert_eq!(consequence(&subscriptions, &subscriptions), None);
-        assert_eq!(consequence(&notify, &Config { max_bytes: 1, num_replicas: 3, ..notify.clone() }), None);
+        let all = streams(&Subjects::new("dfks"), 1, Room::new(NatsMaxBytes::default()));
+        let [_, (_, notify), _, _, (_, subscriptions), _] = &*all else { panic!("six") };
+        assert_eq!(consequence(subscriptions, subscriptions), None);
+        assert_eq!(consequence(notify, &Config { max_bytes: 1, num_replicas: 3, ..notify.clone() }), None);
         let cases = [
-            (&subscriptions, Config { allow_message_ttl: false, ..subscriptions.clone() }, "per-message TTL"),
-            (&subscriptions, Config { subject_delete_marker_ttl: None, ..subscriptions.clone() }, "delete markers"),
-            (&subscriptions, Config { max_messages_per_subject: 5, ..subscriptions.clone() }, "history"),
-            (&notify, Config { retention: RetentionPolicy::Limits, ..notify.clone() }, "retention"),
-            (&notify, Config { subjects: vec!["dfks.notify.a".into()], ..notify.clone() }, "subjects"),
+            (subscriptions, Config { allow_message_ttl: false, ..subscriptions.clone() }, "per-message TTL"),
+            (subscriptions, Config { subject_delete_marker_ttl: None, ..subscriptions.clone() }, "delete markers"),
+            (subscriptions, Config { max_messages_per_subject: 5, ..subscriptions.clone() }, "history"),
+            (notify, Config { retention: RetentionPolicy::Limits, ..notify.clone() }, "retention"),
+            (notify, Config { subjects: vec!["dfks.notify.a".into()], ..notify.clone() }, "subjects"),
         ];
         for (want, found, word) in cases {
             assert!(consequence(want, &found).is_some_and(|text| text.contains(word)), "{word}");

@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::error::as_toml;
-use super::{AuthConfig, AuthMode, Cidr, Config, ConfigError, Listener, NatsConfig, ProfileConfig, SipConfig, SipTlsConfig};
+use super::{AuthConfig, AuthMode, Cidr, Config, ConfigError, Listener, NatsConfig, NatsMaxBytes, ProfileConfig, SipConfig, SipTlsConfig};
 use crate::feature::{FeatureTable, Presentity};
 use crate::sip::Transport;
 use crate::sip::transport::Tls;
 
 /// Longest `nats.prefix`, so that names of streams and buckets stay short. In bytes.
 const MAX_PREFIX_BYTES: usize = 32;
+/// Smallest and largest `nats.max_bytes`: one message of the largest that a server takes, and a petabyte.
+const MIN_STREAM_BYTES: u64 = 1 << 20;
+const MAX_STREAM_BYTES: u64 = 1 << 50;
 /// Longest `sip.edge_id`, in bytes.
 const MAX_EDGE_ID_BYTES: usize = 64;
 /// Longest lifetime of a subscription, in seconds: a year.
@@ -67,6 +70,17 @@ fn nats(nats: &NatsConfig) -> Result<(), ConfigError> {
     )?;
     range("nats.timeout_ms", nats.timeout_ms, 1, MAX_TIMEOUT_MS)?;
     range("nats.replicas", nats.replicas, 1, 5)?;
+    let NatsMaxBytes { events, notify, commands, dead } = nats.max_bytes;
+    for (key, bytes) in [
+        ("nats.max_bytes.events", events),
+        ("nats.max_bytes.notify", notify),
+        ("nats.max_bytes.commands", commands),
+        ("nats.max_bytes.dead", dead),
+    ] {
+        let is_size = bytes == 0 || (MIN_STREAM_BYTES..=MAX_STREAM_BYTES).contains(&bytes);
+        let expected = format!("0 for as much as there is, or a whole number from {MIN_STREAM_BYTES} to {MAX_STREAM_BYTES}");
+        ensure(is_size, key, &bytes, &expected)?;
+    }
     let prefix = &nats.prefix;
     let is_prefix = prefix.len() <= MAX_PREFIX_BYTES
         && prefix.starts_with(|c: char| c.is_ascii_lowercase())

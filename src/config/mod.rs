@@ -24,7 +24,7 @@ mod sip;
 pub use cidr::Cidr;
 pub use error::ConfigError;
 pub use listener::Listener;
-pub use nats::{NatsConfig, NatsTlsConfig};
+pub use nats::{NatsConfig, NatsMaxBytes, NatsTlsConfig};
 pub(crate) use show::hide_user;
 pub use sip::{AuthConfig, AuthMode, InitialNotify, PresentityFrom, SipConfig, SipTlsConfig};
 

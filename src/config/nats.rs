@@ -32,6 +32,8 @@ pub struct NatsConfig {
     pub prefix: String,
     /// Replicas of streams and buckets.
     pub replicas: usize,
+    /// Sizes of the streams.
+    pub max_bytes: NatsMaxBytes,
 }
 
 impl Default for NatsConfig {
@@ -49,6 +51,7 @@ impl Default for NatsConfig {
             timeout_ms: 1000,
             prefix: "dfks".into(),
             replicas: 1,
+            max_bytes: NatsMaxBytes::default(),
         }
     }
 }
@@ -63,4 +66,18 @@ pub struct NatsTlsConfig {
     pub certificate: PathBuf,
     /// Its key, PEM.
     pub key: PathBuf,
+}
+
+/// `nats.max_bytes`: of the streams when they are made; 0: at most the size that is named here, less where the server offers less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct NatsMaxBytes {
+    /// Of the event stream: 1 GiB.
+    pub events: u64,
+    /// Of the NOTIFY jobs: 512 MiB.
+    pub notify: u64,
+    /// Of the durable commands: 256 MiB.
+    pub commands: u64,
+    /// Of what was given up on: 256 MiB.
+    pub dead: u64,
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream;
+use dfks::bus::setup::{self, Wanted};
 use dfks::bus::subject::Pattern;
-use dfks::bus::{Bus, RequestError, setup};
-use dfks::config::NatsConfig;
+use dfks::bus::{Bus, RequestError};
+use dfks::config::{NatsConfig, NatsMaxBytes};
 use dfks::runtime::clock;
 
 use crate::common::{Nats, eventually};
@@ -70,6 +71,56 @@ async fn says_at_once_what_no_waiting_can_heal() {
     let error = tokio::time::timeout(Duration::from_secs(5), setup::ensure(&bus, 3)).await.expect("an answer").unwrap_err();
     assert_eq!(error.stream, "DFKS_COMMANDS");
     assert!(matches!(error.source, RequestError::Stream { code: 10074, .. }), "{:?}", error.source);
+}
+
+/// The sizes of the streams of commands, jobs, events and dead letters, in MiB.
+async fn sizes(bus: &Bus) -> [i64; 4] {
+    let mut sizes = [0; 4];
+    for (size, name) in sizes.iter_mut().zip(["COMMANDS", "NOTIFY", "EVENTS", "DEAD"]) {
+        let stream = bus.jetstream().get_stream(format!("DFKS_{name}")).await.unwrap();
+        *size = stream.cached_info().config.max_bytes >> 20;
+    }
+    sizes
+}
+
+#[tokio::test]
+async fn the_streams_are_as_large_as_there_is_room_for() {
+    let account =
+        |room: &str| format!("accounts {{ A: {{ jetstream: {{ max_mem: 1MB, max_file: {room} }}, users: [{{user: a, password: a}}] }} }}");
+    for (store, config, want) in [
+        ("8GB", String::new(), [256, 512, 1024, 256]),
+        // of a disk with 100 MB left the server takes three quarters
+        ("75MB", String::new(), [8, 16, 32, 8]),
+        ("2GB", String::new(), [256, 512, 1024, 256]),
+        ("1GB", String::new(), [128, 256, 512, 128]),
+        ("8GB", account("100MB"), [8, 16, 32, 8]),
+        ("8GB", account("1500MB"), [128, 256, 512, 128]),
+    ] {
+        let nats = Nats::with_store(store, &config);
+        let url = nats.url().replace("nats://", if config.is_empty() { "nats://" } else { "nats://a:a@" });
+        let bus = connect(&NatsConfig { url, ..nats.config() }).await;
+        // as the roles of a process do
+        let made = futures_util::future::join_all((0..3).map(|_| setup::ensure(&bus, 1))).await;
+        assert!(made.iter().all(Result::is_ok), "{config}: {made:?}");
+        let found = sizes(&bus).await;
+        // roles that begin at the same moment take room from each other for a while
+        let is_about = found.iter().zip(want).all(|(found, want)| *found <= want && *found * 4 >= want);
+        assert!(is_about && (store != "8GB" || !config.is_empty() || found == want), "{store} {config}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_size_that_is_configured_is_kept_or_refused() {
+    let nats = Nats::with_store("75MB", "");
+    let bus = connect(&nats.config()).await;
+    let max_bytes = NatsMaxBytes { events: 100 << 20, ..NatsMaxBytes::default() };
+    let error = setup::ensure(&bus, Wanted { replicas: 1, max_bytes }).await.unwrap_err();
+    assert!(error.has_no_room && error.stream == "DFKS_EVENTS" && error.to_string().contains("nats.max_bytes"), "{error}");
+    let max_bytes = NatsMaxBytes { events: 20 << 20, notify: 10 << 20, commands: 3 << 20, dead: 2 << 20 };
+    let nats = Nats::with_store("75MB", "");
+    let bus = connect(&nats.config()).await;
+    setup::ensure(&bus, Wanted { replicas: 1, max_bytes }).await.unwrap();
+    assert_eq!(sizes(&bus).await, [3, 10, 20, 2]);
 }
 
 /// Stores a subscription as an edge does: with an expiry, and only over the revision it knows.

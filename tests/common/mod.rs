@@ -37,11 +37,16 @@ impl Nats {
 
     /// Starts a server with more lines in its configuration file.
     pub fn with_config(more: &str) -> Self {
+        Self::with_store("8GB", more)
+    }
+
+    /// Starts a server whose store has so much room, with more lines in its configuration file.
+    pub fn with_store(room: &str, more: &str) -> Self {
         log();
         let dir = TempDir::new().unwrap();
         let name = format!("test-{:x}", rand::random::<u64>());
         let store = dir.path().join("jetstream");
-        let text = format!("server_name: {name}\njetstream {{ store_dir: \"{}\", max_file_store: 8GB }}\n{more}\n", store.display());
+        let text = format!("server_name: {name}\njetstream {{ store_dir: \"{}\", max_file_store: {room} }}\n{more}\n", store.display());
         fs::write(dir.path().join("nats.conf"), text).unwrap();
         let mut nats = Self { dir, child: None, port: 0, name };
         nats.restart();

@@ -17,6 +17,8 @@ use crate::telemetry::{Condition, Readiness};
 
 /// Attempts at creating streams and buckets before a role gives up.
 const SETUP_TRIES: usize = 10;
+/// The same where the server's store is too small; another process may take room for a moment.
+const ROOM_TRIES: usize = 3;
 
 /// What one role is given.
 pub(crate) struct Start {
@@ -71,14 +73,15 @@ impl Start {
     /// Waits for the bus and creates missing streams and buckets, now and after each reconnect while the keeper lives. The role is
     /// ready only while all are there.
     pub(super) async fn streams(&self, bus: &Bus) -> Result<StreamKeeper, Failure> {
-        let replicas = self.config.nats.replicas;
         let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         let mut tries = 0;
         let keeper = loop {
             tries += 1;
-            match StreamKeeper::start(bus, replicas).await {
+            match StreamKeeper::start(bus, &self.config.nats).await {
                 Ok(keeper) => break keeper,
-                Err(error) if tries > SETUP_TRIES => return Err(Failure::Refused(format!("nats: {}", chain(&error)))),
+                Err(error) if tries > SETUP_TRIES || error.has_no_room && tries > ROOM_TRIES => {
+                    return Err(Failure::Refused(format!("nats: {}", chain(&error))));
+                }
                 Err(error) => tracing::warn!(error = chain(&error), "streams and buckets are not there yet"),
             }
             tokio::time::sleep(retry.next(0.0)).await;

@@ -44,6 +44,7 @@ fn nothing_configured_is_the_documented_default() {
         timeout_ms = 1000
         prefix = "dfks"
         replicas = 1
+        max_bytes = { events = 0, notify = 0, commands = 0, dead = 0 }
         [sip]
         listen = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
         advertise = ""
@@ -327,7 +328,7 @@ fn a_bad_override_is_named_like_a_bad_key() {
         (
             "DFKS__NATS__URLL",
             "x",
-            "nats.urll = \"x\": unknown key, expected credentials_file, data_dir, embedded_listen, nkey_file, password_file, prefix, replicas, timeout_ms, tls, token_file, url, user",
+            "nats.urll = \"x\": unknown key, expected credentials_file, data_dir, embedded_listen, max_bytes, nkey_file, password_file, prefix, replicas, timeout_ms, tls, token_file, url, user",
         ),
         (
             "DFKS__FOO",
