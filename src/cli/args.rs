@@ -1,5 +1,6 @@
 //! The command line, with the help that people read.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -120,6 +121,9 @@ pub(crate) enum Command {
     /// Write the man page
     #[command(after_help = MAN)]
     Man,
+    /// Run a program that ends when stdin does: `dfks run` has its nats-server run so
+    #[command(hide = true)]
+    Guard(GuardArgs),
 }
 
 impl Command {
@@ -359,6 +363,16 @@ fn field(text: &str) -> Result<(String, String), String> {
 
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
+/// Of `dfks guard`.
+#[derive(Debug, Args)]
+pub(crate) struct GuardArgs {
+    /// The program
+    pub(crate) program: PathBuf,
+    /// Its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<OsString>,
+}
+
         Ok(seconds) if (0.0..=31_536_000.0).contains(&seconds) => Ok(seconds),
         _ => Err("expected a number of seconds, e.g. 5 or 0.5".to_owned()),
     }

@@ -22,6 +22,8 @@ use args::{Cli, Command};
 use exit::Failure;
 use load::load;
 
+use crate::bus::embedded::guard;
+
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -36,6 +38,15 @@ pub fn main() -> ExitCode {
     };
     let is_json = command.is_json();
     match carry_out(command) {
+    if let Command::Guard(args) = &command {
+        return guard::run(&args.program, &args.arguments).map_or_else(
+            |error| {
+                output::complain(&format!("{}: {error}", args.program.display()));
+                ExitCode::FAILURE
+            },
+            ExitCode::from,
+        );
+    }
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if is_json => {
             output::complain(&failure.to_json().to_string());

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,10 +126,10 @@ fn start(running: &mut Roles, roles: &[Role]) -> Result<(), Failure> {
 
 /// Starts the embedded NATS server, and makes it the one to connect to.
 async fn embedded(nats: &mut NatsConfig) -> Result<Embedded, Failure> {
-    let embedded = Embedded::start(nats).await.map_err(|error| {
-        use EmbeddedError::{Address, DataDir, InUse, NamedServer, NoServer, Spawn, TooOld};
+    let embedded = Embedded::start(nats, &own_program()).await.map_err(|error| {
+        use EmbeddedError::{Access, Address, DataDir, InUse, NamedServer, NoServer, Spawn, TooOld};
         match &error {
-            Address(_) | DataDir { .. } | InUse(_) | NamedServer(_) | NoServer | Spawn { .. } | TooOld { .. } => {
+            Access(_) | Address(_) | DataDir { .. } | InUse(_) | NamedServer(_) | NoServer | Spawn { .. } | TooOld { .. } => {
                 Failure::Config(chain(&error))
             }
             // its address is taken, as any other may be, or it could be run and did not live
@@ -137,6 +138,12 @@ async fn embedded(nats: &mut NatsConfig) -> Result<Embedded, Failure> {
     })?;
     embedded.url().clone_into(&mut nats.url);
     Ok(embedded)
+}
+
+/// This program, also where its file was replaced or removed since it started.
+fn own_program() -> PathBuf {
+    const OF_THIS_PROCESS: &str = "/proc/self/exe";
+    if Path::new(OF_THIS_PROCESS).exists() { OF_THIS_PROCESS.into() } else { std::env::current_exe().unwrap_or_else(|_| "dfks".into()) }
 }
 
 fn announce(config: &Config, roles: &[Role], listening: &[String], base: &Base) {

@@ -282,6 +282,12 @@ fn secure(config: &Config) -> Result<(), ConfigError> {
         let reason = "not a loopback address, and sip.auth.mode = \"none\" lets anyone in: expected a loopback address, another sip.auth.mode, or sip.auth.allow_unauthenticated = true";
         return insecure(format!("sip.listen[{at}]"), text, reason);
     }
+    let nats = &config.nats;
+    let is_open = nats.url.is_empty() && nats.user.is_empty() && nats.token_file.as_os_str().is_empty();
+    if is_open && nats.embedded_listen.parse::<SocketAddr>().is_ok_and(|addr| !addr.ip().to_canonical().is_loopback()) {
+        let reason = "not a loopback address, and the embedded server lets anyone in: expected a loopback address, nats.user with nats.password_file, nats.token_file, or a server of your own in nats.url";
+        return insecure("nats.embedded_listen".to_owned(), &nats.embedded_listen, reason);
+    }
     let is_remote = config.mi_listener().is_some_and(|addr| !addr.ip().to_canonical().is_loopback());
     if is_remote && config.mi.token_file.as_os_str().is_empty() {
         return insecure(

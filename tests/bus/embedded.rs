@@ -19,7 +19,7 @@ fn config(dir: &TempDir) -> NatsConfig {
 
 async fn start(config: &NatsConfig) -> Embedded {
     crate::common::log();
-    Embedded::start(config).await.unwrap()
+    Embedded::start(config, Path::new(env!("CARGO_BIN_EXE_dfks"))).await.unwrap()
 }
 
 fn pid(config: &NatsConfig) -> i32 {
@@ -85,7 +85,7 @@ async fn a_second_one_on_the_same_data_is_refused() {
     let dir = TempDir::new().unwrap();
     let config = config(&dir);
     let embedded = start(&config).await;
-    let refused = Embedded::start(&config).await.unwrap_err();
+    let refused = Embedded::start(&config, Path::new(env!("CARGO_BIN_EXE_dfks"))).await.unwrap_err();
     assert!(matches!(refused, EmbeddedError::InUse(_)), "{refused}");
     assert!(is_running(pid(&config)), "the first one is left alone");
     embedded.stop().await;
@@ -134,10 +134,10 @@ async fn a_port_that_is_taken_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap().to_string();
     let config = NatsConfig { embedded_listen: listen.clone(), ..config(&dir) };
-    let refused = Embedded::start(&config).await.unwrap_err().to_string();
+    let refused = Embedded::start(&config, Path::new(env!("CARGO_BIN_EXE_dfks"))).await.unwrap_err().to_string();
     assert!(refused.contains(&format!("nats.embedded_listen {listen}")), "{refused}");
     let config = NatsConfig { embedded_listen: "somewhere".into(), ..config };
-    assert!(matches!(Embedded::start(&config).await, Err(EmbeddedError::Address(_))));
+    assert!(matches!(Embedded::start(&config, Path::new(env!("CARGO_BIN_EXE_dfks"))).await, Err(EmbeddedError::Address(_))));
 }
 
 #[tokio::test]
@@ -146,6 +146,6 @@ async fn data_that_the_server_refuses_ends_the_start_with_its_words() {
     let config = config(&dir);
     std::fs::create_dir(&config.data_dir).unwrap();
     std::fs::write(config.data_dir.join("jetstream"), "a file").unwrap();
-    let refused = Embedded::start(&config).await.unwrap_err();
+    let refused = Embedded::start(&config, Path::new(env!("CARGO_BIN_EXE_dfks"))).await.unwrap_err();
     assert!(matches!(&refused, EmbeddedError::Ended { complaint, .. } if !complaint.is_empty()), "{refused}");
 }

@@ -1,4 +1,4 @@
-//! One run of the nats-server child, from its start to its end.
+//! One run of the nats-server child behind its guard, from its start to its end.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,16 +9,18 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::bus::embedded::conf::{self, Access, URL_FILE};
 use crate::bus::embedded::error::EmbeddedError;
+use crate::bus::embedded::guard::STOP_TIMEOUT;
 use crate::runtime::tasks;
 
 /// Timeout of the start: a large store is read first.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
-/// Timeout of a graceful stop, before the child is killed.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout of the guard's end, after it should have killed the server.
+const GUARD_TIMEOUT: Duration = Duration::from_secs(2);
 /// Timeout for the port of a server that has just ended to become free.
 const PORT_PATIENCE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(10);
@@ -26,17 +28,23 @@ const POLL: Duration = Duration::from_millis(10);
 /// What the child is started with.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
+    /// The `dfks` program, which guards the server.
+    pub(crate) guard: PathBuf,
     pub(crate) program: PathBuf,
     /// Absolute: identifies an orphan.
     pub(crate) data_dir: PathBuf,
     /// Port 0: any free one.
     pub(crate) listen: SocketAddr,
+    pub(super) access: Access,
 }
 
-/// A running child.
+/// A running child, behind its guard.
 #[derive(Debug)]
 pub(crate) struct Server {
-    child: Child,
+    guard: Child,
+    /// Closed, by us or by our end, it ends the server.
+    lifeline: ChildStdin,
+    pid: i32,
     pub(crate) port: u16,
     _log: AbortOnDropHandle<()>,
 }
@@ -50,33 +58,29 @@ impl Launch {
     pub(crate) async fn start(&self) -> Result<Server, EmbeddedError> {
         let file = |source| EmbeddedError::DataDir { path: self.data_dir.clone(), source };
         self.check_port().await?;
-        let conf = self.conf_file();
-        tokio::fs::write(&conf, config_text(self.listen, &self.data_dir)).await.map_err(file)?;
+        conf::write(&self.conf_file(), self.listen, &self.data_dir, &self.access).map_err(file)?;
         remove_ports_files(&self.data_dir).await.map_err(file)?;
-        let mut child = Command::new(&self.program)
-            .arg("-c")
-            .arg(&conf)
-            .arg("--ports_file_dir")
-            .arg(&self.data_dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            // the terminal's Ctrl-C is for us: the server goes last
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|source| EmbeddedError::Spawn { program: self.program.clone(), source })?;
-        let pid = child.id().unwrap_or_default();
-        tokio::fs::write(self.pid_file(), pid.to_string()).await.map_err(file)?;
+        let unusable = |source| EmbeddedError::Spawn { program: self.guard.clone(), source };
+        let mut guard = self.command().spawn().map_err(unusable)?;
+        let (Some(lifeline), Some(stdout), Some(stderr)) = (guard.stdin.take(), guard.stdout.take(), guard.stderr.take()) else {
+            return Err(unusable(std::io::Error::other("it has no pipes")));
+        };
         let complaint = Complaint::default();
-        let log = child.stderr.take().map(|stderr| forward(stderr, complaint.clone()));
-        let log = tasks::spawn_owned(async move {
-            if let Some(log) = log {
-                log.await;
-            }
-        });
-        let port = self.ready(&mut child, pid, &complaint).await?;
-        Ok(Server { child, port, _log: log })
+        let log = tasks::spawn_owned(forward(stderr, complaint.clone()));
+        let Some(pid) = read_pid(stdout).await else { return Err(ended(&mut guard, &complaint).await) };
+        tokio::fs::write(self.pid_file(), pid.to_string()).await.map_err(file)?;
+        let port = self.ready(&mut guard, pid, &complaint).await?;
+        Ok(Server { guard, lifeline, pid, port, _log: log })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.guard);
+        command.arg0("dfks").args(["guard", "--"]).arg(&self.program).arg("-c").arg(self.conf_file());
+        command.arg("--ports_file_dir").arg(&self.data_dir);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // the terminal's Ctrl-C is for us: the server goes last
+        command.process_group(0);
+        command
     }
 
     /// Stops the server of an earlier run that was killed before it could do so itself.
@@ -117,7 +121,7 @@ impl Launch {
     }
 
     pub(crate) fn url_file(&self) -> PathBuf {
-        self.data_dir.join("nats.url")
+        self.data_dir.join(URL_FILE)
     }
 
     fn conf_file(&self) -> PathBuf {
@@ -144,16 +148,14 @@ impl Launch {
         tried.map_err(|source| EmbeddedError::Listen { listen: self.listen, source })
     }
 
-    async fn ready(&self, child: &mut Child, pid: u32, complaint: &Complaint) -> Result<u16, EmbeddedError> {
+    async fn ready(&self, guard: &mut Child, pid: i32, complaint: &Complaint) -> Result<u16, EmbeddedError> {
         let ready = async {
             loop {
                 if let Some(port) = read_port(&self.data_dir, pid).await {
                     return Ok(port);
                 }
-                if let Ok(Some(status)) = child.try_wait() {
-                    // its last words may still be on their way
-                    tokio::time::sleep(POLL).await;
-                    return Err(EmbeddedError::Ended { status, complaint: complaint.get() });
+                if let Ok(Some(_)) = guard.try_wait() {
+                    return Err(ended(guard, complaint).await);
                 }
                 tokio::time::sleep(POLL).await;
             }
@@ -165,21 +167,40 @@ impl Launch {
 impl Server {
     /// Waits for its end.
     pub(crate) async fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.wait().await.ok()
+        self.guard.wait().await.ok()
     }
 
     /// Stops it: gracefully, and by force when that takes too long.
-    pub(crate) async fn stop(mut self) {
-        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // already gone is fine
-            let _gone = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
-        if tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await.is_err() {
+    pub(crate) async fn stop(self) {
+        let Self { mut guard, lifeline, pid, .. } = self;
+        drop(lifeline);
+        if tokio::time::timeout(STOP_TIMEOUT + GUARD_TIMEOUT, guard.wait()).await.is_err() {
             tracing::warn!("nats-server does not stop, killing it");
-            if let Err(error) = self.child.kill().await {
-                tracing::warn!(%error, "nats-server cannot be killed");
+            // gone already is as good
+            let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            if let Err(error) = guard.kill().await {
+                tracing::warn!(%error, "the guard of nats-server cannot be killed");
             }
         }
+    }
+}
+
+/// The server's process id, which the guard tells first.
+async fn read_pid(stdout: ChildStdout) -> Option<i32> {
+    let mut lines = BufReader::new(stdout).lines();
+    let line = tokio::time::timeout(START_TIMEOUT, lines.next_line()).await.ok()?.ok()??;
+    line.trim().parse().ok()
+}
+
+/// What a server that did not start has said.
+async fn ended(guard: &mut Child, complaint: &Complaint) -> EmbeddedError {
+    match tokio::time::timeout(START_TIMEOUT, guard.wait()).await {
+        Ok(Ok(status)) => {
+            // its last words may still be on their way
+            tokio::time::sleep(POLL).await;
+            EmbeddedError::Ended { status, complaint: complaint.get() }
+        }
+        Ok(Err(_)) | Err(_) => EmbeddedError::NotReady(START_TIMEOUT),
     }
 }
 
@@ -202,7 +223,8 @@ async fn forward(stderr: ChildStderr, complaint: Complaint) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let (is_complaint, text) = level(&line);
-        if is_complaint {
+        // its file is ours alone, and the password is as plain in the file that we were given
+        if is_complaint && !text.starts_with("Plaintext passwords detected") {
             complaint.set(text);
             tracing::warn!(text, "nats-server");
         } else {
@@ -221,25 +243,8 @@ fn level(line: &str) -> (bool, &str) {
     (true, line)
 }
 
-fn config_text(listen: SocketAddr, data_dir: &Path) -> String {
-    let port = if listen.port() == 0 { "-1".to_owned() } else { listen.port().to_string() };
-    let host = match listen {
-        SocketAddr::V4(v4) => v4.ip().to_string(),
-        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
-    };
-    // the server makes a directory "jetstream" in it
-    let store_dir = data_dir.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
-    format!(
-        "# Written by dfks at each start: changes made here are lost.\n\
-         # For a server with settings of your own, run one and name it in nats.url.\n\
-         server_name: \"dfks-embedded\"\n\
-         listen: \"{host}:{port}\"\n\
-         jetstream {{ store_dir: \"{store_dir}\" }}\n"
-    )
-}
-
 /// The port in the file that the server writes when it is ready: `<program>_<pid>.ports`.
-async fn read_port(dir: &Path, pid: u32) -> Option<u16> {
+async fn read_port(dir: &Path, pid: i32) -> Option<u16> {
     let suffix = format!("_{pid}.ports");
     let mut entries = tokio::fs::read_dir(dir).await.ok()?;
     while let Some(entry) = entries.next_entry().await.ok()? {
@@ -281,13 +286,6 @@ mod tests {
         ] {
             assert_eq!(level(line), want, "{line}");
         }
-    }
-
-    #[test]
-    fn writes_a_configuration_that_holds_any_path() {
-        let text = config_text("[::1]:0".parse().unwrap(), Path::new(r#"/a "b"\c"#));
-        assert!(text.contains(r#"listen: "[::1]:-1""#), "{text}");
-        assert!(text.contains(r#"store_dir: "/a \"b\"\\c""#), "{text}");
     }
 
     #[test]

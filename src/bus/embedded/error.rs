@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::bus::error::BusError;
+
 /// Why there is no embedded server.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -38,6 +40,9 @@ pub enum EmbeddedError {
         /// What was wrong.
         source: io::Error,
     },
+    /// What clients have to show cannot be read.
+    #[error(transparent)]
+    Access(#[from] BusError),
     /// The data directory cannot be used.
     #[error("nats.data_dir {} cannot be used", path.display())]
     DataDir {

@@ -4,10 +4,13 @@
 //! start ─▶ lock data_dir ─▶ stop an orphan ─▶ launch ─▶ ready ─▶ supervise ─┬─ ended ─▶ launch again, with backoff
 //!                                                                           └─ stop ──▶ SIGTERM, wait, forget
 //! ```
+//! The server ends with us, also where we are killed: a [guard](guard::run) stands between.
 
 mod binary;
 mod child;
+mod conf;
 mod error;
+pub(crate) mod guard;
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::net::SocketAddr;
@@ -19,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::bus::embedded::child::{Launch, Server};
+use crate::bus::embedded::conf::Access;
+pub(crate) use crate::bus::embedded::conf::URL_FILE;
 pub use crate::bus::embedded::error::EmbeddedError;
 use crate::config::NatsConfig;
 use crate::runtime::{Backoff, clock, tasks};
@@ -28,7 +33,7 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_s
 /// Run time after which the restart delay is reset.
 const STABLE_AFTER: Duration = Duration::from_mins(1);
 
-/// The embedded server. Dropping it kills the child; [`stop`](Self::stop) ends it gracefully.
+/// The embedded server. Dropping it ends the child; [`stop`](Self::stop) waits for that.
 #[derive(Debug)]
 pub struct Embedded {
     url: String,
@@ -40,19 +45,18 @@ pub struct Embedded {
 
 impl Embedded {
     /// Starts a nats-server on `nats.data_dir` and waits until it accepts connections. Data of earlier runs is kept.
-    /// The URL is logged, and written to `<data_dir>/nats.url`.
+    /// The URL is logged, and written to `<data_dir>/nats.url`. With a user or a token in `config`, every client needs it too.
+    /// `dfks` is the program that guards the server: this one.
     ///
     /// # Errors
     ///
     /// [`EmbeddedError`]
-    pub async fn start(config: &NatsConfig) -> Result<Self, EmbeddedError> {
+    pub async fn start(config: &NatsConfig, dfks: &Path) -> Result<Self, EmbeddedError> {
         let listen: SocketAddr = config.embedded_listen.parse().map_err(|_| EmbeddedError::Address(config.embedded_listen.clone()))?;
-        if !listen.ip().is_loopback() {
-            tracing::warn!(%listen, "the embedded nats-server has no access control, and is not on loopback");
-        }
+        let access = Access::of(config).await?;
         let program = binary::find().await?;
         let (data_dir, lock) = claim(&config.data_dir)?;
-        let mut launch = Launch { program, data_dir, listen };
+        let mut launch = Launch { guard: dfks.to_path_buf(), program, data_dir, listen, access };
         launch.stop_orphan().await;
         let server = launch.start().await?;
         // a port once chosen is kept, for those who know the URL
@@ -108,6 +112,8 @@ async fn supervise(launch: Launch, mut server: Server, stop: CancellationToken) 
                 }
                 () = tokio::time::sleep(retry.next(rand::random())) => {}
             }
+            // the guard alone may have been killed
+            launch.stop_orphan().await;
             match launch.start().await {
                 Ok(server) => break server,
                 Err(error) => tracing::error!(%error, "nats-server cannot be started again, trying again"),
