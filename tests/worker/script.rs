@@ -53,8 +53,13 @@ fn dfks_set(dfks) {
     std::fs::write(&config.script, "fn dfks_get(dfks) { oops").unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(bench.state(ALICE, "CallForwardingNoAnswer").await["source"], "script", "the old one stays");
+    // a route is not taken away by a name mistyped
+    std::fs::write(&config.script, "fn dfks_get(dfks) { dfks.notify = 0; } fn dfks_sett(dfks) { deny(\"not allowed\"); }").unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let denied = bench.set(ALICE, "CallForwardingAlways", 1, "phone").await.unwrap();
+    assert_eq!((&denied["denied"], &denied["changed"]), (&json!("not allowed"), &json!(false)), "the old one stays");
     let started_at = clock::now();
-    std::fs::write(&config.script, "fn dfks_get(dfks) { dfks.notify = 0; }").unwrap();
+    std::fs::write(&config.script, "fn dfks_get(dfks) { dfks.notify = 0; } fn dfks_set(dfks) {}").unwrap();
     eventually("the new script runs", async || bench.state(ALICE, "DoNotDisturb").await["notify"] == false).await;
     assert!(clock::now() - started_at < Duration::from_secs(2));
 }

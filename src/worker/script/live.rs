@@ -17,7 +17,7 @@ use crate::worker::metrics::WorkerMetrics;
 use crate::worker::recent::Recent;
 use crate::worker::route::Route;
 use crate::worker::script::call::{Call, Verdict};
-use crate::worker::script::{RouteError, Script, ScriptError};
+use crate::worker::script::{RouteError, Script, ScriptError, names};
 
 /// How often the file is checked for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -129,7 +129,20 @@ impl Routes {
         // A bad file is reported once, not each second.
         *seen = stamp;
         drop(seen);
-        Some(Script::load(&self.config).map(|script| self.script.store(Some(Arc::new(script)))))
+        Some(Script::load(&self.config).and_then(|script| self.replace(script)))
+    }
+
+    /// Takes a script into use, unless it lacks a route that the one before it has: a name mistyped would allow everything.
+    fn replace(&self, script: Script) -> Result<(), ScriptError> {
+        if let Some(old) = &*self.script.load() {
+            names::keeps_routes(old, &script, &self.config)?;
+        }
+        // those of the script at start are said with those of the configuration
+        for warning in script.warnings() {
+            tracing::warn!(warning, "route script may not be what was meant");
+        }
+        self.script.store(Some(Arc::new(script)));
+        Ok(())
     }
 }
 
@@ -167,9 +180,26 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(routes.reload(), Some(Err(ScriptError::Read { .. }))));
         assert!(routes.script_with(Route::Get).is_some());
-        write("fn dfks_get(dfks) { dfks.status = 1; }");
+        write("fn dfks_get(dfks) { dfks.status = 1; } fn dfks_set(dfks) { deny(\"x\"); }");
         assert!(matches!(routes.reload(), Some(Ok(()))));
-        assert!(routes.script_with(Route::Set).is_none());
+    }
+
+    #[test]
+    fn a_changed_file_takes_no_route_away_but_by_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("routes.rhai");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        write("fn dfks_set(dfks) { deny(\"x\"); }");
+        let routes = Routes::load(&RoutesConfig { script: path.clone(), ..RoutesConfig::default() }).unwrap();
+        for (text, near) in [("fn dfks_sett(dfks) { deny(\"x\"); }", Some("dfks_sett")), ("", None), ("fn dfks_get(dfks) { }", None)] {
+            write(text);
+            let Some(Err(ScriptError::Lost { function, near: found, .. })) = routes.reload() else { panic!("taken: {text}") };
+            assert_eq!((function.as_str(), found.as_deref()), ("dfks_set", near), "{text}");
+            assert!(routes.script_with(Route::Set).is_some() && routes.script_with(Route::Get).is_none(), "the old one stays");
+        }
+        write("fn dfks_set(dfks) {}  fn dfks_get(dfks) {}");
+        assert!(matches!(routes.reload(), Some(Ok(()))));
+        assert!(routes.script_with(Route::Get).is_some());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub(crate) mod call;
 pub(crate) mod live;
+mod names;
 
 use std::cell::Cell;
 use std::fmt;
@@ -80,6 +81,7 @@ pub struct Script {
     ast: AST,
     get: Option<Box<str>>,
     set: Option<Box<str>>,
+    warnings: Vec<String>,
 }
 
 /// Why a script file is not used. At start it is a bad configuration; at a reload the script before it stays.
@@ -120,6 +122,28 @@ pub enum ScriptError {
         /// The route.
         function: String,
     },
+    /// A route that the configuration names is not there.
+    #[error("{key} = \"{function}\": expected a function of routes.script {}, which has none of that name{}", path.display(), But(near.as_deref()))]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The key that names the route.
+        key: &'static str,
+        /// The route.
+        function: String,
+        /// A function that was perhaps meant.
+        near: Option<String>,
+    },
+    /// A reload would take a route away.
+    #[error("routes.script {}: {function} is not there any more{}: an empty one, fn {function}(dfks) {{}}, says that it is meant so", path.display(), But(near.as_deref()))]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// The route.
+        function: String,
+        /// A function that was perhaps meant.
+        near: Option<String>,
+    },
 }
 
 impl ScriptError {
@@ -131,6 +155,7 @@ impl ScriptError {
             Self::TooLarge { .. } => "too_large",
             Self::Compile { .. } => "not_compiling",
             Self::Parameters { .. } => "parameters",
+            Self::Missing { .. } | Self::Lost { .. } => "route_missing",
         }
     }
 }
@@ -147,6 +172,15 @@ pub struct RouteError {
     pub field: Option<String>,
     /// What went wrong.
     pub message: String,
+}
+
+/// ` (but dfks_sett)`; nothing where nothing is near.
+struct But<'a>(Option<&'a str>);
+
+impl fmt::Display for But<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |near| write!(f, " (but {near})"))
+    }
 }
 
 /// `, line 3`; nothing for 0.
@@ -177,7 +211,7 @@ impl Script {
     ///
     /// # Errors
     ///
-    /// [`ScriptError::Compile`] and [`ScriptError::Parameters`].
+    /// [`ScriptError::Compile`], [`ScriptError::Parameters`] and [`ScriptError::Missing`].
     pub fn compile(config: &RoutesConfig, text: &str) -> Result<Self, ScriptError> {
         let engine = sandbox();
         let ast = engine.compile(text).map_err(|e| ScriptError::Compile {
@@ -187,7 +221,14 @@ impl Script {
         })?;
         let get = find_route(&ast, &config.get_route, &config.script)?;
         let set = find_route(&ast, &config.set_route, &config.script)?;
-        Ok(Self { engine, ast, get, set })
+        let warnings = names::check(&ast, config)?;
+        Ok(Self { engine, ast, get, set, warnings })
+    }
+
+    /// What the script lacks and was hardly meant to.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Whether the script has this route; without it there is nothing to run.

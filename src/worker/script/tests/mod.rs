@@ -237,8 +237,8 @@ fn errors_of_a_file_name_the_file_and_the_line() {
 
 #[test]
 fn routes_are_found_by_their_configured_names() {
-    let config = RoutesConfig { get_route: "on_get".into(), set_route: "on_set".into(), ..RoutesConfig::default() };
-    let script = Script::compile(&config, "fn on_set(d) { d.status = 1; } fn dfks_get(d) { }").unwrap();
+    let config = RoutesConfig { set_route: "on_set".into(), ..RoutesConfig::default() };
+    let script = Script::compile(&config, "fn on_set(d) { d.status = 1; } fn on_get(d) { }").unwrap();
     assert!(script.has(Route::Set) && !script.has(Route::Get));
     assert_eq!(script.run(Route::Get, call(Route::Get, "DoNotDisturb", None)).unwrap(), Verdict::default());
     let state = FeatureState::new("DoNotDisturb");
