@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::help::{AFTER, CHECK, COMPLETIONS, EVENTS, GET, MAN, PHONE, RUN, SCHEMAS, SET, WATCHERS};
 use crate::feature::Values;
 
 /// Keeps the feature keys of SIP phones in step with the services that own them, over NATS.
@@ -15,75 +16,6 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
-
-const AFTER: &str = "\
-Examples:
-  dfks run                                              all roles, with an embedded NATS
-  dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060
-  dfks set sip:alice@127.0.0.1 DoNotDisturb on
-
-Exit codes: 0 done, 1 refused, 69 nobody answered, 78 bad configuration, 64 usage.";
-
-const RUN: &str = "\
-Examples:
-  dfks run                                              everything on defaults, NATS embedded
-  dfks run --config /etc/dfks.toml --role edge
-  DFKS__NATS__URL=nats://10.0.0.5:4222 dfks run --role worker --role mi";
-
-const CHECK: &str = "\
-Examples:
-  dfks check --config /etc/dfks.toml
-  DFKS__LOG__LEVEL=debug dfks check";
-
-const SET: &str = "\
-Examples:
-  dfks set sip:alice@127.0.0.1 DoNotDisturb on
-  dfks set sip:alice@127.0.0.1 CallForwardingNoAnswer on --value ringCount=4 --value forwardTo=sip:bob@10.0.0.11";
-
-const GET: &str = "\
-Examples:
-  dfks get sip:alice@127.0.0.1
-  dfks get sip:alice@127.0.0.1 DoNotDisturb CallForwardingBusy --json";
-
-const WATCHERS: &str = "\
-Examples:
-  dfks watchers
-  dfks watchers sip:alice@127.0.0.1 --json";
-
-const EVENTS: &str = "\
-Examples:
-  dfks events
-  dfks events --presentity sip:alice@127.0.0.1 --feature DoNotDisturb
-  dfks events --kind subscription --kind notify
-  dfks events --count 1 --kind feature && echo something changed
-  dfks events --json | jq 'select(.type == \"io.dfks.event.v1.feature\")'";
-
-const PHONE: &str = "\
-On a terminal it draws its lamps, and keys press its keys: d DoNotDisturb, a CallForwardingAlways, b CallForwardingBusy,
-n CallForwardingNoAnswer, q quits. Elsewhere, and with --json, --press or --for, it prints a line for each thing that happens and stays
-subscribed until Ctrl-C, for --for SECONDS, or, with --press and without --for, until the last key is confirmed.
-
-Examples:
-  dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060
-  dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060 --press DoNotDisturb=on
-  dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060 --transport tcp \\
-    --press CallForwardingAlways=on,forwardTo=sip:bob@10.0.0.11 --press CallForwardingAlways=off --for 5";
-
-const SCHEMAS: &str = "\
-Examples:
-  dfks schemas                                          all of them on stdout, one a line
-  dfks schemas --out schemas                            a file each, and asyncapi.yaml";
-
-const COMPLETIONS: &str = "\
-Examples:
-  dfks completions bash > /etc/bash_completion.d/dfks
-  dfks completions zsh > \"${fpath[1]}/_dfks\"
-  dfks completions fish > ~/.config/fish/completions/dfks.fish";
-
-const MAN: &str = "\
-Examples:
-  dfks man > /usr/local/share/man/man1/dfks.1
-  dfks man | man -l -";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -185,15 +117,24 @@ impl Role {
 /// How a client command reaches NATS, and how it prints.
 #[derive(Debug, Args)]
 pub(crate) struct ClientArgs {
-    /// NATS server
-    #[arg(long, value_name = "URL", env = "NATS_URL", default_value = "nats://127.0.0.1:4222", hide_env_values = true)]
-    pub(crate) nats: String,
-    /// Credentials for it
+    /// NATS server.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "NATS_URL",
+        hide_env_values = true,
+        help = "NATS server; none: that of the configuration, else nats://127.0.0.1:4222"
+    )]
+    pub(crate) nats: Option<String>,
+    /// Where [nats] says how to reach it.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Credentials for it, in place of those of the configuration
     #[arg(long, value_name = "FILE", env = "NATS_CREDS")]
     pub(crate) creds: Option<PathBuf>,
-    /// First token of every subject, as nats.prefix
-    #[arg(long, value_name = "PREFIX", env = "DFKS__NATS__PREFIX", default_value = "dfks")]
-    pub(crate) prefix: String,
+    /// First token of every subject, as nats.prefix; none: that of the configuration, else dfks
+    #[arg(long, value_name = "PREFIX", env = "DFKS__NATS__PREFIX")]
+    pub(crate) prefix: Option<String>,
     /// Longest wait for an answer, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=600))]
     pub(crate) timeout: u16,
@@ -354,15 +295,6 @@ pub(crate) struct SchemasArgs {
     pub(crate) out: Option<PathBuf>,
 }
 
-fn field(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((field, value)) if !field.is_empty() => Ok((field.to_owned(), value.to_owned())),
-        _ => Err("expected FIELD=TEXT, e.g. ringCount=4".to_owned()),
-    }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
 /// Of `dfks guard`.
 #[derive(Debug, Args)]
 pub(crate) struct GuardArgs {
@@ -373,6 +305,15 @@ pub(crate) struct GuardArgs {
     pub(crate) arguments: Vec<OsString>,
 }
 
+fn field(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((field, value)) if !field.is_empty() => Ok((field.to_owned(), value.to_owned())),
+        _ => Err("expected FIELD=TEXT, e.g. ringCount=4".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
         Ok(seconds) if (0.0..=31_536_000.0).contains(&seconds) => Ok(seconds),
         _ => Err("expected a number of seconds, e.g. 5 or 0.5".to_owned()),
     }

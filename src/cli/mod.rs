@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod events;
 mod exit;
+mod help;
 mod load;
 mod output;
 mod paint;
@@ -18,9 +19,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command};
+use args::{Cli, Command, ConfigArgs};
 use exit::Failure;
-use load::load;
+use load::{load, warnings};
 
 use crate::bus::embedded::guard;
 
@@ -36,8 +37,6 @@ pub fn main() -> ExitCode {
             return if is_answer { ExitCode::SUCCESS } else { Failure::Usage(String::new()).exit_code() };
         }
     };
-    let is_json = command.is_json();
-    match carry_out(command) {
     if let Command::Guard(args) = &command {
         return guard::run(&args.program, &args.arguments).map_or_else(
             |error| {
@@ -47,6 +46,8 @@ pub fn main() -> ExitCode {
             ExitCode::from,
         );
     }
+    let is_json = command.is_json();
+    match carry_out(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if is_json => {
             output::complain(&failure.to_json().to_string());
@@ -62,7 +63,7 @@ pub fn main() -> ExitCode {
 fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(&args),
-        Command::Check(args) => output::print(&load(&args)?.to_toml()),
+        Command::Check(args) => check(&args),
         Command::Set(args) => client::block_on(client::set(args)),
         Command::Get(args) => client::block_on(client::get(args)),
         Command::Watchers(args) => client::block_on(client::watchers(args)),
@@ -74,10 +75,21 @@ fn carry_out(command: Command) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Cli::command(), "dfks", &mut script);
             output::print(&String::from_utf8_lossy(&script))
         }
+        // its exit code is its program's: see `main`
+        Command::Guard(_) => Ok(()),
         Command::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|error| Failure::Refused(error.to_string()))?;
             output::print(&String::from_utf8_lossy(&page))
         }
     }
+}
+
+/// `dfks check`: the effective configuration on stdout, what was hardly meant on stderr.
+fn check(args: &ConfigArgs) -> Result<(), Failure> {
+    let config = load(args)?;
+    for warning in warnings(&config)? {
+        output::complain(&format!("dfks: warning: {}", output::printable(&warning)));
+    }
+    output::print(&config.to_toml())
 }

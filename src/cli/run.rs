@@ -24,6 +24,9 @@ use crate::telemetry::{Readiness, exporter, log};
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let config = super::load(&args.config)?;
     log::install(&config.log).map_err(|error| Failure::Config(error.to_string()))?;
+    for warning in super::warnings(&config)? {
+        tracing::warn!(warning, "the configuration may not be what was meant");
+    }
     let metrics = exporter::install().map_err(|error| Failure::Refused(error.to_string()))?;
     let mut roles = if args.roles.is_empty() { vec![Role::Edge, Role::Worker, Role::Mi] } else { args.roles.clone() };
     roles.sort_unstable();

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 
 use super::error::as_toml;
-use super::{Config, ConfigError, check, later};
+use super::paths::PATHS;
+use super::{Config, ConfigError, NatsConfig, check, later};
 use crate::feature::FeatureConfig;
 
 /// Before each key in the environment: `DFKS__NATS__URL`.
@@ -19,36 +20,37 @@ const SEPARATOR: &str = "__";
 /// What the `config` crate calls the origin of a value of [`Environment`].
 const FROM_ENVIRONMENT: &str = "the environment";
 
-/// Keys that name files; a relative one in a file is taken from that file's folder.
-const PATHS: [&str; 15] = [
-    "nats.data_dir",
-    "nats.credentials_file",
-    "nats.password_file",
-    "nats.token_file",
-    "nats.nkey_file",
-    "nats.tls.ca",
-    "nats.tls.certificate",
-    "nats.tls.key",
-    "sip.tls.certificate",
-    "sip.tls.key",
-    "sip.tls.client_ca",
-    "sip.auth.users",
-    "routes.script",
-    "mi.token_file",
-    "http.token_file",
-];
-
 impl Config {
     /// The configuration of a process: the defaults, over them the file, over it the environment, and all of it checked.
     ///
     /// `env` holds pairs of name and value; the names that do not start with `DFKS__` are ignored. A list is written with commas
-    /// there. A relative path in the file is taken from the file's folder, one in the environment from the working directory.
+    /// there. A relative path in the file is taken from the file's folder, one in the environment, as the default, from the working
+    /// directory.
     ///
     /// # Errors
     ///
     /// The first [`ConfigError`]: a file that cannot be read, a key that does not exist, a value that is not allowed, one that
     /// would leave the service open, one whose feature is not there yet.
     pub fn load(path: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut config = Self::read(path, env)?;
+        check::check(&mut config)?;
+        later::check(&config)?;
+        Ok(config)
+    }
+
+    /// `[nats]` of a file, for a client: what else the file names may be for other eyes.
+    ///
+    /// # Errors
+    ///
+    /// The first [`ConfigError`], as of [`load`](Self::load), where the rest of the file is not looked at beyond its keys.
+    pub fn load_nats(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<NatsConfig, ConfigError> {
+        let nats = Self::read(Some(path), env)?.nats;
+        nats.check()?;
+        Ok(nats)
+    }
+
+    /// All layers, unchecked.
+    fn read(path: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let folder = path.and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
         let mut builder = config::Config::builder();
         if let Some(path) = path {
@@ -68,10 +70,7 @@ impl Config {
             path: path.unwrap_or(Path::new(FROM_ENVIRONMENT)).to_path_buf(),
             reason: first_and_last_line(&error.to_string()),
         })?;
-        let mut config = Walk { folder }.config(layered)?;
-        check::check(&mut config)?;
-        later::check(&config)?;
-        Ok(config)
+        Walk { folder }.config(layered)
     }
 }
 

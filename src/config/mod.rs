@@ -18,6 +18,7 @@ mod later;
 mod listener;
 mod load;
 mod nats;
+mod paths;
 mod show;
 mod sip;
 

@@ -19,6 +19,7 @@ use harness::{dfks, dfks_in};
 mod common;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod nats;
 mod run;
 mod terminal;
 
@@ -61,11 +62,72 @@ fn usage_errors_are_64_and_help_is_0() {
 fn check_prints_the_effective_configuration() {
     let ended = dfks(&["check"]);
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
-    assert_eq!(toml::from_str::<Config>(&ended.out).unwrap(), Config::default());
+    let mut defaults = Config::default();
+    defaults.nats.data_dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("dfks-data");
+    assert_eq!(toml::from_str::<Config>(&ended.out).unwrap(), defaults);
+    assert!(!ended.out.contains('#'), "nothing differs from the defaults: {}", ended.out);
     let env = [("DFKS__NATS__URL", "nats://dfks:s3cret@10.0.0.5:4222"), ("DFKS__SIP__EDGE_ID", "007"), ("DFKS__MI__HTTP", "")];
     let ended = dfks_in(&["check"], &env);
     assert!(ended.out.contains("url = \"nats://***@10.0.0.5:4222\"") && !ended.out.contains("s3cret"), "{}", ended.out);
     assert!(ended.out.contains("edge_id = \"007\"") && ended.out.contains("http = \"\""), "{}", ended.out);
+}
+
+#[test]
+fn what_check_prints_means_the_same_wherever_it_is_saved() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let put = |dir: &Path, name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
+    std::fs::create_dir(dir.path().join("etc")).unwrap();
+    put(dir.path(), "etc/routes.rhai", "fn dfks_set(dfks) {}");
+    put(dir.path(), "etc/secret", "s");
+    for data_dir in ["", "data_dir = \"./data\"\n", "data_dir = \"/var/lib/dfks\"\n"] {
+        put(
+            dir.path(),
+            "etc/dfks.toml",
+            &format!("[nats]\n{data_dir}token_file = \"secret\"\n[routes]\nscript = \"routes.rhai\"\n[[profile]]\nuser_agent = \"Acme\"\n"),
+        );
+        let check = |config: &str, dir: &Path| {
+            let ended = harness::dfks_at_folder(dir, &["check", "--config", config]);
+            assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{data_dir}");
+            ended.out
+        };
+        let printed = check("etc/dfks.toml", dir.path());
+        for (key, file) in [("token_file", "etc/secret"), ("script", "etc/routes.rhai")] {
+            let line = format!("{key} = \"{}\"  # default: \"\"", dir.path().join(file).display());
+            assert!(printed.lines().any(|found| found == line), "{line} in\n{printed}");
+        }
+        put(elsewhere.path(), "saved.toml", &printed);
+        let again = check("saved.toml", elsewhere.path());
+        let plain =
+            |text: &str| text.lines().map(|line| line.split("  # default").next().unwrap_or_default().to_owned()).collect::<Vec<_>>();
+        assert_eq!(plain(&again), plain(&printed));
+        let (first, second) = (toml::from_str::<Config>(&printed).unwrap(), toml::from_str::<Config>(&again).unwrap());
+        assert_eq!(first, second);
+        assert!(first.nats.data_dir.is_absolute());
+    }
+}
+
+#[test]
+fn check_and_run_warn_of_what_was_hardly_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("routes.rhai");
+    let env = [("DFKS__ROUTES__SCRIPT", script.to_str().unwrap()), ("DFKS__NATS__URL", "nats://127.0.0.1:1")];
+    for (text, want) in [
+        ("", &["it has neither dfks_get nor dfks_set"][..]),
+        ("fn dfks_sett(dfks) { deny(\"x\"); }", &["fn dfks_sett is no route, is it meant to be the set route dfks_set?", "neither"]),
+        ("fn dfks_get(dfks) {} fn dfksset(dfks) {}", &["fn dfksset is no route"]),
+    ] {
+        std::fs::write(&script, text).unwrap();
+        let ended = dfks_in(&["check"], &env);
+        assert_eq!((ended.code, ended.err.lines().count()), (0, want.len()), "{}", ended.err);
+        for (line, want) in ended.err.lines().zip(want) {
+            assert!(line.starts_with("dfks: warning: routes.script ") && line.contains(want), "{line}");
+        }
+        toml::from_str::<Config>(&ended.out).unwrap();
+        let mut dfks_run = run::Running::start(&env, &["--role", "edge"]);
+        for want in want {
+            assert!(dfks_run.line("WARN").contains(want));
+        }
+    }
 }
 
 #[test]
@@ -89,6 +151,7 @@ fn a_bad_configuration_is_78_and_one_line() {
         path.to_str().unwrap().to_owned()
     };
     put("broken.rhai", "fn dfks_set(dfks) {\n  let x = ;\n}");
+    put("other.rhai", "fn billing_sett(dfks) {}");
     let nats = ("DFKS__NATS__URL", "nats://127.0.0.1:1");
     for (text, env, want) in [
         ("[sip]\nudp_limit = 1", nats, "sip.udp_limit = 1: unknown key, expected advertise, "),
@@ -98,6 +161,17 @@ fn a_bad_configuration_is_78_and_one_line() {
         ("[trace]\notlp = \"http://h\"", nats, "trace.otlp = \"http://h\": OTLP is not there yet, expected \"\""),
         ("[routes]\nscript = \"nowhere.rhai\"", nats, "expected a file that can be read"),
         ("[routes]\nscript = \"broken.rhai\"", nats, "broken.rhai, line 2: "),
+        (
+            "[routes]\nscript = \"other.rhai\"\nset_route = \"billing_set\"",
+            nats,
+            "routes.set_route = \"billing_set\": expected a function of ",
+        ),
+        ("[nats.max_bytes]\nevents = 5", nats, "nats.max_bytes.events = 5: expected 0 for as much as there is, or a whole number"),
+        (
+            "[nats]\nembedded_listen = \"[::]:4222\"",
+            ("DFKS__NATS__URL", ""),
+            "nats.embedded_listen = \"[::]:4222\": refused: not a loopback address",
+        ),
     ] {
         let config = put("dfks.toml", text);
         for command in ["check", "run"] {

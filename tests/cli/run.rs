@@ -68,6 +68,17 @@ impl Running {
         }
     }
 
+    /// The next line that has `text`.
+    pub(super) fn line(&mut self, text: &str) -> String {
+        loop {
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else { panic!("no '{text}' in\n{}", self.seen.join("\n")) };
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
     pub(super) fn sip(&mut self, transport: &str) -> String {
         let listening = self.at("  SIP ");
         let prefix = format!("{transport}:");
@@ -84,12 +95,12 @@ impl Running {
         answer
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
     /// The exit code, and everything that it said.
-    fn end(mut self) -> (Option<i32>, String) {
+    pub(super) fn end(mut self) -> (Option<i32>, String) {
         let deadline = Instant::now() + PATIENCE;
         while self.child.try_wait().unwrap().is_none() {
             assert!(Instant::now() < deadline, "still runs:\n{}", self.seen.join("\n"));

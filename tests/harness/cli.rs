@@ -1,6 +1,7 @@
 //! The client commands of `dfks`, as a person runs them.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -23,6 +24,12 @@ pub struct Done {
 }
 
 impl Done {
+    fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code().expect("ended by itself"), out: text(output.stdout), err: text(output.stderr) }
+    }
+
     /// Its stdout, of a command that has to succeed.
     pub fn ok(self) -> String {
         assert_eq!((self.code, self.err.as_str()), (0, ""), "{}", self.out);
@@ -50,9 +57,12 @@ pub fn dfks(args: &[&str]) -> Done {
 
 /// Runs a command with more in its environment.
 pub fn dfks_in(args: &[&str], env: &[(&str, &str)]) -> Done {
-    let output = command(args).envs(env.iter().copied()).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Done { code: output.status.code().expect("ended by itself"), out: text(output.stdout), err: text(output.stderr) }
+    Done::of(command(args).envs(env.iter().copied()))
+}
+
+/// Runs a command in this folder.
+pub fn dfks_at_folder(folder: &Path, args: &[&str]) -> Done {
+    Done::of(command(args).current_dir(folder))
 }
 
 /// Runs a command on this NATS.

@@ -20,7 +20,7 @@ mod program;
 mod relay;
 
 pub use bus::{Service, Taken, Wiretap};
-pub use cli::{Done, Running, command, dfks, dfks_at, dfks_in, dfks_with, started};
+pub use cli::{Done, Running, command, dfks, dfks_at, dfks_at_folder, dfks_in, dfks_with, started};
 pub use dialog::{Dialog, Subscribe, set_dnd, set_forwarding};
 pub use packet::Packet;
 pub use phone::{Answer, Phone};

@@ -1,0 +1,70 @@
+//! The examples below the help of each command.
+
+pub(super) const AFTER: &str = "\
+Examples:
+  dfks run                                              all roles, with an embedded NATS
+  dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060
+  dfks set sip:alice@127.0.0.1 DoNotDisturb on
+
+Exit codes: 0 done, 1 refused, 69 nobody answered, 78 bad configuration, 64 usage.";
+
+pub(super) const RUN: &str = "\
+Examples:
+  dfks run                                              everything on defaults, NATS embedded
+  dfks run --config /etc/dfks.toml --role edge
+  DFKS__NATS__URL=nats://10.0.0.5:4222 dfks run --role worker --role mi";
+
+pub(super) const CHECK: &str = "\
+Examples:
+  dfks check --config /etc/dfks.toml
+  DFKS__LOG__LEVEL=debug dfks check";
+
+pub(super) const SET: &str = "\
+Examples:
+  dfks set sip:alice@127.0.0.1 DoNotDisturb on
+  dfks set sip:alice@127.0.0.1 CallForwardingNoAnswer on --value ringCount=4 --value forwardTo=sip:bob@10.0.0.11";
+
+pub(super) const GET: &str = "\
+Examples:
+  dfks get sip:alice@127.0.0.1
+  dfks get sip:alice@127.0.0.1 DoNotDisturb CallForwardingBusy --json";
+
+pub(super) const WATCHERS: &str = "\
+Examples:
+  dfks watchers
+  dfks watchers sip:alice@127.0.0.1 --json";
+
+pub(super) const EVENTS: &str = "\
+Examples:
+  dfks events
+  dfks events --presentity sip:alice@127.0.0.1 --feature DoNotDisturb
+  dfks events --kind subscription --kind notify
+  dfks events --count 1 --kind feature && echo something changed
+  dfks events --json | jq 'select(.type == \"io.dfks.event.v1.feature\")'";
+
+pub(super) const PHONE: &str = "\
+On a terminal it draws its lamps, and keys press its keys: d DoNotDisturb, a CallForwardingAlways, b CallForwardingBusy,
+n CallForwardingNoAnswer, q quits. Elsewhere, and with --json, --press or --for, it prints a line for each thing that happens and stays
+subscribed until Ctrl-C, for --for SECONDS, or, with --press and without --for, until the last key is confirmed.
+
+Examples:
+  dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060
+  dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060 --press DoNotDisturb=on
+  dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060 --transport tcp \\
+    --press CallForwardingAlways=on,forwardTo=sip:bob@10.0.0.11 --press CallForwardingAlways=off --for 5";
+
+pub(super) const SCHEMAS: &str = "\
+Examples:
+  dfks schemas                                          all of them on stdout, one a line
+  dfks schemas --out schemas                            a file each, and asyncapi.yaml";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  dfks completions bash > /etc/bash_completion.d/dfks
+  dfks completions zsh > \"${fpath[1]}/_dfks\"
+  dfks completions fish > ~/.config/fish/completions/dfks.fish";
+
+pub(super) const MAN: &str = "\
+Examples:
+  dfks man > /usr/local/share/man/man1/dfks.1
+  dfks man | man -l -";

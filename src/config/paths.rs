@@ -1,0 +1,20 @@
+//! Which keys name files.
+
+/// Keys that name files; a relative one in a file is taken from that file's folder.
+pub(super) const PATHS: [&str; 15] = [
+    "nats.data_dir",
+    "nats.credentials_file",
+    "nats.password_file",
+    "nats.token_file",
+    "nats.nkey_file",
+    "nats.tls.ca",
+    "nats.tls.certificate",
+    "nats.tls.key",
+    "sip.tls.certificate",
+    "sip.tls.key",
+    "sip.tls.client_ca",
+    "sip.auth.users",
+    "routes.script",
+    "mi.token_file",
+    "http.token_file",
+];
