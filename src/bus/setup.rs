@@ -91,9 +91,9 @@ pub async fn ensure(bus: &Bus, wanted: impl Into<Wanted>) -> Result<usize, Setup
             timeout = CALL_TIMEOUT;
             let has_no_room = has_no_room(&source);
             if let (true, Some(size)) = (has_no_room, size)
-                && room.shrink(bus, size, &sized, wanted.replicas, CALL_TIMEOUT).await
+                && room.shrink(bus, size, &sized, wanted.replicas, bus.timeout()).await
             {
-                shrink_made(bus, wanted.replicas, room, &sized).await;
+                shrink_made(bus, wanted.replicas, room, &mut sized).await;
                 continue;
             }
             if has_no_room || is_final(&source) {
@@ -113,13 +113,17 @@ pub async fn ensure(bus: &Bus, wanted: impl Into<Wanted>) -> Result<usize, Setup
     Ok(made)
 }
 
-/// The streams that were made a moment ago become as small as the next ones must be: nothing is in them yet.
-async fn shrink_made(bus: &Bus, replicas: usize, room: Room, made: &[Sized]) {
-    for (_, config) in streams(bus.subjects(), replicas, room).into_iter().filter(|(size, _)| size.is_some_and(|size| made.contains(&size)))
-    {
-        let updated = bus.api_with::<_, Info>(&format!("STREAM.UPDATE.{}", config.name), &config, CALL_TIMEOUT).await;
+/// Makes the streams that were created a moment ago, and are empty, as small as the next ones must be. Those that cannot be changed
+/// (not permitted) keep their size.
+async fn shrink_made(bus: &Bus, replicas: usize, room: Room, made: &mut Vec<Sized>) {
+    for (size, config) in streams(bus.subjects(), replicas, room) {
+        if !size.is_some_and(|size| made.contains(&size)) {
+            continue;
+        }
+        let updated = bus.api_with::<_, Info>(&format!("STREAM.UPDATE.{}", config.name), &config, bus.timeout()).await;
         if let Err(error) = updated {
             tracing::debug!(stream = config.name, %error, "stream keeps its size");
+            return made.clear();
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::telemetry::{Condition, Readiness};
 /// Attempts at creating streams and buckets before a role gives up.
 const SETUP_TRIES: usize = 10;
 /// The same where the server's store is too small; another process may take room for a moment.
-const ROOM_TRIES: usize = 3;
+const ROOM_TRIES: usize = 2;
 
 /// What one role is given.
 pub(crate) struct Start {

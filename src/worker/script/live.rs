@@ -135,7 +135,7 @@ impl Routes {
     /// Takes a script into use, unless it lacks a route that the one before it has: a name mistyped would allow everything.
     fn replace(&self, script: Script) -> Result<(), ScriptError> {
         if let Some(old) = &*self.script.load() {
-            names::keeps_routes(old, &script, &self.config)?;
+            keeps_routes(old, &script, &self.config)?;
         }
         // those of the script at start are said with those of the configuration
         for warning in script.warnings() {
@@ -144,6 +144,15 @@ impl Routes {
         self.script.store(Some(Arc::new(script)));
         Ok(())
     }
+}
+
+/// Refuses to take a route away from a script in use: whoever means that leaves the function there, empty.
+fn keeps_routes(old: &Script, new: &Script, config: &RoutesConfig) -> Result<(), ScriptError> {
+    let lost = Route::ALL.into_iter().filter(|route| !new.has(*route)).find_map(|route| old.function(route));
+    lost.map_or(Ok(()), |function| {
+        let near = names::near(&new.ast, function, config).map(str::to_owned);
+        Err(ScriptError::Lost { path: config.script.clone(), function: function.to_owned(), near })
+    })
 }
 
 /// Runs a route, and returns its processor time: waiting for a processor does not make a run slow.

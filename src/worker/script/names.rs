@@ -5,7 +5,7 @@ use rhai::AST;
 use crate::config::RoutesConfig;
 use crate::feature::nearest::nearest;
 use crate::worker::route::Route;
-use crate::worker::script::{Script, ScriptError};
+use crate::worker::script::error::ScriptError;
 
 /// Refuses a script that lacks a route which the configuration names, and gives what else was hardly meant.
 ///
@@ -21,7 +21,7 @@ pub(super) fn check(ast: &AST, config: &RoutesConfig) -> Result<Vec<String>, Scr
     let missing = || routes.iter().filter(|(_, _, name, _)| !is_there(name));
     let others = || functions.iter().copied().filter(|function| routes.iter().all(|(_, _, route, _)| function != route));
     if let Some((_, key, name, _)) = missing().find(|(_, _, name, default)| name != default) {
-        let near = nearest(name, others()).map(str::to_owned);
+        let near = near(ast, name, config).map(str::to_owned);
         return Err(ScriptError::Missing { path: config.script.clone(), key, function: (*name).clone(), near });
     }
     let path = config.script.display();
@@ -40,22 +40,16 @@ pub(super) fn check(ast: &AST, config: &RoutesConfig) -> Result<Vec<String>, Scr
     Ok(warnings)
 }
 
-/// Refuses to take a route away from a script in use: whoever means that leaves the function there, empty.
-pub(super) fn keeps_routes(old: &Script, new: &Script, config: &RoutesConfig) -> Result<(), ScriptError> {
-    for route in Route::ALL {
-        if let (Some(function), false) = (old.function(route), new.has(route)) {
-            let is_route = |name: &str| Route::ALL.iter().any(|route| new.function(*route) == Some(name));
-            let others = new.ast.iter_functions().map(|function| function.name).filter(|name| !is_route(name));
-            let near = nearest(function, others);
-            return Err(ScriptError::Lost { path: config.script.clone(), function: function.to_owned(), near: near.map(str::to_owned) });
-        }
-    }
-    Ok(())
+/// The function that was perhaps meant by a route that is not there.
+pub(super) fn near<'a>(ast: &'a AST, route: &str, config: &RoutesConfig) -> Option<&'a str> {
+    let is_route = |name: &str| name == config.get_route || name == config.set_route;
+    nearest(route, ast.iter_functions().map(|function| function.name).filter(|name| !is_route(name)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::script::Script;
 
     fn compile(text: &str, set_route: &str) -> Result<Script, ScriptError> {
         let config = RoutesConfig { script: "r.rhai".into(), set_route: set_route.into(), ..RoutesConfig::default() };
