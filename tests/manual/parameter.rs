@@ -11,6 +11,12 @@ const ROUTES: &str = r#"
     fn my_set(dfks) { log("my_set"); }
 "#;
 
+/// The same without a get route, which is run at each subscription too.
+const SET_ROUTES: &str = r#"
+    fn dfks_set(dfks) { log("dfks_set"); }
+    fn my_set(dfks) { log("my_set"); }
+"#;
+
 /// "1.3.1. get_route (string) The name of the script route to be run in order to retrieve the status of a feature." Example 1.1:
 /// `modparam("presence_dfks", "get_route", "dfks_get")`.
 #[test]
@@ -34,7 +40,7 @@ fn get_route_is_dfks_get_by_default() {
 /// Example 1.2: `modparam("presence_dfks", "set_route", "dfks_set")`.
 #[test]
 fn set_route_names_the_route_that_is_run_when_an_update_from_a_phone_is_received() {
-    let scene = Scene::of(ROUTES, |setup| setup.with("routes.set_route", "my_set").with("routes.get_route", "none_of_them"));
+    let scene = Scene::of(SET_ROUTES, |setup| setup.with("routes.set_route", "my_set"));
     let phone = scene.phone();
     let mut dialog = phone.subscribe(ALICE);
     dialog.notify();
@@ -46,7 +52,7 @@ fn set_route_names_the_route_that_is_run_when_an_update_from_a_phone_is_received
 /// "Default value is dfks_get." This is a slip of the manual: its example, and the module, have dfks_set.
 #[test]
 fn set_route_is_dfks_set_by_default() {
-    let scene = Scene::of(ROUTES, |setup| setup.with("routes.get_route", "none_of_them"));
+    let scene = Scene::with(SET_ROUTES);
     let phone = scene.phone();
     let mut dialog = phone.subscribe(ALICE);
     dialog.notify();
