@@ -26,6 +26,9 @@ const FIRST_CALL_TIMEOUT: Duration = Duration::from_millis(500);
 /// Waits between attempts.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
+/// Attempts where there is no room, before it counts as such: roles that start at once take it from each other for a moment.
+const FULL_TRIES: usize = 4;
+
 const DAY: Duration = Duration::from_hours(24);
 
 /// What the streams and buckets are to be.
@@ -78,7 +81,7 @@ pub async fn ensure(bus: &Bus, wanted: impl Into<Wanted>) -> Result<usize, Setup
     let mut room = Room::new(wanted.max_bytes);
     let (mut made, mut sized) = (0, Vec::new());
     for at in 0..streams(bus.subjects(), wanted.replicas, room).len() {
-        let (mut retry, mut said, mut timeout) = (RETRY, String::new(), FIRST_CALL_TIMEOUT);
+        let (mut retry, mut said, mut timeout, mut full) = (RETRY, String::new(), FIRST_CALL_TIMEOUT, 0);
         while let Some((size, config)) = streams(bus.subjects(), wanted.replicas, room).into_iter().nth(at) {
             let source = match ensure_stream(bus, &config, timeout).await {
                 Ok(is_new) => {
@@ -96,13 +99,14 @@ pub async fn ensure(bus: &Bus, wanted: impl Into<Wanted>) -> Result<usize, Setup
                 shrink_made(bus, wanted.replicas, room, &mut sized).await;
                 continue;
             }
-            if has_no_room || is_final(&source) {
+            full += usize::from(has_no_room);
+            if full > FULL_TRIES || is_final(&source) {
                 return Err(SetupError { stream: config.name, source, has_no_room });
             }
             // log each new reason once
             let reason = source.to_string();
             let is_surprise = !matches!(source, RequestError::Timeout(FIRST_CALL_TIMEOUT));
-            if is_surprise && said != reason && bus.is_connected() {
+            if is_surprise && !has_no_room && said != reason && bus.is_connected() {
                 tracing::warn!(stream = config.name, error = reason, "stream not there yet, trying again");
                 said = reason;
             }

@@ -70,6 +70,27 @@ async fn a_server_that_dies_is_started_again_on_its_port() {
     embedded.stop().await;
 }
 
+/// ```text
+/// us ─▶ guard ─▶ nats-server    the guard is killed: the server it leaves behind is stopped, another one has its port
+/// ```
+#[tokio::test]
+async fn a_guard_that_is_killed_leaves_no_second_server() {
+    let dir = TempDir::new().unwrap();
+    let config = config(&dir);
+    let embedded = start(&config).await;
+    let bus = connect(&NatsConfig { url: embedded.url().into(), ..config.clone() }).await;
+    let first = pid(&config);
+    let stat = std::fs::read_to_string(format!("/proc/{first}/stat")).unwrap();
+    let guard: i32 = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    assert_ne!(guard, std::process::id().cast_signed(), "it is no child of ours");
+    kill(Pid::from_raw(guard), Signal::SIGKILL).unwrap();
+    eventually("the first one is gone", async || !is_running(first)).await;
+    eventually("disconnected", async || !bus.is_connected()).await;
+    tokio::time::timeout(Duration::from_secs(20), bus.connected()).await.expect("connected to the next one");
+    assert_ne!(pid(&config), first);
+    embedded.stop().await;
+}
+
 #[tokio::test]
 async fn a_dropped_one_leaves_no_process() {
     let dir = TempDir::new().unwrap();

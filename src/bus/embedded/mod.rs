@@ -4,7 +4,7 @@
 //! start ─▶ lock data_dir ─▶ stop an orphan ─▶ launch ─▶ ready ─▶ supervise ─┬─ ended ─▶ launch again, with backoff
 //!                                                                           └─ stop ──▶ SIGTERM, wait, forget
 //! ```
-//! The server ends with us, also where we are killed: a [guard](guard::run) stands between.
+//! The server ends with us, also where we are killed: a guard process (`guard.rs`) stands between.
 
 mod binary;
 mod child;

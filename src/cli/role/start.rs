@@ -17,8 +17,6 @@ use crate::telemetry::{Condition, Readiness};
 
 /// Attempts at creating streams and buckets before a role gives up.
 const SETUP_TRIES: usize = 10;
-/// The same where the server's store is too small; another process may take room for a moment.
-const ROOM_TRIES: usize = 2;
 
 /// What one role is given.
 pub(crate) struct Start {
@@ -79,7 +77,7 @@ impl Start {
             tries += 1;
             match StreamKeeper::start(bus, &self.config.nats).await {
                 Ok(keeper) => break keeper,
-                Err(error) if tries > SETUP_TRIES || error.has_no_room && tries > ROOM_TRIES => {
+                Err(error) if tries > SETUP_TRIES || error.has_no_room => {
                     return Err(Failure::Refused(format!("nats: {}", chain(&error))));
                 }
                 Err(error) => tracing::warn!(error = chain(&error), "streams and buckets are not there yet"),
