@@ -1,7 +1,7 @@
 //! The AsyncAPI document over the schemas: what `schemas/asyncapi.yaml` holds and `dfks schemas` writes. Pure.
 //!
 //! [`shape`](self) holds what such a document looks like, `channel` what goes over each subject, `operation` who asks whom, `message`
-//! the messages with their headers and examples. A subject comes from [`Pattern`], a message's name from its Rust type, so that
+//! the messages with their headers and examples. A subject comes from [`Pattern`](crate::bus::subject::Pattern), a message's name from its Rust type, so that
 //! the document cannot speak of others.
 //!
 //! Source: AsyncAPI 3.0.0; its NATS bindings 0.1.0, which know the queue of an operation and nothing else.

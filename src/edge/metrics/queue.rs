@@ -3,6 +3,7 @@
 use ahash::AHashMap;
 use metrics::{Counter, Gauge, counter, gauge};
 
+use crate::runtime::as_f64;
 use crate::sip::flow::Transport;
 use crate::telemetry::depth::{QueueGauges, QueueStage};
 
@@ -68,8 +69,7 @@ impl QueueMetrics {
 
     /// `sip.max_subscriptions`.
     pub fn subscriptions_limit(&self, limit: usize) {
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 subscriptions")]
-        self.limit.set(limit as f64);
+        self.limit.set(as_f64(limit as u64));
     }
 
     /// A SIP message came in.
