@@ -1,0 +1,110 @@
+"""The deployment under test: nats-server, edges, workers and bridges as processes of their own on loopback."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from natsd import Nats
+from process import Process, free_port, http_get, until
+from proxy import Proxy
+
+TAKEOVER_SECONDS = 5
+CONFIG = """
+http.listen = "127.0.0.1:{http}"
+log.format = "json"
+log.level = "{log}"
+run.shutdown_grace_seconds = 10
+subscription.min_expires_seconds = 30
+[nats]
+url = "{url}"
+replicas = {replicas}
+[mi]
+http = "{mi}"
+"""
+EDGE = """
+[sip]
+listen = ["udp:127.0.0.1:{sip}", "tcp:127.0.0.1:{sip}"]
+edge_id = "{name}"
+takeover_seconds = {takeover}
+"""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many of what."""
+
+    nats: int = 1
+    edges: int = 3
+    workers: int = 2
+    bridges: int = 2
+    has_proxies: bool = False  # between the roles and NATS
+    tied: tuple[tuple[str, int], ...] = ()  # a role and the only NATS node that it knows
+
+
+class Role(Process):
+    """A process of dfks with one role."""
+
+    def __init__(self, name: str, kind: str, binary: str, work: Path) -> None:
+        super().__init__(name, [binary, "run", "--config", str(work / f"{name}.toml"), "--role", kind], work)
+        self.kind = kind
+        self.http, self.sip, self.mi = free_port(), free_port(), free_port()
+        self.proxies: list[Proxy] = []
+
+    def configure(self, nats: Nats, shape: Shape, log: str) -> None:
+        tied = dict(shape.tied).get(self.name)
+        nodes = nats.nodes if tied is None else [nats.nodes[tied]]
+        ports = [node.client for node in nodes]
+        if shape.has_proxies:
+            self.proxies = [Proxy(free_port(), port) for port in ports]
+            ports = [proxy.port for proxy in self.proxies]
+        urls = [f"nats://127.0.0.1:{port}" for port in ports]
+        mi = f"127.0.0.1:{self.mi}" if self.kind == "mi" else ""
+        replicas = 3 if len(nats.nodes) > 1 else 1
+        text = CONFIG.format(http=self.http, log=log, url=",".join(urls), replicas=replicas, mi=mi)
+        if self.kind == "edge":
+            text += EDGE.format(sip=self.sip, name=self.name, takeover=TAKEOVER_SECONDS)
+        (self.work / f"{self.name}.toml").write_text(text, encoding="utf-8")
+
+    async def is_ready(self) -> bool:
+        status, _ = await http_get(self.http, "/readyz")
+        return status == 200
+
+    async def ready(self, seconds: float) -> bool:
+        return await until(self.is_ready, seconds)
+
+
+class Deployment:
+    """All processes of a run. `nats` and `roles` are what faults are done to."""
+
+    def __init__(self, shape: Shape, binary: str, nats_server: str, work: Path, log: str = "info") -> None:
+        self.shape = shape
+        self.nats = Nats(shape.nats, nats_server, work)
+        counts = (("edge", shape.edges), ("worker", shape.workers), ("mi", shape.bridges))
+        names = [(f"{kind}{at + 1}", kind) for kind, count in counts for at in range(count)]
+        self.roles = {name: Role(name, kind, binary, work) for name, kind in names}
+        for role in self.roles.values():
+            role.configure(self.nats, shape, log)
+
+    def of(self, kind: str) -> list[Role]:
+        return [role for role in self.roles.values() if role.kind == kind]
+
+    async def start(self) -> None:
+        await self.nats.start()
+        for role in self.roles.values():
+            for proxy in role.proxies:
+                await proxy.start()
+            role.start()
+        ready = await asyncio.gather(*(role.ready(90) for role in self.roles.values()))
+        for role, is_ready in zip(self.roles.values(), ready, strict=True):
+            if not is_ready:
+                raise RuntimeError(f"{role.name} does not get ready:\n{role.log()[-3000:]}")
+        if not await self.nats.healthy(60):
+            raise RuntimeError("NATS does not get healthy with its streams")
+
+    def end(self) -> None:
+        """Ends every process of the run."""
+        for role in self.roles.values():
+            role.end()
+            for proxy in role.proxies:
+                proxy.close()
+        self.nats.end()

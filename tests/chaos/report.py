@@ -1,0 +1,74 @@
+"""What a run comes to: promises made, kept and broken, doubled NOTIFYs, times to recover."""
+
+import statistics
+from collections import Counter
+from typing import Any
+
+import checks_command
+import checks_dialog
+import checks_told
+from ledger import Broken, Ledger
+from record import Record
+from story import story
+
+
+def judge(record: Record) -> Ledger:
+    """The ledger of a run that is over."""
+    ledger = Ledger(record)
+    for check in (checks_told.check, checks_dialog.check, checks_command.check):
+        check(ledger)
+    ledger.broken.sort(key=lambda broken: (broken.at, broken.promise))
+    ledger.close()
+    return ledger
+
+
+def text(ledger: Ledger, stories: int) -> str:
+    """The ledger for people: the table, then the stories."""
+    record, broken = ledger.record, Counter(it.promise for it in ledger.broken)
+    kept = ledger.total - len(ledger.broken) - ledger.void.total()
+    lines = [f"  {'promise':32} {'made':>7} {'kept':>7} {'ended':>6} {'broken':>6}"]
+    for name, made in sorted(ledger.made.items()):
+        void, bad = ledger.void[name], broken[name]
+        lines.append(f"  {name:32} {made:7} {made - bad - void:7} {void:6} {bad:6}")
+    lines.append(f"  {'all':32} {ledger.total:7} {kept:7} {ledger.void.total():6} {len(ledger.broken):6}")
+    lines.append(
+        f"  NOTIFYs {len(record.notifies)}, doubled {ledger.doubled}, on their way when the phone moved "
+        f"{ledger.late_of_former}, answered 481 {record.stray_notifies}; "
+        f"this harness ran late by {sum(late for _, late in record.lags):.1f} s in all"
+    )
+    for name, seconds in sorted(ledger.recoveries.items()):
+        usually, worst = statistics.median(seconds), max(seconds)
+        lines.append(f"  {name:24} {len(seconds):3} times, recovered after {usually:.1f} s, {worst:.1f} s at most")
+    lines += [f"  {at:8.1f}  {remark}" for at, remark in record.remarks]
+    groups = grouped(ledger)
+    for at, (first, *others) in enumerate(groups):
+        if at < stories:
+            lines += ["", *(f"  {line}" for line in story(ledger, first))]
+        else:
+            lines.append(f"  {first.promise} at {first.at:.1f}: {first.what}")
+        lines += [f"    and {len(others)} more of it, such as: {others[-1].what}"] if others else []
+    return "\n".join(lines)
+
+
+def grouped(ledger: Ledger) -> list[list[Broken]]:
+    """What is broken, those of one change to several phones together."""
+    groups: dict[tuple[object, ...], list[Broken]] = {}
+    for number, broken in enumerate(ledger.broken):
+        what = (broken.feature, broken.serial) if broken.serial else (number,)
+        groups.setdefault((broken.promise, broken.presentity, *what), []).append(broken)
+    return list(groups.values())
+
+
+def as_json(ledger: Ledger) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "made": dict(ledger.made),
+        "ended": dict(ledger.void),
+        "broken": [vars(broken) | {"story": story(ledger, broken)} for broken in ledger.broken],
+        "doubled": ledger.doubled,
+        "notifies": len(ledger.record.notifies),
+        "recoveries": dict(ledger.recoveries),
+        "remarks": ledger.record.remarks,
+        "faults": [vars(fault) for fault in ledger.record.faults],
+        "lag_seconds": sum(late for _, late in ledger.record.lags),
+    }
