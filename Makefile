@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint lint-scripts bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw helm-check helm-check-full helm-docs deb
+.PHONY: help run build test lint lint-scripts bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw chaos chaos-short helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -113,6 +113,14 @@ draw: ## Draw the dashboards of an observed run with Grafana's own components in
 	@cd .tools/draw && node_modules/.bin/esbuild page.jsx --bundle --minify --outfile=page.js --define:process.env.NODE_ENV='"production"' --define:global=window --loader:.svg=dataurl --loader:.woff2=dataurl --loader:.woff=dataurl --loader:.ttf=dataurl --loader:.png=dataurl --log-level=error
 	@$(MAKE) --no-print-directory observe OUT=target/observed
 	@python3 grafana/draw/draw.py target/observed/values.json .tools/draw/page.js docs/img
+
+chaos: build tools ## Keep a ledger of promises over seeded faults on real processes (ROWS="workers edges", SEEDS="1 2", SECONDS=240, or SCENES=all)
+	@python3 tests/chaos/chaos.py $(if $(SCENES),$(addprefix --scene ,$(SCENES)),$(addprefix --row ,$(ROWS)) $(addprefix --seed ,$(or $(SEEDS),1 2 3 4 5)) --seconds $(or $(SECONDS),240))
+
+chaos-short: tools ## The same for 20 s each of two rows
+	$(CARGO) build --locked
+	@cd tests/chaos && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b
+	@python3 tests/chaos/chaos.py --binary target/debug/dfks --row workers --row edges --seed 8 --seconds 20 --phones 40
 
 clean: ## Remove what was built and fetched
 	$(CARGO) clean
