@@ -105,6 +105,8 @@ class Senders:
             f"{self.moved_at:.1f} ({how}) and sent last at {owner_sent_at:.1f}"
         )
         self.broken("one sender", self.moved_at, at, what)
+        if notify.is_taken:  # whoever is right, each change of hands counts once
+            self.owned_by(sender, at, is_by_phone=False)
         return False
 
     def broken_cseq(self, notify: Notify) -> None:
