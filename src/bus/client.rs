@@ -18,6 +18,7 @@ use crate::bus::attempts::Failed;
 use crate::bus::error::{BusError, PublishError, RequestError};
 use crate::bus::link::{self, Link, LinkStatus};
 use crate::bus::subject::{Pattern, Subjects};
+use crate::bus::time::ServerClock;
 use crate::bus::trace::{Cause, headers};
 use crate::config::NatsConfig;
 use crate::runtime::{clock, tasks};
@@ -36,8 +37,10 @@ struct Shared {
     jetstream: jetstream::Context,
     subjects: Subjects,
     timeout: Duration,
+    has_replicas: bool,
     inbox: String,
     link: Arc<Link>,
+    clock: ServerClock,
     _replies: AbortOnDropHandle<()>,
 }
 
@@ -66,9 +69,11 @@ impl Bus {
                 jetstream: ContextBuilder::new().timeout(timeout).build(client.clone()),
                 subjects: Subjects::new(&config.prefix),
                 timeout,
+                has_replicas: config.replicas > 1,
                 inbox,
                 _replies: tasks::spawn_owned(link.replies.clone().deliver(replies)),
                 link,
+                clock: ServerClock::default(),
                 client,
             }),
         })
@@ -96,6 +101,11 @@ impl Bus {
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.shared.timeout
+    }
+
+    /// Whether streams and buckets are kept by more than one server.
+    pub(crate) fn has_replicas(&self) -> bool {
+        self.shared.has_replicas
     }
 
     /// Whether there is a connection now.
@@ -134,6 +144,10 @@ impl Bus {
     /// Why there is no connection yet, as far as the client knows.
     pub(crate) fn why_not_connected(&self) -> Option<Failed> {
         self.shared.link.why_not_connected()
+    }
+
+    pub(crate) fn server_clock(&self) -> &ServerClock {
+        &self.shared.clock
     }
 
     /// Changes with each connection that comes and goes.

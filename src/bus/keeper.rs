@@ -1,4 +1,4 @@
-//! Recreates streams and buckets after a reconnect: a server that comes back may have lost them.
+//! Recreates streams and buckets after a reconnect: a server that comes back may have lost them. Keeps track of the server's clock.
 //!
 //! ```text
 //! connected ─▶ looked for, made where missing ─▶ there ─▶ connection lost ─▶ not there, as far as is known ─▶ connected …
@@ -16,6 +16,8 @@ use crate::runtime::tasks;
 
 /// Retry interval after errors that waiting does not fix, and for connection events that were dropped.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How often the clock of NATS is compared with ours.
+const COMPARE_CLOCKS_EVERY: Duration = Duration::from_secs(30);
 
 /// Checks the streams after each connection, until dropped.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ impl StreamKeeper {
         bus.connected().await;
         let connection = bus.link_status().borrow().connections;
         Box::pin(setup::ensure(bus, wanted)).await?;
+        bus.compare_clocks().await;
         let is_there = Arc::new(AtomicBool::new(true));
         let task = tasks::spawn_owned(keep(bus.clone(), wanted, connection, Arc::clone(&is_there)));
         Ok(Self { is_there, _task: task })
@@ -62,6 +65,7 @@ async fn keep(bus: Bus, wanted: Wanted, mut connection: u64, is_there: Arc<Atomi
                         tracing::warn!(streams = made, "streams were gone when nats came back, and what they held with them");
                     }
                     connection = status.connections;
+                    bus.compare_clocks().await;
                     is_there.store(!link.has_changed().unwrap_or(true), Ordering::Release);
                     said.clear();
                 }
@@ -78,6 +82,7 @@ async fn keep(bus: Bus, wanted: Wanted, mut connection: u64, is_there: Arc<Atomi
         tokio::select! {
             changed = link.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(AGAIN_AFTER), if !is_settled => {}
+            () = tokio::time::sleep(COMPARE_CLOCKS_EVERY), if is_settled => bus.compare_clocks().await,
         }
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod attempts;
 pub mod client;
 pub mod embedded;
 pub mod error;
+pub(crate) mod feature_record;
 mod keeper;
 pub(crate) mod kv;
 mod link;
@@ -21,6 +22,7 @@ pub mod schema;
 pub(crate) mod service;
 pub mod setup;
 pub mod subject;
+mod time;
 pub mod trace;
 pub mod watchers;
 

@@ -119,7 +119,7 @@ impl Edge {
         let queue = Queue::new(bus.clone(), index);
         let take_over = TakeOver::start(&bus, queue.clone(), &config, &metrics, &tasks).await?;
         let counted = Arc::clone(&metrics);
-        let watched = Watched { streams: Vec::new(), consumer: (QueueName::Notify, edge_token(&config.edge_id)) };
+        let watched = Watched { streams: Vec::new(), consumers: vec![(QueueName::Notify, edge_token(&config.edge_id))] };
         tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
         let jobs = Jobs::open(&bus, &tasks, &config.edge_id, Box::new(move |why| counted.job_given_up(why)));
         let (fan_outs, to_fan_out) = mpsc::channel(FAN_OUT_QUEUE);

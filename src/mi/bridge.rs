@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::bus::message::{ErrorBody, FeatureEvent, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse, SetResponse};
+use crate::bus::message::{
+    CommandPlace, ErrorBody, FeatureEvent, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse, SetResponse,
+};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{self, Cause};
 use crate::bus::{Bus, EdgeWatchers, RequestError};
@@ -18,25 +20,49 @@ use crate::runtime::clock;
 
 /// The way from a change to the edges that hold its watchers.
 pub trait Fanout: Send + Sync + 'static {
-    /// The edges that hold live subscriptions of a presentity in one of these event packages, those included that were stored just before the call.
+    /// The edges that hold live subscriptions of a presentity in one of these event packages, but for one subscription, those
+    /// included that were stored just before the call.
     fn watchers(
         &self,
         presentity: &Presentity,
         packages: &[&'static Package],
+        but: Option<&str>,
     ) -> impl Future<Output = Result<Vec<EdgeWatchers>, RequestError>> + Send;
+
+    /// As [`watchers`](Self::watchers), as far as is known now.
+    fn watchers_seen(&self, presentity: &Presentity, packages: &[&'static Package]) -> Vec<EdgeWatchers>;
 
     /// Stores NOTIFY jobs, each for its edge; done when all are acknowledged.
     fn store(&self, jobs: Vec<EdgeJob>) -> impl Future<Output = Result<(), RequestError>> + Send;
 }
 
 impl Fanout for Queue {
-    async fn watchers(&self, presentity: &Presentity, packages: &[&'static Package]) -> Result<Vec<EdgeWatchers>, RequestError> {
-        Self::watchers(self, presentity, packages).await
+    async fn watchers(
+        &self,
+        presentity: &Presentity,
+        packages: &[&'static Package],
+        but: Option<&str>,
+    ) -> Result<Vec<EdgeWatchers>, RequestError> {
+        self.watchers_but(presentity, packages, but).await
+    }
+
+    fn watchers_seen(&self, presentity: &Presentity, packages: &[&'static Package]) -> Vec<EdgeWatchers> {
+        self.index().watchers_seen(presentity, packages)
     }
 
     async fn store(&self, jobs: Vec<EdgeJob>) -> Result<(), RequestError> {
         Self::store(self, jobs).await.map(drop)
     }
+}
+
+/// Part of `nats.timeout_ms` that a worker has to say what became of a request whose answer was lost.
+const LOOKED_UP_WITHIN: u32 = 4;
+
+/// A durable command: our id of it, the same for each delivery, and where it stands in its stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) id: String,
+    pub(crate) place: CommandPlace,
 }
 
 /// Carries commands out, whichever way they came in. Any number at the same time.
@@ -54,14 +80,16 @@ impl<F: Fanout> Bridge<F> {
         Self { bus, fanout, metrics: Arc::new(MiMetrics::new(MAX_IN_HAND, MAX_DURABLE_IN_HAND)) }
     }
 
-    /// Has a worker run the set route, stores the NOTIFY jobs of what changed, and publishes the events.
+    /// Has a worker run the set route, and publishes the events.
     ///
-    /// Returns when the jobs are stored: no more than three times `nats.timeout_ms` after the call.
+    /// Returns when the change is stored, and with it the duty to tell its watchers: no more than three times
+    /// `nats.timeout_ms` after the call.
     ///
     /// # Errors
     ///
     /// An [`ErrorBody`] for the sender of the command: 403 with the reason where the route denied it, 503 where a worker or
-    /// the bus is away or late, else what the worker refused it with.
+    /// the bus is away or late, else what the worker refused it with. Nothing is changed then, unless the error says that this
+    /// is not known; what is changed all the same is told all the same.
     pub async fn set(&self, command: &SetCommand, cause: &Cause) -> Result<SetResponse, ErrorBody> {
         let result = self.carry_out(command, None, cause).await;
         if let Err(failure) = &result {
@@ -70,9 +98,9 @@ impl<F: Fanout> Bridge<F> {
         result.map_err(|failure| failure.body)
     }
 
-    /// As [`set`](Self::set), without the event of a failure. With an `id` it is idempotent: however often it is carried out, the
-    /// change is made once, with the same NOTIFY jobs and event ids.
-    pub(crate) async fn carry_out(&self, command: &SetCommand, id: Option<&str>, cause: &Cause) -> Result<SetResponse, Failure> {
+    /// As [`set`](Self::set), without the event of a failure. With an `order` it is idempotent: however often it is carried out, the
+    /// change is made once, with the same event ids.
+    pub(crate) async fn carry_out(&self, command: &SetCommand, order: Option<&Order>, cause: &Cause) -> Result<SetResponse, Failure> {
         let SetCommand { presentity, feature, status, values, param, unset: _ } = command.clone();
         let request = RouteSetRequest {
             kind: Kind::default(),
@@ -83,21 +111,20 @@ impl<F: Fanout> Bridge<F> {
             origin: Origin::Mi,
             param,
             watcher: None,
-            command: id.map(str::to_owned),
+            request: Some(trace::new_id()),
+            subscription: None,
+            not_after: Some(clock::rfc3339(self.bus.utc_now() + self.bus.timeout())),
+            command: order.map(|order| order.id.clone()),
+            place: order.map(|order| order.place.clone()),
             cause: cause.clone(),
         };
-        let subject = self.bus.subjects().route_set();
-        let answer: RouteSetResponse = self
-            .bus
-            .request(Pattern::RouteSet, subject, &request, cause, self.bus.timeout())
-            .await
-            .map_err(|error| self.failed(Step::Route, &error))?;
+        let answer = self.ask_worker(&request).await?;
 
         let mut events = 0_u32;
-        let new_id = || match id {
-            Some(id) => {
+        let new_id = || match order {
+            Some(order) => {
                 events += 1;
-                format!("{id}-{events}")
+                format!("{}-{events}", order.id)
             }
             None => trace::new_id(),
         };
@@ -106,7 +133,12 @@ impl<F: Fanout> Bridge<F> {
             self.publish(&presentity, &[denied.event], cause);
             return Err(denied.reply.into());
         }
-        let notified = self.notify(&presentity, &answer, &mut occasion).await;
+        let notified = if answer.logged {
+            Ok(self.watchers(&presentity, &answer).await)
+        } else {
+            // A worker of before, or of somebody's own: nobody else stores the jobs.
+            self.notify(&presentity, &answer, &mut occasion).await
+        };
         let watchers = notified.as_ref().copied().unwrap_or(0);
         // The change is made, so its event is published whatever became of its NOTIFYs.
         self.publish(&presentity, &occasion.events(&answer, watchers), cause);
@@ -135,12 +167,49 @@ impl<F: Fanout> Bridge<F> {
         self.publish(presentity, &[occasion.failed(presentity, &state, &failure.body)], cause);
     }
 
+    pub(crate) const fn fanout(&self) -> &F {
+        &self.fanout
+    }
+
     pub(crate) const fn bus(&self) -> &Bus {
         &self.bus
     }
 
     pub(crate) const fn metrics(&self) -> &Arc<MiMetrics> {
         &self.metrics
+    }
+
+    /// Has a worker run the set route. An answer that is lost is asked for once more, after the time past which no worker carries
+    /// the request out: what the answer says then stays true.
+    async fn ask_worker(&self, request: &RouteSetRequest) -> Result<RouteSetResponse, Failure> {
+        let timeout = self.bus.timeout();
+        let ask = |timeout| self.bus.request(Pattern::RouteSet, self.bus.subjects().route_set(), request, &request.cause, timeout);
+        let lost = match ask(timeout).await {
+            Ok(answer) => return Ok(answer),
+            // A durable command is tried again as a whole.
+            Err(error) if request.command.is_some() || !matches!(error, RequestError::Timeout(_) | RequestError::Disconnected) => {
+                return Err(self.failed(Step::Route, &error));
+            }
+            Err(error) => error,
+        };
+        ask(timeout / LOOKED_UP_WITHIN).await.map_err(|error| match error {
+            RequestError::Refused(_) => self.failed(Step::Route, &error),
+            _ => self.failed(Step::Route, &lost),
+        })
+    }
+
+    /// How many subscriptions will be notified of a change whose telling is stored with it. Where the index cannot catch up, as
+    /// far as it has read: the change is made, and that is what the reply says.
+    async fn watchers(&self, presentity: &Presentity, answer: &RouteSetResponse) -> u64 {
+        let packages = plan::packages(answer);
+        let watchers = match self.fanout.watchers(presentity, &packages, None).await {
+            Ok(watchers) => watchers,
+            Err(error) => {
+                self.metrics.step_failed(Step::Watchers.as_str(), error.reason());
+                self.fanout.watchers_seen(presentity, &packages)
+            }
+        };
+        plan::notified(answer, &watchers)
     }
 
     /// Stores the jobs; returns how many subscriptions will be notified.
@@ -154,7 +223,7 @@ impl<F: Fanout> Bridge<F> {
             return Ok(0);
         }
         let watchers =
-            self.fanout.watchers(presentity, &plan::packages(answer)).await.map_err(|error| self.failed(Step::Watchers, &error))?;
+            self.fanout.watchers(presentity, &plan::packages(answer), None).await.map_err(|error| self.failed(Step::Watchers, &error))?;
         let jobs = occasion.jobs(answer, &watchers);
         let count = jobs.len();
         if count > 0 {

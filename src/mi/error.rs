@@ -67,12 +67,15 @@ impl From<ErrorBody> for Failure {
 /// The error reply for a failed step: the worker's refusal unchanged, 503 where a retry may succeed, else 500.
 fn error_body(step: Step, error: &RequestError) -> ErrorBody {
     let what = match step {
-        Step::Route => "the change may not have been made",
+        Step::Route => "it is not known whether the change was made; should it be, its phones are told",
         Step::Watchers | Step::Jobs => "the change is made, but its phones may not have been notified",
     };
     match error {
         RequestError::Refused(body) if step == Step::Route => body.clone(),
         RequestError::NoResponders if step == Step::Route => ErrorBody::new(503, "no worker answers: the change was not made"),
+        error @ (RequestError::NotSent(_) | RequestError::Overloaded(_)) if step == Step::Route => {
+            ErrorBody::new(503, format!("{error}: the change was not made"))
+        }
         error if error.is_away() || matches!(error, RequestError::NoResponders | RequestError::Stream { .. }) => {
             ErrorBody::new(503, format!("{error}: {what}"))
         }
@@ -106,15 +109,25 @@ mod tests {
         for (step, error, code, description) in [
             (Step::Route, RequestError::Refused(refused.clone()), 400, "no"),
             (Step::Route, RequestError::NoResponders, 503, "no worker answers: the change was not made"),
-            (Step::Route, RequestError::Timeout(Duration::from_secs(1)), 503, "no answer within 1s: the change may not have been made"),
-            (Step::Route, RequestError::Disconnected, 503, "not connected to NATS: the change may not have been made"),
             (
                 Step::Route,
-                RequestError::NotSent(PublishError::QueueFull),
+                RequestError::Timeout(Duration::from_secs(1)),
                 503,
-                "the request was not sent: the change may not have been made",
+                "no answer within 1s: it is not known whether the change was made; should it be, its phones are told",
             ),
-            (Step::Route, unreadable, 500, "unreadable answer: the change may not have been made"),
+            (
+                Step::Route,
+                RequestError::Disconnected,
+                503,
+                "not connected to NATS: it is not known whether the change was made; should it be, its phones are told",
+            ),
+            (Step::Route, RequestError::NotSent(PublishError::QueueFull), 503, "the request was not sent: the change was not made"),
+            (
+                Step::Route,
+                unreadable,
+                500,
+                "unreadable answer: it is not known whether the change was made; should it be, its phones are told",
+            ),
             (
                 Step::Watchers,
                 RequestError::NoResponders,

@@ -55,16 +55,19 @@ pub(crate) enum DropReason {
     Overloaded,
     /// The command was carried out, but its reply could not be sent.
     ReplyNotSent,
+    /// A record of the bucket of feature states that cannot be read: nobody is told of its change.
+    UnreadableRecord,
 }
 
 impl DropReason {
-    const ALL: [Self; 2] = [Self::Overloaded, Self::ReplyNotSent];
+    const ALL: [Self; 3] = [Self::Overloaded, Self::ReplyNotSent, Self::UnreadableRecord];
 
     /// The metric label `reason`.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Overloaded => "overloaded",
             Self::ReplyNotSent => "reply_not_sent",
+            Self::UnreadableRecord => "unreadable_record",
         }
     }
 }
@@ -104,6 +107,7 @@ pub(crate) struct MiMetrics {
     seconds: Histogram,
     jobs: Counter,
     retries: Counter,
+    tellings_retried: Counter,
     in_flight: Gauge,
     dropped: [Counter; DropReason::ALL.len()],
 }
@@ -124,10 +128,15 @@ impl MiMetrics {
             seconds: metrics::histogram!("dfks_mi_command_duration_seconds", "origin" => origin),
             jobs: metrics::counter!("dfks_mi_jobs_total"),
             retries: metrics::counter!("dfks_mi_retries_total"),
+            tellings_retried: metrics::counter!("dfks_mi_tellings_retried_total"),
             in_flight: metrics::gauge!("dfks_mi_in_flight"),
             dropped: DropReason::ALL.map(|reason| metrics::counter!("dfks_mi_dropped_total", "reason" => reason.as_str())),
         };
-        for counter in metrics.commands.iter().chain(&metrics.received).chain(&metrics.dropped).chain([&metrics.jobs, &metrics.retries]) {
+        for counter in metrics.commands.iter().chain(&metrics.received).chain(&metrics.dropped).chain([
+            &metrics.jobs,
+            &metrics.retries,
+            &metrics.tellings_retried,
+        ]) {
             counter.increment(0);
         }
         metrics.in_flight.set(0.0);
@@ -189,6 +198,25 @@ impl MiMetrics {
         tracing::warn!(%error, cause, "durable commands interrupted");
     }
 
+    /// Changes cannot be followed for a moment.
+    #[expect(clippy::unused_self, reason = "a method for each thing that happens, whether or not it has a counter of its own")]
+    pub(crate) fn telling_interrupted(&self, error: &dyn Error) {
+        let cause = error.source().map(ToString::to_string);
+        tracing::warn!(%error, cause, "telling of changes interrupted");
+    }
+
+    /// The jobs of a change could not be stored: it comes again.
+    pub(crate) fn telling_failed(&self, reason: &'static str) {
+        self.tellings_retried.increment(1);
+        tracing::debug!(reason, "change not told yet");
+    }
+
+    /// A record of the bucket of feature states is none of ours.
+    pub(crate) fn unreadable_record(&self) {
+        self.dropped(DropReason::UnreadableRecord);
+        tracing::warn!("a record of the bucket of feature states is unreadable: its phones are not told");
+    }
+
     /// A durable command that is to be given up could not be stored as a dead letter.
     #[expect(clippy::unused_self, reason = "a method for each thing that happens, whether or not it has a counter of its own")]
     pub(crate) fn not_buried(&self, error: &dyn Error) {
@@ -232,7 +260,11 @@ fn describe() {
     metrics::describe_counter!("dfks_mi_jobs_total", "NOTIFY jobs stored, one for each edge that holds a watcher");
     metrics::describe_counter!("dfks_mi_retries_total", "Durable commands that were tried again");
     metrics::describe_gauge!("dfks_mi_in_flight", "Commands being carried out");
-    metrics::describe_counter!("dfks_mi_dropped_total", "Commands turned away, and replies that could not be sent, by reason");
+    metrics::describe_counter!("dfks_mi_tellings_retried_total", "Changes whose NOTIFY jobs could not be stored and will be");
+    metrics::describe_counter!(
+        "dfks_mi_dropped_total",
+        "Commands turned away, replies that could not be sent, records that cannot be read, by reason"
+    );
 }
 
 #[cfg(test)]
@@ -287,6 +319,8 @@ mod tests {
             "dfks_mi_queue_capacity{queue=\"bus\"} 256",
             "dfks_mi_dropped_total{reason=\"overloaded\"} 1",
             "dfks_mi_dropped_total{reason=\"reply_not_sent\"} 0",
+            "dfks_mi_dropped_total{reason=\"unreadable_record\"} 0",
+            "dfks_mi_tellings_retried_total 0",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
         }

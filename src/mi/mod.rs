@@ -15,6 +15,7 @@ pub mod limit;
 mod metrics;
 pub mod plan;
 pub mod service;
+pub mod teller;
 
 pub use bridge::{Bridge, Fanout};
 pub use command::SetCommand;

@@ -124,6 +124,7 @@ mod tests {
             notify: true,
             changed: true,
             denied: None,
+            logged: false,
         }
     }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::bus::message::NotifyJob;
-use crate::bus::pull::{Delivery, Pull, PullConfig, PullError};
+use crate::bus::pull::{Delivery, EXPIRES, Pull, PullConfig, PullError};
 use crate::bus::subject::edge_token;
 use crate::notify::job::is_too_late;
 use crate::runtime::{Backoff, Tasks, clock};
@@ -77,6 +77,7 @@ impl Jobs {
             max_ack_pending: MAX_ACK_PENDING,
             max_deliver: SERVER_MAX_DELIVER,
             inactive_threshold: INACTIVE,
+            expires: EXPIRES,
             exclusive: None,
         };
         let taker = Taker { bus: bus.clone(), config, jobs: sender, given_up };

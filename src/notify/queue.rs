@@ -63,6 +63,20 @@ impl Queue {
         self.index.watchers(presentity, packages).await
     }
 
+    /// As [`watchers`](Self::watchers), without one subscription.
+    ///
+    /// # Errors
+    ///
+    /// As [`watchers`](Self::watchers).
+    pub async fn watchers_but(
+        &self,
+        presentity: &Presentity,
+        packages: &[&'static Package],
+        but: Option<&str>,
+    ) -> Result<Vec<EdgeWatchers>, RequestError> {
+        self.index.watchers_but(presentity, packages, but).await
+    }
+
     /// Stores jobs and waits for all acknowledgements. Returns how many there are.
     ///
     /// # Errors

@@ -41,6 +41,9 @@ pub(crate) enum StoreError {
     /// The bucket's leader cannot be asked.
     #[error("the feature store is away: {0}")]
     Leader(#[source] LastRawMessageError),
+    /// A write has no acknowledgement: it may be stored all the same, and whoever follows the bucket tells its phones then.
+    #[error("the feature store did not confirm the change ({0}): should it be made all the same, its phones are told")]
+    Unconfirmed(#[source] RequestError),
     /// Other workers changed the record each time.
     #[error("the presentity's record changed {0} times meanwhile")]
     Conflict(u32),
@@ -84,6 +87,12 @@ pub(crate) enum Refusal {
     /// The store has no answer.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// Nobody waits for the answer any more.
+    #[error("the request came after its time: nothing was changed")]
+    Late,
+    /// A durable command that was carried out before, or sent before one that was.
+    #[error("this command, or one that was sent after it, was carried out before")]
+    Passed,
     /// The reply cannot be written as JSON.
     #[error("the reply cannot be written: {0}")]
     Unwritable(#[source] serde_json::Error),
@@ -100,6 +109,8 @@ impl Refusal {
             Self::Script(_) | Self::Route(_) => RequestOutcome::ScriptError,
             Self::Responder { .. } => RequestOutcome::ResponderFailed,
             Self::Store(_) => RequestOutcome::StoreFailed,
+            Self::Late => RequestOutcome::Late,
+            Self::Passed => RequestOutcome::Passed,
             Self::Unwritable(_) => RequestOutcome::Internal,
             Self::Overloaded(_) => RequestOutcome::Overloaded,
         }
@@ -116,7 +127,8 @@ impl Refusal {
             Self::Script(_) | Self::Route(_) | Self::Unwritable(_) | Self::Store(StoreError::Unreadable(_) | StoreError::Unwritable(_)) => {
                 500
             }
-            Self::Responder { .. } | Self::Store(_) | Self::Overloaded(_) => 503,
+            Self::Passed => 409,
+            Self::Responder { .. } | Self::Store(_) | Self::Late | Self::Overloaded(_) => 503,
         }
     }
 

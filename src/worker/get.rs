@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
+use crate::bus::feature_record::FeatureRecord;
 use crate::bus::message::{ErrorBody, GetRequest, PRESENTITY_EXPECTED};
 use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Source, package};
 use crate::worker::change::Change;
 use crate::worker::error::Refusal;
 use crate::worker::responder::answer::Answer;
-use crate::worker::store::record::Record;
 
 /// Reads the payload of `dfks.get`.
 ///
@@ -55,7 +55,7 @@ pub(crate) fn asked<'t>(
 }
 
 /// The state before the script, and whether the store should keep it as the new last known state.
-pub(crate) fn known(spec: &FeatureSpec, record: &Record, answer: &Answer) -> (FeatureState, bool) {
+pub(crate) fn known(spec: &FeatureSpec, record: &FeatureRecord, answer: &Answer) -> (FeatureState, bool) {
     let stored = record.state(spec);
     let Answer::Change(change) = answer else { return (stored, false) };
     // An answer was checked when it was read; what still does not fit the stored state counts as no answer.
@@ -89,7 +89,7 @@ pub(crate) fn scripted(spec: &FeatureSpec, before: &FeatureState, change: &Chang
 /// The record with the responders' answers as the last known states; `None` when nothing changed.
 ///
 /// Runs again on a fresh record when another worker was faster, so that versions only grow.
-pub(crate) fn last_known(record: &Record, answers: &[(&FeatureSpec, Answer)]) -> Option<Record> {
+pub(crate) fn last_known(record: &FeatureRecord, answers: &[(&FeatureSpec, Answer)]) -> Option<FeatureRecord> {
     let mut updated = None;
     for (spec, answer) in answers {
         let (state, is_news) = known(spec, record, answer);
@@ -107,8 +107,8 @@ mod tests {
 
     const DND: &str = "DoNotDisturb";
 
-    fn record(states: &[FeatureState]) -> Record {
-        let mut record = Record::new(&Presentity::parse("sip:alice@h").unwrap());
+    fn record(states: &[FeatureState]) -> FeatureRecord {
+        let mut record = FeatureRecord::new(&Presentity::parse("sip:alice@h").unwrap());
         for state in states {
             record.put(state);
         }

@@ -1,15 +1,17 @@
 //! Handles one request, from payload to reply: asks responders, script and store. I/O.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 
+use crate::bus::feature_record::FeatureRecord;
 use crate::bus::message::{GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity};
-use crate::runtime::clock;
 use crate::worker::change::Change;
+use crate::worker::commit::{Claim, commit};
 use crate::worker::error::{Refusal, StoreError};
 use crate::worker::get;
 use crate::worker::metrics::WorkerMetrics;
@@ -20,8 +22,7 @@ use crate::worker::route::Route;
 use crate::worker::script::Script;
 use crate::worker::script::call::Call;
 use crate::worker::script::live::Routes;
-use crate::worker::set::{Outcome, Set};
-use crate::worker::store::record::Record;
+use crate::worker::set::Set;
 use crate::worker::store::{MAX_ATTEMPTS, Store, Versioned};
 
 /// Most time that a get spends on storing what responders said; the next get can store it.
@@ -50,13 +51,19 @@ impl Handler {
         let asked = join_all(specs.iter().map(|spec| self.responders.get(&presentity, spec, cause)));
         let (stored, answers) = join(self.store.read(&presentity), asked).await;
         let stored = stored?;
+        let asked_over: BTreeMap<_, _> = specs.iter().map(|spec| (spec.name(), stored.record.state(spec).version)).collect();
         let answers: Vec<_> = specs.into_iter().zip(answers).collect();
         // The answer is what was stored, also when another worker stored it first.
         let known = self.keep_last_known(&presentity, stored, &answers, cause).await;
         let script = self.routes.script_with(Route::Get);
         let mut features = Vec::with_capacity(answers.len());
         for (spec, answer) in &answers {
-            let (before, _) = get::known(spec, &known.record, answer);
+            let (mut before, is_news) = get::known(spec, &known.record, answer);
+            let now = known.record.state(spec);
+            if is_news && now.version != asked_over.get(spec.name()).copied().unwrap_or_default() {
+                // It was changed since the responder was asked.
+                before = now;
+            }
             features.push(match &script {
                 Some(script) => self.scripted(script, &presentity, spec, before).await,
                 None => before,
@@ -76,7 +83,7 @@ impl Handler {
         cause: &Cause,
     ) -> Versioned {
         let Some(record) = get::last_known(&stored.record, answers) else { return stored };
-        let kept = self.write_last_known(presentity, record, stored.revision, answers, cause);
+        let kept = self.write_last_known(presentity, &stored.record, record, stored.revision, answers, cause);
         match tokio::time::timeout(LAST_KNOWN_WITHIN, kept).await {
             Ok(Ok(None)) => stored,
             Ok(Ok(Some(latest))) => latest,
@@ -91,19 +98,25 @@ impl Handler {
     async fn write_last_known(
         &self,
         presentity: &Presentity,
-        mut record: Record,
+        asked_over: &FeatureRecord,
+        mut record: FeatureRecord,
         mut revision: u64,
         answers: &[(&FeatureSpec, Answer)],
         cause: &Cause,
     ) -> Result<Option<Versioned>, StoreError> {
         let mut latest = None;
         for attempt in 0..MAX_ATTEMPTS {
+            // It is nobody's request, and nobody is told: the phone that asked is.
+            record.put_change("", revision, &[], None, self.store.utc_now());
             if self.store.write(presentity, &record, revision, cause).await? {
                 return Ok(latest);
             }
             self.store.pause(attempt).await;
             let theirs = self.store.read_latest(presentity).await?;
-            let Some(again) = get::last_known(&theirs.record, answers) else { return Ok(Some(theirs)) };
+            // What has changed since the responder was asked is newer than its answer.
+            let still = answers.iter().filter(|(spec, _)| theirs.record.state(spec).version == asked_over.state(spec).version);
+            let still: Vec<_> = still.cloned().collect();
+            let Some(again) = get::last_known(&theirs.record, &still) else { return Ok(Some(theirs)) };
             (record, revision) = (again, theirs.revision);
             latest = Some(theirs);
         }
@@ -128,6 +141,7 @@ impl Handler {
         let presentity = Presentity::parse(&request.presentity)?;
         let spec = self.table.require(&request.feature)?;
         spec.check_values(&request.values)?;
+        let claim = Claim::of(&request, cause);
         let param = request.param.filter(|_| request.origin == Origin::Mi);
         let mut set = Set {
             table: &self.table,
@@ -138,8 +152,11 @@ impl Handler {
             responder: None,
         };
         let stored = self.store.read(&presentity).await?;
-        if let Some(answer) = request.command.as_deref().and_then(|command| stored.record.answer_to(command)) {
-            return Ok(answer.clone());
+        if stored.record.is_changed_by(claim.request()) {
+            return Ok(found(&presentity, stored.record.state(spec)));
+        }
+        if let Some(answer) = claim.check(&stored.record, self.store.utc_now())? {
+            return Ok(answer);
         }
         let requested = set.requested(&stored.record)?;
         if let Some(script) = self.routes.script_with(Route::Set) {
@@ -159,56 +176,21 @@ impl Handler {
                 return Err(Refusal::Responder { feature: spec.name().to_owned(), outcome: failed.outcome() });
             }
         }
-        self.commit(&presentity, &set, stored, request.command, cause).await
-    }
-
-    /// Stores the outcome; applied again to the latest record as long as other workers are faster.
-    async fn commit(
-        &self,
-        presentity: &Presentity,
-        set: &Set<'_>,
-        mut stored: Versioned,
-        command: Option<String>,
-        cause: &Cause,
-    ) -> Result<RouteSetResponse, Refusal> {
-        let started_at = clock::now();
-        for attempt in 0..MAX_ATTEMPTS {
-            let (record, answer) = applied(presentity, set.outcome(&stored.record).map_err(Refusal::Route)?, command.as_deref());
-            let is_stored = match &record {
-                Some(record) => self.store.write(presentity, record, stored.revision, cause).await?,
-                None => true,
-            };
-            if is_stored {
-                return Ok(answer);
-            }
-            if clock::now().saturating_duration_since(started_at) >= self.store.timeout() {
-                return Err(StoreError::Conflict(attempt + 1).into());
-            }
-            self.store.pause(attempt).await;
-            stored = self.store.read_latest(presentity).await?;
-            // the first read may have been from a replica that is behind
-            if let Some(answer) = command.as_deref().and_then(|command| stored.record.answer_to(command)) {
-                return Ok(answer.clone());
-            }
-        }
-        Err(StoreError::Conflict(MAX_ATTEMPTS).into())
+        commit(&self.store, &presentity, &set, stored, &claim).await
     }
 }
 
-/// The record to store, with the durable command that led to it, and the answer.
-fn applied(presentity: &Presentity, outcome: Outcome, command: Option<&str>) -> (Option<Record>, RouteSetResponse) {
-    let Outcome { previous, state, also, also_previous, notify, changed, mut record } = outcome;
-    let presentity = presentity.as_str().to_owned();
-    let answer =
-        RouteSetResponse { kind: Kind::default(), presentity, state, previous, also, also_previous, notify, changed, denied: None };
-    if let (Some(record), Some(command)) = (&mut record, command) {
-        record.put_done(command.to_owned(), answer.clone());
-    }
-    (record, answer)
+/// The answer to a request that comes again because its answer was lost: the change is made. What was before it is not known.
+fn found(presentity: &Presentity, state: FeatureState) -> RouteSetResponse {
+    RouteSetResponse { changed: true, logged: true, denied: None, ..unchanged(presentity, state) }
 }
 
 /// The answer to a change that was denied: the state as it is.
 fn denied(presentity: &Presentity, state: FeatureState, why: String) -> RouteSetResponse {
+    RouteSetResponse { denied: Some(why), ..unchanged(presentity, state) }
+}
+
+fn unchanged(presentity: &Presentity, state: FeatureState) -> RouteSetResponse {
     RouteSetResponse {
         kind: Kind::default(),
         presentity: presentity.as_str().to_owned(),
@@ -218,6 +200,7 @@ fn denied(presentity: &Presentity, state: FeatureState, why: String) -> RouteSet
         also_previous: Vec::new(),
         notify: true,
         changed: false,
-        denied: Some(why),
+        denied: None,
+        logged: false,
     }
 }

@@ -10,6 +10,7 @@
 //! I/O: `service`, `handler`, `responder/mod`, `store/mod`, `script/live`; every other file is pure.
 
 mod change;
+mod commit;
 pub mod error;
 mod get;
 mod handler;

@@ -1,9 +1,9 @@
 //! The outcome of a set: request, script and responder applied in turn to the stored state. Pure.
 
+use crate::bus::feature_record::FeatureRecord;
 use crate::bus::message::{AlsoChange, Origin};
 use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Source};
 use crate::worker::change::Change;
-use crate::worker::store::record::Record;
 
 /// The inputs of one set.
 ///
@@ -35,7 +35,7 @@ pub(crate) struct Outcome {
     /// Whether this feature or another changed. A command always changes it.
     pub(crate) changed: bool,
     /// What to store; `None` when nothing changed.
-    pub(crate) record: Option<Record>,
+    pub(crate) record: Option<FeatureRecord>,
 }
 
 impl Set<'_> {
@@ -44,7 +44,7 @@ impl Set<'_> {
     /// # Errors
     ///
     /// [`FeatureError`]: the request does not fit, answered 400.
-    pub(crate) fn requested(&self, record: &Record) -> Result<FeatureState, FeatureError> {
+    pub(crate) fn requested(&self, record: &FeatureRecord) -> Result<FeatureState, FeatureError> {
         self.request.apply(self.spec, &record.state(self.spec))
     }
 
@@ -53,7 +53,7 @@ impl Set<'_> {
     /// # Errors
     ///
     /// [`FeatureError`]: request or script do not fit.
-    pub(crate) fn scripted(&self, record: &Record) -> Result<FeatureState, FeatureError> {
+    pub(crate) fn scripted(&self, record: &FeatureRecord) -> Result<FeatureState, FeatureError> {
         // The script's `assigned` is for this NOTIFY only: neither the responder nor the store gets to see it.
         let lasting = Change { assigned: None, ..self.script.clone() };
         lasting.apply(self.spec, &self.requested(record)?)
@@ -64,7 +64,7 @@ impl Set<'_> {
     /// # Errors
     ///
     /// [`FeatureError`]: something does not fit what is stored by now.
-    pub(crate) fn outcome(&self, record: &Record) -> Result<Outcome, FeatureError> {
+    pub(crate) fn outcome(&self, record: &FeatureRecord) -> Result<Outcome, FeatureError> {
         let previous = record.state(self.spec);
         let requested = self.requested(record)?;
         let scripted = self.scripted(record)?;
@@ -104,7 +104,7 @@ impl Set<'_> {
     }
 
     /// Puts the other features' changes into `record` and lists those that show something else: before and after.
-    fn also(&self, record: &mut Record) -> Result<Vec<(FeatureState, FeatureState)>, FeatureError> {
+    fn also(&self, record: &mut FeatureRecord) -> Result<Vec<(FeatureState, FeatureState)>, FeatureError> {
         let mut changed: Vec<(FeatureState, FeatureState)> = Vec::new();
         for also in self.all_also().filter(|also| also.feature != self.spec.name()) {
             let spec = self.table.require(&also.feature)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use dfks::bus::pull::{DEAD_DELIVERIES, DEAD_REASON, DEAD_SUBJECT, Delivery, Pull, PullConfig};
+use dfks::bus::pull::{DEAD_DELIVERIES, DEAD_REASON, DEAD_SUBJECT, Delivery, EXPIRES, Pull, PullConfig};
 use dfks::bus::subject::Pattern;
 use dfks::bus::trace::Cause;
 use dfks::bus::{Bus, WatcherIndex};
@@ -196,6 +196,7 @@ async fn what_is_not_acknowledged_in_time_comes_again() {
         max_ack_pending: 10,
         max_deliver: -1,
         inactive_threshold: Duration::ZERO,
+        expires: EXPIRES,
         exclusive: None,
     };
     let next = async |pull: &mut Pull| -> Delivery { tokio::time::timeout(5 * SECOND, pull.next(1)).await.expect("a message").unwrap() };

@@ -221,7 +221,7 @@ async fn a_command_that_is_given_up_has_one_event_and_one_whose_notifys_are_not_
     drop(bridge);
 
     queue = Queue::start().await;
-    queue.edges.failure = Some(RequestError::Timeout(SECOND));
+    queue.edges.fail(RequestError::Timeout(SECOND));
     let mut events = queue.client.subscribe("dfks.event.feature.>").await.unwrap();
     let gone = json!({"error": {"code": 503, "description": "gone"}});
     let _asked = queue.worker(move |number, request| if number == 0 { ok(0, request) } else { gone.clone() }).await;
@@ -255,8 +255,8 @@ async fn a_responder_that_fails_holds_up_its_own_presentity_alone() {
 
 #[tokio::test]
 async fn commands_whose_notifys_are_not_stored_are_carried_out_again_with_the_same_id() {
-    let mut queue = Queue::start().await;
-    queue.edges.failure = Some(RequestError::Timeout(SECOND));
+    let queue = Queue::start().await;
+    queue.edges.fail(RequestError::Timeout(SECOND));
     let asked = queue.worker(ok).await;
     let mut events = queue.client.subscribe("dfks.event.feature.>").await.unwrap();
     queue.client.flush().await.unwrap();

@@ -11,7 +11,9 @@ mod common;
 
 mod beside;
 mod durable;
+mod teller;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -41,7 +43,10 @@ const AT_ONCE: Duration = Duration::from_millis(1500);
 #[derive(Debug, Clone, Default)]
 struct Edges {
     watchers: Vec<(&'static str, u64)>,
-    failure: Option<RequestError>,
+    failure: Arc<Mutex<Option<RequestError>>>,
+    /// Whoever asks for watchers waits for ever.
+    is_stuck: bool,
+    asked: Arc<AtomicUsize>,
     jobs: Arc<Mutex<Vec<(String, NotifyJob)>>>,
 }
 
@@ -49,15 +54,33 @@ impl Edges {
     fn jobs(&self) -> Vec<(String, NotifyJob)> {
         self.jobs.lock().unwrap().clone()
     }
+
+    /// No job can be stored from now on.
+    fn fail(&self, error: RequestError) {
+        *self.failure.lock().unwrap() = Some(error);
+    }
+
+    /// How often somebody asked for watchers.
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
 }
 
 impl Fanout for Edges {
-    async fn watchers(&self, _: &Presentity, _: &[&'static Package]) -> Result<Vec<EdgeWatchers>, RequestError> {
-        Ok(self.watchers.iter().map(|(edge_id, count)| EdgeWatchers { edge_id: Arc::from(*edge_id), count: *count }).collect())
+    async fn watchers(&self, of: &Presentity, in_these: &[&'static Package], _: Option<&str>) -> Result<Vec<EdgeWatchers>, RequestError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.is_stuck {
+            std::future::pending::<()>().await;
+        }
+        Ok(self.watchers_seen(of, in_these))
+    }
+
+    fn watchers_seen(&self, _: &Presentity, _: &[&'static Package]) -> Vec<EdgeWatchers> {
+        self.watchers.iter().map(|(edge_id, count)| EdgeWatchers { edge_id: Arc::from(*edge_id), count: *count }).collect()
     }
 
     async fn store(&self, jobs: Vec<EdgeJob>) -> Result<(), RequestError> {
-        self.failure.clone().map_or(Ok(()), Err)?;
+        self.failure.lock().unwrap().clone().map_or(Ok(()), Err)?;
         self.jobs.lock().unwrap().extend(jobs.into_iter().map(|job| (job.edge_id.to_string(), job.job)));
         Ok(())
     }
@@ -140,6 +163,7 @@ fn applied(request: &RouteSetRequest) -> RouteSetResponse {
         notify: true,
         changed: true,
         denied: None,
+        logged: false,
     }
 }
 
@@ -298,7 +322,9 @@ async fn a_late_worker_is_503_in_time_and_delays_no_other_command() {
 
 #[tokio::test]
 async fn a_change_whose_notifys_are_not_stored_says_so() {
-    let scene = Scene::start(Edges { failure: Some(RequestError::Timeout(Duration::from_secs(1))), ..two_edges() }).await;
+    let edges = two_edges();
+    edges.fail(RequestError::Timeout(Duration::from_secs(1)));
+    let scene = Scene::start(edges).await;
     let mut events = scene.events().await;
     scene.with_worker(|request| serde_json::to_value(applied(&request)).unwrap()).await;
     let error = scene.set(&command()).await.unwrap_err();

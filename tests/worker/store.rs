@@ -81,8 +81,8 @@ async fn deleted_and_foreign_records() {
     bench.set(ALICE, "DoNotDisturb", 1, "mi").await.unwrap();
     let key = "sip=3Aalice=40a=2Eexample";
     let value: Value = serde_json::from_slice(&bucket.get(key).await.unwrap().unwrap()).unwrap();
-    let want = json!({"presentity": ALICE, "features": {"DoNotDisturb": {"assigned": true, "status": 1, "values": {}, "version": 1}}});
-    assert_eq!(value, want);
+    let want = json!({"DoNotDisturb": {"assigned": true, "status": 1, "values": {}, "version": 1}});
+    assert_eq!((&value["presentity"], &value["features"]), (&json!(ALICE), &want));
     for purge in [false, true] {
         if purge {
             bucket.purge(key).await.unwrap();

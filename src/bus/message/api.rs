@@ -129,12 +129,41 @@ pub struct RouteSetRequest {
     /// URI of the phone's user; null from MI.
     #[serde(default)]
     pub watcher: Option<String>,
+    /// Id of this request, from whoever asks: the change is stored with it, so that a change whose answer was lost is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Subscription of the phone that asks: its edge tells it itself. Left out from MI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<String>,
+    /// Past this nobody waits for the answer, and the change is not made: RFC 3339 UTC. Left out: it is made whenever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<String>,
     /// Id of a durable command. The one that was carried out last is not carried out again: it gets the same answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
+    /// Where a durable command stands in its stream: none is carried out that is not younger than the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<CommandPlace>,
     /// Id of what led to this.
     #[serde(default)]
     pub cause: Cause,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde's skip_serializing_if asks for")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Where a durable command stands in its stream, and the id that its sender gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CommandPlace {
+    /// Its sequence.
+    pub sequence: u64,
+    /// When the stream took it, in nanoseconds since 1970.
+    pub stored_at_nanos: u64,
+    /// Its `Nats-Msg-Id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender_id: Option<String>,
 }
 
 /// What the set route made of a change.
@@ -163,6 +192,9 @@ pub struct RouteSetResponse {
     /// Why the change was denied; null when it was not.
     #[serde(default)]
     pub denied: Option<String>,
+    /// Whether the duty to tell the watchers is stored with the change. Left out when `false`: whoever asked has them told.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub logged: bool,
 }
 
 /// Has one edge notify its watchers of a presentity: `dfks.notify.<edge_id>`.

@@ -21,8 +21,8 @@ use crate::bus::link::LinkStatus;
 pub use crate::bus::pull::delivery::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_REASON, DEAD_SUBJECT, Delivery};
 pub use crate::bus::pull::held::Held;
 
-/// Lifetime of a pull request at the server.
-const EXPIRES: Duration = Duration::from_secs(30);
+/// Lifetime of a pull request at the server, unless a consumer says otherwise.
+pub const EXPIRES: Duration = Duration::from_secs(30);
 /// Heartbeat of a pull request.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Silence after which a pull request counts as lost and is sent again.
@@ -53,6 +53,8 @@ pub struct PullConfig {
     pub max_deliver: i64,
     /// The server deletes the consumer after so long without a pull request; zero: never.
     pub inactive_threshold: Duration,
+    /// Lifetime of a pull request at the server: for so long it hands messages to a client that stands still.
+    pub expires: Duration,
     /// Only one client at a time gets messages, the others wait. A client that sends no pull request for so long is replaced;
     /// at least one and a half times `ack_wait`, so that its unacknowledged messages are redelivered first, in order. `None`:
     /// all clients get messages. Source: ADR-42, policy `pinned_client`.
@@ -71,6 +73,7 @@ pub struct Pull {
     connection: u64,
     /// Messages still outstanding of the current pull request.
     outstanding: usize,
+    expires: Duration,
     exclusive: Option<Duration>,
     /// Pin id, while this is the exclusive client.
     pin_id: Option<String>,
@@ -119,7 +122,7 @@ impl Pull {
         const CONSUMER_NOT_FOUND: u64 = 10014;
         let mut link = bus.link_status();
         let connection = link.borrow_and_update().connections;
-        let PullConfig { stream, durable, filter, exclusive, .. } = config.clone();
+        let PullConfig { stream, durable, filter, expires, exclusive, .. } = config.clone();
         let inbox_subject = bus.client().new_inbox();
         let inbox = bus.client().subscribe(inbox_subject.clone()).await.map_err(|_closed| PullError::Closed)?;
         let found = bus.api::<Found>(&format!("CONSUMER.INFO.{stream}.{durable}"), OPEN_TIMEOUT).await;
@@ -138,7 +141,7 @@ impl Pull {
             let _info: IgnoredAny = bus.api_with(&call, &body, OPEN_TIMEOUT).await.map_err(PullError::Open)?;
         }
         let consumer = format!("{stream}.{durable}");
-        Ok(Self { bus: bus.clone(), consumer, inbox_subject, inbox, link, connection, outstanding: 0, exclusive, pin_id: None })
+        Ok(Self { bus: bus.clone(), consumer, inbox_subject, inbox, link, connection, outstanding: 0, expires, exclusive, pin_id: None })
     }
 
     /// The next message. Requests up to `room` messages when none are outstanding, so that no more come than fit.
@@ -220,7 +223,7 @@ impl Pull {
     }
 
     fn ask(&mut self, batch: usize) -> Result<(), PullError> {
-        let expires = self.exclusive.map_or(EXPIRES, |silent_for| EXPIRES.min(silent_for / ASKS_WITHIN_PIN));
+        let expires = self.exclusive.map_or(self.expires, |silent_for| self.expires.min(silent_for / ASKS_WITHIN_PIN));
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let mut body = serde_json::json!({
             "batch": batch,

@@ -1,6 +1,6 @@
 //! Depth and age of the JetStream streams and consumers, polled every few seconds.
 //!
-//! The mi role polls all streams and the consumer of commands, an edge the consumer of its own jobs. One request at a time, a
+//! The mi role polls all streams and the consumers of commands and changes, an edge the consumer of its own jobs. One request at a time, a
 //! handful a round: the cost does not depend on how much is stored.
 
 mod metrics;
@@ -28,8 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub struct Watched {
     /// Streams, buckets included.
     pub streams: Vec<StreamName>,
-    /// A consumer and its name.
-    pub consumer: (QueueName, String),
+    /// Consumers, each with its name.
+    pub consumers: Vec<(QueueName, String)>,
 }
 
 /// The part of a `STREAM.INFO` answer that is read.
@@ -85,13 +85,10 @@ fn stream_of(name: StreamName, subjects: &Subjects) -> String {
 pub async fn watch(bus: Bus, watched: Watched, stop: CancellationToken) {
     let looks = LookMetrics::new();
     let streams: Vec<_> = watched.streams.iter().map(|name| (*name, stream_of(*name, bus.subjects()), StreamMetrics::new(*name))).collect();
-    let (queue, durable) = watched.consumer;
-    let of_queue = match queue {
-        QueueName::Commands => StreamName::Commands,
-        QueueName::Notify => StreamName::Notify,
+    let consumer = |(queue, durable): (QueueName, String)| {
+        (queue, format!("CONSUMER.INFO.{}.{durable}", stream_of(queue.stream(), bus.subjects())), ConsumerMetrics::new(queue))
     };
-    let consumer = format!("CONSUMER.INFO.{}.{durable}", stream_of(of_queue, bus.subjects()));
-    let consumer_metrics = ConsumerMetrics::new(queue);
+    let consumers: Vec<_> = watched.consumers.into_iter().map(consumer).collect();
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -105,12 +102,14 @@ pub async fn watch(bus: Bus, watched: Watched, stop: CancellationToken) {
                 Err(error) => looks.not_seen(name.as_str(), error.reason()),
             }
         }
-        match bus.api::<ConsumerState>(&consumer, bus.timeout()).await {
-            Ok(state) => {
-                looks.seen();
-                consumer_metrics.is(&state);
+        for (queue, call, metrics) in &consumers {
+            match bus.api::<ConsumerState>(call, bus.timeout()).await {
+                Ok(state) => {
+                    looks.seen();
+                    metrics.is(&state);
+                }
+                Err(error) => looks.not_seen(queue.as_str(), error.reason()),
             }
-            Err(error) => looks.not_seen(queue.as_str(), error.reason()),
         }
     }
 }

@@ -46,6 +46,8 @@ pub enum QueueName {
     Commands,
     /// NOTIFY jobs of one edge.
     Notify,
+    /// Changes of feature states, until their jobs are stored.
+    Changes,
 }
 
 impl QueueName {
@@ -55,6 +57,16 @@ impl QueueName {
         match self {
             Self::Commands => "commands",
             Self::Notify => "notify",
+            Self::Changes => "changes",
+        }
+    }
+
+    /// The stream that its consumer reads.
+    pub(super) const fn stream(self) -> StreamName {
+        match self {
+            Self::Commands => StreamName::Commands,
+            Self::Notify => StreamName::Notify,
+            Self::Changes => StreamName::Features,
         }
     }
 }

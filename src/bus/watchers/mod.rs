@@ -126,6 +126,26 @@ impl WatcherIndex {
         self.look(|table| table.watchers(presentity.as_str(), packages)).await
     }
 
+    /// As [`watchers_of`](Self::watchers_of), without one subscription.
+    ///
+    /// # Errors
+    ///
+    /// As [`watchers`](Self::watchers).
+    pub async fn watchers_but(
+        &self,
+        presentity: &Presentity,
+        packages: &[&'static Package],
+        but: Option<&str>,
+    ) -> Result<Vec<EdgeWatchers>, RequestError> {
+        self.look(|table| table.watchers_but(presentity.as_str(), packages, but)).await
+    }
+
+    /// The edges that hold live subscriptions to a presentity, as far as the index has read.
+    #[must_use]
+    pub fn watchers_seen(&self, presentity: &Presentity, packages: &[&'static Package]) -> Vec<EdgeWatchers> {
+        self.shared.current().table.watchers(presentity.as_str(), packages)
+    }
+
     /// Waits until the index has all that was stored before this call, and has told its follower.
     ///
     /// # Errors

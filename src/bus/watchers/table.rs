@@ -155,6 +155,19 @@ impl Table {
         edges
     }
 
+    /// As [`watchers`](Self::watchers), without one subscription. An edge that holds no other is left out.
+    pub(crate) fn watchers_but(&self, presentity: &str, packages: &[&'static Package], but: Option<&str>) -> Vec<EdgeWatchers> {
+        let mut edges = self.watchers(presentity, packages);
+        let entry = but.and_then(|key| self.entries.get(&self.hasher.hash_one(key)));
+        let is_counted = |entry: &&Entry| packages.iter().any(|package| self.watched(presentity, package.name) == entry.presentity);
+        let edge_id = entry.filter(is_counted).and_then(|entry| self.edges.get(entry.edge as usize)).map(|edge| &edge.id);
+        if let Some(edge) = edges.iter_mut().find(|edge| Some(&edge.edge_id) == edge_id) {
+            edge.count = edge.count.saturating_sub(1);
+        }
+        edges.retain(|edge| edge.count > 0);
+        edges
+    }
+
     fn watched(&self, presentity: &str, package: &str) -> u64 {
         self.hasher.hash_one((presentity, package))
     }

@@ -11,7 +11,7 @@ use crate::bus::queues::{self, QueueName, StreamName, Watched};
 use crate::cli::exit::{Failure, chain};
 use crate::cli::role::start::{Start, table};
 use crate::mi::http::{MiHttp, Token};
-use crate::mi::{Bridge, Patience, durable};
+use crate::mi::{Bridge, Patience, durable, teller};
 use crate::notify::Queue;
 use crate::runtime::Tasks;
 
@@ -28,7 +28,8 @@ pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
     let tasks = Tasks::new();
     let index = WatcherIndex::start(&bus, &tasks, None);
     index.loaded().await;
-    let watched = Watched { streams: StreamName::ALL.into(), consumer: (QueueName::Commands, durable::DURABLE.to_owned()) };
+    let consumers = vec![(QueueName::Commands, durable::DURABLE.to_owned()), (QueueName::Changes, teller::DURABLE.to_owned())];
+    let watched = Watched { streams: StreamName::ALL.into(), consumers };
     tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
     let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus.clone(), index)));
 
@@ -43,6 +44,7 @@ pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
     }
     let durable = durable::run(Arc::clone(&bridge), Arc::clone(&table), Patience::default(), intake.stopping().clone());
     intake.spawn("durable commands", durable);
+    intake.spawn("teller", teller::run(Arc::clone(&bridge), Arc::clone(&table), intake.stopping().clone()));
 
     let stop = start.stop.child_token();
     let on_serving = || drop(start.serving(listening));

@@ -31,7 +31,11 @@ impl Notifier {
                     origin: Origin::Phone,
                     param: None,
                     watcher: Some(subscription.watcher.to_string()),
+                    request: Some(new_id()),
+                    subscription: Some(id.to_string()),
+                    not_after: Some(clock::rfc3339(now.utc + self.config.route_timeout)),
                     command: None,
+                    place: None,
                     cause: cause.clone(),
                 };
                 (BusRequest::RouteSet(Box::new(request)), Wait::Set(id, query))

@@ -24,11 +24,13 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::message::ErrorBody;
-use crate::bus::pull::{Delivery, Held, Pull, PullConfig, PullError};
+use async_nats::header::NATS_MESSAGE_ID;
+
+use crate::bus::message::{CommandPlace, ErrorBody};
+use crate::bus::pull::{Delivery, EXPIRES, Held, Pull, PullConfig, PullError};
 use crate::bus::subject::Subjects;
 use crate::feature::FeatureTable;
-use crate::mi::bridge::{Bridge, Fanout};
+use crate::mi::bridge::{Bridge, Fanout, Order};
 use crate::mi::command::{self, SetCommand};
 use crate::mi::durable::redelivery::Redelivery;
 use crate::mi::durable::turns::Turns;
@@ -41,6 +43,8 @@ use crate::runtime::{Backoff, clock};
 pub(crate) const DURABLE: &str = "mi";
 /// `dfks.dead.<stage>`
 const STAGE: &str = "command";
+/// What a worker answers where a durable command, or one that was sent after it, was carried out before.
+const ALREADY_DONE: u16 = 409;
 /// Waits between attempts to open the consumer.
 const REOPEN: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 
@@ -91,6 +95,7 @@ impl Patience {
             // given up by us: the server would leave the command in the stream
             max_deliver: -1,
             inactive_threshold: Duration::ZERO,
+            expires: EXPIRES,
             exclusive: Some(self.silent_for),
         }
     }
@@ -282,6 +287,9 @@ impl<F: Fanout> Carrier<F> {
     async fn carry(&self, command: SetCommand, delivery: Delivery, turn: Option<oneshot::Receiver<()>>) -> Rest {
         // the same id each time, so that a retry makes the same NOTIFY jobs
         let (id, cause) = (delivery.id(), delivery.cause());
+        let sender_id = delivery.headers().and_then(|headers| headers.get(NATS_MESSAGE_ID)).map(|id| id.as_str().to_owned());
+        let place = CommandPlace { sequence: delivery.stream_seq, stored_at_nanos: delivery.stored_at_nanos, sender_id };
+        let order = Order { id: id.clone(), place };
         let metrics = self.bridge.metrics();
         let started_at = clock::now();
         let _in_flight = metrics.command_started(Way::Queue);
@@ -298,8 +306,10 @@ impl<F: Fanout> Carrier<F> {
                 return Rest::Lost;
             }
             attempts += 1;
-            let failure = match held.during(self.bridge.carry_out(&command, Some(&id), &cause)).await {
+            let failure = match held.during(self.bridge.carry_out(&command, Some(&order), &cause)).await {
                 Ok(_response) => None,
+                // It was carried out by another bridge while this one stood still, or under another sequence.
+                Err(failure) if failure.body.code == ALREADY_DONE => None,
                 Err(failure) if self.is_worth_another(&failure, attempts) => {
                     // an event says so, whatever becomes of its NOTIFYs
                     is_made |= !failure.is_untold;

@@ -15,6 +15,10 @@ pub(crate) enum RequestOutcome {
     ResponderFailed,
     /// The store has no answer.
     StoreFailed,
+    /// Nobody waited for the answer any more.
+    Late,
+    /// A durable command that was carried out before.
+    Passed,
     /// Our own fault.
     Internal,
     /// Too many requests in hand.
@@ -22,13 +26,15 @@ pub(crate) enum RequestOutcome {
 }
 
 impl RequestOutcome {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Ok,
         Self::Denied,
         Self::BadRequest,
         Self::ScriptError,
         Self::ResponderFailed,
         Self::StoreFailed,
+        Self::Late,
+        Self::Passed,
         Self::Internal,
         Self::Overloaded,
     ];
@@ -41,6 +47,8 @@ impl RequestOutcome {
             Self::ScriptError => "script_error",
             Self::ResponderFailed => "responder_failed",
             Self::StoreFailed => "store_failed",
+            Self::Late => "late",
+            Self::Passed => "passed",
             Self::Internal => "internal",
             Self::Overloaded => "overloaded",
         }
@@ -138,7 +146,7 @@ mod tests {
 
     #[test]
     fn words_are_listed_in_the_order_they_are_looked_up() {
-        assert_eq!(RequestOutcome::ALL.map(|word| word as usize), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(RequestOutcome::ALL.map(|word| word as usize), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(AnswerOutcome::ALL.map(|word| word as usize), [0, 1, 2, 3, 4, 5]);
         assert_eq!(Position::ALL.map(|word| word as usize), [0, 1, 2]);
         assert_eq!(DropReason::ALL.map(|word| word as usize), [0, 1, 2, 3]);

@@ -15,8 +15,8 @@ fn also(feature: &str, on: bool) -> AlsoChange {
 }
 
 /// DND on in version 7, CFA on to bob in version 2.
-fn stored() -> Record {
-    let mut record = Record::new(&Presentity::parse("sip:alice@h").unwrap());
+fn stored() -> FeatureRecord {
+    let mut record = FeatureRecord::new(&Presentity::parse("sip:alice@h").unwrap());
     record.put(&FeatureState { status: Status::ON, version: 7, ..FeatureState::new(DND) });
     let to_bob = Values::from([("forwardTo".to_owned(), "sip:bob@h".to_owned())]);
     record.put(&FeatureState { status: Status::ON, version: 2, values: to_bob, ..FeatureState::new(CFA) });

@@ -83,13 +83,14 @@ proptest! {
     }
 
     #[test]
-    fn route_sets((presentity, feature) in (text(), text()), status in status(), values in values(), origin in origin(), (param, watcher, command) in (maybe(), maybe(), maybe()), cause in cause()) {
-        check(&RouteSetRequest { kind: Kind::default(), presentity, feature, status, values, origin, param, watcher, command, cause })?;
+    fn route_sets((presentity, feature) in (text(), text()), status in status(), values in values(), origin in origin(), (param, watcher, command) in (maybe(), maybe(), maybe()), (request, subscription, not_after) in (maybe(), maybe(), maybe()), place in prop::option::of((any::<u64>(), any::<u64>(), maybe())), cause in cause()) {
+        let place = place.map(|(sequence, stored_at_nanos, sender_id)| CommandPlace { sequence, stored_at_nanos, sender_id });
+        check(&RouteSetRequest { kind: Kind::default(), presentity, feature, status, values, origin, param, watcher, request, subscription, not_after, command, place, cause })?;
     }
 
     #[test]
     fn answers_to_route_sets(presentity in text(), state in state(), previous in state(), (also, also_previous) in (states(), states()), notify: bool, changed: bool, denied in maybe()) {
-        check(&RouteSetResponse { kind: Kind::default(), presentity, state, previous, also, also_previous, notify, changed, denied })?;
+        check(&RouteSetResponse { kind: Kind::default(), presentity, state, previous, also, also_previous, notify, changed, denied, logged: false })?;
     }
 
     #[test]

@@ -201,6 +201,7 @@ impl Bench {
             notify: true,
             changed: true,
             denied: None,
+            logged: false,
         };
         edit(&mut response);
         self.message(token, &response);

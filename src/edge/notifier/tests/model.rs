@@ -368,6 +368,7 @@ impl World {
                     notify: !matches!(how, How::Hidden),
                     changed: !matches!(how, How::Refused),
                     denied: matches!(how, How::Refused).then(|| "no".into()),
+                    logged: false,
                 };
                 plain(serde_json::to_vec(&response).unwrap().into())
             }

@@ -3,21 +3,19 @@
 //! A read is one direct get, a change one direct get and one compare-and-set. Not through the client's KV type, which takes two
 //! round trips for each.
 
-pub(crate) mod record;
-
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use bytes::Bytes;
 
+use crate::bus::feature_record::FeatureRecord;
 use crate::bus::kv::{self, Entry, Written};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::Cause;
 use crate::bus::{Bus, RequestError};
 use crate::feature::Presentity;
 use crate::worker::error::{StoreError, WorkerError};
-use crate::worker::store::record::Record;
 
 /// Most attempts at one compare-and-set. Each lost attempt is another worker's success.
 pub(crate) const MAX_ATTEMPTS: u32 = 64;
@@ -32,7 +30,7 @@ pub(crate) struct Store {
 /// A record and the revision that a write must name; 0: no such key.
 #[derive(Debug, Clone)]
 pub(crate) struct Versioned {
-    pub(crate) record: Record,
+    pub(crate) record: FeatureRecord,
     pub(crate) revision: u64,
 }
 
@@ -48,12 +46,16 @@ impl Store {
         Ok(Self { bus, stream })
     }
 
-    /// The record of a presentity, from any replica of the bucket: on a cluster it may be a moment old.
+    /// The record of a presentity. Where the bucket has replicas, from its leader: another may be a moment behind, and what
+    /// a phone was told already would be taken back.
     ///
     /// # Errors
     ///
     /// [`StoreError::Away`] and [`StoreError::Unreadable`].
     pub(crate) async fn read(&self, presentity: &Presentity) -> Result<Versioned, StoreError> {
+        if self.bus.has_replicas() {
+            return self.read_latest(presentity).await;
+        }
         let subject = self.bus.subjects().feature_direct_get(presentity);
         let timeout = self.bus.timeout();
         match self.bus.request_raw(Pattern::FeatureBucket, subject, HeaderMap::new(), Bytes::new(), timeout).await {
@@ -89,12 +91,27 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Away`]; the record may have been written all the same.
-    pub(crate) async fn write(&self, presentity: &Presentity, record: &Record, revision: u64, cause: &Cause) -> Result<bool, StoreError> {
+    /// [`StoreError::Unconfirmed`]: the record may be written all the same; [`StoreError::Away`]: it is not.
+    pub(crate) async fn write(
+        &self,
+        presentity: &Presentity,
+        record: &FeatureRecord,
+        revision: u64,
+        cause: &Cause,
+    ) -> Result<bool, StoreError> {
         let payload = serde_json::to_vec(record).map_err(StoreError::Unwritable)?;
         let subject = self.bus.subjects().feature_key(presentity);
         let stored = self.bus.store(Pattern::FeatureBucket, subject, kv::put_headers(revision, None, cause), payload.into()).await;
-        Ok(Written::of(stored).map_err(StoreError::Away)? != Written::Conflict)
+        match Written::of(stored) {
+            Ok(written) => Ok(written != Written::Conflict),
+            Err(lost @ (RequestError::Timeout(_) | RequestError::Disconnected)) => Err(StoreError::Unconfirmed(lost)),
+            Err(error) => Err(StoreError::Away(error)),
+        }
+    }
+
+    /// The time of day at the store, UTC.
+    pub(crate) fn utc_now(&self) -> SystemTime {
+        self.bus.utc_now()
     }
 
     /// How long a compare-and-set is tried again: `nats.timeout_ms`.
@@ -120,6 +137,6 @@ fn versioned(presentity: &Presentity, entry: Entry) -> Result<Versioned, StoreEr
         Entry::Value(revision, value) if !value.is_empty() => {
             Ok(Versioned { record: serde_json::from_slice(&value).map_err(StoreError::Unreadable)?, revision })
         }
-        Entry::Value(revision, _) | Entry::Absent(revision) => Ok(Versioned { record: Record::new(presentity), revision }),
+        Entry::Value(revision, _) | Entry::Absent(revision) => Ok(Versioned { record: FeatureRecord::new(presentity), revision }),
     }
 }

@@ -1,0 +1,250 @@
+//! What the bucket of feature states holds: one record a presentity. It is the state, and the log of what is still to be told. Pure.
+//!
+//! A change and the duty to tell it are one write: the record has the new state of each feature that changed and a [`Duty`]
+//! that says who is told. Whoever follows the bucket finds the duty and stores the NOTIFY jobs; nothing has to survive
+//! between the two. A bucket keeps one record a key, so a duty that nobody has seen yet is carried on by the next write.
+//!
+//! The record also fences durable commands: it knows the place in the stream of the last one that was carried out, and the
+//! ids that their senders gave in the last minutes.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::bus::message::{CommandPlace, RouteSetResponse};
+use crate::bus::trace::Cause;
+use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity, Source, Status, Values};
+use crate::runtime::clock;
+
+/// A duty that is older is nobody's any more: its phones have refreshed since, which brings the full state.
+pub(crate) const DUTY_LIFETIME: Duration = Duration::from_hours(1);
+/// How long the id that a sender gave its durable command is known: as long as a stream knows it while nothing restarts.
+const SENDER_ID_LIFETIME: Duration = Duration::from_mins(2);
+/// Sender's ids known for one presentity; over it the oldest is forgotten.
+const MAX_SENDER_IDS: usize = 128;
+
+/// The stored states of one presentity's features.
+///
+/// Shape: `{"presentity":"sip:alice@10.0.0.11","features":{"DoNotDisturb":{"assigned":true,"status":1,"values":{},"version":3}},
+/// "duties":[{"features":["DoNotDisturb"],"request":"5f…","cause":"9c…","at":"2026-11-27T18:00:00.000Z"}]}`.
+/// A feature that the table does not know (any more) is kept as it is. Unknown fields are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct FeatureRecord {
+    presentity: String,
+    #[serde(default)]
+    features: BTreeMap<String, Stored>,
+    /// Oldest first. Each feature is in one of them at the most: the last change of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    duties: Vec<Duty>,
+    /// The request of the last change, told or not.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    request: Box<str>,
+    /// The revision that the last change was made over.
+    #[serde(default)]
+    after: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    done: Option<Box<Done>>,
+}
+
+/// The stored state of one feature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stored {
+    #[serde(default = "yes")]
+    assigned: bool,
+    status: Status,
+    #[serde(default)]
+    values: Values,
+    version: u64,
+}
+
+/// A committed change that phones are to be told of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Duty {
+    /// The feature asked for, then those that changed along with it.
+    pub(crate) features: Vec<String>,
+    /// `false`: its NOTIFY has an empty body.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub(crate) assigned: bool,
+    /// The subscription whose phone asked for it: its edge tells that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) skip: Option<String>,
+    /// Id of the request that made the change.
+    pub(crate) request: Box<str>,
+    /// Id of what led to it.
+    pub(crate) cause: Cause,
+    /// When it was committed: RFC 3339 UTC.
+    pub(crate) at: String,
+}
+
+/// The durable command that was carried out last, its answer, and what is known of those before it.
+///
+/// It is stored with the change that it made, in one write: when the command comes again because its bridge crashed or stood
+/// still, that shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Done {
+    command: String,
+    /// 0 in a record from before places were kept.
+    #[serde(default)]
+    sequence: u64,
+    #[serde(default)]
+    stored_at_nanos: u64,
+    answer: RouteSetResponse,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sender_ids: Vec<SenderId>,
+}
+
+/// The id that a sender gave a durable command, and when that was carried out, in seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct SenderId(String, u64);
+
+/// What a record says of a durable command that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fenced<'r> {
+    /// It was not carried out, and none after it was.
+    No,
+    /// It is the one that was carried out last, with this answer.
+    Answered(&'r RouteSetResponse),
+    /// It, or one that its sender sent after it, was carried out before; or one with its sender's id was.
+    Passed,
+}
+
+/// What the watchers of a presentity are to be told of one change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Telling<'r> {
+    /// The states as phones are shown them.
+    pub(crate) states: Vec<FeatureState>,
+    /// The duty that asks for it.
+    pub(crate) duty: &'r Duty,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde's skip_serializing_if asks for")]
+const fn is_true(value: &bool) -> bool {
+    *value
+}
+
+impl FeatureRecord {
+    /// The record of a presentity of which nothing is stored.
+    pub(crate) fn new(presentity: &Presentity) -> Self {
+        Self { presentity: presentity.as_str().to_owned(), ..Self::default() }
+    }
+
+    /// Whose it is, canonical.
+    pub(crate) fn presentity(&self) -> &str {
+        &self.presentity
+    }
+
+    /// The stored state of a feature, else its default.
+    pub(crate) fn state(&self, spec: &FeatureSpec) -> FeatureState {
+        match self.features.get(spec.name()) {
+            Some(stored) => FeatureState {
+                feature: spec.name().to_owned(),
+                assigned: stored.assigned,
+                status: stored.status,
+                values: stored.values.clone(),
+                version: stored.version,
+                source: Source::Store,
+                notify: true,
+            },
+            None => spec.default_state(),
+        }
+    }
+
+    /// Puts in the state of a feature, with its version.
+    pub(crate) fn put(&mut self, state: &FeatureState) {
+        let stored = Stored { assigned: state.assigned, status: state.status, values: state.values.clone(), version: state.version };
+        self.features.insert(state.feature.clone(), stored);
+    }
+
+    /// What a durable command is to this record.
+    pub(crate) fn fence(&self, command: &str, place: Option<&CommandPlace>, now: SystemTime) -> Fenced<'_> {
+        let Some(done) = &self.done else { return Fenced::No };
+        if done.command == command {
+            return Fenced::Answered(&done.answer);
+        }
+        // A bridge of before does not say where the command stands.
+        let Some(place) = place else { return Fenced::No };
+        // A stream that was made anew counts from 1 again, and a new leader's clock may be behind: one of the two grows.
+        let is_younger = place.sequence > done.sequence || place.stored_at_nanos > done.stored_at_nanos;
+        let is_sent_again = place.sender_id.as_deref().is_some_and(|id| done.sent(now).any(|sent| sent.0 == id));
+        if is_younger && !is_sent_again { Fenced::No } else { Fenced::Passed }
+    }
+
+    /// A durable command is carried out with this record.
+    pub(crate) fn put_done(&mut self, command: &str, place: Option<&CommandPlace>, answer: RouteSetResponse, now: SystemTime) {
+        let mut sender_ids: Vec<_> = self.done.iter().flat_map(|done| done.sent(now)).cloned().collect();
+        sender_ids.extend(place.and_then(|place| place.sender_id.clone()).map(|id| SenderId(id, seconds(now))));
+        let surplus = sender_ids.len().saturating_sub(MAX_SENDER_IDS);
+        sender_ids.drain(..surplus);
+        let (sequence, stored_at_nanos) = place.map_or((0, 0), |place| (place.sequence, place.stored_at_nanos));
+        self.done = Some(Box::new(Done { command: command.to_owned(), sequence, stored_at_nanos, answer, sender_ids }));
+    }
+
+    /// A request changed these features with this write, over the revision `after`. With a duty its phones are told; without, nobody is told of them,
+    /// nor of an earlier change of theirs.
+    pub(crate) fn put_change(&mut self, request: &str, after: u64, features: &[String], duty: Option<Duty>, now: SystemTime) {
+        self.after = after;
+        self.request = request.into();
+        for duty in &mut self.duties {
+            duty.features.retain(|feature| !features.contains(feature));
+        }
+        self.duties.retain(|duty| !duty.features.is_empty() && duty.is_fresh(now));
+        self.duties.extend(duty);
+    }
+
+    /// Whether the last write was this request's, or one whose telling may still be owed was.
+    pub(crate) fn is_changed_by(&self, request: &str) -> bool {
+        !request.is_empty() && (*self.request == *request || self.duties.iter().any(|duty| *duty.request == *request))
+    }
+
+    /// What is to be told, oldest first. The states are those of now: where a feature changed again, its newest.
+    ///
+    /// `told` is a revision whose duties are done with: where the last change was made over it, that change alone is told.
+    pub(crate) fn tellings(&self, table: &FeatureTable, told: Option<u64>, now: SystemTime) -> Vec<Telling<'_>> {
+        let is_last_alone = told.is_some_and(|told| told == self.after);
+        let is_meant = |duty: &&Duty| duty.is_fresh(now) && (!is_last_alone || duty.request == self.request);
+        let fresh = self.duties.iter().filter(is_meant);
+        fresh.map(|duty| Telling { states: self.shown(duty, table), duty }).filter(|telling| !telling.states.is_empty()).collect()
+    }
+
+    /// The feature asked for as its duty says, and of the others those that are assigned.
+    fn shown(&self, duty: &Duty, table: &FeatureTable) -> Vec<FeatureState> {
+        let mut states = Vec::with_capacity(duty.features.len());
+        for (at, feature) in duty.features.iter().enumerate() {
+            let Ok(spec) = table.require(feature) else { continue };
+            let mut state = self.state(spec);
+            if at == 0 {
+                state.assigned = duty.assigned;
+            } else if !state.assigned {
+                continue;
+            }
+            states.push(state);
+        }
+        states
+    }
+}
+
+impl Done {
+    fn sent(&self, now: SystemTime) -> impl Iterator<Item = &SenderId> {
+        let oldest = seconds(now).saturating_sub(SENDER_ID_LIFETIME.as_secs());
+        self.sender_ids.iter().filter(move |sent| sent.1 >= oldest)
+    }
+}
+
+impl Duty {
+    fn is_fresh(&self, now: SystemTime) -> bool {
+        clock::parse_rfc3339(&self.at).is_none_or(|at| now.duration_since(at).is_ok_and(|age| age <= DUTY_LIFETIME) || at > now)
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+#[path = "tests/feature_record.rs"]
+mod tests;
