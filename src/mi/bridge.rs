@@ -3,13 +3,15 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::future::join;
+
 use crate::bus::message::{
     CommandPlace, ErrorBody, FeatureEvent, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse, SetResponse,
 };
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{self, Cause};
 use crate::bus::{Bus, EdgeWatchers, RequestError};
-use crate::feature::{Package, Presentity};
+use crate::feature::{Package, Presentity, package};
 use crate::mi::command::SetCommand;
 use crate::mi::error::{Failure, Step};
 use crate::mi::limit::{MAX_DURABLE_IN_HAND, MAX_IN_HAND};
@@ -118,7 +120,10 @@ impl<F: Fanout> Bridge<F> {
             place: order.map(|order| order.place.clone()),
             cause: cause.clone(),
         };
-        let answer = self.ask_worker(&request).await?;
+        // Looked up meanwhile: a phone that is told soon may be gone when the answer comes.
+        let package = [package::of(&request.feature)];
+        let (answer, watchers) = join(self.ask_worker(&request), self.fanout.watchers(&presentity, &package, None)).await;
+        let answer = answer?;
 
         let mut events = 0_u32;
         let new_id = || match order {
@@ -134,7 +139,9 @@ impl<F: Fanout> Bridge<F> {
             return Err(denied.reply.into());
         }
         let notified = if answer.logged {
-            Ok(self.watchers(&presentity, &answer).await)
+            let packages = plan::packages(&answer);
+            let watchers = if packages == package { watchers } else { self.fanout.watchers(&presentity, &packages, None).await };
+            Ok(self.notified(&presentity, &answer, watchers))
         } else {
             // A worker of before, or of somebody's own: nobody else stores the jobs.
             self.notify(&presentity, &answer, &mut occasion).await
@@ -200,15 +207,11 @@ impl<F: Fanout> Bridge<F> {
 
     /// How many subscriptions will be notified of a change whose telling is stored with it. Where the index cannot catch up, as
     /// far as it has read: the change is made, and that is what the reply says.
-    async fn watchers(&self, presentity: &Presentity, answer: &RouteSetResponse) -> u64 {
-        let packages = plan::packages(answer);
-        let watchers = match self.fanout.watchers(presentity, &packages, None).await {
-            Ok(watchers) => watchers,
-            Err(error) => {
-                self.metrics.step_failed(Step::Watchers.as_str(), error.reason());
-                self.fanout.watchers_seen(presentity, &packages)
-            }
-        };
+    fn notified(&self, presentity: &Presentity, answer: &RouteSetResponse, watchers: Result<Vec<EdgeWatchers>, RequestError>) -> u64 {
+        let watchers = watchers.unwrap_or_else(|error| {
+            self.metrics.step_failed(Step::Watchers.as_str(), error.reason());
+            self.fanout.watchers_seen(presentity, &plan::packages(answer))
+        });
         plan::notified(answer, &watchers)
     }
 
