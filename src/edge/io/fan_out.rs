@@ -1,4 +1,7 @@
-//! Sends a phone's change to the watchers on other edges: looks up the edges that hold some, and stores a job for each.
+//! Sends a phone's change to the watchers on other edges, and publishes its event.
+//!
+//! A worker stores the duty to tell with the change; the mi bridges follow that. Where a worker of before has not, this looks up
+//! the edges that hold watchers, and stores a job for each.
 //!
 //! One task carries out all fan-outs, a bounded number at a time. A job that cannot be stored is retried for as long as it would live.
 
@@ -13,6 +16,7 @@ use crate::bus::message::FeatureEvent;
 use crate::bus::subject::Pattern;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::FanOut;
+use crate::feature::package;
 use crate::notify::{JOB_LIFETIME, Notice, Queue};
 use crate::runtime::Backoff;
 
@@ -55,8 +59,12 @@ async fn carry_out(bus: &Bus, queue: &Queue, edge_id: &str, metrics: &EdgeMetric
     }
 }
 
-/// Number of watchers on other edges whose jobs are stored; `None` when they could not be.
+/// Number of watchers on other edges whose jobs are stored, or will be; `None` when they could not be.
 async fn stored(queue: &Queue, edge_id: &str, fan_out: &FanOut) -> Option<u64> {
+    if fan_out.logged {
+        let watchers = queue.index().watchers_seen(&fan_out.presentity, &package::of_states(&fan_out.states));
+        return Some(watchers.iter().filter(|edge| *edge.edge_id != *edge_id).map(|edge| edge.count).sum());
+    }
     let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     let notice = Notice {
         presentity: &fan_out.presentity,

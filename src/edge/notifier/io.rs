@@ -226,6 +226,8 @@ pub struct FanOut {
     pub states: Vec<FeatureState>,
     /// `false`: with an empty body.
     pub assigned: bool,
+    /// Whether the mi bridges store its jobs: the duty to tell is stored with the change.
+    pub logged: bool,
     /// Id of what led to it.
     pub cause: Cause,
     /// To be published with the number of watchers on the other edges added.

@@ -1,7 +1,7 @@
 //! What the workers are asked for a subscription, and what their answers have phones told.
 
 use crate::bus::message::{ErrorBody, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
-use crate::bus::trace::Cause;
+use crate::bus::trace::{Cause, new_id};
 use crate::edge::event::{self, Event};
 use crate::edge::notifier::Notifier;
 use crate::edge::notifier::io::{BusRequest, FanOut, Output, Token};
@@ -10,7 +10,7 @@ use crate::edge::notifier::tell::Whom;
 use crate::edge::subscription::lane::{Query, Question, Retry};
 use crate::edge::subscription::{Phase, Subscription};
 use crate::feature::{FeatureState, Package};
-use crate::runtime::clock::Now;
+use crate::runtime::clock::{self, Now};
 
 impl Notifier {
     /// Asks the workers the next query of a subscription, unless one is under way.
@@ -119,10 +119,13 @@ impl Notifier {
         self.tell(subscription, update.into_iter().collect(), query);
     }
 
-    /// It took effect: every watcher is told, here at once, on other edges by jobs.
+    /// It took effect: every watcher is told, here at once, elsewhere by jobs.
+    ///
+    /// Where the duty to tell them is stored with the change (`logged`), a job comes here too: whoever has the version is not
+    /// told again. An empty NOTIFY has no version, so that is left to the job.
     fn on_changed(&mut self, subscription: &mut Subscription, query: &Query, response: RouteSetResponse, now: Now) {
         let presentity = subscription.presentity.clone();
-        let (assigned, notifies) = (response.state.assigned, response.notify);
+        let (assigned, notifies, logged) = (response.state.assigned, response.notify, response.logged);
         let events = event::of_change(&presentity, &response, &query.cause, now.utc);
         let states: Vec<FeatureState> = std::iter::once(response.state).chain(response.also).collect();
         let updates = if notifies { self.shown(&presentity, &states, &query.cause, query.since, None) } else { Vec::new() };
@@ -133,13 +136,13 @@ impl Notifier {
             return events.into_iter().for_each(|event| self.emit(Event::Feature(presentity.clone(), event)));
         }
         let others = Whom::AllBut(Some(subscription.id));
-        let local = if updates.is_empty() && !assigned {
+        let local = if updates.is_empty() && !assigned && !logged {
             self.tell_watchers_empty(&presentity, &states, &query.owed(), others, now)
         } else {
             self.tell_watchers(&presentity, &states, &updates, others, now)
         };
         let events = events.into_iter().map(|event| event.notified(local)).collect();
-        let fan_out = FanOut { presentity, states, assigned, cause: query.cause.clone(), events };
+        let fan_out = FanOut { presentity, states, assigned, logged, cause: query.cause.clone(), events };
         self.output.push_back(Output::FanOut(Box::new(fan_out)));
     }
 
