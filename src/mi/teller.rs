@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::feature_record::{FeatureRecord, Telling};
 use crate::bus::pull::{Delivery, Held, Pull, PullConfig, PullError};
 use crate::bus::subject::Subjects;
+use crate::bus::trace::Cause;
 use crate::bus::{RequestError, kv};
 use crate::feature::{FeatureTable, Presentity, package};
 use crate::mi::bridge::{Bridge, Fanout};
@@ -138,9 +139,10 @@ impl<F: Fanout> Teller<F> {
     async fn tell_held(&self, delivery: Delivery) {
         let record = delivery.payload().clone();
         let (revision, deliveries) = (delivery.stream_seq, delivery.deliveries);
+        let writer = delivery.cause();
         let is_removal = delivery.headers().is_some_and(kv::is_marker) || record.is_empty();
         let mut held = Held::new(delivery, WORKING_EVERY, clock::now());
-        let told = if is_removal { Ok(()) } else { held.during(self.tell(&record, revision)).await };
+        let told = if is_removal { Ok(()) } else { held.during(self.tell(&record, revision, &writer)).await };
         let _comes_again_anyway = match told {
             Ok(()) => held.into_delivery().ack(),
             Err(error) => {
@@ -152,7 +154,7 @@ impl<F: Fanout> Teller<F> {
     }
 
     /// Stores the jobs of all that the record says is to be told.
-    async fn tell(&self, record: &[u8], revision: u64) -> Result<(), RequestError> {
+    async fn tell(&self, record: &[u8], revision: u64, writer: &Cause) -> Result<(), RequestError> {
         let record = serde_json::from_slice::<FeatureRecord>(record).ok();
         let read = record.and_then(|record| Presentity::parse(record.presentity()).ok().map(|presentity| (record, presentity)));
         let Some((record, presentity)) = read else {
@@ -162,14 +164,16 @@ impl<F: Fanout> Teller<F> {
         };
         let told = self.told().get(record.presentity()).copied();
         for telling in record.tellings(&self.table, told, self.bridge.bus().utc_now()) {
-            self.store_jobs(&presentity, &telling).await?;
+            self.store_jobs(&presentity, &telling, writer).await?;
         }
         self.told().insert(record.presentity(), revision);
         Ok(())
     }
 
-    async fn store_jobs(&self, presentity: &Presentity, telling: &Telling<'_>) -> Result<(), RequestError> {
+    async fn store_jobs(&self, presentity: &Presentity, telling: &Telling<'_>, writer: &Cause) -> Result<(), RequestError> {
         let Telling { states, duty } = telling;
+        // The record has the id alone; of the write itself the headers have the caller's flags and state too.
+        let cause = writer.clone().named_by(duty.cause.clone());
         let watchers = self.bridge.fanout().watchers(presentity, &package::of_states(states), duty.skip.as_deref()).await?;
         let notice = Notice {
             presentity,
@@ -177,7 +181,7 @@ impl<F: Fanout> Teller<F> {
             assigned: duty.assigned,
             skip_edge: None,
             skip_subscription: duty.skip.as_deref(),
-            cause: &duty.cause,
+            cause: &cause,
         };
         let at = clock::parse_rfc3339(&duty.at).unwrap_or_else(|| self.bridge.bus().utc_now());
         let jobs = job::jobs(&notice, &watchers, at);
