@@ -175,14 +175,8 @@ impl<F: Fanout> Teller<F> {
         // The record has the id alone; of the write itself the headers have the caller's flags and state too.
         let cause = writer.clone().named_by(duty.cause.clone());
         let watchers = self.bridge.fanout().watchers(presentity, &package::of_states(states), duty.skip.as_deref()).await?;
-        let notice = Notice {
-            presentity,
-            states,
-            assigned: duty.assigned,
-            skip_edge: None,
-            skip_subscription: duty.skip.as_deref(),
-            cause: &cause,
-        };
+        let notice =
+            Notice { presentity, states, assigned: duty.assigned, skip_edge: None, skip_subscription: duty.skip.as_deref(), cause: &cause };
         let at = clock::parse_rfc3339(&duty.at).unwrap_or_else(|| self.bridge.bus().utc_now());
         let jobs = job::jobs(&notice, &watchers, at);
         let count = jobs.len();
