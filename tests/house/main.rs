@@ -1,9 +1,11 @@
-//! Keeps the house in order: who may import whom, what is pure, which way the flow goes, how long a file may be.
+//! Keeps the house in order: who may import whom, what is pure, which way the flow goes, how long a file may be, and whether the
+//! pages that describe it name what is there.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod lexer;
 mod made_up;
 mod module;
+mod page;
 mod rule;
 mod tree;
 
@@ -49,6 +51,21 @@ fn the_house_is_in_order() {
         rule::uphill(&tree, "Notifier", "src/edge/notifier", &FLOW),
         rule::naming(&tree, "src/edge/notifier/state/", "Notifier"),
         rule::long(sources.iter().map(|(name, text)| (name.as_str(), text.as_str())), MOST_LINES),
+    ]
+    .concat();
+    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
+}
+
+#[test]
+fn the_pages_name_what_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = page::pages(root, &["ARCHITECTURE.md", "CONTRIBUTING.md"], "docs/decisions");
+    let files = files(root, "src");
+    let architecture = &pages[0].1;
+    let findings = [
+        pages.iter().flat_map(|(name, text)| page::missing(name, text, |path| root.join(path).exists())).collect(),
+        page::unlisted(&pages, "docs/decisions/", &["docs/decisions/README.md", "ARCHITECTURE.md"]),
+        page::unnamed("ARCHITECTURE.md", architecture, files.iter().map(|(name, _)| name.as_str()), "src/edge/"),
     ]
     .concat();
     assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
