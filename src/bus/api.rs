@@ -1,17 +1,20 @@
 //! Calls of the JetStream API: `$JS.API.<call>`, JSON request and reply. Source: ADR-1, ADR-31.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::bus::answer;
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::subject::Pattern;
+use crate::runtime::clock;
 
+/// A difference of the clocks that is worth a line in the log, in milliseconds.
+const WORTH_A_LINE_MS: i64 = 1000;
 /// Prefix of the API's subjects.
 const PREFIX: &str = "$JS.API";
 
@@ -54,5 +57,29 @@ impl Bus {
         let subject = format!("{PREFIX}.{call}");
         let reply = self.request_raw(Pattern::JetStreamApi, subject, HeaderMap::new(), body, timeout).await?;
         answer::read_api(&reply.payload)
+    }
+}
+
+impl Bus {
+    /// The time of day at the server, UTC; ours as long as the server's is not known.
+    #[must_use]
+    pub fn utc_now(&self) -> SystemTime {
+        self.server_clock().at(clock::utc_now())
+    }
+
+    /// Asks the server what time it is. A failure leaves what is known.
+    pub(crate) async fn compare_clocks(&self) {
+        #[derive(Deserialize)]
+        struct Answer {
+            ts: String,
+        }
+        let call = format!("STREAM.INFO.{}", self.subjects().stream("EVENTS"));
+        let asked_at = clock::utc_now();
+        let Ok(answer) = self.api::<Answer>(&call, self.timeout()).await else { return };
+        let theirs = clock::parse_rfc3339(&answer.ts);
+        let ahead_ms = theirs.and_then(|theirs| self.server_clock().compare(theirs, asked_at, clock::utc_now()));
+        if let Some(ahead_ms) = ahead_ms.filter(|ahead_ms| ahead_ms.abs() >= WORTH_A_LINE_MS) {
+            tracing::warn!(ahead_ms, "the clock of nats and ours differ: deadlines follow that of nats");
+        }
     }
 }
