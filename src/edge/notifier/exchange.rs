@@ -74,6 +74,7 @@ impl Notifier {
             StoreOutcome::Stored(revision) => {
                 subscription.is_stored(revision, cseq_reserved);
                 self.stored(subscription, &exchange, now);
+                self.has_reserved(subscription, now);
             }
             // Somebody else wrote the key: a late write of ours, or another edge. Read it, then try once more.
             StoreOutcome::Conflict if !exchange.retried => {
@@ -116,6 +117,7 @@ impl Notifier {
         subscription.lane.retry = None;
         if std::mem::replace(&mut subscription.phase, Phase::Ending) == Phase::Live {
             self.uncount(subscription);
+            subscription.is_unrecorded = true;
         } else {
             self.remove_record(subscription, cause, now);
         }

@@ -262,7 +262,7 @@ impl Notifier {
 
     /// A fetch keeps nothing: its answer and its NOTIFYs are all there is. Source: RFC 6665 §4.4.3.
     fn fetch(&mut self, subscription: &mut Subscription, exchange: &Exchange, now: Now) {
-        subscription.phase = Phase::Ending;
+        (subscription.phase, subscription.is_unrecorded) = (Phase::Ending, true);
         self.accept(subscription, exchange, now);
         self.queue_queries(subscription, exchange, Some(Ending::AfterAll), true, now);
     }

@@ -18,7 +18,7 @@ use crate::edge::event::{self, Happened};
 use crate::edge::notifier::Notifier;
 use crate::edge::notifier::io::BusRequest;
 use crate::edge::notifier::state::Timer;
-use crate::edge::notifier::state::bus_requests::{StoreOutcome, Wait};
+use crate::edge::notifier::state::bus_requests::Wait;
 use crate::edge::refusal::Refusal;
 use crate::edge::subscription::lane::{Question, Storing};
 use crate::edge::subscription::outbox::{Ending, Owed};
@@ -38,6 +38,7 @@ impl Notifier {
             // While a SUBSCRIBE is stored, it decides; then this is looked at again.
             (subscription.phase == Phase::Live && !subscription.lane.is_storing()).then_some(expiry),
             subscription.outbox.retry_at(),
+            subscription.reserve_again_at,
             subscription.lane.retry.map(|retry| retry.at),
         ];
         let Some(at) = deadlines.into_iter().flatten().min().map(|at| at.max(now.at)) else { return };
@@ -138,18 +139,6 @@ impl Notifier {
         let (id, cseq_reserved) = (subscription.id, record.local_cseq);
         let (ttl, expected_revision) = (subscription.record_ttl(now.at, self.config.grace()), subscription.revision);
         self.ask(BusRequest::Store { id, record, ttl, expected_revision }, Wait::Reserve(id, cseq_reserved), Cause::new(), now);
-    }
-
-    pub(super) fn on_reserved(&mut self, id: SubscriptionId, cseq_reserved: u32, outcome: StoreOutcome) {
-        match outcome {
-            StoreOutcome::Unavailable(why) => self.metrics.store_failed(why.as_str()),
-            // The next store meets the other revision, and reads it.
-            StoreOutcome::Conflict => {}
-            StoreOutcome::Stored(revision) => {
-                // It may have ended while it was stored.
-                self.step(id, |_, subscription| subscription.is_stored(revision, cseq_reserved));
-            }
-        }
     }
 
     pub(super) fn emit_subscription(

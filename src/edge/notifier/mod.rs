@@ -219,6 +219,7 @@ impl Notifier {
             if let Some(retry) = subscription.lane.retry.filter(|retry| retry.at <= now.at) {
                 notifier.retry_full_state(subscription, retry, now);
             }
+            subscription.reserve_again_at = subscription.reserve_again_at.filter(|at| *at > now.at);
             notifier.pump(subscription, now);
             notifier.arm(subscription, now);
         });
@@ -238,7 +239,15 @@ impl Notifier {
                 let outcome = store_outcome(message);
                 self.step_of(id, |notifier, subscription| notifier.on_taken_over(subscription, cseq_reserved, outcome, now));
             }
-            Wait::Reserve(id, cseq_reserved) => self.on_reserved(id, cseq_reserved, store_outcome(message)),
+            Wait::Reserve(id, cseq_reserved) => {
+                let outcome = store_outcome(message);
+                // It may have ended while it was stored.
+                self.step(id, |notifier, subscription| notifier.on_reserved(subscription, cseq_reserved, outcome, now));
+            }
+            Wait::Holder(id) => {
+                let found = message.and_then(|message| read_record(&message));
+                self.step(id, |notifier, subscription| notifier.on_holder_read(subscription, found, now));
+            }
             Wait::Lookup(id, exchange) => {
                 let found = message.and_then(|message| read_record(&message));
                 self.on_looked_up(id, exchange, found, now);
@@ -262,8 +271,17 @@ impl Notifier {
         if let (removals::Next::Again(_) | removals::Next::Done, StoreOutcome::Unavailable(why)) = (next, outcome) {
             self.metrics.store_failed(why.as_str());
         }
-        if let removals::Next::Again(at) = next {
-            self.timers.schedule(at, Timer::Removal(id));
+        match next {
+            removals::Next::Again(at) => self.timers.schedule(at, Timer::Removal(id)),
+            removals::Next::Superseded => {}
+            removals::Next::Done => {
+                self.step(id, |notifier, subscription| match subscription.phase {
+                    // Another edge may have it, and its numbers.
+                    Phase::Ending if outcome == StoreOutcome::Conflict && !subscription.has_cseq() => notifier.close(subscription),
+                    Phase::Ending if outcome != StoreOutcome::Conflict => notifier.on_unrecorded(subscription, now),
+                    _ => {}
+                });
+            }
         }
     }
 

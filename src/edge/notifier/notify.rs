@@ -11,10 +11,12 @@
 use std::time::{Duration, Instant};
 
 use crate::bus::message::{EndReason, NotifyOutcome};
+use crate::bus::trace::Cause;
 use crate::edge::event;
 use crate::edge::metrics::DeliveryOutcome;
 use crate::edge::notifier::Notifier;
-use crate::edge::notifier::io::{NotifyId, Unsent};
+use crate::edge::notifier::io::{BusRequest, NotifyId, Unsent};
+use crate::edge::notifier::state::bus_requests::{StoreOutcome, Wait};
 use crate::edge::notifier::state::delivery::NoRoom;
 use crate::edge::subscription::verdict::{self, Verdict};
 use crate::edge::subscription::{InFlight, Phase, Subscription};
@@ -38,8 +40,11 @@ impl Notifier {
             return;
         }
         // Without the lease another edge may be telling this phone.
-        let sent = if self.availability.is_lease_held() { self.delivery.send(subscription, now) } else { Err(NoRoom) };
-        match sent {
+        let has_lease = self.availability.is_lease_held();
+        if has_lease && !subscription.has_cseq() {
+            return self.wait_for_cseq(subscription, now);
+        }
+        match if has_lease { self.delivery.send(subscription, now) } else { Err(NoRoom) } {
             Err(NoRoom) => {
                 subscription.outbox.hold(now.at + ROOM_AFTER);
                 self.arm(subscription, now);
@@ -52,6 +57,51 @@ impl Notifier {
                 }
             }
         }
+    }
+
+    /// No `CSeq` is left that a stored record covers: what is due waits until one does, and one is asked for now and then.
+    fn wait_for_cseq(&mut self, subscription: &mut Subscription, now: Now) {
+        // It is due: no other time is waited for.
+        subscription.outbox.unpark();
+        // After the end it waits for the removal of the record: then its numbers are nobody else's.
+        if subscription.phase != Phase::Live || subscription.reserve_again_at.is_some_and(|at| at > now.at) {
+            return;
+        }
+        subscription.reserve_again_at = Some(now.at + ROOM_AFTER.max(self.config.store_timeout));
+        self.arm(subscription, now);
+        if self.availability.is_bus_up() {
+            self.reserve(subscription, now);
+        }
+    }
+
+    /// A record is stored, and covers more `CSeq` numbers: what waited for them goes out.
+    pub(super) fn has_reserved(&mut self, subscription: &mut Subscription, now: Now) {
+        if subscription.reserve_again_at.take().is_some() {
+            self.pump(subscription, now);
+        }
+    }
+
+    /// The answer to a reservation.
+    pub(super) fn on_reserved(&mut self, subscription: &mut Subscription, cseq_reserved: u32, outcome: StoreOutcome, now: Now) {
+        match outcome {
+            StoreOutcome::Unavailable(why) => self.metrics.store_failed(why.as_str()),
+            // The next store meets the other revision, and reads it; a NOTIFY that waits does not wait for that.
+            StoreOutcome::Conflict if subscription.reserve_again_at.is_some() && !subscription.lane.is_storing() => {
+                let id = subscription.id;
+                self.ask(BusRequest::Lookup { id }, Wait::Holder(id), Cause::new(), now);
+            }
+            StoreOutcome::Conflict => {}
+            StoreOutcome::Stored(revision) => {
+                subscription.is_stored(revision, cseq_reserved);
+                self.has_reserved(subscription, now);
+            }
+        }
+    }
+
+    /// The record is gone, or nobody can say: its last NOTIFY waits no longer for a `CSeq`.
+    pub(super) fn on_unrecorded(&mut self, subscription: &mut Subscription, now: Now) {
+        subscription.is_unrecorded = true;
+        self.pump(subscription, now);
     }
 
     pub(super) fn on_response(&mut self, message: Message, flow: Flow, now: Now) {

@@ -208,6 +208,23 @@ impl Notifier {
         }
     }
 
+    /// Whose a subscription is whose reservation met another revision, while a NOTIFY waits for it.
+    pub(super) fn on_holder_read(&mut self, subscription: &mut Subscription, found: Result<Found, Unavailable>, now: Now) {
+        match found {
+            // It is asked again in its time.
+            Err(why) => return self.metrics.store_failed(why.as_str()),
+            Ok(_) if subscription.phase != Phase::Live || subscription.lane.is_storing() => return,
+            // The bucket has lost it, but the phone and we have not: it is stored anew.
+            Ok(Found::Gone(revision)) => subscription.revision = revision,
+            Ok(Found::Record(record, revision)) => {
+                self.on_owner(subscription, revision, &Owner { edge_id: &record.edge_id, taken_from: None }, now);
+            }
+        }
+        if subscription.phase == Phase::Live && !subscription.has_cseq() {
+            self.reserve(subscription, now);
+        }
+    }
+
     pub(super) fn on_orphan(&mut self, orphan: Orphan, now: Now) {
         let Orphan { id, record, revision, told_until } = orphan;
         if self.registry.contains(id) {

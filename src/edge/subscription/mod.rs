@@ -1,5 +1,6 @@
 //! One subscription: dialog, lifetime, and what its phone was told. Pure.
 
+pub mod alarm;
 pub mod lane;
 pub mod next_hop;
 pub mod outbox;
@@ -15,6 +16,7 @@ use smallvec::SmallVec;
 
 use crate::edge::profile::Quirks;
 use crate::edge::subscribe::Subscribe;
+use crate::edge::subscription::alarm::Alarm;
 use crate::edge::subscription::outbox::{Outbox, Parcel};
 use crate::feature::{FeatureState, Package, Presentity};
 use crate::sip::flow::{ConnectionId, Flow, Transport};
@@ -153,6 +155,10 @@ pub struct Subscription {
     pub phase: Phase,
     /// Last `CSeq` that the stored record covers.
     pub cseq_reserved: u32,
+    /// While a NOTIFY waits for a `CSeq` that is reserved: when one is asked for again.
+    pub reserve_again_at: Option<Instant>,
+    /// Whether no record of it is in the bucket, nor will be: its `CSeq` numbers are nobody else's then.
+    pub is_unrecorded: bool,
     /// Revision of its key in the bucket; 0 before the first store.
     pub revision: u64,
     /// The newest record of it that was seen in the bucket while one was being stored.
@@ -196,33 +202,6 @@ pub struct InFlight {
     pub connection: Option<ConnectionId>,
 }
 
-/// The timers of a subscription in the wheel: the next one, and the one that it was set before. Known, none is set twice.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Alarm {
-    next_at: Option<Instant>,
-    later_at: Option<Instant>,
-}
-
-impl Alarm {
-    /// Whether a timer is to be set for `at`; it then counts as set.
-    pub fn set(&mut self, at: Instant) -> bool {
-        let is_new = self.next_at.is_none_or(|next_at| at < next_at);
-        if is_new {
-            self.later_at = self.next_at.replace(at).or(self.later_at);
-        }
-        is_new
-    }
-
-    /// Whether a timer that fired is a current one.
-    pub fn fire(&mut self, now: Instant) -> bool {
-        let is_due = self.next_at.is_some_and(|at| at <= now);
-        if is_due {
-            self.next_at = self.later_at.take().filter(|at| *at > now);
-        }
-        is_due
-    }
-}
-
 impl Subscription {
     /// A new subscription for an admitted SUBSCRIBE; nothing is stored or answered yet.
     #[must_use]
@@ -242,6 +221,8 @@ impl Subscription {
             expires_at,
             phase: Phase::Storing,
             cseq_reserved: 0,
+            reserve_again_at: None,
+            is_unrecorded: false,
             revision: 0,
             seen: None,
             versions: SmallVec::new(),
@@ -297,6 +278,13 @@ impl Subscription {
             self.user_agent.clone_from(&subscribe.user_agent);
             self.quirks = subscribe.quirks;
         }
+    }
+
+    /// Whether the next NOTIFY has a `CSeq` that no other edge can use, nor this one after a crash: a stored record covers it, or
+    /// there is none any more.
+    #[must_use]
+    pub const fn has_cseq(&self) -> bool {
+        self.is_unrecorded || self.dialog.local_cseq < self.cseq_reserved
     }
 
     /// The `CSeq` of the next NOTIFY, and whether a store should reserve more of them now.

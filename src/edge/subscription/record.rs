@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::edge::config::EdgeConfig;
+use crate::edge::subscription::alarm::Alarm;
 use crate::edge::subscription::lane::Lane;
 use crate::edge::subscription::outbox::Outbox;
-use crate::edge::subscription::{Alarm, Dialog, Phase, Subscription, SubscriptionId};
+use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
 use crate::feature::{Presentity, package};
 use crate::runtime::clock;
 use crate::sip::flow::{Flow, Transport};
@@ -159,6 +160,8 @@ impl Record {
             expires_at,
             phase: Phase::Live,
             cseq_reserved: self.local_cseq,
+            reserve_again_at: None,
+            is_unrecorded: false,
             revision,
             seen: None,
             versions: SmallVec::new(),

@@ -32,6 +32,8 @@ pub(crate) enum Wait {
     Store(SubscriptionId, u32, Instant),
     /// More `CSeq` numbers are being reserved, up to this one.
     Reserve(SubscriptionId, u32),
+    /// A reservation met another revision: whose the subscription is.
+    Holder(SubscriptionId),
     /// A subscription of another edge, or of our past, is looked up for this SUBSCRIBE.
     Lookup(SubscriptionId, Box<Exchange>),
     /// A responder is asked for the HA1 that this SUBSCRIBE is checked against.
@@ -96,7 +98,7 @@ impl BusRequests {
             Wait::Lookup(..) => self.lookups += 1,
             Wait::Auth(_) => self.auth_waits += 1,
             Wait::Store(..) => self.backlog.asked(),
-            Wait::Reserve(..) | Wait::Remove(..) | Wait::TakeOver(..) | Wait::Get(..) | Wait::Set(..) => {}
+            Wait::Reserve(..) | Wait::Holder(_) | Wait::Remove(..) | Wait::TakeOver(..) | Wait::Get(..) | Wait::Set(..) => {}
         }
         self.waits.insert(token, wait);
         Output::Request { token: Token(token), request, cause }
@@ -109,7 +111,7 @@ impl BusRequests {
             Wait::Lookup(..) => self.lookups -= 1,
             Wait::Auth(_) => self.auth_waits -= 1,
             Wait::Store(_, _, asked_at) => self.backlog.answered(*asked_at, now),
-            Wait::Reserve(..) | Wait::Remove(..) | Wait::TakeOver(..) | Wait::Get(..) | Wait::Set(..) => {}
+            Wait::Reserve(..) | Wait::Holder(_) | Wait::Remove(..) | Wait::TakeOver(..) | Wait::Get(..) | Wait::Set(..) => {}
         }
         Some(wait)
     }

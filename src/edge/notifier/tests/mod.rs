@@ -3,6 +3,7 @@
 mod amplification;
 mod auth;
 mod auth_fixture;
+mod cseq;
 mod exchange;
 pub(crate) mod fixture;
 mod limit;

@@ -2,6 +2,7 @@
 //!
 //! - every request gets one final response, and its copies the same bytes;
 //! - a subscription has one NOTIFY in flight, with growing `CSeq`, and none once it has ended;
+//! - no `CSeq` is used that no stored record has reserved;
 //! - every job is acknowledged once;
 //! - when everything is answered and all time has passed, nothing is left.
 
@@ -110,6 +111,8 @@ pub(in crate::edge::notifier) struct World {
     /// By subscription.
     pub pending: BTreeMap<String, Pending>,
     pub last_cseq: BTreeMap<String, u32>,
+    /// Up to which number a stored record of a subscription has reserved them.
+    pub reserved: BTreeMap<String, u32>,
     pub ended: BTreeSet<String>,
     pub lasts: BTreeMap<String, u32>,
     pub jobs: u64,
@@ -140,6 +143,7 @@ impl World {
             version: 0,
             pending: BTreeMap::new(),
             last_cseq: BTreeMap::new(),
+            reserved: BTreeMap::new(),
             ended: BTreeSet::new(),
             lasts: BTreeMap::new(),
             jobs: 0,

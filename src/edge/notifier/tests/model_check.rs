@@ -73,6 +73,7 @@ impl World {
         }
         let cseq: u32 = message.header(Name::CSeq).unwrap().split(' ').next().unwrap().parse().unwrap();
         let last = self.last_cseq.insert(key.clone(), cseq).unwrap_or_default();
+        assert!(self.reserved.get(&key).is_none_or(|reserved| cseq <= *reserved), "{cseq} is not reserved");
         assert!(cseq > last, "{cseq} after {last}");
         assert_eq!(id.map(|id| (id.subscription.to_string(), id.cseq)), Some((key.clone(), cseq)));
         self.pending.insert(key, Pending { message, packet, to, id });
@@ -162,6 +163,11 @@ impl World {
     pub(in crate::edge::notifier) fn store(&mut self, key: String, record: Option<Record>, until: Instant) -> u64 {
         self.sequence += 1;
         self.name(&key);
+        match &record {
+            Some(record) => self.reserved.insert(key.clone(), record.local_cseq),
+            // nobody continues it
+            None => self.reserved.remove(&key),
+        };
         self.bucket.insert(key.clone(), Entry { revision: self.sequence, record: record.clone(), until });
         self.changes.push_back((key, self.sequence, record));
         self.sequence

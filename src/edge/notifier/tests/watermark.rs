@@ -55,6 +55,12 @@ fn told(bench: &mut Bench, time: Duration) -> Vec<String> {
                 continue;
             }
             bench.answer_get(four(1)[..1].to_vec());
+            if bench.sent.is_empty() {
+                // its numbers are those of before the restart: others are reserved first
+                let at = bench.asked.iter().position(|(_, request)| matches!(request, BusRequest::Store { .. })).unwrap();
+                bench.asked.rotate_left(at);
+                stored(bench);
+            }
             let notify = bench.expect_notify();
             assert!(body(&notify).contains("doNotDisturbOn"));
             told.push(notify.header(Name::CallId).unwrap().to_owned());
