@@ -65,6 +65,13 @@ impl Notifier {
                 return;
             }
         };
+        let outcome = match (outcome, subscription.seen) {
+            // Its first store here: what was seen in our name is that, and the answer was lost.
+            (StoreOutcome::Unavailable(_), Some(Seen { revision, is_ours: true })) if subscription.phase == Phase::Storing => {
+                StoreOutcome::Stored(revision)
+            }
+            (outcome, _) => outcome,
+        };
         match outcome {
             // Another edge has stored a later SUBSCRIBE meanwhile: the subscription is its own.
             StoreOutcome::Stored(revision) if subscription.seen.is_some_and(|seen| !seen.is_ours && seen.revision > revision) => {
@@ -118,6 +125,7 @@ impl Notifier {
         if std::mem::replace(&mut subscription.phase, Phase::Ending) == Phase::Live {
             self.uncount(subscription);
             subscription.is_unrecorded = true;
+            self.removals.end(subscription.id);
         } else {
             self.remove_record(subscription, cause, now);
         }
@@ -177,13 +185,14 @@ impl Notifier {
         let before = subscription.revision;
         let seen = subscription.seen.take().filter(|seen| seen.revision > before);
         match (subscription.phase, seen) {
-            (Phase::Storing, seen) => {
-                self.refuse_waiting(subscription, refusal, now);
-                self.close(subscription);
-                // It came through after all, unheard.
-                if let Some(Seen { revision, is_ours: true }) = seen {
-                    self.remove_key(subscription.id, revision, now);
+            (Phase::Storing, _) => {
+                // Nobody has a 200 for a new one. One of another edge is served when its store comes through after all.
+                if subscription.revision == 0 {
+                    self.removals.end(subscription.id);
                 }
+                self.refuse_waiting(subscription, refusal, now);
+                self.jobs.move_with(subscription);
+                self.close(subscription);
             }
             (Phase::Live, Some(Seen { is_ours: false, .. })) => {
                 self.end(subscription, EndReason::Moved, &exchange.arrival.cause, now);

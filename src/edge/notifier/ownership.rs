@@ -6,10 +6,12 @@
 //! orphan ─▶ store in our name ─(acknowledged)─▶ live here: events moved and active, CSeq goes on above all that was reserved
 //!                  ├──(another was first)─▶ nothing
 //!                  └──(no answer)─▶ nothing yet: the bucket will say whose it is
+//! record in our name that is not here ─▶ a store of ours came through late: served, unless the subscription ended here
 //! ```
 //! Every record is written by compare-and-set, so of those who try one has it.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::bus::message::{EndReason, SubscriptionChange};
 use crate::bus::trace::Cause;
@@ -80,8 +82,9 @@ impl Notifier {
         }
         if owner.edge_id != &*self.config.edge_id {
             self.registry.resolve(id);
-        } else if !self.take_unsure(id, revision, value, now) {
-            // A record in our name of a subscription that is not here: nobody would ever serve it.
+        } else if self.removals.has_ended(id) || !self.serve_late(id, revision, value, now) {
+            // Nobody would ever serve it.
+            self.registry.resolve(id);
             self.remove_key(id, revision, now);
         }
     }
@@ -148,7 +151,7 @@ impl Notifier {
     /// The subscription of a dialog, so that a SUBSCRIBE in it can be stored in our name: the one held here, else that of the
     /// record which was found.
     fn take_up<'h>(
-        &self,
+        &mut self,
         id: SubscriptionId,
         held: &'h mut Option<Box<Subscription>>,
         exchange: &Exchange,
@@ -162,6 +165,7 @@ impl Notifier {
         };
         self.may_enter(exchange, &record, held.as_deref())?;
         if held.is_none() {
+            self.removals.revive(id);
             *held = self.adopted(id, record, revision, Phase::Storing, now);
         }
         // A record that this version could not have written makes none.
@@ -283,16 +287,24 @@ impl Notifier {
         self.close(subscription);
     }
 
-    /// A record in our name whose store we had not heard of. `true` when it is served here from now on.
-    fn take_unsure(&mut self, id: SubscriptionId, revision: u64, value: &[u8], now: Now) -> bool {
-        if !self.registry.resolve(id) {
-            return false;
-        }
+    /// A record in our name of a subscription that is not here: a store that we had given up on has come through. Whoever had the
+    /// subscription has let go of it by now, so it is served here from now on; `false` when it cannot be.
+    fn serve_late(&mut self, id: SubscriptionId, revision: u64, value: &[u8], now: Now) -> bool {
         let Ok(record) = serde_json::from_slice::<Record>(value) else { return false };
         let cseq_reserved = record.local_cseq;
         let Some(subscription) = self.adopted(id, record, revision, Phase::Storing, now) else { return false };
         self.registry.check_in(subscription);
-        self.step_of(id, |notifier, subscription| notifier.taken(subscription, revision, cseq_reserved, now));
+        let was_orphan = self.registry.resolve(id);
+        self.step_of(id, |notifier, subscription| {
+            if was_orphan {
+                return notifier.taken(subscription, revision, cseq_reserved, now);
+            }
+            subscription.phase = Phase::Live;
+            notifier.metrics.subscription_began();
+            notifier.emit_subscription(subscription, SubscriptionChange::Active, None, &Cause::new(), now);
+            // Its phone was told 503, and may show what it asked for then.
+            notifier.tell_anew(subscription, Duration::ZERO, now);
+        });
         true
     }
 

@@ -225,7 +225,7 @@ impl Notifier {
     }
 
     /// Has a phone told the full state, in its turn.
-    fn tell_anew(&mut self, subscription: &mut Subscription, after: Duration, now: Now) {
+    pub(super) fn tell_anew(&mut self, subscription: &mut Subscription, after: Duration, now: Now) {
         if subscription.phase == Phase::Live {
             subscription.is_untold = false;
             subscription.lane.ask_at(self.watermark.next_turn(now.at + after));

@@ -13,6 +13,9 @@ use smallvec::SmallVec;
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::{Package, Presentity};
 
+/// Orphans remembered whose store had no answer. One that is forgotten is served all the same, but nothing says where it came from.
+const MAX_UNSURE: usize = 65_536;
+
 /// A watcher in the index.
 #[derive(Debug, Clone, Copy)]
 struct Watcher {
@@ -107,6 +110,9 @@ impl Registry {
 
     /// The answer to an orphan's store was lost: the bucket will say whose it is.
     pub(crate) fn doubt(&mut self, id: SubscriptionId) {
+        if self.unsure.len() >= MAX_UNSURE {
+            self.unsure.clear();
+        }
         self.unsure.insert(id);
     }
 

@@ -1,14 +1,21 @@
 //! Keys to be removed from the bucket: tried until the bucket says that they are gone, or that another wrote them. Pure.
+//!
+//! A store that was given up on may come through long after. Its record is removed where its subscription ended here, or was
+//! refused; any other is served, for its phone may have a 200 of another edge.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 
 use crate::edge::notifier::state::bus_requests::StoreOutcome;
 use crate::edge::subscription::SubscriptionId;
 
 pub(crate) const FIRST_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const LAST_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// Subscriptions remembered that ended here. A record of one more that comes late is served, until its phone answers 481.
+const MAX_ENDED: usize = 65_536;
 
 /// A removal that the bucket has not acknowledged.
 #[derive(Debug)]
@@ -32,33 +39,64 @@ pub(crate) enum Next {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Removals(AHashMap<SubscriptionId, Removal>);
+pub(crate) struct Removals {
+    under_way: AHashMap<SubscriptionId, Removal>,
+    ended: AHashSet<SubscriptionId>,
+    /// In the order of their ends.
+    endings: VecDeque<SubscriptionId>,
+}
 
 impl Removals {
     /// A key is being removed that is gone by itself at `until`.
     pub(crate) fn begin(&mut self, id: SubscriptionId, expected_revision: u64, until: Instant) {
-        self.0.insert(id, Removal { expected_revision, again_after: FIRST_AGAIN_AFTER, until });
+        self.under_way.insert(id, Removal { expected_revision, again_after: FIRST_AGAIN_AFTER, until });
+        self.end(id);
+    }
+
+    /// A subscription has ended here, or was refused before it was one.
+    pub(crate) fn end(&mut self, id: SubscriptionId) {
+        if !self.ended.insert(id) {
+            return;
+        }
+        if self.endings.len() >= MAX_ENDED
+            && let Some(oldest) = self.endings.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+        self.endings.push_back(id);
+    }
+
+    /// It lives again: its phone has come once more, and the bucket still had it.
+    pub(crate) fn revive(&mut self, id: SubscriptionId) {
+        self.ended.remove(&id);
+    }
+
+    /// Whether it ended here, as far back as is remembered.
+    pub(crate) fn has_ended(&self, id: SubscriptionId) -> bool {
+        self.ended.contains(&id)
     }
 
     /// The bucket has answered the removal of this revision, or not.
     pub(crate) fn answered(&mut self, id: SubscriptionId, revision: u64, outcome: StoreOutcome, now: Instant) -> Next {
-        let Some(removal) = self.0.get_mut(&id).filter(|removal| removal.expected_revision == revision) else { return Next::Superseded };
+        let Some(removal) = self.under_way.get_mut(&id).filter(|removal| removal.expected_revision == revision) else {
+            return Next::Superseded;
+        };
         let again_at = now + removal.again_after;
         if matches!(outcome, StoreOutcome::Unavailable(_)) && again_at < removal.until {
             removal.again_after = (removal.again_after * 2).min(LAST_AGAIN_AFTER);
             return Next::Again(again_at);
         }
-        self.0.remove(&id);
+        self.under_way.remove(&id);
         Next::Done
     }
 
     /// The revision that a key must have to be removed, while it is to be.
     pub(crate) fn revision_of(&self, id: SubscriptionId) -> Option<u64> {
-        self.0.get(&id).map(|removal| removal.expected_revision)
+        self.under_way.get(&id).map(|removal| removal.expected_revision)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.under_way.is_empty()
     }
 }
 
@@ -81,6 +119,18 @@ mod tests {
             now = at;
         }
         assert_eq!((pauses, removals.is_empty()), (vec![1, 2, 4], true));
+    }
+
+    #[test]
+    fn the_last_that_ended_are_remembered() {
+        let mut removals = Removals::default();
+        let ids: Vec<_> = (0..=MAX_ENDED).map(|_| SubscriptionId::random()).collect();
+        ids.iter().for_each(|id| removals.end(*id));
+        removals.end(ids[1]);
+        assert!(!removals.has_ended(ids[0]) && removals.has_ended(ids[1]) && removals.has_ended(ids[MAX_ENDED]));
+        assert_eq!((removals.ended.len(), removals.endings.len()), (MAX_ENDED, MAX_ENDED));
+        removals.revive(ids[1]);
+        assert!(!removals.has_ended(ids[1]));
     }
 
     #[test]

@@ -81,6 +81,12 @@ impl World {
 
     fn on_event(&mut self, event: &Event) {
         if let Event::Subscription(_, event) = event
+            && event.what == SubscriptionChange::Active
+        {
+            // also one whose store came through late
+            self.ended.remove(&event.subscription);
+        }
+        if let Event::Subscription(_, event) = event
             && event.what == SubscriptionChange::Terminated
         {
             let without_notify = matches!(event.reason, Some(EndReason::Rejected | EndReason::Unreachable | EndReason::Moved));

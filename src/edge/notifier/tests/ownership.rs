@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::bus::message::EndReason;
 use crate::edge::limit::MAX_LOOKUPS;
 use crate::edge::notifier::tests::fixture::config;
+use crate::edge::notifier::tests::fixture::four;
 use crate::edge::notifier::tests::fixture::live;
 use crate::edge::notifier::tests::fixture::other;
 use crate::edge::notifier::tests::fixture::set_dnd;
@@ -289,4 +290,70 @@ fn the_end_removes_the_newest_record_also_when_its_acknowledgement_is_out() {
     bench.respond(&notify, 481, "");
     let removed = bench.asked.iter().any(|(_, request)| matches!(request, BusRequest::Remove { expected_revision: 9, .. }));
     assert!(removed, "{:?}", bench.asked);
+}
+
+/// ```text
+/// phone ── SUBSCRIBE ─▶ edge-1 ── store ─▶ (no quorum)          503
+///                                           (quorum) ── record in the name of edge-1 ─▶ edge-0 lets go, edge-1 serves
+/// ```
+#[test]
+fn a_store_that_comes_through_late_leaves_no_subscription_unserved() {
+    let (mut first, tag, record) = live();
+    let mut bench = other();
+    bench.packet(&subscribe("a", 2, Some(&tag), REFRESH, &set_dnd(true)));
+    bench.found(&record, 7);
+    let (_, BusRequest::Store { record: moved, .. }) = bench.take_store() else { panic!("a store") };
+    bench.pass(Duration::from_millis(1100));
+    bench.expect_response(503);
+    assert!(bench.is_empty() && bench.is_quiet());
+
+    first.changed(&tag, 8, &moved);
+    assert_eq!(first.reasons(), [EndReason::Moved]);
+    bench.changed(&tag, 8, &moved);
+    assert_eq!(bench.notifier.live().count(), 1, "it is served, and its record stays");
+    bench.pass(Duration::from_millis(20));
+    bench.answer_get(four(3)[..1].to_vec());
+    bench.ack_store();
+    let notify = bench.expect_notify();
+    assert_eq!(notify.header(Name::CSeq), Some("2001 NOTIFY"), "above all that the record covers");
+    bench.respond(&notify, 200, "");
+    bench.packet(&subscribe("a", 3, Some(&tag), REFRESH, ""));
+    bench.ack_store();
+    bench.expect_response(200);
+}
+
+#[test]
+fn a_late_record_of_a_subscription_that_is_refused_or_has_ended_is_removed() {
+    let mut bench = Bench::new(config());
+    bench.packet(&subscribe("a", 1, None, REFRESH, ""));
+    let (_, BusRequest::Store { id, record, .. }) = bench.take_store() else { panic!("a store") };
+    bench.pass(Duration::from_millis(1100));
+    bench.expect_response(503);
+    bench.changed(&id.to_string(), 8, &record);
+    let removal = bench.asked.pop_front();
+    assert!(matches!(removal, Some((_, BusRequest::Remove { expected_revision: 8, .. }))), "its phone has no 200: {removal:?}");
+
+    let (mut bench, tag, record) = live();
+    bench.packet(&subscribe("a", 2, Some(&tag), "Expires: 0\n", ""));
+    bench.ack_store();
+    bench.asked.clear();
+    bench.changed(&tag, 8, &record);
+    bench.pass(Duration::from_mins(5));
+    bench.asked.clear();
+    bench.changed(&tag, 9, &record);
+    let removal = bench.asked.pop_front();
+    assert!(matches!(removal, Some((_, BusRequest::Remove { expected_revision: 9, .. }))), "it has ended: {removal:?}");
+    assert_eq!(bench.notifier.live().count(), 0);
+}
+
+/// Its acknowledgement is lost, but the bucket's change is heard before the time for it is over.
+#[test]
+fn a_first_store_that_was_seen_in_the_bucket_counts_as_acknowledged() {
+    let mut bench = Bench::new(config());
+    bench.packet(&subscribe("a", 1, None, REFRESH, ""));
+    let (_, BusRequest::Store { id, record, .. }) = bench.take_store() else { panic!("a store") };
+    bench.changed(&id.to_string(), 7, &record);
+    bench.pass(Duration::from_millis(1100));
+    assert_eq!(to_tag(&bench.expect_response(200)), id.to_string());
+    assert_eq!(bench.notifier.live().count(), 1);
 }
