@@ -10,7 +10,6 @@ use crate::edge::notifier::state::bus_requests::{StoreOutcome, Wait};
 use crate::edge::refusal::Refusal;
 use crate::edge::subscription::lane::{Exchange, Query, Question, Storing};
 use crate::edge::subscription::outbox::Ending;
-use crate::edge::subscription::record::Record;
 use crate::edge::subscription::{Phase, Seen, Subscription};
 use crate::feature::{csta_write, package};
 use crate::runtime::clock::Now;
@@ -39,14 +38,14 @@ impl Notifier {
         let granted = exchange.subscribe.granted_seconds;
         let expected_revision = subscription.revision;
         // One that comes here only to end is made ours first, so that the edge which held it lets go.
-        let (request, cseq_reserved) = if granted == 0 && subscription.phase == Phase::Live {
+        let (request, cseq_reserved) = if granted == 0 && subscription.phase == Phase::Live && !exchange.is_moving {
             (BusRequest::Remove { id, expected_revision }, 0)
         } else {
             let keeps_clock = granted == 0 || remaining.is_some();
             let expires_at = if keeps_clock { before } else { now.at + Duration::from_secs(granted.into()) };
             subscription.refresh(&exchange.subscribe, expires_at);
             subscription.asked_at = now.utc;
-            let record = Box::new(Record::of(subscription, &self.config, now.at, now.utc).told_until(told_until));
+            let record = self.record_of(subscription, told_until, now);
             let cseq_reserved = record.local_cseq;
             let ttl = subscription.record_ttl(now.at, self.config.grace());
             (BusRequest::Store { id, record, ttl, expected_revision }, cseq_reserved)
@@ -67,7 +66,9 @@ impl Notifier {
         };
         let outcome = match (outcome, subscription.seen) {
             // Its first store here: what was seen in our name is that, and the answer was lost.
-            (StoreOutcome::Unavailable(_), Some(Seen { revision, is_ours: true })) if subscription.phase == Phase::Storing => {
+            (StoreOutcome::Unavailable(_), Some(Seen { revision, is_ours: true }))
+                if (subscription.phase == Phase::Storing || exchange.is_moving) && revision > subscription.revision =>
+            {
                 StoreOutcome::Stored(revision)
             }
             (outcome, _) => outcome,
@@ -122,8 +123,11 @@ impl Notifier {
         // Its last NOTIFY goes where this SUBSCRIBE came from.
         subscription.refresh(&exchange.subscribe, subscription.expires_at);
         subscription.lane.retry = None;
-        if std::mem::replace(&mut subscription.phase, Phase::Ending) == Phase::Live {
+        let was_live = std::mem::replace(&mut subscription.phase, Phase::Ending) == Phase::Live;
+        if was_live {
             self.uncount(subscription);
+        }
+        if was_live && !exchange.is_moving {
             subscription.is_unrecorded = true;
             self.removals.end(subscription.id);
         } else {
@@ -150,7 +154,7 @@ impl Notifier {
         let change = exchange.subscribe.change.clone();
         let has_change = change.is_some();
         subscription.lane.queries.extend(change.map(|change| query(Question::Change(change), None)));
-        if !has_change || is_initial || ends.is_some() {
+        if !has_change || is_initial || ends.is_some() || subscription.lane.sync.is_wanted() {
             subscription.lane.queries.push_back(query(Question::FullState, ends));
             subscription.lane.retry = None;
         }
@@ -194,7 +198,8 @@ impl Notifier {
                 self.jobs.move_with(subscription);
                 self.close(subscription);
             }
-            (Phase::Live, Some(Seen { is_ours: false, .. })) => {
+            // It is the other edge's, as far as is known; a store of ours that comes through late is served then.
+            (Phase::Live, seen) if exchange.is_moving || seen.is_some_and(|seen| !seen.is_ours) => {
                 self.end(subscription, EndReason::Moved, &exchange.arrival.cause, now);
             }
             (Phase::Live, seen) => {

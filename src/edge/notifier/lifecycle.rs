@@ -85,7 +85,7 @@ impl Notifier {
         subscription.lane.retry = None;
         let is_carried_out = |what: &Question| matches!(what, Question::Change(_) | Question::Confirm { refused: Some(_), .. });
         subscription.lane.queries.retain(|query| is_carried_out(&query.what));
-        let untold: Vec<_> = subscription.outbox.drain().collect();
+        let untold: Vec<_> = subscription.outbox.drain().chain(subscription.lane.sync.drain()).collect();
         if let Some(in_flight) = self.delivery.abandon(subscription) {
             self.settle(in_flight.parcel.jobs(), false);
         }
@@ -108,6 +108,12 @@ impl Notifier {
         for exchange in storing.into_iter().chain(waiting) {
             self.refuse(&exchange.arrival, refusal, now);
         }
+    }
+
+    /// The record to store for a subscription.
+    pub(super) fn record_of(&self, subscription: &Subscription, told_until: SystemTime, now: Now) -> Box<Record> {
+        let record = Record::of(subscription, &self.config, now.at, now.utc).told_until(told_until);
+        Box::new(record.confirmed(&subscription.versions, &self.table))
     }
 
     /// Removes the record of a subscription that ends.
@@ -135,7 +141,7 @@ impl Notifier {
         if subscription.lane.is_storing() || subscription.phase != Phase::Live {
             return;
         }
-        let record = Box::new(Record::of(subscription, &self.config, now.at, now.utc).told_until(told_until));
+        let record = self.record_of(subscription, told_until, now);
         let (id, cseq_reserved) = (subscription.id, record.local_cseq);
         let (ttl, expected_revision) = (subscription.record_ttl(now.at, self.config.grace()), subscription.revision);
         self.ask(BusRequest::Store { id, record, ttl, expected_revision }, Wait::Reserve(id, cseq_reserved), Cause::new(), now);

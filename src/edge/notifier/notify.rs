@@ -212,6 +212,7 @@ impl Notifier {
     fn notify_done(&mut self, subscription: &mut Subscription, in_flight: &InFlight, is_delivered: bool, now: Now) {
         self.settle(in_flight.parcel.jobs(), is_delivered);
         subscription.outbox.settle();
+        subscription.lane.sync.told(is_delivered, subscription.outbox.is_empty());
         if in_flight.parcel.is_last {
             self.close(subscription);
         } else {

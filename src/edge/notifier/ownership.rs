@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::bus::message::{EndReason, SubscriptionChange};
 use crate::bus::trace::Cause;
 use crate::edge::event::{self, Happened};
-use crate::edge::metrics::TakeOverOutcome;
+use crate::edge::metrics::{DeliveryOutcome, TakeOverOutcome};
 use crate::edge::notifier::Notifier;
 use crate::edge::notifier::io::{BusRequest, Orphan, Unavailable};
 use crate::edge::notifier::state::bus_requests::{Found, StoreOutcome, Wait};
@@ -32,6 +32,8 @@ use crate::sip::flow::Transport;
 enum Decision {
     /// It is stored, in our name.
     Store,
+    /// The same, in the place of this record of another edge.
+    TakeBack(Box<Record>),
     /// It is refused.
     Refuse(Refusal),
     /// It is refused, and the subscription is another edge's.
@@ -65,8 +67,9 @@ impl Notifier {
 
     /// The subscription of a record.
     fn adopted(&self, id: SubscriptionId, record: Record, revision: u64, phase: Phase, now: Now) -> Option<Box<Subscription>> {
+        let versions = record.versions(&self.table);
         let subscription = record.restore(id, revision, &self.config, now.at, now.utc)?;
-        Some(Box::new(Subscription { phase, ..subscription }))
+        Some(Box::new(Subscription { phase, versions, ..subscription }))
     }
 
     /// A key of the bucket changed: another edge may have taken a subscription over, or a store that we had given up on
@@ -193,7 +196,13 @@ impl Notifier {
     }
 
     /// The key had another revision than expected: a late write of ours, another edge, or it is gone.
-    fn on_conflict_read(&mut self, subscription: &mut Subscription, exchange: Box<Exchange>, found: Result<Found, Unavailable>, now: Now) {
+    fn on_conflict_read(
+        &mut self,
+        subscription: &mut Subscription,
+        mut exchange: Box<Exchange>,
+        found: Result<Found, Unavailable>,
+        now: Now,
+    ) {
         subscription.lane.storing = Storing::Nothing;
         let decision = match found {
             Ok(found) => decide(subscription, &exchange, found, &self.config.edge_id),
@@ -201,6 +210,11 @@ impl Notifier {
         };
         match decision {
             Decision::Store => self.store(subscription, exchange, now),
+            Decision::TakeBack(record) => {
+                exchange.is_moving = true;
+                self.take_back(subscription, &record, now);
+                self.store(subscription, exchange, now);
+            }
             Decision::Refuse(refusal) => {
                 self.not_stored(subscription, &exchange, &refusal, now);
                 self.next_exchange(subscription, now);
@@ -229,6 +243,18 @@ impl Notifier {
         }
     }
 
+    /// Another edge had it meanwhile: what its phone knows is what that edge has stored, and what it was to be told here is old.
+    fn take_back(&mut self, subscription: &mut Subscription, record: &Record, now: Now) {
+        subscription.continue_after(record.local_cseq);
+        subscription.versions = record.versions(&self.table);
+        let in_flight = self.delivery.abandon(subscription);
+        if let Some(in_flight) = &in_flight {
+            self.delivery.count_end(in_flight, DeliveryOutcome::Retried, now);
+        }
+        let jobs = in_flight.iter().flat_map(|in_flight| in_flight.parcel.jobs()).chain(subscription.outbox.drain());
+        subscription.lane.sync.lose(jobs, subscription.lane.is_asking);
+    }
+
     pub(super) fn on_orphan(&mut self, orphan: Orphan, now: Now) {
         let Orphan { id, record, revision, told_until } = orphan;
         if self.registry.contains(id) {
@@ -250,7 +276,7 @@ impl Notifier {
         subscription.taken_from = Some(from);
         subscription.is_untold |= told_until.is_some_and(|told_until| subscription.asked_at >= told_until);
         subscription.lane.storing = Storing::TakenOver;
-        let record = Box::new(Record::of(&subscription, &self.config, now.at, now.utc).told_until(ours_told_until));
+        let record = self.record_of(&subscription, ours_told_until, now);
         let (ttl, cseq_reserved) = (subscription.record_ttl(now.at, self.config.grace()), record.local_cseq);
         let store = BusRequest::Store { id, record, ttl, expected_revision: revision };
         self.ask(store, Wait::TakeOver(id, cseq_reserved), Cause::new(), now);
@@ -322,6 +348,7 @@ impl Notifier {
         self.emit_subscription(subscription, SubscriptionChange::Active, None, &cause, now);
         self.arm(subscription, now);
         self.tell_what_silence_kept(subscription, now);
+        self.ask_what_was_missed(subscription, now);
         self.next_exchange(subscription, now);
     }
 }
@@ -338,10 +365,10 @@ fn decide(subscription: &mut Subscription, exchange: &Exchange, found: Found, ed
             return Decision::LetGo(Refusal::cseq_too_low());
         }
         Found::Record(record, revision) => {
-            if *record.edge_id != *edge_id {
-                subscription.continue_after(record.local_cseq);
-            }
             subscription.revision = revision;
+            if *record.edge_id != *edge_id {
+                return Decision::TakeBack(record);
+            }
         }
     }
     Decision::Store

@@ -19,7 +19,7 @@ impl Notifier {
         let presentity = subscription.presentity.as_str().to_owned();
         let (id, cause) = (subscription.id, query.cause.clone());
         let (request, wait) = match &query.what {
-            Question::FullState => (get(presentity, None, subscription.package), Wait::Get(id, query)),
+            Question::FullState | Question::Missed => (get(presentity, None, subscription.package), Wait::Get(id, query)),
             Question::Confirm { feature, .. } => (get(presentity, Some(vec![feature.clone()]), subscription.package), Wait::Get(id, query)),
             Question::Change(change) => {
                 let request = RouteSetRequest {
@@ -59,17 +59,18 @@ impl Notifier {
                 {
                     self.emit(event::of_refused(&subscription.presentity, state, reason, &query.cause, now.utc));
                 }
+                if query.what.is_whole() {
+                    subscription.lane.retry = None;
+                }
                 let shown = response.features.into_iter().filter(|state| state.assigned && state.notify);
                 let updates =
                     shown.filter_map(|state| self.update(&subscription.presentity, state, &query.cause, query.since, None)).collect();
                 self.tell(subscription, updates, query);
-                if matches!(query.what, Question::FullState) {
-                    subscription.lane.retry = None;
-                }
             }
             Err(error) => self.on_states_unavailable(subscription, query, &error, now),
         }
         self.query_done(subscription, now);
+        self.ask_what_was_missed(subscription, now);
     }
 
     /// No worker answered: the phone gets an empty NOTIFY now, and the state as soon as there is one.
@@ -78,8 +79,11 @@ impl Notifier {
         if query.is_owed {
             self.tell(subscription, Vec::new(), query);
         }
+        if query.what.is_whole() {
+            subscription.lane.sync.failed();
+        }
         if query.ends.is_none() && subscription.phase.is_watching() {
-            subscription.lane.retry_later(now.at);
+            subscription.lane.retry_later(now.at, matches!(query.what, Question::Missed));
             self.arm(subscription, now);
         }
     }
@@ -172,7 +176,8 @@ impl Notifier {
         }
         // Only one is under way: its answer clears or renews the retry.
         subscription.lane.retry = Some(Retry { at: now.at + retry.after + self.config.route_timeout, is_owed: false, ..retry });
-        let query = Query { what: Question::FullState, cause: Cause::new(), since: now.at, ends: None, is_owed: retry.is_owed };
+        let what = if retry.is_missed { Question::Missed } else { Question::FullState };
+        let query = Query { what, cause: Cause::new(), since: now.at, ends: None, is_owed: retry.is_owed };
         subscription.lane.queries.push_back(query);
         self.ask_next(subscription, now);
     }

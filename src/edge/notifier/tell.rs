@@ -10,7 +10,7 @@ use crate::edge::notifier::Notifier;
 use crate::edge::notifier::io::JobHandle;
 use crate::edge::notifier::notify::LONGEST_JOB_WAIT;
 use crate::edge::notifier::state::job_table::JobTable;
-use crate::edge::subscription::lane::Query;
+use crate::edge::subscription::lane::{Query, Question};
 use crate::edge::subscription::outbox::{JobKey, Owed, Update};
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::{FeatureState, Presentity, package};
@@ -74,7 +74,12 @@ impl Notifier {
         if subscription.phase == Phase::Over {
             return;
         }
-        let updates: Vec<_> = updates.into_iter().filter(|update| subscription.package.has(&update.state.feature)).collect();
+        let is_outdated = subscription.lane.sync.is_outdated();
+        let updates: Vec<_> = updates
+            .into_iter()
+            .filter(|update| !is_outdated && subscription.package.has(&update.state.feature))
+            .filter(|update| !(matches!(query.what, Question::Missed) && self.has(subscription, &update.state)))
+            .collect();
         let mut replaced = Vec::new();
         if updates.is_empty() && query.is_owed {
             replaced.extend(subscription.outbox.owe_empty(query.owed()).and_then(|owed| owed.job));
@@ -88,6 +93,28 @@ impl Notifier {
             subscription.outbox.end(ending);
         }
         self.settle(replaced, true);
+        if query.what.is_whole() {
+            let jobs = subscription.lane.sync.answered();
+            if subscription.outbox.is_empty() {
+                self.settle(jobs, true);
+                subscription.lane.sync.told(true, subscription.in_flight.is_none());
+            } else {
+                subscription.outbox.attach(jobs);
+            }
+        }
+    }
+
+    /// Whether the phone has confirmed a state, or is being told it.
+    fn has(&self, subscription: &Subscription, state: &FeatureState) -> bool {
+        subscription.has_confirmed(self.table.index_of(&state.feature), state.version) || subscription.is_being_told(state)
+    }
+
+    /// A state came of which it is not known whether the phone was told a newer one: asks for the full state, if none is asked for.
+    pub(super) fn ask_what_was_missed(&mut self, subscription: &mut Subscription, now: Now) {
+        if subscription.phase == Phase::Live && subscription.lane.sync.is_wanted() {
+            subscription.lane.ask_missed_at(now.at);
+            self.arm(subscription, now);
+        }
     }
 
     /// Queues states for every watcher of a presentity here that does not know them; gives the number of watchers that the
@@ -151,12 +178,17 @@ impl Notifier {
         if !subscription.package.has(&state.feature) {
             return;
         }
+        let waits_long = waits_long(subscription, now);
+        if !subscription.lane.sync.is_known() {
+            subscription.lane.sync.defer(job.filter(|_| !waits_long));
+            self.wait_for(*job, waits_long);
+            return self.ask_what_was_missed(subscription, now);
+        }
         let feature = self.table.index_of(&state.feature);
         subscription.lane.overtake(feature, state.version);
         if subscription.knows(feature, state.version) || subscription.is_being_told(state) {
             return;
         }
-        let waits_long = waits_long(subscription, now);
         let queued = if waits_long { Arc::new(update.without_job()) } else { Arc::clone(update) };
         let replaced = subscription.outbox.queue(queued).and_then(|update| update.job);
         self.wait_for(*job, waits_long);

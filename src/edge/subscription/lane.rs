@@ -14,6 +14,7 @@ use crate::bus::trace::Cause;
 use crate::edge::gate::policy::Identity;
 use crate::edge::subscribe::Subscribe;
 use crate::edge::subscription::outbox::{Ending, Owed};
+use crate::edge::subscription::sync::Sync;
 use crate::feature::FeatureChange;
 use crate::sip::flow::Flow;
 use crate::sip::request::Request;
@@ -47,13 +48,15 @@ pub struct Exchange {
     pub expires_before: Option<Instant>,
     /// Whether its store was tried again after a conflict.
     pub retried: bool,
+    /// Whether the record that it takes the place of is another edge's.
+    pub is_moving: bool,
 }
 
 impl Exchange {
     /// An exchange that was not stored yet.
     #[must_use]
     pub fn new(arrival: Arrival, subscribe: Subscribe, identity: Identity) -> Self {
-        Self { arrival, subscribe, identity, expires_before: None, retried: false }
+        Self { arrival, subscribe, identity, expires_before: None, retried: false, is_moving: false }
     }
 }
 
@@ -85,6 +88,8 @@ impl Query {
 pub enum Question {
     /// The full state.
     FullState,
+    /// The full state, of which the phone is told what it has not confirmed.
+    Missed,
     /// One feature's state, to tell the phone how it really is after a change that failed.
     Confirm {
         /// Which feature.
@@ -94,6 +99,14 @@ pub enum Question {
     },
     /// A change by the phone.
     Change(FeatureChange),
+}
+
+impl Question {
+    /// Whether the answer says all there is to say.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        matches!(self, Self::FullState | Self::Missed)
+    }
 }
 
 /// What the bucket is asked for the subscription.
@@ -125,6 +138,8 @@ pub struct Lane {
     pub overtaken: Vec<(u8, u64)>,
     /// When the full state is asked for again, because no worker answered.
     pub retry: Option<Retry>,
+    /// Whether what the phone was told last is known here, and what waits until it is.
+    pub sync: Sync,
 }
 
 /// A full state that is still owed.
@@ -136,6 +151,8 @@ pub struct Retry {
     pub after: Duration,
     /// Whether its phone has no NOTIFY yet for what it is asked for.
     pub is_owed: bool,
+    /// Whether the phone is told only what it has not confirmed.
+    pub is_missed: bool,
 }
 
 /// SUBSCRIBEs that may wait behind one store; over it 503.
@@ -167,19 +184,23 @@ impl Lane {
     /// Whether a query for the full state waits, so that a NOTIFY about one feature now would only be one more.
     #[must_use]
     pub fn asks_for_full_state(&self) -> bool {
-        self.queries.iter().any(|query| matches!(query.what, Question::FullState))
+        self.queries.iter().any(|query| query.what.is_whole())
     }
 
     /// The next query, if none is under way. It is under way then until [`Lane::query_done`].
     pub fn next_query(&mut self) -> Option<Query> {
         let query = if self.is_asking { None } else { self.queries.pop_front() };
         self.is_asking |= query.is_some();
+        if query.as_ref().is_some_and(|query| query.what.is_whole()) {
+            self.sync.asked();
+        }
         query
     }
 
     /// The query under way is answered.
     pub fn query_done(&mut self) {
         self.is_asking = false;
+        self.sync.query_done();
         self.overtaken = Vec::new();
         if self.queries.is_empty() {
             // An idle lane holds no memory.
@@ -202,14 +223,21 @@ impl Lane {
 
     /// The full state is asked for at this time.
     pub fn ask_at(&mut self, at: Instant) {
-        self.retry = Some(Retry { at, after: FIRST_RETRY_AFTER, is_owed: true });
+        self.retry = Some(Retry { at, after: FIRST_RETRY_AFTER, is_owed: true, is_missed: false });
+    }
+
+    /// The full state is asked for at this time, and the phone told what it has missed of it; unless it is asked for anyway.
+    pub fn ask_missed_at(&mut self, at: Instant) {
+        if self.retry.is_none() && !self.asks_for_full_state() {
+            self.retry = Some(Retry { at, after: FIRST_RETRY_AFTER, is_owed: false, is_missed: true });
+        }
     }
 
     /// No worker answered: when to ask again, with growing pauses.
-    pub fn retry_later(&mut self, now: Instant) -> Instant {
+    pub fn retry_later(&mut self, now: Instant, is_missed: bool) -> Instant {
         let after = self.retry.map_or(FIRST_RETRY_AFTER, |retry| (retry.after * 2).min(LAST_RETRY_AFTER));
         let at = now + after;
-        self.retry = Some(Retry { at, after, is_owed: false });
+        self.retry = Some(Retry { at, after, is_owed: false, is_missed });
         at
     }
 }
@@ -222,7 +250,7 @@ mod tests {
     fn asks_again_with_growing_pauses() {
         let now = crate::runtime::clock::now();
         let mut lane = Lane::default();
-        let pauses: Vec<u64> = (0..7).map(|_| (lane.retry_later(now) - now).as_secs()).collect();
+        let pauses: Vec<u64> = (0..7).map(|_| (lane.retry_later(now, false) - now).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
     }
 

@@ -5,6 +5,7 @@ pub mod lane;
 pub mod next_hop;
 pub mod outbox;
 pub mod record;
+pub mod sync;
 pub mod verdict;
 pub mod write;
 
@@ -338,6 +339,12 @@ impl Subscription {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.phase == Phase::Over && self.lane.has_no_query()
+    }
+
+    /// Whether the phone has confirmed this version of late, and no other.
+    #[must_use]
+    pub fn has_confirmed(&self, feature: u8, version: u64) -> bool {
+        version > 0 && self.versions.contains(&(feature, version))
     }
 
     /// Whether the NOTIFY in flight says this version of the feature, or a newer one.

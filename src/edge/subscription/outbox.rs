@@ -63,7 +63,7 @@ pub struct Parcel {
     pub updates: SmallVec<[Arc<Update>; 4]>,
     /// What an empty one is owed for.
     pub owed: Option<Owed>,
-    /// The jobs of what is told no more, because the subscription is over: they are done with it.
+    /// More jobs that are done with it: of what is told no more, because the subscription is over, or of what newer states cover.
     pub untold: SmallVec<[JobKey; 1]>,
     /// Whether it ends the subscription.
     pub is_last: bool,
@@ -148,6 +148,8 @@ pub struct Outbox {
     put_offs: u8,
     /// Whether what is queued did not fit one NOTIFY: each then carries one document, until all are sent.
     is_split: bool,
+    /// Jobs that are done when all that is queued is told.
+    attached: SmallVec<[JobKey; 1]>,
 }
 
 impl Outbox {
@@ -163,6 +165,11 @@ impl Outbox {
                 None
             }
         }
+    }
+
+    /// These jobs are done when all that is queued is told.
+    pub fn attach(&mut self, jobs: impl IntoIterator<Item = JobKey>) {
+        self.attached.extend(jobs);
     }
 
     /// A NOTIFY is owed, with an empty body if nothing else is to be said; gives back what it was owed for before.
@@ -205,7 +212,10 @@ impl Outbox {
         if !self.is_due(now) {
             return None;
         }
-        let parcel = self.parcel(grouping)?;
+        let mut parcel = self.parcel(grouping)?;
+        if self.queued.is_empty() {
+            parcel.untold.append(&mut self.attached);
+        }
         self.in_flight = true;
         self.retry_at = None;
         Some(parcel)
@@ -249,7 +259,12 @@ impl Outbox {
         self.in_flight = false;
         self.retry_at = Some(at);
         self.put_offs = self.put_offs.saturating_add(1);
-        let mut stale: SmallVec<[JobKey; 4]> = parcel.untold.iter().copied().collect();
+        let mut stale: SmallVec<[JobKey; 4]> = SmallVec::new();
+        if parcel.is_last {
+            stale.extend(parcel.untold);
+        } else {
+            self.attached.extend(parcel.untold);
+        }
         match (&self.owed, parcel.owed) {
             (Some(_), Some(before)) => stale.extend(before.job),
             (None, before) => self.owed = before,
@@ -283,14 +298,15 @@ impl Outbox {
 
     /// The jobs that wait for what is still to be told.
     pub fn jobs(&self) -> impl Iterator<Item = JobKey> {
-        self.queued.iter().filter_map(|update| update.job).chain(self.owed.as_ref().and_then(|owed| owed.job))
+        let queued = self.queued.iter().filter_map(|update| update.job).chain(self.owed.as_ref().and_then(|owed| owed.job));
+        queued.chain(self.attached.iter().copied())
     }
 
     /// Empties the outbox when the subscription ends; returns the jobs that waited.
     pub fn drain(&mut self) -> impl Iterator<Item = JobKey> {
-        let Self { queued, owed, .. } = std::mem::take(self);
+        let Self { queued, owed, attached, .. } = std::mem::take(self);
         let owed = owed.and_then(|owed| owed.job);
-        queued.into_iter().filter_map(|update| update.job).chain(owed)
+        queued.into_iter().filter_map(|update| update.job).chain(owed).chain(attached)
     }
 }
 

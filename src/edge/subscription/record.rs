@@ -1,5 +1,6 @@
 //! A subscription as it is stored in the bucket, where it outlives its edge. Pure.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
@@ -10,7 +11,9 @@ use crate::edge::config::EdgeConfig;
 use crate::edge::subscription::alarm::Alarm;
 use crate::edge::subscription::lane::Lane;
 use crate::edge::subscription::outbox::Outbox;
+use crate::edge::subscription::sync::Sync;
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
+use crate::feature::table::FeatureTable;
 use crate::feature::{Presentity, package};
 use crate::runtime::clock;
 use crate::sip::flow::{Flow, Transport};
@@ -81,6 +84,9 @@ pub struct Record {
     /// Its edge's watermark: what was asked before this time is told, except where `is_untold`. RFC 3339 UTC; an edge's latest counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_until: Option<Box<str>>,
+    /// Version of each feature that the phone has confirmed. Absent from records written when these did not travel.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub versions: BTreeMap<Box<str>, u64>,
 }
 
 impl Record {
@@ -114,6 +120,7 @@ impl Record {
             asked_at: (subscription.asked_at > SystemTime::UNIX_EPOCH).then(|| clock::rfc3339(subscription.asked_at).into()),
             is_untold: subscription.is_untold,
             told_until: None,
+            versions: BTreeMap::new(),
         }
     }
 
@@ -121,6 +128,20 @@ impl Record {
     #[must_use]
     pub fn told_until(self, utc: SystemTime) -> Self {
         Self { told_until: Some(clock::rfc3339(utc).into()), ..self }
+    }
+
+    /// The same, with what the phone has confirmed.
+    #[must_use]
+    pub fn confirmed(self, versions: &[(u8, u64)], table: &FeatureTable) -> Self {
+        let named = |(at, version): &(u8, u64)| Some((table.names().nth(usize::from(*at))?.into(), *version));
+        Self { versions: versions.iter().filter_map(named).collect(), ..self }
+    }
+
+    /// What the phone has confirmed, of the features that this edge has in its table.
+    #[must_use]
+    pub fn versions(&self, table: &FeatureTable) -> SmallVec<[(u8, u64); 5]> {
+        let versions = self.versions.iter().filter(|(feature, _)| table.find(feature).is_some());
+        versions.map(|(feature, version)| (table.index_of(feature), *version)).collect()
     }
 
     /// The subscription of a record: live, at a listener of its transport here, without the connection that it had.
@@ -167,7 +188,7 @@ impl Record {
             versions: SmallVec::new(),
             outbox: Outbox::default(),
             in_flight: None,
-            lane: Lane::default(),
+            lane: Lane { sync: Sync::unknown(), ..Lane::default() },
             alarm: Alarm::default(),
             counted_in_grace: false,
             taken_from: self.taken_from,

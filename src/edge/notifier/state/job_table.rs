@@ -70,7 +70,7 @@ impl JobTable {
     /// The jobs that wait for this subscription go where it is now, once they are settled here.
     pub(crate) fn move_with(&mut self, subscription: &Subscription) {
         let in_flight = subscription.in_flight.iter().flat_map(|in_flight| in_flight.parcel.jobs());
-        for job in subscription.outbox.jobs().chain(in_flight) {
+        for job in subscription.outbox.jobs().chain(in_flight).chain(subscription.lane.sync.jobs()) {
             if let Some(progress) = self.jobs.get_mut(&job) {
                 progress.is_moved = true;
             }

@@ -57,7 +57,7 @@ fn no_cseq_is_used_that_the_stored_record_does_not_cover() {
     for _ in 0..2 {
         let mut bench = restarted(&tag, &record);
         bench.job(5, 1);
-        bench.pass(Duration::from_millis(20));
+        bench.answer_what_was_missed(5);
         let (_, request) = bench.take_store();
         let BusRequest::Store { record: reserved, expected_revision: 7, .. } = request else { panic!("{request:?}") };
         assert_eq!(reserved.local_cseq, record.local_cseq + 1000);
@@ -71,9 +71,11 @@ fn no_cseq_is_used_that_the_stored_record_does_not_cover() {
 fn a_notify_that_waits_for_its_number_leaves_with_the_reservation() {
     let (_, tag, record) = live();
     let mut bench = restarted(&tag, &record);
-    bench.input(Input::Bus { is_up: false });
     bench.job(5, 1);
     bench.job(6, 2);
+    bench.pass(Duration::from_millis(20));
+    bench.input(Input::Bus { is_up: false });
+    bench.answer_what_was_missed(6);
     bench.pass(Duration::from_secs(10));
     assert!(bench.is_quiet(), "nats is away");
     bench.input(Input::Bus { is_up: true });
@@ -97,7 +99,7 @@ fn a_reservation_that_meets_another_revision_asks_whose_the_subscription_is() {
         let (_, tag, record) = live();
         let mut bench = restarted(&tag, &record);
         bench.job(5, 1);
-        bench.pass(Duration::from_millis(20));
+        bench.answer_what_was_missed(5);
         let (token, _) = bench.take_store();
         bench.conflict(token);
         (bench, record)

@@ -310,6 +310,14 @@ impl Bench {
         self.input(Input::Job { job: Box::new(job), handle: JobHandle(handle), age: Duration::ZERO });
     }
 
+    /// A phone of which it is not known what it was told last is told nothing before the workers say how things are now: alice's
+    /// `DoNotDisturb` is on in this version.
+    pub(in crate::edge::notifier) fn answer_what_was_missed(&mut self, version: u64) {
+        self.pass(Duration::from_millis(20));
+        assert!(self.sent.is_empty(), "it may have been told something newer");
+        self.answer_get(vec![FeatureState { status: Status::ON, version, ..FeatureState::new("DoNotDisturb") }]);
+    }
+
     /// From now on packets come on this connection.
     pub(in crate::edge::notifier) fn connect(&mut self, connection: u64) {
         let peer: SocketAddr = format!("192.0.2.9:{}", 40_000 + connection).parse().unwrap();

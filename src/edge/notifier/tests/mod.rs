@@ -18,5 +18,6 @@ mod random;
 mod request;
 mod route;
 mod states;
+mod sync;
 mod takeover;
 mod watermark;

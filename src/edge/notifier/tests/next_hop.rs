@@ -138,6 +138,7 @@ fn a_source_that_nobody_vouches_for_leads_no_notify_to_a_third_address() {
         let mut restarted = Bench::new(open());
         assert!(restarted.restore(&id.to_string(), 7, &serde_json::to_vec(&record).unwrap()));
         restarted.job(3, 1);
+        restarted.answer_what_was_missed(3);
         restarted.ack_store();
         assert_eq!(restarted.sent.pop_front().expect("a NOTIFY").0, want, "{name}, restarted");
     }
@@ -153,6 +154,7 @@ fn a_phone_is_told_from_the_listener_that_it_subscribed_at_also_after_a_restart(
         let mut restarted = Bench::new(config());
         assert!(restarted.restore(&id.to_string(), 7, &serde_json::to_vec(&record).unwrap()));
         restarted.job(3, 1);
+        restarted.answer_what_was_missed(3);
         restarted.ack_store();
         let (to, notify) = restarted.sent.pop_front().expect("a NOTIFY");
         assert_eq!(to, Destination::Flow(bench.flow));

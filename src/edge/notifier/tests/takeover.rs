@@ -64,6 +64,7 @@ fn an_orphan_is_stored_by_compare_and_set_and_served_with_growing_cseq() {
     assert_eq!(said(&bench), want);
     assert!(bench.is_quiet(), "phones are told nothing that they have not missed");
     bench.job(5, 1);
+    bench.answer_what_was_missed(5);
     let notify = bench.expect_notify();
     assert_eq!(notify.header(Name::CSeq), Some("1001 NOTIFY"));
     bench.respond(&notify, 200, "");
@@ -202,6 +203,7 @@ fn a_job_that_was_sent_on_concerns_what_was_taken_from_there_alone() {
     bench.subscribe("b");
     taken(&mut bench, &tag, &record);
     job(&mut bench, 5, 1, Some("edge-0"));
+    bench.answer_what_was_missed(5);
     let notify = bench.expect_notify();
     assert_eq!(notify.header(Name::CallId), Some("a"));
     assert!(bench.is_quiet(), "the phone of b had its own job");

@@ -22,6 +22,7 @@ prop_compose! {
         (host, port) in any::<([u8; 4], u16)>(),
         (expires_at, asked_at) in (0_u64..4_000_000_000, prop::option::of(1_u64..4_000_000_000)),
         is_untold in any::<bool>(),
+        versions in prop::collection::btree_map(prop::sample::select(vec!["DoNotDisturb", "CallForwardingBusy"]), any::<u64>(), 0..3),
     ) -> Record {
         Record {
             edge_id: "edge-0".into(),
@@ -34,6 +35,7 @@ prop_compose! {
             is_direct, is_trusted, accepts_multipart, user_agent, taken_from, is_untold,
             asked_at: asked_at.map(|at| clock::rfc3339(UNIX_EPOCH + Duration::from_secs(at)).into()),
             told_until: None,
+            versions: versions.into_iter().map(|(feature, version)| (feature.into(), version)).collect(),
             expires_at: clock::rfc3339(UNIX_EPOCH + Duration::from_secs(expires_at)).into(),
         }
     }
@@ -55,8 +57,23 @@ proptest! {
         // A monotonic clock cannot say what was before this machine started.
         prop_assume!(expires_utc >= utc);
         let subscription = record.clone().restore(id, 7, &config(), now, utc).unwrap();
-        let again = Record::of(&subscription, &config(), now, utc);
+        let table = FeatureTable::built_in();
+        let again = Record::of(&subscription, &config(), now, utc).confirmed(&record.versions(&table), &table);
         prop_assert!(again.local_cseq >= record.local_cseq);
         prop_assert_eq!(again, Record { local_cseq: subscription.cseq_to_reserve(), ..record });
     }
+}
+
+#[test]
+fn a_record_of_before_versions_travelled_is_read_and_one_of_another_table_too() {
+    let table = FeatureTable::built_in();
+    let old = r#"{"edge_id":"edge-0","presentity":"sip:alice@10.0.0.11","watcher":"w","call_id":"c","remote_tag":"t","local":"l",
+        "remote":"r","target":"sip:x","remote_cseq":1,"local_cseq":1000,"transport":"udp","peer":"192.0.2.9:5062",
+        "is_direct":true,"accepts_multipart":true,"expires_at":"2026-01-01T00:00:00Z","listener":null}"#;
+    let record: Record = serde_json::from_str(old).unwrap();
+    assert!(record.versions(&table).is_empty());
+    let place = table.index_of("DoNotDisturb");
+    let record = Record { versions: BTreeMap::from([("Unknown".into(), 3), ("DoNotDisturb".into(), 5)]), ..record };
+    assert_eq!(record.versions(&table).as_slice(), [(place, 5)]);
+    assert_eq!(record.clone().confirmed(&[(place, 6), (200, 1)], &table).versions, BTreeMap::from([("DoNotDisturb".into(), 6)]));
 }
