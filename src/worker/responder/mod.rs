@@ -193,6 +193,7 @@ fn shows(answer: &Result<Answer, AnswerError>) -> Option<Input> {
     match answer {
         Ok(Answer::Timeout) => Some(Input::Failed),
         Ok(_) => Some(Input::Answered),
+        Err(AnswerError::Bus(RequestError::Unreadable(_))) => Some(Input::Failed),
         Err(AnswerError::Bus(_)) => None,
         Err(AnswerError::Error(error)) if error.code < 500 => Some(Input::Answered),
         Err(_) => Some(Input::Failed),
@@ -231,4 +232,17 @@ impl Drop for Waiting<'_> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn garbage_counts_against_the_responder_and_a_bus_that_is_away_against_nobody() {
+        let garbage = RequestError::Unreadable(Arc::new(serde_json::from_str::<u8>("x").unwrap_err()));
+        for (error, want) in [(garbage, Some(Input::Failed)), (RequestError::Disconnected, None)] {
+            assert_eq!(shows(&Err(AnswerError::Bus(error))), want);
+        }
+    }
 }
