@@ -67,6 +67,13 @@ pub(crate) fn put_headers(revision: u64, ttl: Option<Duration>, cause: &Cause) -
     headers
 }
 
+/// Headers of a write over whatever is there, which is gone after `ttl`.
+pub(crate) fn ttl_headers(ttl: Duration, cause: &Cause) -> HeaderMap {
+    let mut headers = headers(cause);
+    headers.insert(TTL, format!("{}s", ttl_seconds(ttl)));
+    headers
+}
+
 /// Headers that remove a key which has this revision, and leave a marker for a while.
 pub(crate) fn removal_headers(revision: u64, cause: &Cause) -> HeaderMap {
     let mut headers = put_headers(revision, Some(REMOVED_MARKER), cause);

@@ -206,6 +206,7 @@ const fn is_requested(pattern: Pattern) -> bool {
         | Pattern::Dead
         | Pattern::SubscriptionBucket
         | Pattern::FeatureBucket
+        | Pattern::EdgeBucket
         | Pattern::JetStreamApi => true,
     }
 }

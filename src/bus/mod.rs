@@ -4,6 +4,7 @@ mod answer;
 mod api;
 pub mod asyncapi;
 pub(crate) mod attempts;
+mod changed;
 pub mod client;
 pub mod embedded;
 pub mod error;

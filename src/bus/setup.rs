@@ -176,6 +176,7 @@ fn streams(subjects: &Subjects, replicas: usize, room: Room) -> Vec<(Option<Size
             Config { allow_message_ttl: true, subject_delete_marker_ttl: Some(EXPIRY_MARKER), ..bucket(subjects.subscription_bucket()) },
         ),
         (None, bucket(subjects.feature_bucket())),
+        (None, Config { allow_message_ttl: true, subject_delete_marker_ttl: Some(EXPIRY_MARKER), ..bucket(subjects.edge_bucket()) }),
     ]
 }
 
@@ -289,6 +290,7 @@ mod tests {
             ("DFKS_DEAD", "dfks.dead.>", limits),
             ("KV_dfks-subscriptions", "$KV.dfks-subscriptions.>", limits),
             ("KV_dfks-features", "$KV.dfks-features.>", limits),
+            ("KV_dfks-edges", "$KV.dfks-edges.>", limits),
         ];
         assert_eq!(made, want.map(|(name, subject, retention)| (name.to_owned(), subject.to_owned(), retention, 3)));
     }
@@ -296,7 +298,7 @@ mod tests {
     #[test]
     fn says_what_other_settings_break() {
         let all = streams(&Subjects::new("dfks"), 1, Room::new(NatsMaxBytes::default()));
-        let [_, (_, notify), _, _, (_, subscriptions), _] = &*all else { panic!("six") };
+        let [_, (_, notify), _, _, (_, subscriptions), _, _] = &*all else { panic!("seven") };
         assert_eq!(consequence(subscriptions, subscriptions), None);
         assert_eq!(consequence(notify, &Config { max_bytes: 1, num_replicas: 3, ..notify.clone() }), None);
         let cases = [

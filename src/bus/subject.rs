@@ -50,13 +50,15 @@ pub enum Pattern {
     SubscriptionBucket,
     /// The bucket of feature states.
     FeatureBucket,
+    /// The bucket of the edges that live.
+    EdgeBucket,
     /// The JetStream API.
     JetStreamApi,
 }
 
 impl Pattern {
     /// All of them, to have every metric series from the start.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Set,
         Self::Get,
         Self::RouteSet,
@@ -74,6 +76,7 @@ impl Pattern {
         Self::Dead,
         Self::SubscriptionBucket,
         Self::FeatureBucket,
+        Self::EdgeBucket,
         Self::JetStreamApi,
     ];
 
@@ -98,6 +101,7 @@ impl Pattern {
             Self::Dead => "dfks.dead.<stage>",
             Self::SubscriptionBucket => "$KV.dfks-subscriptions.<subscription>",
             Self::FeatureBucket => "$KV.dfks-features.<presentity>",
+            Self::EdgeBucket => "$KV.dfks-edges.<edge_id>",
             Self::JetStreamApi => "$JS.API.>",
         }
     }
@@ -205,7 +209,7 @@ impl Subjects {
     #[must_use]
     pub fn edge_of_notify(&self, subject: &str) -> Option<String> {
         let token = subject.strip_prefix(&*self.prefix)?.strip_prefix(".notify.")?;
-        edge_of_token(token)
+        text_of_token(token)
     }
     /// `dfks.notify.*`
     #[must_use]
@@ -227,6 +231,16 @@ impl Subjects {
     #[must_use]
     pub fn feature_bucket(&self) -> String {
         format!("{}-features", self.prefix)
+    }
+    /// Bucket `dfks-edges`.
+    #[must_use]
+    pub fn edge_bucket(&self) -> String {
+        format!("{}-edges", self.prefix)
+    }
+    /// `$KV.dfks-edges.<edge_id>`; the edge id is encoded as one token, see [`edge_token`].
+    #[must_use]
+    pub fn edge_key(&self, edge_id: &str) -> String {
+        kv::subject(&self.edge_bucket(), &edge_token(edge_id))
     }
     /// `$KV.dfks-subscriptions.<subscription>`
     #[must_use]
@@ -286,14 +300,19 @@ pub fn presentity_key(presentity: &Presentity) -> String {
     token(presentity.as_str())
 }
 
+/// The presentity of a key that [`presentity_key`] writes.
+pub(crate) fn presentity_of_key(key: &str) -> Option<Presentity> {
+    Presentity::parse(&text_of_token(key)?).ok()
+}
+
 /// An edge id as one token, with the same encoding. `edge-0` stays `edge-0`.
 #[must_use]
 pub fn edge_token(edge_id: &str) -> String {
     token(edge_id)
 }
 
-/// The edge id of a token, if it is one that [`edge_token`] writes.
-fn edge_of_token(token: &str) -> Option<String> {
+/// The text of a token, if it is one that [`token`] writes.
+fn text_of_token(token: &str) -> Option<String> {
     let mut parts = token.split('=');
     let mut bytes: Vec<u8> = parts.next()?.bytes().collect();
     for part in parts {
@@ -335,6 +354,8 @@ mod tests {
         }
         assert_eq!(subjects.subscription_of_key(&subjects.subscription_key("ab")), Some("ab"));
         assert_eq!(presentity_key(&alice), "sip=3Aalice=4010=2E0=2E0=2E11");
+        assert_eq!(presentity_of_key(&presentity_key(&alice)), Some(alice));
+        assert_eq!(presentity_of_key("elsewhere"), None);
         let other = Subjects::new("x");
         assert_eq!(
             (other.stream("DEAD"), other.feature_bucket(), other.worker_service()),

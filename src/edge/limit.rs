@@ -22,6 +22,8 @@ pub(crate) const CHANGE_QUEUE: usize = 65_536;
 pub(crate) const FAN_OUT_QUEUE: usize = 2 * MAX_WAITS;
 /// Orphans that wait for the notifier.
 pub(crate) const ORPHAN_QUEUE: usize = 256;
+/// Times of silence whose changes wait for the notifier.
+pub(crate) const MISSED_QUEUE: usize = 4;
 /// Jobs that wait to be sent on to other edges; one more is delivered again later.
 pub(crate) const MOVED_JOB_QUEUE: usize = 1024;
 

@@ -35,6 +35,7 @@ use crate::edge::profile::Profiles;
 use crate::edge::takeover::TakeOver;
 use crate::feature::table::FeatureTable;
 use crate::notify::{Jobs, Queue};
+use crate::runtime::clock::Now;
 use crate::runtime::{FileStamp, Tasks, clock};
 use crate::sip::flow::Transport;
 use crate::sip::transport::{Inbound, StreamLimits, StreamTransport, Tls, TlsError, UdpListener};
@@ -129,7 +130,15 @@ impl Edge {
         let port = Port::open(bus.clone()).await?;
         let watchers = Watchers::open(bus, &config.edge_id, table, tasks.stopping().clone()).await?;
         let mirror = Mirror::new(&trace_hep, &config, &metrics, &tasks);
-        let sockets = Sockets::new(bound.udp, bound.streams, Arc::clone(&config), mirror, Arc::clone(&metrics), tasks.clone());
+        let sockets = Sockets::new(
+            bound.udp,
+            bound.streams,
+            Arc::clone(&config),
+            mirror,
+            Arc::clone(&metrics),
+            tasks.clone(),
+            take_over.lease.clone(),
+        );
         let driver =
             Driver::new(notifier, port, sockets, Sources { streams, jobs, changes, users, take_over }, watchers, fan_outs, metrics);
         Ok(Self { config, driver, tasks })
@@ -303,7 +312,7 @@ async fn follow_bucket(
     };
     let index = WatcherIndex::start(bus, tasks, Some(Box::new(hook)));
     index.loaded().await;
-    let now = clock::moment();
+    let now = Now { at: clock::now(), utc: bus.utc_now() };
     for (key, (revision, value)) in held.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default() {
         notifier.handle(Input::Record { key: &key, revision, value: &value }, now);
     }

@@ -26,6 +26,24 @@ pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// Time since the machine has started, also while it, or this process, stood still. Never follows a paused clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SinceBoot(Duration);
+
+impl std::ops::Add<Duration> for SinceBoot {
+    type Output = Self;
+    fn add(self, more: Duration) -> Self {
+        Self(self.0 + more)
+    }
+}
+
+/// Now, on the clock that stands still for nobody.
+#[must_use]
+pub fn since_boot() -> SinceBoot {
+    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    SinceBoot(Duration::new(u64::try_from(since.tv_sec).unwrap_or_default(), u32::try_from(since.tv_nsec).unwrap_or_default()))
+}
+
 /// The time of day, UTC.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]

@@ -22,7 +22,7 @@ pub const fn channel_id(pattern: Pattern) -> Option<&'static str> {
         Pattern::EventNotify => Some("eventNotify"),
         Pattern::Dead => Some("dead"),
         Pattern::EventRaw => Some("eventRaw"),
-        Pattern::SubscriptionBucket | Pattern::FeatureBucket | Pattern::JetStreamApi => None,
+        Pattern::SubscriptionBucket | Pattern::FeatureBucket | Pattern::EdgeBucket | Pattern::JetStreamApi => None,
     }
 }
 

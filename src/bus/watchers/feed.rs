@@ -43,6 +43,15 @@ pub(crate) struct Feed {
     position: Position,
 }
 
+/// What a feed begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// The live keys.
+    Live,
+    /// What was stored from this sequence on, without its values.
+    Sequence(u64),
+}
+
 /// How far a feed has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Position {
@@ -81,8 +90,8 @@ pub(crate) enum FeedError {
 }
 
 impl Feed {
-    /// A feed of all keys: first the live ones, then every change.
-    pub(crate) async fn open(bus: &Bus, bucket: &str) -> Result<Self, FeedError> {
+    /// A feed of all keys: what it begins with, then every change.
+    pub(crate) async fn open(bus: &Bus, bucket: &str, from: From) -> Result<Self, FeedError> {
         let mut link = bus.link_status();
         let connection = link.borrow_and_update().connections;
         let stream = kv::stream(bucket);
@@ -94,7 +103,11 @@ impl Feed {
             deliver_subject,
             name: Some(consumer.clone()),
             filter_subject: filter_subject.clone(),
-            deliver_policy: DeliverPolicy::LastPerSubject,
+            deliver_policy: match from {
+                From::Live => DeliverPolicy::LastPerSubject,
+                From::Sequence(start_sequence) => DeliverPolicy::ByStartSequence { start_sequence },
+            },
+            headers_only: from != From::Live,
             ack_policy: AckPolicy::None,
             max_deliver: 1,
             flow_control: true,

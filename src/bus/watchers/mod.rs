@@ -22,7 +22,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::kv;
-use crate::bus::watchers::feed::{Feed, FeedError, Record};
+use crate::bus::watchers::feed::Record;
+pub(crate) use crate::bus::watchers::feed::{Feed, FeedError, From};
 use crate::bus::watchers::fence::{Passed, Progress};
 use crate::bus::watchers::metrics::IndexMetrics;
 pub use crate::bus::watchers::table::{EdgeWatchers, Held};
@@ -238,7 +239,7 @@ impl Follower {
         let mut retry = RETRY;
         loop {
             self.bus.connected().await;
-            match Feed::open(&self.bus, &self.bucket).await {
+            match Feed::open(&self.bus, &self.bucket, From::Live).await {
                 Ok(feed) => {
                     let error = self.follow(feed, &mut retry).await;
                     self.progress.send_modify(|progress| progress.feed = 0);

@@ -27,7 +27,7 @@ use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Output};
 use crate::edge::takeover::TakeOver;
 use crate::notify::{JOB_LIFETIME, Jobs, WORKING_EVERY};
-use crate::runtime::clock::{self, Now, moment};
+use crate::runtime::clock::{self, Now};
 use crate::sip::flow::ConnectionId;
 use crate::sip::transport::Inbound;
 
@@ -173,9 +173,10 @@ impl Driver {
         let mut stopped = Box::pin(stop.cancelled_owned());
         loop {
             let is_overloaded = self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2;
-            self.notifier.handle(Input::Overload { is_overloaded }, moment());
+            let now = self.moment();
+            self.notifier.handle(Input::Overload { is_overloaded }, now);
             if self.is_draining {
-                self.notifier.handle(Input::PutDown, moment());
+                self.notifier.handle(Input::PutDown, now);
             }
             self.carry_out();
             if self.is_draining && self.notifier.is_put_down() && self.sockets.is_flushed() {
@@ -187,9 +188,15 @@ impl Driver {
             let is_stopped = poll_fn(|cx| self.poll_round(cx, sleep.as_mut(), stopped.as_mut())).await?;
             if is_stopped {
                 self.is_draining = true;
-                self.notifier.handle(Input::Drain, moment());
+                let now = self.moment();
+                self.notifier.handle(Input::Drain, now);
             }
         }
+    }
+
+    /// The time of day is that of NATS, so that it means the same to workers and to other edges.
+    fn moment(&self) -> Now {
+        Now { at: clock::now(), utc: self.port.utc_now() }
     }
 
     fn set_alarm(&self, sleep: &mut Pin<Box<Sleep>>) {
@@ -207,7 +214,7 @@ impl Driver {
         if !self.is_draining && stopped.poll(cx).is_ready() {
             return Poll::Ready(Ok(true));
         }
-        let now = moment();
+        let now = self.moment();
         // The bus coming or going wakes nobody: its state is read before the inputs that did.
         self.notifier.handle(Input::Bus { is_up: self.port.is_up() }, now);
         self.look_at_lease(now);
@@ -221,7 +228,7 @@ impl Driver {
 
     /// Updates the lease. Once it has lapsed it is held again only after all changes that came meanwhile are read.
     fn look_at_lease(&mut self, now: Now) {
-        let has_lapsed = self.sources.take_over.lease.borrow().is_some_and(|until| until <= now.at);
+        let has_lapsed = !self.sources.take_over.lease.is_held();
         let is_held = !has_lapsed && (self.is_lease_held || self.sources.changes.queue.is_empty());
         if is_held != std::mem::replace(&mut self.is_lease_held, is_held) {
             self.metrics.lease(is_held);
@@ -231,10 +238,12 @@ impl Driver {
 
     fn poll_sources(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, DriverError> {
         let Self { notifier, port, sockets, sources, watchers, deliveries, mirror, metrics, is_draining, .. } = self;
+        // A capture has the clock of this machine, as every other of it.
+        let received_at = clock::utc_now();
         let mut connections = Vec::new();
         let mut had_any = sockets.poll_datagrams(cx, |flow, bytes| {
             metrics.queues.received(flow.transport);
-            mirror.received(flow, bytes, now.utc);
+            mirror.received(flow, bytes, received_at);
             notifier.handle(Input::Packet { flow, bytes }, now);
         });
         had_any |= take("bus replies", |cx| port.poll_reply(cx), cx, |(token, reply)| notifier.handle(Input::Reply { token, reply }, now))?;
@@ -245,7 +254,7 @@ impl Driver {
             |inbound| {
                 if let Inbound::Message { flow, packet } = &inbound {
                     metrics.queues.received(flow.transport);
-                    mirror.received(*flow, packet, now.utc);
+                    mirror.received(*flow, packet, received_at);
                 }
                 on_stream(notifier, metrics, &mut connections, inbound, now);
             },
@@ -278,6 +287,15 @@ impl Driver {
         )?;
         if !*is_draining {
             let orphans = &mut sources.take_over.orphans;
+            let missed = &mut sources.take_over.missed;
+            had_any |= take(
+                "changes missed",
+                |cx| missed.poll_recv(cx),
+                cx,
+                |presentities| {
+                    notifier.handle(Input::Missed { presentities }, now);
+                },
+            )?;
             had_any |= take("orphans", |cx| orphans.poll_recv(cx), cx, |orphan| notifier.handle(Input::Orphan(orphan), now))?;
         }
         if let Some(users) = &mut sources.users {
@@ -331,7 +349,8 @@ impl Driver {
                 Output::Send { to, packet, notify } => self.sockets.send(to, packet, notify),
                 Output::Request { token, request, cause } => {
                     if let Err(error) = self.port.ask(token, request, &cause) {
-                        self.notifier.handle(Input::Reply { token, reply: BusReply::Unavailable(error.into()) }, moment());
+                        let now = self.moment();
+                        self.notifier.handle(Input::Reply { token, reply: BusReply::Unavailable(error.into()) }, now);
                     }
                 }
                 Output::FanOut(fan_out) => {

@@ -4,7 +4,7 @@
 //! says when a reply is late.
 
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ahash::AHashMap;
 use async_nats::{HeaderMap, Subscriber};
@@ -153,6 +153,12 @@ impl Port {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.bus.is_connected()
+    }
+
+    /// The time of day at NATS.
+    #[must_use]
+    pub fn utc_now(&self) -> SystemTime {
+        self.bus.utc_now()
     }
 
     /// Sends what is queued, before the process ends.

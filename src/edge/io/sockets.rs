@@ -17,6 +17,7 @@ use crate::edge::io::mirror::Mirror;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{NotifyId, Unsent};
 use crate::edge::subscription::next_hop::Destination;
+use crate::edge::takeover::Lease;
 use crate::runtime::{Tasks, clock};
 use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::transport::{Batch, Remote, SendError, SendQueue, StreamTransport, UdpListener};
@@ -42,6 +43,9 @@ pub(crate) struct Sockets {
     batch: Batch,
     metrics: Arc<EdgeMetrics>,
     tasks: Tasks,
+    lease: Lease,
+    /// NOTIFYs over UDP that leave with the next flush, if the lease is held then.
+    notifies: VecDeque<(Flow, Bytes, Option<NotifyId>)>,
     opening: AHashMap<ConnectionId, Vec<NotifyId>>,
     unsent: VecDeque<(NotifyId, Unsent)>,
     names: AHashMap<Box<str>, (IpAddr, Instant)>,
@@ -81,6 +85,7 @@ impl Sockets {
         mirror: Mirror,
         metrics: Arc<EdgeMetrics>,
         tasks: Tasks,
+        lease: Lease,
     ) -> Self {
         let udp = udp.into_iter().map(|listener| Socket { listener, queue: SendQueue::new(UDP_QUEUE), is_blocked: false }).collect();
         Self {
@@ -91,6 +96,8 @@ impl Sockets {
             batch: Batch::new(),
             metrics,
             tasks,
+            lease,
+            notifies: VecDeque::new(),
             opening: AHashMap::new(),
             unsent: VecDeque::new(),
             names: AHashMap::new(),
@@ -170,7 +177,10 @@ impl Sockets {
 
     fn send_on(&mut self, flow: Flow, packet: Bytes, notify: Option<NotifyId>) {
         if flow.transport == Transport::Udp {
-            return self.send_datagram(flow, packet);
+            return self.send_datagram(flow, packet, notify);
+        }
+        if is_notify(&packet) && !self.lease.is_held() {
+            return self.give_up(notify, Unsent::NoLease);
         }
         // The connection was already gone when the next hop was chosen, and there was no other.
         let Some(connection) = flow.connection else { return self.give_up(notify, Unsent::NoWay) };
@@ -182,8 +192,12 @@ impl Sockets {
         }
     }
 
+    fn send_datagram(&mut self, flow: Flow, packet: Bytes, notify: Option<NotifyId>) {
+        if is_notify(&packet) { self.notifies.push_back((flow, packet, notify)) } else { self.queue_datagram(flow, packet) }
+    }
+
     /// A datagram that finds its queue full is dropped: it is retransmitted.
-    fn send_datagram(&mut self, flow: Flow, packet: Bytes) {
+    fn queue_datagram(&mut self, flow: Flow, packet: Bytes) {
         let socket = self.udp.iter_mut().find(|socket| socket.listener.flow(flow.peer).listener == flow.listener);
         self.mirror.sent(flow, &packet, clock::utc_now());
         if !socket.is_some_and(|socket| socket.queue.push(flow.peer, packet)) {
@@ -198,7 +212,10 @@ impl Sockets {
             let Some(listener) = self.config.listener_of(transport, self.address_of(listener), peer) else {
                 return self.give_up(notify, Unsent::NoWay);
             };
-            return self.send_datagram(Flow { transport, listener, peer, connection: None }, packet);
+            return self.send_datagram(Flow { transport, listener, peer, connection: None }, packet, notify);
+        }
+        if is_notify(&packet) && !self.lease.is_held() {
+            return self.give_up(notify, Unsent::NoLease);
         }
         let sent = match self.streams.find(peer, transport) {
             Some(flow) => flow.connection.ok_or(SendError::Closed).and_then(|id| self.streams.send(id, packet.clone())).map(|()| flow),
@@ -234,8 +251,16 @@ impl Sockets {
         }
     }
 
-    /// Hands everything queued to the kernel, as far as it takes it.
+    /// Hands everything queued to the kernel, as far as it takes it. Without the lease no NOTIFY leaves: what was not sent before
+    /// is given back, a copy is dropped.
     pub(crate) fn flush(&mut self) {
+        let is_held = self.lease.is_held();
+        for (flow, packet, notify) in std::mem::take(&mut self.notifies) {
+            if is_held { self.queue_datagram(flow, packet) } else { self.give_up(notify, Unsent::NoLease) }
+        }
+        if !is_held {
+            self.udp.iter_mut().for_each(|socket| socket.queue.retain(|packet| !is_notify(packet)));
+        }
         for socket in self.udp.iter_mut().filter(|socket| !socket.queue.is_empty() && !socket.is_blocked) {
             let flushed = socket.queue.flush(&socket.listener);
             socket.is_blocked = flushed.is_blocked;
@@ -282,4 +307,9 @@ impl Sockets {
             self.names.insert(found.name, (address, clock::now()));
         }
     }
+}
+
+/// Whether a packet of ours is a NOTIFY, sent for the first time or again.
+fn is_notify(packet: &[u8]) -> bool {
+    packet.starts_with(b"NOTIFY ")
 }

@@ -85,6 +85,11 @@ pub enum Input<'a> {
         /// The edge that it is in the name of.
         edge_id: &'a str,
     },
+    /// This edge was silent, and jobs for what it still holds may be gone with the changes of these presentities; `None`: of any.
+    Missed {
+        /// Whose states have changed meanwhile.
+        presentities: Option<Vec<Presentity>>,
+    },
     /// A silent edge's subscription over UDP, to be taken over.
     Orphan(Box<Orphan>),
     /// Whether this edge has shown to the others that it lives. If not, some of what it holds may be theirs by now.
@@ -141,6 +146,8 @@ pub enum Unsent {
     NoWay,
     /// Too much waits to be sent there already.
     NoRoom,
+    /// Another edge may be telling this phone by now.
+    NoLease,
 }
 
 /// Names the delivery of a job, for its acknowledgement.

@@ -103,6 +103,7 @@ impl Notifier {
             Input::Record { key, revision, value } => self.on_record(key, revision, value, now),
             Input::Restored => self.restored(now),
             Input::Holder { id, revision, edge_id } => self.on_holder(id, revision, edge_id, now),
+            Input::Missed { presentities } => self.on_missed(presentities, now),
             Input::Orphan(orphan) => self.on_orphan(*orphan, now),
             Input::Users(users) => self.gate.use_file(users),
             Input::Lease { is_held } => self.availability.set_lease(is_held),

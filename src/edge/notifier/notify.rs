@@ -162,7 +162,7 @@ impl Notifier {
             let Some(in_flight) = notifier.delivery.take_back(subscription, is_meant) else { return };
             match why {
                 Unsent::NoWay => notifier.park(subscription, in_flight, now),
-                Unsent::NoRoom => {
+                Unsent::NoRoom | Unsent::NoLease => {
                     notifier.delivery.count_end(&in_flight, DeliveryOutcome::Retried, now);
                     notifier.put_off(subscription, in_flight, now.at + ROOM_AFTER, now);
                 }

@@ -242,6 +242,22 @@ impl Notifier {
         }
     }
 
+    /// This edge was silent for so long that its jobs were given up on or went elsewhere. Phones that it still holds, those over a
+    /// connection above all, are told what they have missed, one after another.
+    pub(super) fn on_missed(&mut self, presentities: Option<Vec<Presentity>>, now: Now) {
+        for presentity in presentities.unwrap_or_else(|| self.registry.presentities()) {
+            for id in self.registry.ids_of(&presentity) {
+                self.step_of(id, |notifier, subscription| {
+                    if subscription.phase == Phase::Live {
+                        subscription.lane.sync.defer(None);
+                        subscription.lane.ask_missed_at(notifier.watermark.next_turn(now.at));
+                        notifier.arm(subscription, now);
+                    }
+                });
+            }
+        }
+    }
+
     /// A subscription of a silent edge is here now. What its phone has missed, the presentity's others may have missed too.
     pub(super) fn tell_what_silence_kept(&mut self, subscription: &mut Subscription, now: Now) {
         if !subscription.is_untold {

@@ -1,68 +1,107 @@
-//! Publishes the heartbeat of this edge, and receives those of all edges, its own included.
+//! Publishes the heartbeat of this edge, receives those of all edges, its own included, and keeps the lease.
+//!
+//! ```text
+//! beat ─▶ dfks.edge.alive ─▶ membership of every edge        who is silent
+//!     └─▶ bucket dfks-edges ─(acknowledged)─▶ lease           we are not, by the word of a quorum of NATS
+//! lapsed and back ─▶ what changed since the last beat of before ─▶ the phones that we still hold
+//! ```
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use futures_util::StreamExt;
-use tokio::sync::watch;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::kv;
 use crate::bus::message::{EdgeAlive, Kind};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, new_id};
 use crate::bus::{Bus, WatcherIndex};
 use crate::edge::config::EdgeConfig;
 use crate::edge::takeover::membership::SharedMembership;
-use crate::runtime::clock;
-
-/// Own beats remembered until they are received back.
-const BEATS: usize = 64;
+use crate::feature::Presentity;
+use crate::runtime::clock::{self, SinceBoot};
 
 /// See the module.
 pub(in crate::edge::takeover) struct Heartbeat {
     bus: Bus,
     index: WatcherIndex,
-    silent_after: Duration,
+    config: Arc<EdgeConfig>,
     membership: SharedMembership,
-    lease: watch::Sender<Option<Instant>>,
+    lease: watch::Sender<Option<SinceBoot>>,
+    missed: mpsc::Sender<Option<Vec<Presentity>>>,
     alive: EdgeAlive,
-    sent: VecDeque<(u64, Instant)>,
+    /// The last feature state of before the last acknowledged beat.
+    last_change: Option<u64>,
     has_twin: bool,
+    tasks: FuturesUnordered<BoxFuture<'static, Done>>,
+    is_storing: bool,
+}
+
+/// What was done beside the beats.
+enum Done {
+    /// A beat is stored, or not.
+    Stored(Option<Beat>),
+    /// The notifier has what was missed.
+    Missed,
+}
+
+/// A beat that the bucket has acknowledged.
+struct Beat {
+    sent_at: SinceBoot,
+    last_change: Option<u64>,
 }
 
 impl Heartbeat {
     pub(in crate::edge::takeover) fn new(
         bus: Bus,
         index: WatcherIndex,
-        config: &EdgeConfig,
+        config: &Arc<EdgeConfig>,
         takes_udp: bool,
         membership: &SharedMembership,
-        lease: watch::Sender<Option<Instant>>,
+        lease: watch::Sender<Option<SinceBoot>>,
+        missed: mpsc::Sender<Option<Vec<Presentity>>>,
     ) -> Self {
         let alive = EdgeAlive { kind: Kind::default(), edge_id: config.edge_id.to_string(), instance: new_id(), beat: 0, udp: takes_udp };
         Self {
             bus,
             index,
-            silent_after: config.silent_after,
+            config: Arc::clone(config),
             membership: membership.clone(),
             lease,
+            missed,
             alive,
-            sent: VecDeque::new(),
+            last_change: None,
             has_twin: false,
+            tasks: FuturesUnordered::new(),
+            is_storing: false,
         }
     }
 
     pub(in crate::edge::takeover) async fn run(mut self, mut heard: Subscriber, stopping: CancellationToken) {
-        let mut beats = tokio::time::interval(self.membership.lock().beat_every());
+        let mut beats = tokio::time::interval(self.beat_every());
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 _ = beats.tick() => self.beat(),
+                Some(done) = self.tasks.next(), if !self.tasks.is_empty() => match done {
+                    Done::Stored(beat) => {
+                        self.is_storing = false;
+                        if let Some(beat) = beat {
+                            self.renew(beat).await;
+                        }
+                    }
+                    Done::Missed => {}
+                },
                 message = heard.next() => match message {
-                    Some(message) => self.hear(&message).await,
+                    Some(message) => self.hear(&message),
                     // The client is closed.
                     None => return stopping.cancelled().await,
                 }
@@ -70,19 +109,44 @@ impl Heartbeat {
         }
     }
 
+    fn beat_every(&self) -> Duration {
+        self.membership.lock().beat_every()
+    }
+
     fn beat(&mut self) {
-        let now = clock::now();
-        self.membership.lock().forget_old(now);
+        self.membership.lock().forget_old(clock::now());
         if !self.bus.is_connected() {
             return;
         }
         self.alive.beat += 1;
-        self.sent.truncate(BEATS - 1);
-        self.sent.push_front((self.alive.beat, now));
         self.bus.publish_event(Pattern::EdgeAlive, self.bus.subjects().edge_alive(), &self.alive, &Cause::new());
+        // The one under way has its own time to fail.
+        if !std::mem::replace(&mut self.is_storing, true) {
+            self.tasks.push(self.store().map(Done::Stored).boxed());
+        }
     }
 
-    async fn hear(&mut self, message: &Message) {
+    /// Stores a beat: whoever acknowledges it has a quorum, and the key is there for as long as the lease lasts.
+    fn store(&self) -> impl Future<Output = Option<Beat>> + Send + use<> {
+        let (bus, ttl) = (self.bus.clone(), self.config.silent_after);
+        let subject = bus.subjects().edge_key(&self.alive.edge_id);
+        let payload = serde_json::to_vec(&self.alive).unwrap_or_default();
+        async move {
+            // Before the beat: what changes after it is told here, or missed.
+            let last_change = bus.last_feature_change().await.ok();
+            let sent_at = clock::since_boot();
+            let stored = bus.store(Pattern::EdgeBucket, subject, kv::ttl_headers(ttl, &Cause::new()), Bytes::from(payload)).await;
+            match stored {
+                Ok(_revision) => Some(Beat { sent_at, last_change }),
+                Err(error) => {
+                    tracing::debug!(%error, "beat not stored");
+                    None
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, message: &Message) {
         let Ok(alive) = serde_json::from_slice::<EdgeAlive>(&message.payload) else {
             return tracing::debug!("not from an edge");
         };
@@ -97,17 +161,39 @@ impl Heartbeat {
             return;
         }
         self.membership.lock().echoed(now);
-        if let Some((_, sent_at)) = self.sent.iter().find(|(beat, _)| *beat == alive.beat) {
-            self.renew(*sent_at + self.silent_after, now).await;
-        }
     }
 
-    /// Renews the lease: whoever receives us has received this beat, and takes nothing from us until then. After a lapse, the index
-    /// must first catch up with what was taken.
-    async fn renew(&self, until: Instant, now: Instant) {
-        let has_lapsed = self.lease.borrow().is_some_and(|until| until <= now);
-        if until > now && (!has_lapsed || self.index.caught_up().await.is_ok()) {
-            self.lease.send_replace(Some(until));
+    /// Renews the lease, with a beat as margin. After a lapse, the index must first catch up with what was taken; then the phones
+    /// that are still here are told what they missed.
+    async fn renew(&mut self, beat: Beat) {
+        let lasts = self.config.silent_after.saturating_sub(self.beat_every());
+        let until = beat.sent_at + lasts;
+        let has_lapsed = self.lease.borrow().is_some_and(|until| until <= clock::since_boot());
+        if until <= clock::since_boot() || (has_lapsed && self.index.caught_up().await.is_err()) {
+            return;
+        }
+        self.lease.send_replace(Some(until));
+        let before = std::mem::replace(&mut self.last_change, beat.last_change);
+        if has_lapsed {
+            self.tasks.push(tell_missed(self.bus.clone(), before, self.missed.clone()).boxed());
         }
     }
+}
+
+/// Hands on whose states have changed since this sequence.
+async fn tell_missed(bus: Bus, since: Option<u64>, missed: mpsc::Sender<Option<Vec<Presentity>>>) -> Done {
+    let presentities = match since {
+        Some(sequence) => bus.features_changed_since(sequence).await,
+        None => return send(missed, None).await,
+    };
+    if let Err(error) = &presentities {
+        tracing::warn!(%error, "changes of a time of silence not read, all phones are told what they missed");
+    }
+    send(missed, presentities.ok()).await
+}
+
+async fn send(missed: mpsc::Sender<Option<Vec<Presentity>>>, presentities: Option<Vec<Presentity>>) -> Done {
+    // The edge stops: the next process restores, and asks by itself.
+    let _stopped = missed.send(presentities).await;
+    Done::Missed
 }

@@ -1,7 +1,7 @@
 //! Take-over from a silent edge: the others divide its subscriptions over UDP, end those that expire, and redirect its jobs.
 //!
 //! ```text
-//! every edge ─▶ dfks.edge.alive ─▶ heartbeat ─▶ membership: who is silent, whose turn it is       heartbeat ─▶ lease: are we heard ourselves
+//! every edge ─▶ dfks.edge.alive ─▶ heartbeat ─▶ membership: who is silent, whose turn it is       heartbeat ─▶ bucket dfks-edges ─▶ lease: do we live, by the word of NATS
 //! index of the bucket ─▶ taker ─(orphans)─▶ notifier, which stores them in its name
 //!                          ├─ what is over a connection: ended when it expires
 //!                          └─ dfks.notify.<silent edge> ─▶ redirect ─▶ the edges that hold the watchers now
@@ -10,23 +10,25 @@
 //! `sip.takeover_seconds` sends no NOTIFY until it is heard again and has read what it lost.
 
 mod heartbeat;
+mod lease;
 mod membership;
 mod orphan;
 mod redirect;
 mod taker;
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::bus::Bus;
 use crate::bus::pull::Delivery;
 use crate::edge::config::EdgeConfig;
-use crate::edge::limit::{MOVED_JOB_QUEUE, ORPHAN_QUEUE};
+use crate::edge::limit::{MISSED_QUEUE, MOVED_JOB_QUEUE, ORPHAN_QUEUE};
 use crate::edge::metrics::EdgeMetrics;
 use crate::edge::notifier::Orphan;
+pub(crate) use crate::edge::takeover::lease::Lease;
 use crate::edge::takeover::membership::{Membership, SharedMembership};
+use crate::feature::Presentity;
 use crate::notify::Queue;
 use crate::runtime::Tasks;
 use crate::sip::flow::Transport;
@@ -35,8 +37,10 @@ use crate::sip::flow::Transport;
 pub(crate) struct TakeOver {
     /// Subscriptions to take over.
     pub orphans: mpsc::Receiver<Box<Orphan>>,
-    /// Until when no other edge takes over from us; `None` before our first beat came back.
-    pub lease: watch::Receiver<Option<Instant>>,
+    /// Until when no other edge takes over from us.
+    pub lease: Lease,
+    /// Whose states have changed while this edge was silent; `None`: anybody's.
+    pub missed: mpsc::Receiver<Option<Vec<Presentity>>>,
     /// For jobs whose watchers may be at another edge by now.
     pub moved_jobs: mpsc::Sender<Delivery>,
 }
@@ -57,14 +61,16 @@ impl TakeOver {
         let takes_udp = config.listeners.iter().any(|listener| listener.transport == Transport::Udp);
         let membership = SharedMembership::new(Membership::new(&config.edge_id, takes_udp, config.silent_after));
         let heard = bus.client().subscribe(bus.subjects().edge_alive()).await?;
-        let (lease_sender, lease) = watch::channel(None);
+        let (lease_sender, lease) = Lease::new();
         let (orphan_sender, orphans) = mpsc::channel(ORPHAN_QUEUE);
+        let (missed_sender, missed) = mpsc::channel(MISSED_QUEUE);
         let (moved_jobs, moved) = mpsc::channel(MOVED_JOB_QUEUE);
         let stopping = tasks.stopping().clone();
-        let heartbeat = heartbeat::Heartbeat::new(bus.clone(), queue.index().clone(), config, takes_udp, &membership, lease_sender);
+        let index = queue.index().clone();
+        let heartbeat = heartbeat::Heartbeat::new(bus.clone(), index, config, takes_udp, &membership, lease_sender, missed_sender);
         tasks.spawn("heartbeat", heartbeat.run(heard, stopping.clone()));
         let taker = taker::Taker::new(bus.clone(), queue, Arc::clone(config), membership, Arc::clone(metrics), orphan_sender);
         tasks.spawn("take-over", taker.run(moved, stopping));
-        Ok(Self { orphans, lease, moved_jobs })
+        Ok(Self { orphans, lease, missed, moved_jobs })
     }
 }

@@ -12,7 +12,6 @@ use crate::edge::event::{self, Event, Happened};
 use crate::edge::notifier::Orphan;
 use crate::edge::subscription::SubscriptionId;
 use crate::edge::subscription::record::Record;
-use crate::runtime::clock;
 
 /// The record at a revision; `None` if there is a newer one, or none.
 pub(in crate::edge::takeover) async fn read(bus: &Bus, revision: u64) -> Result<Option<Orphan>, RequestError> {
@@ -37,7 +36,7 @@ pub(in crate::edge::takeover) async fn end(bus: &Bus, orphan: &Orphan) -> Result
     }
     let (edge_id, reason) = (&*record.edge_id, Some(EndReason::Timeout));
     let ended = Happened { edge_id, what: SubscriptionChange::Terminated, reason, cause: &cause };
-    if let Some(Event::Subscription(presentity, event)) = event::of_record(&ended, *id, record, clock::utc_now()) {
+    if let Some(Event::Subscription(presentity, event)) = event::of_record(&ended, *id, record, bus.utc_now()) {
         bus.publish_event(Pattern::EventSubscription, bus.subjects().event_subscription(&presentity), &event, &event.cause);
     }
     Ok(true)

@@ -85,6 +85,9 @@ pub(in crate::edge::takeover) async fn send_on_own(bus: &Bus, queue: &Queue, del
 
 /// Sends a job of edge `from` to the other edges with watchers, for the subscriptions that they took over from there. A job
 /// that cannot be sent on now comes again.
+///
+/// A silent edge may still hold subscriptions over connections, and never sees the job: back again, it asks for the full state of
+/// all that has changed since it was last heard (`heartbeat`).
 async fn send_on(bus: &Bus, queue: &Queue, job: NotifyJob, delivery: Delivery, from: &str, is_gone: bool, metrics: &EdgeMetrics) {
     let Ok(presentity) = Presentity::parse(&job.presentity) else {
         return finish(delivery.bury(STAGE, "unreadable", "no presentity").await, JobOutcome::Unreadable, metrics);

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ahash::{AHashMap, AHashSet};
 use futures_util::{StreamExt, stream};
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::kv;
 use crate::bus::pull::Delivery;
 use crate::bus::watchers::Held;
 use crate::bus::{Bus, RequestError};
@@ -37,6 +39,18 @@ const IDLE_LOOK_AFTER: Duration = Duration::from_secs(10);
 const BEFORE_IT_IS_GONE: Duration = Duration::from_secs(2);
 /// Most silent edges handled at a time.
 const MAX_SILENT: usize = 64;
+
+/// The answer to `STREAM.MSG.GET`.
+#[derive(Deserialize)]
+struct Stored {
+    message: StoredMessage,
+}
+
+#[derive(Deserialize)]
+struct StoredMessage {
+    #[serde(default)]
+    data: Option<String>,
+}
 
 /// See the module.
 pub(super) struct Taker {
@@ -102,6 +116,12 @@ impl Taker {
         self.look_around(&waiting).await;
         let edges: Vec<Arc<str>> = self.silent.keys().cloned().collect();
         for edge_id in edges {
+            match self.lives(&edge_id).await {
+                Ok(false) => {}
+                // It may still be telling its phones, whatever is heard of it here.
+                Ok(true) => continue,
+                Err(error) => return tracing::debug!(%error, "take-over interrupted"),
+            }
             // After a failure of the bus the next turn goes on.
             if let Err(error) = self.take_from(&edge_id).await {
                 return tracing::debug!(%error, "take-over interrupted");
@@ -140,6 +160,20 @@ impl Taker {
         }
     }
 
+    /// Whether an edge that is not heard has its key in the bucket of those that live: then it may hold its lease. The leader is
+    /// asked, since another server may lag.
+    async fn lives(&self, edge_id: &str) -> Result<bool, RequestError> {
+        let body = serde_json::json!({ "last_by_subj": self.bus.subjects().edge_key(edge_id) });
+        let call = format!("STREAM.MSG.GET.{}", kv::stream(&self.bus.subjects().edge_bucket()));
+        match self.bus.api_with::<_, Stored>(&call, &body, self.bus.timeout()).await {
+            // The marker of an expired key has no data.
+            Ok(stored) => Ok(stored.message.data.is_some_and(|data| !data.is_empty())),
+            // No such key.
+            Err(RequestError::Stream { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn take_from(&mut self, edge_id: &Arc<str>) -> Result<(), RequestError> {
         let now = clock::now();
         let Some(silent) = self.silent.get_mut(edge_id).filter(|silent| silent.look_at <= now) else { return Ok(()) };
@@ -158,7 +192,7 @@ impl Taker {
                 if !self.membership.lock().is_silent(edge_id, clock::now()) || self.orphans.send(Box::new(orphan)).await.is_err() {
                     return Ok(());
                 }
-            } else if let Some(gone_at) = gone_at(&orphan, &self.config) {
+            } else if let Some(gone_at) = gone_at(&orphan, &self.config, self.bus.utc_now()) {
                 self.endings.insert((gone_at.checked_sub(BEFORE_IT_IS_GONE).unwrap_or(gone_at), orphan.revision));
                 silent.planned.insert(orphan.revision);
             }
@@ -231,9 +265,10 @@ fn in_line(waited: Duration) -> usize {
 }
 
 /// When the key expires.
-fn gone_at(orphan: &Orphan, config: &EdgeConfig) -> Option<Instant> {
+fn gone_at(orphan: &Orphan, config: &EdgeConfig, utc: SystemTime) -> Option<Instant> {
     let expires_at = clock::parse_rfc3339(&orphan.record.expires_at)?;
-    Some(clock::now() + clock::until(expires_at + config.grace()))
+    let left = (expires_at + config.grace()).duration_since(utc).unwrap_or_default();
+    Some(clock::now() + left)
 }
 
 async fn close(silent: Silent) {

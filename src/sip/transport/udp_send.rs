@@ -46,6 +46,11 @@ impl SendQueue {
         has_room
     }
 
+    /// Drops the datagrams for which `keep` is false.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
+        self.packets.retain(|(_, packet)| keep(packet));
+    }
+
     /// How many datagrams wait.
     #[must_use]
     pub fn len(&self) -> usize {

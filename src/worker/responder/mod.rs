@@ -191,9 +191,8 @@ impl Responders {
 /// While the bus is away nothing is known.
 fn shows(answer: &Result<Answer, AnswerError>) -> Option<Input> {
     match answer {
-        Ok(Answer::Timeout) => Some(Input::Failed),
+        Ok(Answer::Timeout) | Err(AnswerError::Bus(RequestError::Unreadable(_))) => Some(Input::Failed),
         Ok(_) => Some(Input::Answered),
-        Err(AnswerError::Bus(RequestError::Unreadable(_))) => Some(Input::Failed),
         Err(AnswerError::Bus(_)) => None,
         Err(AnswerError::Error(error)) if error.code < 500 => Some(Input::Answered),
         Err(_) => Some(Input::Failed),

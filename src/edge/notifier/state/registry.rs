@@ -92,6 +92,11 @@ impl Registry {
         self.watchers.get(presentity).map_or(0, SmallVec::len)
     }
 
+    /// Those who are watched.
+    pub(crate) fn presentities(&self) -> Vec<Presentity> {
+        self.watchers.keys().cloned().collect()
+    }
+
     /// The watchers of a presentity.
     pub(crate) fn ids_of(&self, presentity: &Presentity) -> SmallVec<[SubscriptionId; 4]> {
         self.watchers.get(presentity).into_iter().flatten().map(|watcher| watcher.id).collect()

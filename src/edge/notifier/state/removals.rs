@@ -125,7 +125,9 @@ mod tests {
     fn the_last_that_ended_are_remembered() {
         let mut removals = Removals::default();
         let ids: Vec<_> = (0..=MAX_ENDED).map(|_| SubscriptionId::random()).collect();
-        ids.iter().for_each(|id| removals.end(*id));
+        for id in &ids {
+            removals.end(*id);
+        }
         removals.end(ids[1]);
         assert!(!removals.has_ended(ids[0]) && removals.has_ended(ids[1]) && removals.has_ended(ids[MAX_ENDED]));
         assert_eq!((removals.ended.len(), removals.endings.len()), (MAX_ENDED, MAX_ENDED));

@@ -158,3 +158,54 @@ fn what_was_lost_is_asked_for_before_anything_else_is_told() {
     assert!(bench.is_quiet());
     assert_eq!(bench.done, [JobHandle(1), JobHandle(2), JobHandle(3)]);
 }
+
+/// Its jobs were given up on while it was silent: nobody says again what they said.
+#[test]
+fn an_edge_that_was_silent_asks_for_what_the_phones_that_it_still_holds_have_missed() {
+    let (mut bench, _, _) = live();
+    bench.job(5, 1);
+    let notify = bench.expect_notify();
+    bench.respond(&notify, 200, "");
+    bench.subscribe("b");
+    let presentity = |text| Presentity::parse(text).unwrap();
+    bench.input(Input::Missed { presentities: Some(vec![presentity("sip:carol@10.0.0.11")]) });
+    bench.pass(Duration::from_secs(1));
+    assert!(bench.is_quiet(), "nobody here watches carol");
+
+    bench.input(Input::Missed { presentities: Some(vec![presentity("sip:alice@10.0.0.11")]) });
+    bench.pass(Duration::from_millis(40));
+    assert_eq!(bench.asked.len(), 2);
+    bench.answer_get(vec![dnd(5)]);
+    bench.answer_get(vec![dnd(5)]);
+    let notify = bench.expect_notify();
+    assert_eq!(notify.header(crate::sip::name::Name::CallId), Some("b"), "a has confirmed it");
+    bench.respond(&notify, 200, "");
+    assert!(bench.is_quiet());
+
+    bench.input(Input::Missed { presentities: None });
+    bench.pass(Duration::from_millis(40));
+    bench.answer_get(vec![dnd(6)]);
+    bench.answer_get(vec![dnd(6)]);
+    for _ in 0..2 {
+        assert!(told(&bench.expect_notify()));
+    }
+}
+
+#[test]
+fn a_notify_that_may_not_leave_is_kept_for_later() {
+    let (mut bench, tag, _) = live();
+    bench.job(5, 1);
+    let notify = bench.expect_notify();
+    let cseq = notify.header(crate::sip::name::Name::CSeq).unwrap().split(' ').next().unwrap().parse().unwrap();
+    bench.input(Input::Lease { is_held: false });
+    let notify = NotifyId { subscription: tag.parse().unwrap(), cseq };
+    bench.input(Input::Undeliverable { notify, why: Unsent::NoLease });
+    bench.pass(Duration::from_mins(1));
+    assert!(bench.is_quiet() && bench.done.is_empty() && bench.reasons().is_empty());
+    bench.input(Input::Lease { is_held: true });
+    bench.pass(Duration::from_secs(1));
+    let again = bench.expect_notify();
+    assert!(told(&again));
+    bench.respond(&again, 200, "");
+    assert_eq!(bench.done, [JobHandle(1)]);
+}

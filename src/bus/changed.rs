@@ -1,0 +1,77 @@
+//! Whose feature states have changed since a sequence of their stream: for whoever could not be told meanwhile.
+//!
+//! The bucket keeps one message a key, so each presentity comes once; only headers are read.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::bus::client::Bus;
+use crate::bus::error::RequestError;
+use crate::bus::kv;
+use crate::bus::subject::presentity_of_key;
+use crate::bus::watchers::{Feed, FeedError, From};
+use crate::feature::Presentity;
+
+/// How long reading may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Deserialize)]
+struct Info {
+    state: State,
+}
+
+#[derive(Deserialize)]
+struct State {
+    last_seq: u64,
+}
+
+/// Why it is not known what has changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChangedError {
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    #[error("not read within {TIMEOUT:?}")]
+    Slow,
+}
+
+impl Bus {
+    /// Sequence of the last feature state that was stored.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]
+    pub(crate) async fn last_feature_change(&self) -> Result<u64, RequestError> {
+        let stream = kv::stream(&self.subjects().feature_bucket());
+        let info: Info = self.api(&format!("STREAM.INFO.{stream}"), self.timeout()).await?;
+        Ok(info.state.last_seq)
+    }
+
+    /// The presentities of which a state was stored after `sequence`.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangedError`]
+    pub(crate) async fn features_changed_since(&self, sequence: u64) -> Result<Vec<Presentity>, ChangedError> {
+        let read = async {
+            let last = self.last_feature_change().await?;
+            let mut changed = Vec::new();
+            // A stream that was made anew says nothing about what was before.
+            if last < sequence {
+                return Err(ChangedError::Feed(FeedError::Gap { want: sequence, got: last }));
+            }
+            if last == sequence {
+                return Ok(changed);
+            }
+            let mut feed = Feed::open(self, &self.subjects().feature_bucket(), From::Sequence(sequence + 1)).await?;
+            while feed.position().stream_seq < last {
+                let record = feed.next().await?;
+                changed.extend(record.and_then(|record| presentity_of_key(&record.key)));
+            }
+            Ok(changed)
+        };
+        tokio::time::timeout(TIMEOUT, read).await.map_err(|_elapsed| ChangedError::Slow)?
+    }
+}
