@@ -204,7 +204,7 @@ impl Bus {
     }
 
     /// Publishes an event, best effort: one that is not sent is counted and lost.
-    pub fn publish_event<M: Serialize>(&self, pattern: Pattern, subject: String, message: &M, cause: &Cause) {
+    pub(crate) fn publish_event<M: Serialize>(&self, pattern: Pattern, subject: String, message: &M, cause: &Cause) {
         match serde_json::to_vec(message) {
             Ok(payload) => {
                 let _counted = self.try_publish(pattern, subject, None, headers(cause), payload.into());
@@ -241,7 +241,7 @@ impl Bus {
     /// # Errors
     ///
     /// [`RequestError`], but never that the answer refuses or cannot be read; counted here.
-    pub async fn request_raw(
+    pub(crate) async fn request_raw(
         &self,
         pattern: Pattern,
         subject: String,

@@ -87,7 +87,7 @@ pub enum PublishError {
 
 impl PublishError {
     /// All of them, to have every metric series from the start.
-    pub const ALL: [Self; 5] = [Self::Disconnected, Self::QueueFull, Self::TooLarge, Self::Subject, Self::Header];
+    pub(crate) const ALL: [Self; 5] = [Self::Disconnected, Self::QueueFull, Self::TooLarge, Self::Subject, Self::Header];
 
     /// Word for the log field and metric label `reason`.
     #[must_use]
@@ -146,12 +146,12 @@ impl RequestError {
     /// The same, from servers that do not name the sequence there is.
     const WRONG_LAST_SEQUENCE_UNNAMED: u64 = 10164;
     /// `err_code` of a stream that is not there.
-    pub const STREAM_NOT_FOUND: u64 = 10059;
+    pub(crate) const STREAM_NOT_FOUND: u64 = 10059;
     /// `err_code` of a stream that is there already, with other settings.
-    pub const STREAM_NAME_IN_USE: u64 = 10058;
+    pub(crate) const STREAM_NAME_IN_USE: u64 = 10058;
 
     /// The words of [`reason`](Self::reason), to have every metric series from the start.
-    pub const REASONS: [&'static str; 9] =
+    pub(crate) const REASONS: [&'static str; 9] =
         ["no_responders", "timeout", "disconnected", "not_sent", "overloaded", "refused", "stream", "unreadable", "unwritable"];
 
     /// Word for the log field `reason` and the metric label `outcome`.
@@ -172,13 +172,13 @@ impl RequestError {
 
     /// Whether a compare-and-set was lost to another writer.
     #[must_use]
-    pub const fn is_conflict(&self) -> bool {
+    pub(crate) const fn is_conflict(&self) -> bool {
         matches!(self, Self::Stream { code: Self::WRONG_LAST_SEQUENCE | Self::WRONG_LAST_SEQUENCE_UNNAMED, .. })
     }
 
     /// Whether the bus counts as away: no connection, no answer in time or no room in the queue.
     #[must_use]
-    pub const fn is_away(&self) -> bool {
+    pub(crate) const fn is_away(&self) -> bool {
         matches!(self, Self::Timeout(_) | Self::Disconnected | Self::NotSent(_) | Self::Overloaded(_))
     }
 }

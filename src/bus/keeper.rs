@@ -21,7 +21,7 @@ const COMPARE_CLOCKS_EVERY: Duration = Duration::from_secs(30);
 
 /// Checks the streams after each connection, until dropped.
 #[derive(Debug)]
-pub struct StreamKeeper {
+pub(crate) struct StreamKeeper {
     is_there: Arc<AtomicBool>,
     _task: AbortOnDropHandle<()>,
 }
@@ -32,7 +32,7 @@ impl StreamKeeper {
     /// # Errors
     ///
     /// [`SetupError`] of the first time.
-    pub async fn start(bus: &Bus, wanted: impl Into<Wanted>) -> Result<Self, SetupError> {
+    pub(crate) async fn start(bus: &Bus, wanted: impl Into<Wanted>) -> Result<Self, SetupError> {
         let wanted = wanted.into();
         bus.connected().await;
         let connection = bus.link_status().borrow().connections;
@@ -44,7 +44,7 @@ impl StreamKeeper {
     }
 
     /// Whether all streams were found on the current connection. The probe may outlive this.
-    pub fn probe(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+    pub(crate) fn probe(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let is_there = Arc::clone(&self.is_there);
         move || is_there.load(Ordering::Acquire)
     }

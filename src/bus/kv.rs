@@ -32,12 +32,10 @@ const NO_MESSAGE: u16 = 404;
 /// Lifetime of the marker of a removed key: long enough for every index to see it.
 const REMOVED_MARKER: Duration = Duration::from_mins(1);
 
-/// Stream of a bucket.
 pub(crate) fn stream(bucket: &str) -> String {
     format!("KV_{bucket}")
 }
 
-/// Subject of a key.
 pub(crate) fn subject(bucket: &str, key: &str) -> String {
     format!("$KV.{bucket}.{key}")
 }

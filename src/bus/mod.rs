@@ -30,6 +30,6 @@ pub mod watchers;
 pub use client::Bus;
 pub use embedded::{Embedded, EmbeddedError};
 pub use error::{BusError, PublishError, RequestError};
-pub use keeper::StreamKeeper;
+pub(crate) use keeper::StreamKeeper;
 pub use trace::headers;
 pub use watchers::{Change, EdgeWatchers, IndexEvent, IndexHook, WatcherIndex};

@@ -1,6 +1,6 @@
 //! One JSON Schema a message, generated from the Rust types: what `schemas/` holds and `dfks schemas` writes. Pure.
 //!
-//! Source: JSON Schema 2020-12. The title is the message's `type`, so is the name that [`Named`] gives the Rust type.
+//! Source: JSON Schema 2020-12. The title is the message's `type`, so is the name that `Named` gives the Rust type.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -13,7 +13,7 @@ use crate::bus::message::{
 };
 
 /// `title` of the schema of an [`ErrorReply`], which has no `type` on the bus.
-pub const ERROR_TITLE: &str = "io.dfks.api.v1.error";
+pub(crate) const ERROR_TITLE: &str = "io.dfks.api.v1.error";
 
 /// What every `$id` starts with; the file name comes after it.
 const ID_BASE: &str = "https://dfks.io/schemas/v1/";

@@ -15,7 +15,7 @@ use crate::runtime::Backoff;
 /// Publishing a message again with the same `Nats-Msg-Id` within this stores it once.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 /// How long a NOTIFY job waits for its edge, and is worth doing.
-pub const JOB_LIFETIME: Duration = Duration::from_hours(1);
+pub(crate) const JOB_LIFETIME: Duration = Duration::from_hours(1);
 /// Lifetime of the marker of an expired key, for watchers of the bucket that were away when it expired.
 const EXPIRY_MARKER: Duration = Duration::from_mins(1);
 /// Timeout of a call: creating a stream takes disk writes, or a vote of the cluster.

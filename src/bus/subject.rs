@@ -58,7 +58,7 @@ pub enum Pattern {
 
 impl Pattern {
     /// All of them, to have every metric series from the start.
-    pub const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Set,
         Self::Get,
         Self::RouteSet,
@@ -126,23 +126,23 @@ impl Subjects {
     }
     /// `dfks.route.set`
     #[must_use]
-    pub fn route_set(&self) -> String {
+    pub(crate) fn route_set(&self) -> String {
         self.under("route.set")
     }
     /// `dfks.command.set`
     #[must_use]
-    pub fn command_set(&self) -> String {
+    pub(crate) fn command_set(&self) -> String {
         self.under("command.set")
     }
 
     /// `dfks.command.>`
     #[must_use]
-    pub fn all_commands(&self) -> String {
+    pub(crate) fn all_commands(&self) -> String {
         self.under("command.>")
     }
     /// `dfks.edge.alive`
     #[must_use]
-    pub fn edge_alive(&self) -> String {
+    pub(crate) fn edge_alive(&self) -> String {
         self.under("edge.alive")
     }
     /// `dfks.watchers`
@@ -152,47 +152,47 @@ impl Subjects {
     }
     /// `dfks.responder.get.<domain>.<Feature>`
     #[must_use]
-    pub fn responder_get(&self, presentity: &Presentity, feature: &str) -> String {
+    pub(crate) fn responder_get(&self, presentity: &Presentity, feature: &str) -> String {
         format!("{}.responder.get.{}.{feature}", self.prefix, presentity.domain_token())
     }
     /// `dfks.responder.set.<domain>.<Feature>`
     #[must_use]
-    pub fn responder_set(&self, presentity: &Presentity, feature: &str) -> String {
+    pub(crate) fn responder_set(&self, presentity: &Presentity, feature: &str) -> String {
         format!("{}.responder.set.{}.{feature}", self.prefix, presentity.domain_token())
     }
     /// `dfks.responder.auth.<domain>`
     #[must_use]
-    pub fn responder_auth(&self, presentity: &Presentity) -> String {
+    pub(crate) fn responder_auth(&self, presentity: &Presentity) -> String {
         format!("{}.responder.auth.{}", self.prefix, presentity.domain_token())
     }
-    /// `dfks.notify.<edge_id>`; the edge id is encoded as one token, see [`edge_token`].
+    /// `dfks.notify.<edge_id>`; the edge id is encoded as one token, see `edge_token`.
     #[must_use]
     pub fn notify(&self, edge_id: &str) -> String {
         format!("{}.notify.{}", self.prefix, edge_token(edge_id))
     }
     /// `dfks.event.subscription.<domain>`
     #[must_use]
-    pub fn event_subscription(&self, presentity: &Presentity) -> String {
+    pub(crate) fn event_subscription(&self, presentity: &Presentity) -> String {
         format!("{}.event.subscription.{}", self.prefix, presentity.domain_token())
     }
     /// `dfks.event.feature.<domain>.<Feature>`
     #[must_use]
-    pub fn event_feature(&self, presentity: &Presentity, feature: &str) -> String {
+    pub(crate) fn event_feature(&self, presentity: &Presentity, feature: &str) -> String {
         format!("{}.event.feature.{}.{feature}", self.prefix, presentity.domain_token())
     }
     /// `dfks.event.notify.<domain>`
     #[must_use]
-    pub fn event_notify(&self, presentity: &Presentity) -> String {
+    pub(crate) fn event_notify(&self, presentity: &Presentity) -> String {
         format!("{}.event.notify.{}", self.prefix, presentity.domain_token())
     }
     /// `dfks.event.raw.<domain>`
     #[must_use]
-    pub fn event_raw(&self, presentity: &Presentity) -> String {
+    pub(crate) fn event_raw(&self, presentity: &Presentity) -> String {
         format!("{}.event.raw.{}", self.prefix, presentity.domain_token())
     }
     /// `dfks.event.>`: what the event stream holds.
     #[must_use]
-    pub fn all_events(&self) -> String {
+    pub(crate) fn all_events(&self) -> String {
         self.under("event.>")
     }
     /// `dfks.dead.<stage>`
@@ -202,18 +202,18 @@ impl Subjects {
     }
     /// `dfks.dead.>`
     #[must_use]
-    pub fn all_dead(&self) -> String {
+    pub(crate) fn all_dead(&self) -> String {
         self.under("dead.>")
     }
     /// The edge id in `dfks.notify.<edge_id>`.
     #[must_use]
-    pub fn edge_of_notify(&self, subject: &str) -> Option<String> {
+    pub(crate) fn edge_of_notify(&self, subject: &str) -> Option<String> {
         let token = subject.strip_prefix(&*self.prefix)?.strip_prefix(".notify.")?;
         text_of_token(token)
     }
     /// `dfks.notify.*`
     #[must_use]
-    pub fn all_notify(&self) -> String {
+    pub(crate) fn all_notify(&self) -> String {
         self.under("notify.*")
     }
 
@@ -224,12 +224,12 @@ impl Subjects {
     }
     /// Bucket `dfks-subscriptions`.
     #[must_use]
-    pub fn subscription_bucket(&self) -> String {
+    pub(crate) fn subscription_bucket(&self) -> String {
         format!("{}-subscriptions", self.prefix)
     }
     /// Bucket `dfks-features`.
     #[must_use]
-    pub fn feature_bucket(&self) -> String {
+    pub(crate) fn feature_bucket(&self) -> String {
         format!("{}-features", self.prefix)
     }
     /// Bucket `dfks-edges`.
@@ -237,7 +237,7 @@ impl Subjects {
     pub fn edge_bucket(&self) -> String {
         format!("{}-edges", self.prefix)
     }
-    /// `$KV.dfks-edges.<edge_id>`; the edge id is encoded as one token, see [`edge_token`].
+    /// `$KV.dfks-edges.<edge_id>`; the edge id is encoded as one token, see `edge_token`.
     #[must_use]
     pub fn edge_key(&self, edge_id: &str) -> String {
         kv::subject(&self.edge_bucket(), &edge_token(edge_id))
@@ -249,42 +249,42 @@ impl Subjects {
     }
     /// `$JS.API.DIRECT.GET.KV_dfks-subscriptions`: asked with `{"seq":7}` for the message of that sequence. Source: ADR-31.
     #[must_use]
-    pub fn subscription_direct_get(&self) -> String {
+    pub(crate) fn subscription_direct_get(&self) -> String {
         kv::direct_get(&self.subscription_bucket())
     }
     /// `$JS.API.DIRECT.GET.KV_dfks-subscriptions.$KV.dfks-subscriptions.<subscription>`: the last message under that key. Source: ADR-31.
     #[must_use]
-    pub fn subscription_lookup(&self, subscription: &str) -> String {
+    pub(crate) fn subscription_lookup(&self, subscription: &str) -> String {
         kv::direct_get_of(&self.subscription_bucket(), subscription)
     }
     /// The subscription in `$KV.dfks-subscriptions.<subscription>`.
     #[must_use]
-    pub fn subscription_of_key<'a>(&self, subject: &'a str) -> Option<&'a str> {
+    pub(crate) fn subscription_of_key<'a>(&self, subject: &'a str) -> Option<&'a str> {
         kv::key(&self.subscription_bucket(), subject)
     }
     /// `$KV.dfks-features.<presentity>`
     #[must_use]
-    pub fn feature_key(&self, presentity: &Presentity) -> String {
+    pub(crate) fn feature_key(&self, presentity: &Presentity) -> String {
         kv::subject(&self.feature_bucket(), &presentity_key(presentity))
     }
     /// `$JS.API.DIRECT.GET.KV_dfks-features.$KV.dfks-features.<presentity>`: the last value under that key. Source: ADR-31.
     #[must_use]
-    pub fn feature_direct_get(&self, presentity: &Presentity) -> String {
+    pub(crate) fn feature_direct_get(&self, presentity: &Presentity) -> String {
         kv::direct_get_of(&self.feature_bucket(), &presentity_key(presentity))
     }
     /// Queue group and service name of the workers, `dfks-worker`.
     #[must_use]
-    pub fn worker_service(&self) -> String {
+    pub(crate) fn worker_service(&self) -> String {
         format!("{}-worker", self.prefix)
     }
     /// Service name of the edges, `dfks-edge`. They have no queue group: each answers.
     #[must_use]
-    pub fn edge_service(&self) -> String {
+    pub(crate) fn edge_service(&self) -> String {
         format!("{}-edge", self.prefix)
     }
     /// Queue group and service name of the mi bridges, `dfks-mi`.
     #[must_use]
-    pub fn mi_service(&self) -> String {
+    pub(crate) fn mi_service(&self) -> String {
         format!("{}-mi", self.prefix)
     }
 
@@ -296,7 +296,7 @@ impl Subjects {
 /// A presentity as one key of a bucket: a letter, a digit or `-` stands for itself, every other byte is `=` and two
 /// hexadecimal digits (a bucket key takes `[-/_=.a-zA-Z0-9]`, ADR-8), so that no two presentities share a key.
 #[must_use]
-pub fn presentity_key(presentity: &Presentity) -> String {
+pub(crate) fn presentity_key(presentity: &Presentity) -> String {
     token(presentity.as_str())
 }
 
@@ -307,7 +307,7 @@ pub(crate) fn presentity_of_key(key: &str) -> Option<Presentity> {
 
 /// An edge id as one token, with the same encoding. `edge-0` stays `edge-0`.
 #[must_use]
-pub fn edge_token(edge_id: &str) -> String {
+pub(crate) fn edge_token(edge_id: &str) -> String {
     token(edge_id)
 }
 

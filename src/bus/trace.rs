@@ -39,7 +39,7 @@ struct Caller {
 /// Name of the trace header. Source: W3C Trace Context §3.2.
 pub const TRACEPARENT: &str = "traceparent";
 /// Name of the header that goes with it. Source: W3C Trace Context §3.3.
-pub const TRACESTATE: &str = "tracestate";
+pub(crate) const TRACESTATE: &str = "tracestate";
 
 /// What we begin is sampled. Source: W3C Trace Context §3.2.2.5.1.
 const SAMPLED: u8 = 0x01;
@@ -69,7 +69,7 @@ impl Cause {
 
     /// The id that what follows from a message goes on with, by its headers.
     #[must_use]
-    pub fn of_headers(headers: Option<&HeaderMap>) -> Self {
+    pub(crate) fn of_headers(headers: Option<&HeaderMap>) -> Self {
         headers.and_then(Self::told).map_or_else(Self::new, identity)
     }
 
@@ -109,7 +109,7 @@ impl Cause {
 
     /// The `tracestate` of whoever began the trace, for one more message of it.
     #[must_use]
-    pub fn tracestate(&self) -> Option<&str> {
+    pub(crate) fn tracestate(&self) -> Option<&str> {
         self.0.caller.as_ref()?.state.as_deref()
     }
 
@@ -221,7 +221,7 @@ impl fmt::Display for Cause {
 
 /// A new opaque id, for events and jobs: 32 hexadecimal digits.
 #[must_use]
-pub fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 

@@ -14,7 +14,6 @@ mod shape;
 
 use serde_json::json;
 
-pub use name::channel_id;
 pub use shape::{Channel, Document, Operation, Ordered};
 use shape::{Components, Info, Server, Tag};
 

@@ -5,7 +5,7 @@ use crate::bus::subject::Pattern;
 
 /// The channel of a subject in the document; `None` for what is no subject of ours: buckets and the JetStream API.
 #[must_use]
-pub const fn channel_id(pattern: Pattern) -> Option<&'static str> {
+pub(crate) const fn channel_id(pattern: Pattern) -> Option<&'static str> {
     match pattern {
         Pattern::Set => Some("set"),
         Pattern::Get => Some("get"),

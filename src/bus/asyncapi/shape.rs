@@ -45,7 +45,7 @@ pub struct Document {
     pub(super) info: Info,
     pub(super) default_content_type: &'static str,
     pub(super) servers: Ordered<Server>,
-    /// The subjects, by [`channel_id`](super::channel_id), and the replies to them.
+    /// The subjects, by `channel_id`, and the replies to them.
     pub channels: Ordered<Channel>,
     /// Who asks whom.
     pub operations: Ordered<Operation>,

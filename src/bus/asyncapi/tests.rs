@@ -9,7 +9,7 @@ use crate::bus::subject::Pattern;
 #[test]
 fn every_subject_of_ours_has_a_channel_with_a_message_and_an_operation() {
     let document = document();
-    let ids: Vec<_> = Pattern::ALL.into_iter().filter_map(channel_id).collect();
+    let ids: Vec<_> = Pattern::ALL.into_iter().filter_map(name::channel_id).collect();
     for id in &ids {
         let channel = document.channels.get(id).unwrap_or_else(|| panic!("no channel {id}"));
         assert!(channel.messages.iter().next().is_some(), "{id}");

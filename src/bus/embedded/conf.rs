@@ -20,8 +20,10 @@ pub(super) enum Access {
     /// Nothing: whoever reaches the server may do everything.
     Open,
     /// A user and its password.
-    User { user: String, password: String },
-    /// A token.
+    User {
+        user: String,
+        password: String,
+    },
     Token(String),
 }
 

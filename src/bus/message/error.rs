@@ -30,7 +30,7 @@ pub struct ErrorBody {
 }
 
 /// What the field `presentity` has to be.
-pub const PRESENTITY_EXPECTED: &str = "sip:user@host or tel:number";
+pub(crate) const PRESENTITY_EXPECTED: &str = "sip:user@host or tel:number";
 
 impl From<FeatureError> for ErrorBody {
     /// 400, with the field at fault.

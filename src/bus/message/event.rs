@@ -153,7 +153,7 @@ impl FeatureEvent {
 
     /// So many live subscriptions are notified.
     #[must_use]
-    pub fn notified(self, watchers: u64) -> Self {
+    pub(crate) fn notified(self, watchers: u64) -> Self {
         Self { watchers, ..self }
     }
 }

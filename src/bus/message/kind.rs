@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A message that has a type name, which is also the title of its schema.
-pub trait Named {
+pub(crate) trait Named {
     /// `io.dfks.api.v1.get_request` and the like.
     const TYPE: &'static str;
 }

@@ -101,7 +101,7 @@ impl Delivery {
     /// # Errors
     ///
     /// [`RequestError`] of the store: the message comes again in a few seconds.
-    pub async fn bury(self, stage: &str, reason: &'static str, detail: &str) -> Result<(), RequestError> {
+    pub(crate) async fn bury(self, stage: &str, reason: &'static str, detail: &str) -> Result<(), RequestError> {
         let mut headers = HeaderMap::new();
         let mut set = |name: &'static str, value: &str| {
             // a header ends at a line break

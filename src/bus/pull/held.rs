@@ -8,7 +8,7 @@ use crate::runtime::clock;
 
 /// A delivery with its keep-alive.
 #[derive(Debug)]
-pub struct Held {
+pub(crate) struct Held {
     delivery: Delivery,
     tell_every: Duration,
     told_at: Instant,
@@ -18,18 +18,18 @@ pub struct Held {
 impl Held {
     /// `tell_every`: a quarter or a third of the consumer's `ack_wait`.
     #[must_use]
-    pub fn new(delivery: Delivery, tell_every: Duration, now: Instant) -> Self {
+    pub(crate) fn new(delivery: Delivery, tell_every: Duration, now: Instant) -> Self {
         Self { delivery, tell_every, told_at: now, tell_at: now + tell_every }
     }
 
     /// Whether the server cannot have delivered it again. `false` after this process was paused for too long.
     #[must_use]
-    pub fn is_ours(&self, now: Instant) -> bool {
+    pub(crate) fn is_ours(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.told_at) < self.tell_every * 3
     }
 
     /// Sends the keep-alive, if it is due.
-    pub fn keep(&mut self, now: Instant) {
+    pub(crate) fn keep(&mut self, now: Instant) {
         if now < self.tell_at {
             return;
         }
@@ -42,7 +42,7 @@ impl Held {
     }
 
     /// Runs `work` and sends the keep-alive meanwhile.
-    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
             tokio::select! {
@@ -55,7 +55,7 @@ impl Held {
 
     /// The delivery, to be acknowledged or given back.
     #[must_use]
-    pub fn into_delivery(self) -> Delivery {
+    pub(crate) fn into_delivery(self) -> Delivery {
         self.delivery
     }
 }

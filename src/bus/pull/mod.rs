@@ -19,7 +19,7 @@ use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::link::LinkStatus;
 pub use crate::bus::pull::delivery::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_REASON, DEAD_SUBJECT, Delivery};
-pub use crate::bus::pull::held::Held;
+pub(crate) use crate::bus::pull::held::Held;
 
 /// Lifetime of a pull request at the server, unless a consumer says otherwise.
 pub const EXPIRES: Duration = Duration::from_secs(30);

@@ -16,7 +16,7 @@ use crate::bus::error::RequestError;
 use crate::bus::kv;
 use crate::bus::queues::metrics::{ConsumerMetrics, LookMetrics, StreamMetrics};
 use crate::bus::queues::state::{ConsumerState, StreamState};
-pub use crate::bus::queues::state::{QueueName, StreamName};
+pub(crate) use crate::bus::queues::state::{QueueName, StreamName};
 use crate::bus::subject::Subjects;
 use crate::runtime::clock;
 
@@ -25,11 +25,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What a role polls.
 #[derive(Debug, Clone)]
-pub struct Watched {
+pub(crate) struct Watched {
     /// Streams, buckets included.
-    pub streams: Vec<StreamName>,
+    pub(crate) streams: Vec<StreamName>,
     /// Consumers, each with its name.
-    pub consumers: Vec<(QueueName, String)>,
+    pub(crate) consumers: Vec<(QueueName, String)>,
 }
 
 /// The part of a `STREAM.INFO` answer that is read.
@@ -82,7 +82,7 @@ fn stream_of(name: StreamName, subjects: &Subjects) -> String {
 }
 
 /// Polls until `stop`. While NATS is away the gauges keep their values, and failed polls are counted.
-pub async fn watch(bus: Bus, watched: Watched, stop: CancellationToken) {
+pub(crate) async fn watch(bus: Bus, watched: Watched, stop: CancellationToken) {
     let looks = LookMetrics::new();
     let streams: Vec<_> = watched.streams.iter().map(|name| (*name, stream_of(*name, bus.subjects()), StreamMetrics::new(*name))).collect();
     let consumer = |(queue, durable): (QueueName, String)| {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// A stream, buckets included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamName {
+pub(crate) enum StreamName {
     /// Durable commands.
     Commands,
     /// NOTIFY jobs of all edges.
@@ -22,12 +22,11 @@ pub enum StreamName {
 }
 
 impl StreamName {
-    /// All of them.
-    pub const ALL: [Self; 6] = [Self::Commands, Self::Notify, Self::Events, Self::Dead, Self::Subscriptions, Self::Features];
+    pub(crate) const ALL: [Self; 6] = [Self::Commands, Self::Notify, Self::Events, Self::Dead, Self::Subscriptions, Self::Features];
 
     /// The label `stream`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Commands => "commands",
             Self::Notify => "notify",
@@ -41,7 +40,7 @@ impl StreamName {
 
 /// The work queues, each with one consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueueName {
+pub(crate) enum QueueName {
     /// Durable commands.
     Commands,
     /// NOTIFY jobs of one edge.
@@ -53,7 +52,7 @@ pub enum QueueName {
 impl QueueName {
     /// The label `consumer`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Commands => "commands",
             Self::Notify => "notify",
@@ -71,7 +70,6 @@ impl QueueName {
     }
 }
 
-/// State of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct StreamState {
     pub(super) messages: u64,
@@ -80,7 +78,6 @@ pub(super) struct StreamState {
     pub(super) oldest_age: Duration,
 }
 
-/// State of a consumer.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct ConsumerState {
     #[serde(rename = "num_pending")]

@@ -26,7 +26,6 @@ impl Identity {
     }
 }
 
-/// A question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
     Ping,

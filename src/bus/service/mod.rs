@@ -185,7 +185,6 @@ impl Request {
         }
     }
 
-    /// Its body.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.message.payload
     }

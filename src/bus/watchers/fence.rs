@@ -25,7 +25,6 @@ const PROBE_AFTER: Duration = Duration::from_millis(15);
 pub(crate) struct Progress {
     /// Number of the feed, from 1; 0 while there is none.
     pub(crate) feed: u64,
-    /// Its consumer.
     pub(crate) consumer: Arc<str>,
     /// What the index has of it.
     pub(crate) position: Position,

@@ -26,7 +26,8 @@ use crate::bus::watchers::feed::Record;
 pub(crate) use crate::bus::watchers::feed::{Feed, FeedError, From};
 use crate::bus::watchers::fence::{Passed, Progress};
 use crate::bus::watchers::metrics::IndexMetrics;
-pub use crate::bus::watchers::table::{EdgeWatchers, Held};
+pub use crate::bus::watchers::table::EdgeWatchers;
+pub(crate) use crate::bus::watchers::table::Held;
 use crate::bus::watchers::table::{RecordHead, Table};
 use crate::feature::Presentity;
 use crate::feature::package::Package;
@@ -132,7 +133,7 @@ impl WatcherIndex {
     /// # Errors
     ///
     /// As [`watchers`](Self::watchers).
-    pub async fn watchers_but(
+    pub(crate) async fn watchers_but(
         &self,
         presentity: &Presentity,
         packages: &[&'static Package],
@@ -152,7 +153,7 @@ impl WatcherIndex {
     /// # Errors
     ///
     /// As [`watchers`](Self::watchers).
-    pub async fn caught_up(&self) -> Result<(), RequestError> {
+    pub(crate) async fn caught_up(&self) -> Result<(), RequestError> {
         self.look(|_table| ()).await
     }
 
@@ -164,7 +165,7 @@ impl WatcherIndex {
 
     /// What an edge holds, as far as the index has read. Looks at every subscription of all edges.
     #[must_use]
-    pub fn held_by(&self, edge_id: &str) -> Held {
+    pub(crate) fn held_by(&self, edge_id: &str) -> Held {
         self.shared.current().table.held_by(edge_id)
     }
 

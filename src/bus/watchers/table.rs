@@ -51,13 +51,13 @@ struct Edge {
 
 /// What an edge holds, by the revisions of the keys: those are the sequences of the records in the bucket's stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Held {
+pub(crate) struct Held {
     /// Subscriptions over UDP.
-    pub udp: Vec<u64>,
+    pub(crate) udp: Vec<u64>,
     /// Those over a connection.
-    pub others: Vec<u64>,
+    pub(crate) others: Vec<u64>,
     /// All that was asked of the edge before this time is told; RFC 3339 UTC, empty where it never said so.
-    pub told_until: Box<str>,
+    pub(crate) told_until: Box<str>,
 }
 
 #[derive(Debug, Clone, Copy)]
