@@ -20,7 +20,7 @@ pub enum Transport {
 
 impl Transport {
     /// Every transport.
-    pub const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+    pub(crate) const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
 
     /// The value of a `transport` parameter, a config entry and the metric label: `udp`.
     #[must_use]
@@ -36,7 +36,7 @@ impl Transport {
 
     /// The token of a Via: `UDP`.
     #[must_use]
-    pub const fn via_token(self) -> &'static str {
+    pub(crate) const fn via_token(self) -> &'static str {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
@@ -54,13 +54,13 @@ impl Transport {
 
     /// Whether the transport itself delivers: no retransmissions then (RFC 3261 §17).
     #[must_use]
-    pub const fn is_reliable(self) -> bool {
+    pub(crate) const fn is_reliable(self) -> bool {
         !matches!(self, Self::Udp)
     }
 
     /// The port where none is named. Source: RFC 3261 §18.1.1, RFC 7118 §10 (those of HTTP).
     #[must_use]
-    pub const fn default_port(self) -> u16 {
+    pub(crate) const fn default_port(self) -> u16 {
         match self {
             Self::Udp | Self::Tcp => 5060,
             Self::Tls => 5061,

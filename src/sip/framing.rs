@@ -16,12 +16,12 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 pub enum Frame {
     /// One message, from its start-line to the end of its body.
     Message(Bytes),
-    /// A double CRLF between messages: answered with [`PONG`].
+    /// A double CRLF between messages: answered with `PONG`.
     Ping,
 }
 
 /// The answer to [`Frame::Ping`].
-pub const PONG: &[u8] = b"\r\n";
+pub(crate) const PONG: &[u8] = b"\r\n";
 
 /// Why a stream cannot be read further. The connection is closed, as the start of the next message is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +78,7 @@ impl Framer {
 
     /// Whether an unfinished message waits for its rest.
     #[must_use]
-    pub fn is_partial(&self) -> bool {
+    pub(crate) fn is_partial(&self) -> bool {
         !self.buffer.is_empty()
     }
 

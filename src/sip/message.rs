@@ -13,11 +13,11 @@ use super::name::Name;
 use super::scan;
 
 /// Longest message taken in, in bytes.
-pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// Most header lines taken in.
-pub const MAX_HEADER_LINES: usize = 128;
+pub(crate) const MAX_HEADER_LINES: usize = 128;
 /// Longest Request-URI taken in, in bytes; longer gets 414.
-pub const MAX_URI_BYTES: usize = 1024;
+pub(crate) const MAX_URI_BYTES: usize = 1024;
 
 /// A request or response split into lines; [`super::Request`] is the typed form.
 ///
@@ -69,7 +69,7 @@ pub enum Fault {
     /// Nothing but line ends: a keep-alive.
     #[error("no message, only line ends")]
     Empty,
-    /// Longer than [`MAX_MESSAGE_BYTES`].
+    /// Longer than `MAX_MESSAGE_BYTES`.
     #[error("a message has at most {MAX_MESSAGE_BYTES} bytes")]
     TooLarge,
     /// Neither a request-line nor a status-line.
@@ -78,13 +78,13 @@ pub enum Fault {
     /// Another protocol version; answered 505.
     #[error("the version is not SIP/2.0")]
     Version,
-    /// Longer than [`MAX_URI_BYTES`]; answered 414.
+    /// Longer than `MAX_URI_BYTES`; answered 414.
     #[error("a request-uri has at most {MAX_URI_BYTES} bytes")]
     UriTooLong,
     /// A header line without a colon or without a name.
     #[error("a header line has no name")]
     HeaderLine,
-    /// More than [`MAX_HEADER_LINES`].
+    /// More than `MAX_HEADER_LINES`.
     #[error("a message has at most {MAX_HEADER_LINES} header lines")]
     TooManyLines,
     /// The head never ends.

@@ -66,13 +66,13 @@ impl Method {
 
     /// Whether this is NOTIFY.
     #[must_use]
-    pub fn is_notify(&self) -> bool {
+    pub(crate) fn is_notify(&self) -> bool {
         matches!(self, Self::Known(rsip::Method::Notify))
     }
 
     /// Whether this is ACK, which is never answered.
     #[must_use]
-    pub fn is_ack(&self) -> bool {
+    pub(crate) fn is_ack(&self) -> bool {
         matches!(self, Self::Known(rsip::Method::Ack))
     }
 }

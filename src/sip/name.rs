@@ -15,7 +15,8 @@ macro_rules! names {
 
         impl Name {
             /// Every name, the ones that nearly every message has first: they are looked up in this order.
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$variant),*];
             const TEXTS: &[(&'static str, Self)] = &[$(($text, Self::$variant)),*];
 
             /// The name as it is written: `Call-ID`.

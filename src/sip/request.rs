@@ -7,9 +7,9 @@ use super::name::Name;
 
 /// Most hops that a request may have come over: Max-Forwards allows no more (RFC 3261 §8.1.1.6). Each Via is copied into a line of
 /// its own, so that the answer to a line of commas would be far longer than it was.
-pub const MAX_HOPS: usize = 70;
+pub(crate) const MAX_HOPS: usize = 70;
 /// Most proxies that may want to stay on a dialog's way: each is a line of the 200, and of every NOTIFY.
-pub const MAX_ROUTES: usize = 32;
+pub(crate) const MAX_ROUTES: usize = 32;
 
 /// A request whose mandatory header fields are all there and readable.
 ///
@@ -80,13 +80,13 @@ impl Request {
 
     /// The Via of who sent this to us.
     #[must_use]
-    pub fn top_via(&self) -> &Via {
+    pub(crate) fn top_via(&self) -> &Via {
         &self.top_via
     }
 
     /// How many hops came before us: 1 is straight from the phone.
     #[must_use]
-    pub fn via_count(&self) -> usize {
+    pub(crate) fn via_count(&self) -> usize {
         self.via_count
     }
 

@@ -52,13 +52,13 @@ impl fmt::Display for Party<'_> {
 
 /// A request in the making, at the end of a buffer that can be used again. Nothing that is put into it can end its line.
 #[derive(Debug)]
-pub struct RequestWriter<'a> {
+pub(crate) struct RequestWriter<'a> {
     out: &'a mut Vec<u8>,
 }
 
 impl<'a> RequestWriter<'a> {
     /// Writes the request-line and the mandatory header fields (RFC 3261 §8.1.1), asking for `rport` (RFC 3581 §3).
-    pub fn new(out: &'a mut Vec<u8>, head: &RequestHead<'_>) -> Self {
+    pub(crate) fn new(out: &'a mut Vec<u8>, head: &RequestHead<'_>) -> Self {
         let mut clean = Clean(out);
         let _infallible = write!(clean, "{} {} SIP/2.0", head.method, head.uri);
         clean.0.extend_from_slice(b"\r\n");
@@ -76,13 +76,13 @@ impl<'a> RequestWriter<'a> {
     }
 
     /// Adds a header line.
-    pub fn header(&mut self, name: &str, value: impl fmt::Display) -> &mut Self {
+    pub(crate) fn header(&mut self, name: &str, value: impl fmt::Display) -> &mut Self {
         Clean(self.out).line(name, value);
         self
     }
 
     /// Ends the request with a body.
-    pub fn body(self, content_type: &str, body: &[u8]) {
+    pub(crate) fn body(self, content_type: &str, body: &[u8]) {
         let mut clean = Clean(self.out);
         clean.line("Content-Type", content_type);
         clean.line("Content-Length", body.len());
@@ -91,7 +91,7 @@ impl<'a> RequestWriter<'a> {
     }
 
     /// Ends the request without one.
-    pub fn no_body(self) {
+    pub(crate) fn no_body(self) {
         self.out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     }
 }

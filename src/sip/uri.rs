@@ -16,7 +16,7 @@ use super::scan;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UriError {
-    /// Longer than [`MAX_URI_BYTES`], as received or once escaped.
+    /// Longer than `MAX_URI_BYTES`, as received or once escaped.
     #[error("a uri has at most {MAX_URI_BYTES} bytes")]
     TooLong,
     /// Neither `sip:`, `sips:` nor `tel:`; a Request-URI of another gets 416.
@@ -233,7 +233,7 @@ impl Target {
     /// `sips` is TLS whatever else is said (RFC 3261 §26.2.2); `transport=ws` stands for both kinds of WebSocket (RFC 7118
     /// §5.2.2).
     #[must_use]
-    pub fn transport_after(&self, known: Transport) -> Transport {
+    pub(crate) fn transport_after(&self, known: Transport) -> Transport {
         match (self.transport.unwrap_or(known), self.is_sips || known == Transport::Wss) {
             (Transport::Ws | Transport::Wss, true) => Transport::Wss,
             (_, _) if self.is_sips => Transport::Tls,

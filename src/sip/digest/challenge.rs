@@ -9,15 +9,14 @@ use crate::sip::scan;
 ///
 /// Shape: `Digest realm="example.com", qop="auth", nonce="…", algorithm=SHA-256, stale=true`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Challenge<'a> {
+pub(crate) struct Challenge<'a> {
     /// Whose passwords are asked for.
-    pub realm: &'a str,
-    /// A fresh nonce.
-    pub nonce: &'a str,
+    pub(crate) realm: &'a str,
+    pub(crate) nonce: &'a str,
     /// What to answer with.
-    pub algorithm: Algorithm,
+    pub(crate) algorithm: Algorithm,
     /// Whether only the nonce of the last answer was stale: the phone retries without asking for a password.
-    pub is_stale: bool,
+    pub(crate) is_stale: bool,
 }
 
 impl fmt::Display for Challenge<'_> {

@@ -17,7 +17,7 @@ use hmac::digest::Digest;
 use md5::Md5;
 use sha2::{Sha256, Sha512_256};
 
-pub use challenge::Challenge;
+pub(crate) use challenge::Challenge;
 pub use credentials::{Credentials, CredentialsError};
 pub use nonce::{Nonces, Spent};
 
@@ -34,7 +34,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// In the order in which they are offered: the first is preferred (RFC 8760 §2.4).
-    pub const STRONGEST_FIRST: [Self; 3] = [Self::Sha512_256, Self::Sha256, Self::Md5];
+    pub(crate) const STRONGEST_FIRST: [Self; 3] = [Self::Sha512_256, Self::Sha256, Self::Md5];
 
     /// The word of the `algorithm` parameter.
     #[must_use]
@@ -54,7 +54,7 @@ impl Algorithm {
 
     /// Length of its hashes in hexadecimal.
     #[must_use]
-    pub const fn hex_digits(self) -> usize {
+    pub(crate) const fn hex_digits(self) -> usize {
         match self {
             Self::Md5 => 32,
             Self::Sha256 | Self::Sha512_256 => 64,
@@ -119,7 +119,7 @@ impl Ha1 {
 
     /// Its hexadecimal digits, in lower case.
     #[must_use]
-    pub fn as_hex(&self) -> &str {
+    pub(crate) fn as_hex(&self) -> &str {
         &self.hex
     }
 }

@@ -69,7 +69,7 @@ impl Nonces {
     }
 
     /// A new nonce: 56 hexadecimal digits.
-    pub fn issue(&mut self, now: Instant) -> String {
+    pub(crate) fn issue(&mut self, now: Instant) -> String {
         self.turn(now);
         let body = body(self.generation, self.next_serial);
         self.next_serial = self.next_serial.wrapping_add(1);

@@ -43,7 +43,7 @@ impl NameAddr {
 
     /// The URI without its `?headers`, which a Contact may have and a Request-URI may not. Source: RFC 3261 §19.1.1, table 1.
     #[must_use]
-    pub fn uri_without_headers(&self) -> &str {
+    pub(crate) fn uri_without_headers(&self) -> &str {
         let host_at = self.uri.find('@').unwrap_or(0);
         let headers_at = self.uri.get(host_at..).and_then(|host| host.find('?'));
         headers_at.and_then(|at| self.uri.get(..host_at + at)).unwrap_or(&self.uri)

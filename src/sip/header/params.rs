@@ -44,7 +44,7 @@ impl Params {
 
     /// Whether a parameter is there.
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 

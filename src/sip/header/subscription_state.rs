@@ -35,13 +35,13 @@ pub enum Substate<'a> {
 impl<'a> SubscriptionState<'a> {
     /// `active;expires=…`
     #[must_use]
-    pub const fn active(expires_seconds: u32) -> Self {
+    pub(crate) const fn active(expires_seconds: u32) -> Self {
         Self { state: Substate::Active, expires_seconds: Some(expires_seconds), reason: None, retry_after_seconds: None }
     }
 
     /// `terminated;reason=…`
     #[must_use]
-    pub const fn terminated(reason: &'a str) -> Self {
+    pub(crate) const fn terminated(reason: &'a str) -> Self {
         Self { state: Substate::Terminated, expires_seconds: None, reason: Some(reason), retry_after_seconds: None }
     }
 

@@ -4,11 +4,12 @@ mod reader;
 mod writer;
 
 pub use reader::Response;
-pub use writer::{ResponseWriter, response, response_destination, to_message};
+pub(crate) use writer::response_destination;
+pub use writer::{ResponseWriter, response, to_message};
 
 /// The reason phrase of a status. Source: RFC 3261 §21, RFC 6665 §8.3, RFC 5839 §7.
 #[must_use]
-pub const fn reason_phrase(status: u16) -> &'static str {
+pub(crate) const fn reason_phrase(status: u16) -> &'static str {
     match status {
         100 => "Trying",
         180 => "Ringing",

@@ -62,7 +62,7 @@ pub fn response(request: &Request, status: u16, source: SocketAddr) -> ResponseW
 /// [`crate::sip::BadRequest`] holds.
 ///
 /// `None` when there is not enough for an answer that its sender could match (a readable top Via, and From, To, Call-ID and
-/// `CSeq` in whatever form), when it has more than [`MAX_HOPS`] of Via, or when it is an ACK or a response.
+/// `CSeq` in whatever form), when it has more than `MAX_HOPS` of Via, or when it is an ACK or a response.
 #[must_use]
 pub fn to_message<'a>(message: &'a Message, status: u16, reason: &'a str, source: SocketAddr) -> Option<ResponseWriter<'a>> {
     let Start::Request { method, .. } = message.start() else { return None };
@@ -267,7 +267,7 @@ impl fmt::Display for TopVia<'_> {
 ///
 /// Source: RFC 3261 §18.2.2, RFC 3581 §4.
 #[must_use]
-pub fn response_destination(via: &Via, source: SocketAddr) -> SocketAddr {
+pub(crate) fn response_destination(via: &Via, source: SocketAddr) -> SocketAddr {
     if via.wants_rport() {
         return source;
     }

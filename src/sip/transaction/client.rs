@@ -77,7 +77,7 @@ enum Pending<U> {
 
 /// What a response is to its transaction.
 #[derive(Debug, PartialEq, Eq)]
-pub enum ClientEvent<U> {
+pub(crate) enum ClientEvent<U> {
     /// Provisional: keep waiting.
     Proceeding,
     /// Final: the transaction is the user's no more.
@@ -111,7 +111,7 @@ impl<U> ClientTransactions<U> {
     }
 
     /// A branch for one more request; `None` when there is no room. `nonce` is random.
-    pub fn next_branch(&mut self, nonce: u64) -> Option<Branch> {
+    pub(crate) fn next_branch(&mut self, nonce: u64) -> Option<Branch> {
         if self.transactions.len() >= self.capacity {
             return None;
         }
@@ -135,7 +135,7 @@ impl<U> ClientTransactions<U> {
     }
 
     /// Takes a response in; `None` when it belongs to no transaction (RFC 3261 §17.1.3: branch and `CSeq` method), and is dropped.
-    pub fn handle_response(&mut self, branch: &str, method: &str, status: u16, now: Instant) -> Option<ClientEvent<U>> {
+    pub(crate) fn handle_response(&mut self, branch: &str, method: &str, status: u16, now: Instant) -> Option<ClientEvent<U>> {
         let (key, nonce) = Branch::read(branch)?;
         let transaction = self.transactions.get_mut(&key)?;
         if transaction.nonce != nonce || *transaction.method != *method {
@@ -164,7 +164,7 @@ impl<U> ClientTransactions<U> {
 
     /// Whether a transaction of this branch is here: the request that has it is one of ours.
     #[must_use]
-    pub fn has(&self, branch: &str) -> bool {
+    pub(crate) fn has(&self, branch: &str) -> bool {
         Branch::read(branch).is_some_and(|(key, nonce)| self.transactions.get(&key).is_some_and(|transaction| transaction.nonce == nonce))
     }
 
@@ -176,7 +176,7 @@ impl<U> ClientTransactions<U> {
     }
 
     /// Fires the timers that are due; then [`Self::poll_output`] is drained.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.wheel.pop_due(now, |key| self.due.push(key));
         while let Some(key) = self.due.pop() {
             self.fire(key, now);
@@ -228,7 +228,7 @@ impl<U> ClientTransactions<U> {
         }
     }
 
-    /// When [`Self::handle_timeout`] is due.
+    /// When `Self::handle_timeout` is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.wheel.next_at()

@@ -8,9 +8,11 @@ mod key;
 mod server;
 
 pub use branch::Branch;
-pub use client::{ClientEvent, ClientOutput, ClientTransactions};
+pub use client::ClientTransactions;
+pub(crate) use client::{ClientEvent, ClientOutput};
 pub use key::TransactionKey;
-pub use server::{Begin, ServerTransactions};
+pub(crate) use server::Begin;
+pub use server::ServerTransactions;
 
 use std::time::Duration;
 

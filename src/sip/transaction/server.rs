@@ -65,7 +65,7 @@ enum State {
 
 /// What a request is to its transaction.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Begin<'a> {
+pub(crate) enum Begin<'a> {
     /// The first of its transaction: to be handled, and [`ServerTransactions::complete`]d.
     New,
     /// The same again: its response is sent again, if there is one yet; else it is dropped.
@@ -100,7 +100,7 @@ impl ServerTransactions {
 
     /// What a request is to its transaction, without beginning one: to answer it without state (RFC 3261 §8.2.7).
     #[must_use]
-    pub fn look(&self, key: TransactionKey) -> Begin<'_> {
+    pub(crate) fn look(&self, key: TransactionKey) -> Begin<'_> {
         if let Some(transaction) = self.transactions.get(&key.transaction) {
             return Begin::Retransmission(transaction.response());
         }
@@ -111,7 +111,7 @@ impl ServerTransactions {
     }
 
     /// Takes a request in.
-    pub fn begin(&mut self, key: TransactionKey, now: Instant) -> Begin<'_> {
+    pub(crate) fn begin(&mut self, key: TransactionKey, now: Instant) -> Begin<'_> {
         if self.look(key) != Begin::New {
             return self.look(key);
         }
@@ -128,7 +128,7 @@ impl ServerTransactions {
 
     /// Gives a transaction its final response. Over a reliable transport there are no retransmissions, so it ends at once;
     /// else it is kept until Timer J. A transaction that has ended or has its response stays as it is.
-    pub fn complete(&mut self, key: TransactionKey, response: Bytes, is_reliable: bool, now: Instant) {
+    pub(crate) fn complete(&mut self, key: TransactionKey, response: Bytes, is_reliable: bool, now: Instant) {
         if is_reliable {
             self.remove(key.transaction);
             return;
@@ -142,12 +142,12 @@ impl ServerTransactions {
     }
 
     /// Ends a transaction without a trace: its request is answered as if none had begun.
-    pub fn forget(&mut self, key: TransactionKey) {
+    pub(crate) fn forget(&mut self, key: TransactionKey) {
         self.remove(key.transaction);
     }
 
     /// Ends what is due.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.wheel.pop_due(now, |deadline| self.due.push(deadline));
         while let Some(deadline) = self.due.pop() {
             let transaction = self.transactions.get(&deadline.key).filter(|transaction| transaction.serial == deadline.serial);
@@ -160,7 +160,7 @@ impl ServerTransactions {
         }
     }
 
-    /// When [`Self::handle_timeout`] is due.
+    /// When `Self::handle_timeout` is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.wheel.next_at()

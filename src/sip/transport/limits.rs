@@ -73,7 +73,7 @@ pub enum RefuseReason {
 
 impl RefuseReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::TooManyConnections,
         Self::TooManyFromSource,
         Self::TooManyHandshakes,

@@ -22,7 +22,8 @@ mod websocket;
 pub use limits::{CloseReason, OnRefused, RefuseReason, StreamLimits};
 pub use stream::{Remote, StreamTransport};
 pub use tls::{Tls, TlsError, TlsFiles};
-pub use udp::{Batch, UdpListener};
+pub(crate) use udp::Batch;
+pub use udp::UdpListener;
 pub use udp_send::{Flushed, SendQueue};
 
 use bytes::Bytes;

@@ -22,7 +22,7 @@ const BACKLOG: i32 = 1024;
 /// Every stream connection of an edge.
 ///
 /// When the tasks stop, it accepts no more, but requests in hand can still be answered: the connections end with
-/// [`Self::close`] or when this is dropped, and only then is [`Tasks::stop`] done.
+/// `Self::close` or when this is dropped, and only then is [`Tasks::stop`] done.
 pub struct StreamTransport {
     shared: Arc<Shared>,
     tasks: Tasks,
@@ -152,7 +152,7 @@ impl StreamTransport {
     }
 
     /// Stops accepting and reading; each connection writes its queue, then ends. Nothing more is reported.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.shared.closing.cancel();
         self.shared.table().close();
     }

@@ -94,7 +94,6 @@ impl<Q> Table<Q> {
         }
     }
 
-    /// Removes a connection.
     pub(super) fn remove(&mut self, id: ConnectionId) {
         let Some(Handle { flow, is_in_handshake, .. }) = self.connections.remove(&id) else { return };
         let peer = (flow.peer, flow.transport);

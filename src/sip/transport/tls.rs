@@ -110,7 +110,7 @@ impl Tls {
 
     /// Takes the files into use if any has changed since the last look, for connections from now on; `None` if none has.
     /// Invalidates old tickets: an old session must not outlive the trust in it.
-    pub fn reload(&self) -> Option<Result<(), TlsError>> {
+    pub(crate) fn reload(&self) -> Option<Result<(), TlsError>> {
         let now = stamps(&self.files);
         let mut seen = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         // Bad files are reported once, not at each look.

@@ -31,7 +31,7 @@ pub struct UdpListener {
 
 /// Datagrams that came together. Holds its buffers for good: receiving allocates nothing.
 #[derive(Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     buffers: [Box<[u8]>; BATCH],
     /// Sender and length of each of the first `count`.
     received: [Option<(SocketAddr, usize)>; BATCH],
@@ -82,12 +82,12 @@ impl UdpListener {
     }
 
     /// Whether there is something to receive; wakes the task when there is.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_recv_ready(cx)
     }
 
     /// Whether a datagram can be sent; wakes the task when one can.
-    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_send_ready(cx)
     }
 
@@ -105,7 +105,7 @@ impl UdpListener {
     /// # Errors
     ///
     /// That of the operating system. The socket is still good for another try.
-    pub fn recv_batch(&self, batch: &mut Batch) -> io::Result<usize> {
+    pub(crate) fn recv_batch(&self, batch: &mut Batch) -> io::Result<usize> {
         batch.received = [None; BATCH];
         let received = self.socket.try_io(Interest::READABLE, || {
             let fd = self.socket.as_raw_fd();
@@ -185,12 +185,12 @@ impl Default for Batch {
 impl Batch {
     /// An empty batch.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { buffers: std::array::from_fn(|_| vec![0; DATAGRAM_BYTES].into()), received: [None; BATCH] }
     }
 
     /// The datagrams in the order they came: sender and bytes.
-    pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
         let both = self.received.iter().zip(&self.buffers);
         both.filter_map(|(received, buffer)| received.and_then(|(peer, length)| Some((peer, buffer.get(..length)?))))
     }
