@@ -54,7 +54,7 @@ impl QueueGauges {
     }
 
     /// One more is in it.
-    pub fn entered(&self) {
+    pub(crate) fn entered(&self) {
         self.depth.increment(1.0);
     }
 

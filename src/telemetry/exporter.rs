@@ -19,7 +19,7 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// [`BuildError`], when the process has a recorder already.
-pub fn install() -> Result<PrometheusHandle, BuildError> {
+pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = builder()?.install_recorder()?;
     metrics::describe_gauge!("dfks_build_info", "Version of dfks and the role it runs; always 1.");
     Ok(handle)
@@ -32,12 +32,12 @@ fn builder() -> Result<PrometheusBuilder, BuildError> {
 }
 
 /// Counts this process's role: `dfks_build_info{version,role}`.
-pub fn build_info(role: &'static str) {
+pub(crate) fn build_info(role: &'static str) {
     metrics::gauge!("dfks_build_info", "version" => env!("CARGO_PKG_VERSION"), "role" => role).set(1.0);
 }
 
 /// Keeps the recorder's memory bounded until the process stops.
-pub async fn upkeep(handle: PrometheusHandle, stop: CancellationToken) {
+pub(crate) async fn upkeep(handle: PrometheusHandle, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(UPKEEP_EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         handle.run_upkeep();

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Longest part of a message that is mirrored, in bytes: a packet is one UDP datagram.
-pub const MAX_PAYLOAD_BYTES: usize = 64_000;
+pub(crate) const MAX_PAYLOAD_BYTES: usize = 64_000;
 /// Longest Call-ID mirrored as correlation id, in bytes; the payload has it in full.
 const MAX_CORRELATION_BYTES: usize = 512;
 
@@ -19,32 +19,27 @@ const PROTOCOL_TYPE_SIP: u8 = 1;
 
 /// A message as it was seen on the wire.
 #[derive(Debug, Clone, Copy)]
-pub struct Captured<'a> {
-    /// Who sent it.
-    pub source: SocketAddr,
+pub(crate) struct Captured<'a> {
+    pub(crate) source: SocketAddr,
     /// Who was to get it.
-    pub destination: SocketAddr,
+    pub(crate) destination: SocketAddr,
     /// Whether it went over UDP; else over TCP or a transport on top of it.
-    pub is_udp: bool,
-    /// When.
-    pub at: SystemTime,
-    /// The message.
-    pub payload: &'a [u8],
+    pub(crate) is_udp: bool,
+    pub(crate) at: SystemTime,
+    pub(crate) payload: &'a [u8],
 }
 
-/// Who captures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Agent {
+pub(crate) struct Agent {
     /// The capture id.
-    pub id: u32,
-    /// Its name.
-    pub name: Box<str>,
+    pub(crate) id: u32,
+    pub(crate) name: Box<str>,
 }
 
 impl Agent {
     /// An agent of this name. Its id is the FNV-1a hash of the name, so that it is the same after each start.
     #[must_use]
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let id = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         Self { id, name: name.into() }
     }
@@ -73,7 +68,7 @@ enum Chunk {
 
 /// Writes a message as one packet.
 #[must_use]
-pub fn encode(captured: &Captured<'_>, agent: &Agent) -> Vec<u8> {
+pub(crate) fn encode(captured: &Captured<'_>, agent: &Agent) -> Vec<u8> {
     let payload = captured.payload.get(..MAX_PAYLOAD_BYTES).unwrap_or(captured.payload);
     let mut out = Vec::with_capacity(payload.len() + 256);
     out.extend_from_slice(MAGIC);

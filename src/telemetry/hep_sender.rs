@@ -29,7 +29,7 @@ pub enum HepOutcome {
 
 impl HepOutcome {
     /// Every outcome.
-    pub const ALL: [Self; 3] = [Self::Sent, Self::QueueFull, Self::Failed];
+    pub(crate) const ALL: [Self; 3] = [Self::Sent, Self::QueueFull, Self::Failed];
 
     /// Word for the metric label `outcome`.
     #[must_use]
@@ -43,17 +43,17 @@ impl HepOutcome {
 }
 
 /// Told of each packet what became of it.
-pub type OnOutcome = Arc<dyn Fn(HepOutcome) + Send + Sync>;
+pub(crate) type OnOutcome = Arc<dyn Fn(HepOutcome) + Send + Sync>;
 
 /// The end that packets are handed to.
 #[derive(Clone)]
-pub struct HepSender {
+pub(crate) struct HepSender {
     queue: mpsc::Sender<Vec<u8>>,
     on_outcome: OnOutcome,
 }
 
 /// The end that sends them: a task of its own.
-pub struct HepTask {
+pub(crate) struct HepTask {
     collector: Box<str>,
     queue: mpsc::Receiver<Vec<u8>>,
     on_outcome: OnOutcome,
@@ -61,14 +61,14 @@ pub struct HepTask {
 
 /// Both ends. `collector` is `host:port`.
 #[must_use]
-pub fn hep_sender(collector: &str, on_outcome: OnOutcome) -> (HepSender, HepTask) {
+pub(crate) fn hep_sender(collector: &str, on_outcome: OnOutcome) -> (HepSender, HepTask) {
     let (sender, queue) = mpsc::channel(QUEUE_LENGTH);
     (HepSender { queue: sender, on_outcome: Arc::clone(&on_outcome) }, HepTask { collector: collector.into(), queue, on_outcome })
 }
 
 impl HepSender {
     /// Queues a packet, or drops it and says so.
-    pub fn send(&self, packet: Vec<u8>) {
+    pub(crate) fn send(&self, packet: Vec<u8>) {
         if self.queue.try_send(packet).is_err() {
             (self.on_outcome)(HepOutcome::QueueFull);
         }
@@ -77,7 +77,7 @@ impl HepSender {
 
 impl HepTask {
     /// Sends what is queued until told to stop, and then the rest.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut socket = None;
         let mut look_up_at = Instant::now();
         loop {

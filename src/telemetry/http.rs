@@ -25,7 +25,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The listener of `http.listen`, bound and not serving yet.
-pub struct Http {
+pub(crate) struct Http {
     listener: TcpListener,
     router: Router,
 }
@@ -43,7 +43,7 @@ impl Http {
     /// # Errors
     ///
     /// What the system says: the address is taken, or not ours.
-    pub async fn bind(addr: SocketAddr, metrics: PrometheusHandle, readiness: Readiness) -> io::Result<Self> {
+    pub(crate) async fn bind(addr: SocketAddr, metrics: PrometheusHandle, readiness: Readiness) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let router = Router::new()
             .route("/metrics", get(render))
@@ -58,12 +58,12 @@ impl Http {
     /// # Errors
     ///
     /// What the system says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Serves until told to stop, and answers what was asked before that.
-    pub async fn serve(self, stop: CancellationToken) {
+    pub(crate) async fn serve(self, stop: CancellationToken) {
         let listener = BoundedListener::new(self.listener, MAX_CONNECTIONS, IDLE_TIMEOUT);
         let serving = axum::serve(listener, self.router).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(error) = serving.await {

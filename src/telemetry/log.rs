@@ -20,7 +20,7 @@ const NATS_CONNECTOR: &str = "async_nats::connector";
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LogError {
+pub(crate) enum LogError {
     /// `log.level` is no level and no filter.
     #[error("log.level: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
@@ -34,7 +34,7 @@ pub enum LogError {
 /// # Errors
 ///
 /// [`LogError`]; a configuration that was loaded has a good filter, and a process sets up its log once.
-pub fn install(config: &LogConfig) -> Result<(), LogError> {
+pub(crate) fn install(config: &LogConfig) -> Result<(), LogError> {
     let filter = EnvFilter::builder().parse(quieted(&config.level))?;
     let ansi = config.format == LogFormat::Text && std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let lines = lines::Subscriber::builder().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);

@@ -13,4 +13,4 @@ pub mod readiness;
 pub(crate) mod accept;
 
 pub use pii::Pii;
-pub use readiness::{Condition, Readiness};
+pub(crate) use readiness::{Condition, Readiness};

@@ -4,12 +4,12 @@ use metrics_process::Collector;
 
 /// Reads them anew when asked to.
 #[derive(Debug, Clone, Default)]
-pub struct Process(Collector);
+pub(crate) struct Process(Collector);
 
 impl Process {
     /// Says what they are, and reads them for the first time.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let process = Self::default();
         process.0.describe();
         process.read();
@@ -17,7 +17,7 @@ impl Process {
     }
 
     /// Processor time, memory, open files, start time: a few reads of `/proc/self`.
-    pub fn read(&self) {
+    pub(crate) fn read(&self) {
         self.0.collect();
     }
 }

@@ -10,35 +10,35 @@ type Probe = Box<dyn Fn() -> Result<(), &'static str> + Send + Sync>;
 
 /// The conditions of one process. Clones share them.
 #[derive(Clone, Default)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     probes: Arc<Mutex<BTreeMap<&'static str, Probe>>>,
 }
 
 /// One condition that its owner sets.
 #[derive(Debug, Clone)]
-pub struct Condition {
+pub(crate) struct Condition {
     state: Arc<Mutex<Result<(), &'static str>>>,
 }
 
 /// What `/readyz` says: `{"ready":false,"reasons":{"nats":"not connected"}}`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// Whether every condition holds.
-    pub ready: bool,
+    pub(crate) ready: bool,
     /// Those that do not, with the reason.
-    pub reasons: BTreeMap<&'static str, &'static str>,
+    pub(crate) reasons: BTreeMap<&'static str, &'static str>,
 }
 
 impl Readiness {
     /// No conditions yet: ready.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Adds a condition that does not hold until its owner says so; `reason` is why.
     #[must_use]
-    pub fn condition(&self, name: &'static str, reason: &'static str) -> Condition {
+    pub(crate) fn condition(&self, name: &'static str, reason: &'static str) -> Condition {
         let state = Arc::new(Mutex::new(Err(reason)));
         let asked = Arc::clone(&state);
         self.probe(name, move || *asked.lock().unwrap_or_else(PoisonError::into_inner));
@@ -46,13 +46,13 @@ impl Readiness {
     }
 
     /// Adds a condition that is evaluated on demand, such as a connection. `probe` must not block.
-    pub fn probe(&self, name: &'static str, probe: impl Fn() -> Result<(), &'static str> + Send + Sync + 'static) {
+    pub(crate) fn probe(&self, name: &'static str, probe: impl Fn() -> Result<(), &'static str> + Send + Sync + 'static) {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Box::new(probe));
     }
 
     /// Looks at every condition.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         let probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
         let reasons: BTreeMap<_, _> = probes.iter().filter_map(|(name, probe)| probe().err().map(|reason| (*name, reason))).collect();
         Report { ready: reasons.is_empty(), reasons }
@@ -67,12 +67,12 @@ impl fmt::Debug for Readiness {
 
 impl Condition {
     /// It holds.
-    pub fn ready(&self) {
+    pub(crate) fn ready(&self) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Ok(());
     }
 
     /// It does not hold any more.
-    pub fn not_ready(&self, reason: &'static str) {
+    pub(crate) fn not_ready(&self, reason: &'static str) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Err(reason);
     }
 }
