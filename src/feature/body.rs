@@ -122,7 +122,7 @@ impl BodyError {
 
     /// The local name of the root, if it is unknown.
     #[must_use]
-    pub fn unknown_root(&self) -> Option<&str> {
+    pub(crate) fn unknown_root(&self) -> Option<&str> {
         match &self.kind {
             BodyErrorKind::UnknownRoot { root, .. } => Some(root),
             _ => None,

@@ -15,7 +15,12 @@ use crate::feature::table::{FeatureSpec, REASON, STATE};
 /// # Errors
 ///
 /// [`FeatureError`] for a value that is not allowed, and for a status that contradicts `values.state`: answered 400.
-pub fn merge(spec: &FeatureSpec, stored: &FeatureState, status: Option<Status>, values: &Values) -> Result<FeatureState, FeatureError> {
+pub(crate) fn merge(
+    spec: &FeatureSpec,
+    stored: &FeatureState,
+    status: Option<Status>,
+    values: &Values,
+) -> Result<FeatureState, FeatureError> {
     spec.check_values(values)?;
     let mut state = stored.clone();
     if spec.is_agent() {
@@ -31,7 +36,7 @@ pub fn merge(spec: &FeatureSpec, stored: &FeatureState, status: Option<Status>, 
 
 /// The status that the values decide: `values.state` of `AgentState`. `None` where they leave it open.
 #[must_use]
-pub fn implied_status(spec: &FeatureSpec, values: &Values) -> Option<Status> {
+pub(crate) fn implied_status(spec: &FeatureSpec, values: &Values) -> Option<Status> {
     values.get(STATE).filter(|_| spec.is_agent()).map(|state| Status(state != LOGGED_OFF))
 }
 

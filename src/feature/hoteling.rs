@@ -2,7 +2,7 @@
 //!
 //! Publicly known, from what desk phones and soft phones send and are sent: `SetHoteling` with `guestAddress`, which is empty
 //! when the guest leaves; `HotelingEvent` with `guestAddress`, empty where there is no guest, and `expires`.
-//! Assumed: `expires` counts whole seconds from the event, and [`DEFAULT_EXPIRES_SECONDS`] is told where none is set. Some
+//! Assumed: `expires` counts whole seconds from the event, and `DEFAULT_EXPIRES_SECONDS` is told where none is set. Some
 //! phones add `authenticationData`: it is skipped, whether a guest may use the phone is for the route and its responder to say.
 
 use crate::feature::body::{BodyError, BodyErrorKind, BodyEvent, FeatureChange};
@@ -14,11 +14,11 @@ use crate::feature::xml::Document;
 use crate::feature::xml_write::{DECLARATION, close, element, extend};
 
 /// The feature, by its name in the table.
-pub const FEATURE: &str = "Hoteling";
+pub(crate) const FEATURE: &str = "Hoteling";
 /// The only namespace that is ever sent, and taken beside none.
 pub const NAMESPACE: &str = "http://schema.broadsoft.com/hoteling";
 /// `expires` of an event when none is set.
-pub const DEFAULT_EXPIRES_SECONDS: u32 = 12 * 3600;
+pub(crate) const DEFAULT_EXPIRES_SECONDS: u32 = 12 * 3600;
 
 const GUEST_ADDRESS: &str = "guestAddress";
 const EXPIRES: &str = "expires";

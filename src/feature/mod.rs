@@ -24,7 +24,7 @@ pub(crate) mod xml;
 mod xml_write;
 
 pub use body::{BodyError, FeatureChange};
-pub use change::{implied_status, merge};
+pub(crate) use change::{implied_status, merge};
 pub use error::FeatureError;
 pub use package::Package;
 pub use presentity::{Presentity, PresentityError};

@@ -4,9 +4,9 @@
 //! Source: RFC 2046 §5.1.
 
 /// Type of a NOTIFY body that has several features; its boundary is a parameter.
-pub const MULTIPART_TYPE: &str = "multipart/mixed";
+pub(crate) const MULTIPART_TYPE: &str = "multipart/mixed";
 /// Most parts that [`split`] reads of one body.
-pub const MAX_PARTS: usize = 64;
+pub(crate) const MAX_PARTS: usize = 64;
 /// Longest boundary. Source: RFC 2046 §5.1.1.
 const MAX_BOUNDARY_BYTES: usize = 70;
 
@@ -49,7 +49,7 @@ pub fn write(boundary: &str, content_type: &str, parts: &[&[u8]], out: &mut Vec<
 /// The documents in a NOTIFY body: its parts where the type is `multipart/*`, else the body itself; none where it is empty.
 ///
 /// Tolerant: a preamble and an epilogue are skipped, lines may end in LF alone, the closing boundary may be missing. A
-/// multipart body without any boundary has no documents. At most [`MAX_PARTS`].
+/// multipart body without any boundary has no documents. At most `MAX_PARTS`.
 #[must_use]
 pub fn split<'b>(content_type: &str, body: &'b [u8]) -> Vec<&'b [u8]> {
     if !content_type.trim_start().get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/")) {

@@ -9,7 +9,7 @@ const MOST_ERRORS: usize = 3;
 ///
 /// Of several equally near, the first. Distance: Damerau-Levenshtein (insert, delete, replace, swap neighbours).
 #[must_use]
-pub fn nearest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let text: String = text.chars().take(LONGEST_CHARS + 1).collect::<String>().to_lowercase();
     if text.chars().count() > LONGEST_CHARS {
         return None;

@@ -19,7 +19,7 @@ pub struct Package {
     pub name: &'static str,
     /// Type of a body that has one feature, both ways. Parameters after it are tolerated.
     pub content_type: &'static str,
-    /// The features that are its own. What no package claims, and all that an operator adds, is [`AS_FEATURE_EVENT`]'s.
+    /// The features that are its own. What no package claims, and all that an operator adds, is `AS_FEATURE_EVENT`'s.
     pub features: &'static [&'static str],
     /// Whether several features may go as one `multipart/mixed` body.
     pub has_multipart: bool,
@@ -44,7 +44,7 @@ pub struct Codec {
 pub type WriteRequest = fn(&FeatureTable, &str, &str, Status, &Values, &mut Vec<u8>) -> Result<(), FeatureError>;
 
 /// DND, forwarding, agent state, and the features of `[features.NAME]`.
-pub static AS_FEATURE_EVENT: Package = Package {
+pub(crate) static AS_FEATURE_EVENT: Package = Package {
     name: "as-feature-event",
     content_type: "application/x-as-feature-event+xml",
     features: &[],
@@ -58,7 +58,7 @@ pub static AS_FEATURE_EVENT: Package = Package {
 };
 
 /// Which guest uses a phone.
-pub static HOTELING: Package = Package {
+pub(crate) static HOTELING: Package = Package {
     name: "x-broadworks-hoteling",
     content_type: "application/x-broadworks-hoteling+xml",
     features: &[hoteling::FEATURE],
@@ -79,7 +79,7 @@ static TYPES: LazyLock<String> = LazyLock::new(|| PACKAGES.map(|package| package
 
 /// The value of `Allow-Events`.
 #[must_use]
-pub fn allow_events() -> &'static str {
+pub(crate) fn allow_events() -> &'static str {
     &NAMES
 }
 
@@ -112,39 +112,39 @@ pub fn of(feature: &str) -> &'static Package {
 }
 
 /// The packages of several features, each once, in the order of [`PACKAGES`].
-pub fn of_all<'f>(features: impl IntoIterator<Item = &'f str>) -> Vec<&'static Package> {
+pub(crate) fn of_all<'f>(features: impl IntoIterator<Item = &'f str>) -> Vec<&'static Package> {
     let wanted: Vec<_> = features.into_iter().map(of).collect();
     PACKAGES.into_iter().filter(|package| wanted.contains(package)).collect()
 }
 
 /// The packages of states that go out together. No state (the feature is not assigned) means all packages.
 #[must_use]
-pub fn of_states(states: &[FeatureState]) -> Vec<&'static Package> {
+pub(crate) fn of_states(states: &[FeatureState]) -> Vec<&'static Package> {
     if states.is_empty() { PACKAGES.to_vec() } else { of_all(states.iter().map(|state| state.feature.as_str())) }
 }
 
 /// Default for records and messages written before packages had a field.
 #[must_use]
-pub fn first_name() -> String {
+pub(crate) fn first_name() -> String {
     AS_FEATURE_EVENT.name.to_owned()
 }
 
 impl Package {
     /// Whether this feature belongs to it.
     #[must_use]
-    pub fn has(&self, feature: &str) -> bool {
+    pub(crate) fn has(&self, feature: &str) -> bool {
         of(feature) == self
     }
 
     /// `application` and the rest of its type.
     #[must_use]
-    pub fn media_type(&self) -> (&'static str, &'static str) {
+    pub(crate) fn media_type(&self) -> (&'static str, &'static str) {
         self.content_type.split_once('/').unwrap_or((self.content_type, ""))
     }
 
     /// The `Accept` of its phones.
     #[must_use]
-    pub fn accept_of_phones(&self) -> String {
+    pub(crate) fn accept_of_phones(&self) -> String {
         if self.has_multipart { format!("{}, {MULTIPART_TYPE}", self.content_type) } else { self.content_type.to_owned() }
     }
 }

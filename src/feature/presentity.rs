@@ -24,14 +24,14 @@ pub enum PresentityError {
     /// No host, or none that is a name or an address.
     #[error("the presentity's host is no domain name and no address")]
     Host,
-    /// Longer than [`Presentity::MAX_BYTES`].
+    /// Longer than `Presentity::MAX_BYTES`.
     #[error("a presentity has at most {} bytes", Presentity::MAX_BYTES)]
     TooLong,
 }
 
 impl Presentity {
     /// Longest presentity taken in, in bytes.
-    pub const MAX_BYTES: usize = 512;
+    pub(crate) const MAX_BYTES: usize = 512;
 
     /// Reads a presentity in any spelling.
     ///
@@ -109,7 +109,7 @@ impl Presentity {
 
     /// The `<domain>` token of a subject: `10_0_0_11`, `2001-db8--1`, `tel`.
     #[must_use]
-    pub fn domain_token(&self) -> String {
+    pub(crate) fn domain_token(&self) -> String {
         if self.is_tel() { "tel".to_owned() } else { domain_token(self.host()) }
     }
 
@@ -120,7 +120,7 @@ impl Presentity {
 
 /// The `<domain>` token for a host: `.` is written `_`, an IPv6 address loses its brackets and has `-` for `:`.
 #[must_use]
-pub fn domain_token(host: &str) -> String {
+pub(crate) fn domain_token(host: &str) -> String {
     match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
         Some(address) => address.to_ascii_lowercase().replace(':', "-").replace('.', "_"),
         None => host.to_ascii_lowercase().replace('.', "_"),

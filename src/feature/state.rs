@@ -23,7 +23,7 @@ impl Status {
 
     /// Whether the feature is switched on.
     #[must_use]
-    pub const fn is_on(self) -> bool {
+    pub(crate) const fn is_on(self) -> bool {
         self.0
     }
 }
@@ -146,7 +146,7 @@ impl FeatureState {
 
     /// Whether phones would be shown the same: `assigned`, `status` and `values` agree.
     #[must_use]
-    pub fn shows_same_as(&self, other: &Self) -> bool {
+    pub(crate) fn shows_same_as(&self, other: &Self) -> bool {
         self.assigned == other.assigned && self.status == other.status && self.values == other.values
     }
 }

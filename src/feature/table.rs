@@ -98,7 +98,7 @@ impl FeatureTable {
 
     /// Place of a feature in the table: its number in what a phone has confirmed. One that is not in it has the last number.
     #[must_use]
-    pub fn index_of(&self, feature: &str) -> u8 {
+    pub(crate) fn index_of(&self, feature: &str) -> u8 {
         self.names().position(|name| name == feature).and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
     }
 
@@ -137,14 +137,14 @@ impl FeatureSpec {
 
     /// Whether it has a value of this name.
     #[must_use]
-    pub fn has_field(&self, name: &str) -> bool {
+    pub(crate) fn has_field(&self, name: &str) -> bool {
         self.fields().any(|field| field == name)
     }
 
     /// The state that it has until a phone, a command, a responder or a script sets it: off, without values, and
     /// assigned, except for `AgentState` and `Hoteling`, which few phones have.
     #[must_use]
-    pub fn default_state(&self) -> FeatureState {
+    pub(crate) fn default_state(&self) -> FeatureState {
         FeatureState { assigned: self.is_assigned_at_first(), ..FeatureState::new(&self.name) }
     }
 
@@ -153,7 +153,7 @@ impl FeatureSpec {
     /// # Errors
     ///
     /// The [`FeatureError`] of the first value that is not allowed.
-    pub fn check_values(&self, values: &Values) -> Result<(), FeatureError> {
+    pub(crate) fn check_values(&self, values: &Values) -> Result<(), FeatureError> {
         values.iter().try_for_each(|(field, value)| self.check_value(field, value))
     }
 
@@ -162,7 +162,7 @@ impl FeatureSpec {
     /// # Errors
     ///
     /// [`FeatureError`], which names the field, the value and what is allowed.
-    pub fn check_value(&self, field: &str, value: &str) -> Result<(), FeatureError> {
+    pub(crate) fn check_value(&self, field: &str, value: &str) -> Result<(), FeatureError> {
         let Some(known) = self.fields.iter().find(|known| known.name == field) else {
             let allowed = self.fields().map(str::to_owned).collect();
             return Err(FeatureError::UnknownField { feature: self.name.clone(), field: field.to_owned(), allowed });
@@ -180,7 +180,7 @@ impl FeatureSpec {
 
     /// Whether its values decide its status.
     #[must_use]
-    pub const fn is_agent(&self) -> bool {
+    pub(crate) const fn is_agent(&self) -> bool {
         matches!(self.wire, Wire::Agent)
     }
 
