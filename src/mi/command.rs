@@ -7,7 +7,7 @@ use crate::feature::error::Shown;
 use crate::feature::{self, FeatureSpec, FeatureState, FeatureTable, Presentity, Status, Values};
 
 /// Most `field/value` strings of one command, as in the array of the OpenSIPS command.
-pub const MAX_LIST_VALUES: usize = 8;
+pub(crate) const MAX_LIST_VALUES: usize = 8;
 
 const STATUS_EXPECTED: &str = "0, 1, true, false, \"0\" or \"1\"";
 
@@ -87,7 +87,7 @@ impl SetCommand {
 /// # Errors
 ///
 /// An [`ErrorBody`] of code 400 for more than [`MAX_LIST_VALUES`], or one that is no such string.
-pub fn values_of_list(spec: &FeatureSpec, list: &[Value]) -> Result<Values, ErrorBody> {
+pub(crate) fn values_of_list(spec: &FeatureSpec, list: &[Value]) -> Result<Values, ErrorBody> {
     if list.len() > MAX_LIST_VALUES {
         return Err(ErrorBody::bad(Some("values"), format!("values has {} elements: expected at most {MAX_LIST_VALUES}", list.len())));
     }
@@ -115,7 +115,7 @@ fn presentity(fields: &Map<String, Value>) -> Result<Presentity, ErrorBody> {
 /// # Errors
 ///
 /// An [`ErrorBody`] of code 400, "Invalid presentity …".
-pub fn read_presentity(text: &str) -> Result<Presentity, ErrorBody> {
+pub(crate) fn read_presentity(text: &str) -> Result<Presentity, ErrorBody> {
     Presentity::parse(text).map_err(|error| ErrorBody::bad(Some("presentity"), format!("Invalid presentity '{}': {error}", Shown(text))))
 }
 

@@ -10,27 +10,26 @@ use crate::notify::job::{self, EdgeJob, Notice};
 
 /// Time, cause and source of event ids of a plan.
 #[derive(Debug)]
-pub struct Occasion<'a, I> {
+pub(crate) struct Occasion<'a, I> {
     /// The time of day.
-    pub now: SystemTime,
+    pub(crate) now: SystemTime,
     /// Id of what led to it.
-    pub cause: &'a Cause,
+    pub(crate) cause: &'a Cause,
     /// Makes an id.
-    pub new_id: I,
+    pub(crate) new_id: I,
 }
 
 /// Why a command that a worker answered has no effect: the reply, 403 with the reason, and the event that says so.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Denied {
-    /// The reply.
-    pub reply: ErrorBody,
+pub(crate) struct Denied {
+    pub(crate) reply: ErrorBody,
     /// `outcome` is `refused`.
-    pub event: FeatureEvent,
+    pub(crate) event: FeatureEvent,
 }
 
 impl<I: FnMut() -> String> Occasion<'_, I> {
     /// What the worker denied, if it did.
-    pub fn denied(&mut self, answer: &RouteSetResponse) -> Option<Denied> {
+    pub(crate) fn denied(&mut self, answer: &RouteSetResponse) -> Option<Denied> {
         let reason = answer.denied.as_ref()?;
         let reply = ErrorBody::new(403, reason);
         let event = self.event(&answer.presentity, &answer.previous, &answer.state, 0);
@@ -38,7 +37,7 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
     }
 
     /// The event of a change that failed, with the state as it is.
-    pub fn failed(&mut self, presentity: &Presentity, state: &FeatureState, error: &ErrorBody) -> FeatureEvent {
+    pub(crate) fn failed(&mut self, presentity: &Presentity, state: &FeatureState, error: &ErrorBody) -> FeatureEvent {
         self.event(presentity.as_str(), state, state, 0).refused(&error.description)
     }
 
@@ -47,7 +46,7 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
     ///
     /// A command's NOTIFY always has its body: that a route left the feature unassigned is ignored, as in OpenSIPS. Features
     /// that changed along with it are told unless they are unassigned or the route suppressed them.
-    pub fn jobs(&mut self, answer: &RouteSetResponse, watchers: &[EdgeWatchers]) -> Vec<EdgeJob> {
+    pub(crate) fn jobs(&mut self, answer: &RouteSetResponse, watchers: &[EdgeWatchers]) -> Vec<EdgeJob> {
         if !answer.notify {
             return Vec::new();
         }
@@ -65,7 +64,7 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
     }
 
     /// The event of the feature asked for, then one for each that changed along with it.
-    pub fn events(&mut self, answer: &RouteSetResponse, watchers: u64) -> Vec<FeatureEvent> {
+    pub(crate) fn events(&mut self, answer: &RouteSetResponse, watchers: u64) -> Vec<FeatureEvent> {
         let mut events = vec![self.event(&answer.presentity, &answer.previous, &answer.state, watchers)];
         for (state, old) in answer.also.iter().zip(&answer.also_previous) {
             events.push(self.event(&answer.presentity, old, state, watchers));
@@ -93,7 +92,7 @@ pub fn packages(answer: &RouteSetResponse) -> Vec<&'static Package> {
 
 /// How many subscriptions will be notified: none where the route suppressed the NOTIFY.
 #[must_use]
-pub fn notified(answer: &RouteSetResponse, watchers: &[EdgeWatchers]) -> u64 {
+pub(crate) fn notified(answer: &RouteSetResponse, watchers: &[EdgeWatchers]) -> u64 {
     if answer.notify { watchers.iter().map(|edge| edge.count).sum() } else { 0 }
 }
 

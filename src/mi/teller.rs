@@ -6,7 +6,7 @@
 //! ```
 //! The change and the duty to tell it are one write, so nobody has to live on between the two: whoever is there next finds the
 //! duty. All bridges share one consumer. A bridge that crashes or stands still holds up what it had in hand for
-//! [`ACK_WAIT`] and what the server hands it meanwhile for [`EXPIRES`] more. Telling the same again is harmless: jobs have
+//! `ACK_WAIT` and what the server hands it meanwhile for `EXPIRES` more. Telling the same again is harmless: jobs have
 //! ids made of what they say, and an edge tells no phone a version that it has.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

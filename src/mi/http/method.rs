@@ -50,7 +50,6 @@ const SET: &[&[&str]] = &[
     &["presentity", "feature", "status", "route_param", "values"],
 ];
 
-/// All of them.
 pub(crate) static SIGNATURES: [Signature; 6] = [
     Signature { name: "dfks_set_feature", params: SET },
     Signature { name: "presence_dfks:set_feature", params: SET },

@@ -56,7 +56,7 @@ const MAX_LISTED: usize = 10_000;
 
 /// The listener of `mi.http`, bound and not serving yet.
 #[derive(Debug)]
-pub struct MiHttp<F> {
+pub(crate) struct MiHttp<F> {
     listener: TcpListener,
     desk: Arc<Desk<F>>,
 }
@@ -67,7 +67,7 @@ impl<F: Fanout> MiHttp<F> {
     /// # Errors
     ///
     /// The system's error: the address is in use, or not local.
-    pub async fn bind(addr: SocketAddr, token: Token, bridge: Arc<Bridge<F>>, table: Arc<FeatureTable>) -> io::Result<Self> {
+    pub(crate) async fn bind(addr: SocketAddr, token: Token, bridge: Arc<Bridge<F>>, table: Arc<FeatureTable>) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let slots = Arc::new(Semaphore::new(MAX_IN_HAND));
         let desk = Desk { bridge, table, token, slots, started_at: (clock::utc_now(), clock::now()) };
@@ -79,12 +79,12 @@ impl<F: Fanout> MiHttp<F> {
     /// # Errors
     ///
     /// The system's error.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Serves until `tasks` stop; what is in hand then is finished and answered.
-    pub async fn serve(self, tasks: Tasks) {
+    pub(crate) async fn serve(self, tasks: Tasks) {
         let (stop, slots) = (tasks.stopping().clone(), Arc::clone(&self.desk.slots));
         let idle_timeout = IDLE_TIMEOUT + self.desk.bridge.bus().timeout() * 4;
         let listener = BoundedListener::new(self.listener, MAX_CONNECTIONS, idle_timeout);
