@@ -34,7 +34,7 @@ impl Backoff {
     }
 
     /// What was tried worked: the next wait is short again.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.attempts = 0;
     }
 }

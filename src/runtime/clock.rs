@@ -16,7 +16,7 @@ pub struct Now {
 
 /// Both clocks, read together.
 #[must_use]
-pub fn moment() -> Now {
+pub(crate) fn moment() -> Now {
     Now { at: now(), utc: utc_now() }
 }
 
@@ -53,7 +53,7 @@ pub fn utc_now() -> SystemTime {
 
 /// Processor time of the calling thread: unlike [`now`], it does not advance while the thread waits.
 #[must_use]
-pub fn thread_cpu() -> Duration {
+pub(crate) fn thread_cpu() -> Duration {
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(spent.tv_sec).unwrap_or_default(), u32::try_from(spent.tv_nsec).unwrap_or_default())
 }
@@ -70,7 +70,7 @@ pub fn rfc3339(time: SystemTime) -> String {
 
 /// Reads RFC 3339.
 #[must_use]
-pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+pub(crate) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from)
 }
 

@@ -11,13 +11,13 @@ pub mod tasks;
 pub mod wheel;
 
 pub use backoff::Backoff;
-pub use signal::StopSignals;
+pub(crate) use signal::StopSignals;
 pub use tasks::{TaskError, Tasks};
 pub use wheel::Wheel;
 
 /// Modification time, size and inode of a file: two versions of it differ in one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileStamp {
+pub(crate) struct FileStamp {
     modified: Option<SystemTime>,
     bytes: u64,
     inode: u64,
@@ -26,7 +26,7 @@ pub struct FileStamp {
 impl FileStamp {
     /// The file as it is now; `None` while there is none.
     #[must_use]
-    pub fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
         Some(Self { modified: metadata.modified().ok(), bytes: metadata.len(), inode: metadata.ino() })
     }

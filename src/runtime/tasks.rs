@@ -59,7 +59,7 @@ impl Tasks {
         Self::default()
     }
 
-    /// Starts a task that runs until [`stopping`](Self::stopping). If it returns before that or panics, the role has
+    /// Starts a task that runs until `stopping`. If it returns before that or panics, the role has
     /// [`failed`](Self::failed).
     pub fn spawn<F>(&self, name: &'static str, future: F)
     where
@@ -76,7 +76,7 @@ impl Tasks {
     }
 
     /// Starts a task that ends by itself, such as one connection. A panic in it is logged and ends nothing else.
-    pub fn spawn_brief<F>(&self, name: &'static str, future: F)
+    pub(crate) fn spawn_brief<F>(&self, name: &'static str, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -89,7 +89,7 @@ impl Tasks {
 
     /// Cancelled when the role is to stop: accept no new work, finish the work in hand, return.
     #[must_use]
-    pub fn stopping(&self) -> &CancellationToken {
+    pub(crate) fn stopping(&self) -> &CancellationToken {
         &self.shared.stopping
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// A deadline is kept to this; it is never met early.
-pub const TICK: Duration = Duration::from_millis(16);
+pub(crate) const TICK: Duration = Duration::from_millis(16);
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: u32 = 1 << SLOT_BITS;
@@ -56,7 +56,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// Sets a deadline; one that has passed is due at the next [`Self::pop_due`].
-    pub fn schedule(&mut self, at: Instant, entry: T) {
+    pub(crate) fn schedule(&mut self, at: Instant, entry: T) {
         let nanos = at.saturating_duration_since(self.started_at).as_nanos();
         let tick = u64::try_from(nanos.div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX);
         self.entries += 1;
@@ -81,7 +81,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// Gives out everything that is due, in the order of deadlines, up to a tick.
-    pub fn pop_due(&mut self, now: Instant, mut give: impl FnMut(T)) {
+    pub(crate) fn pop_due(&mut self, now: Instant, mut give: impl FnMut(T)) {
         let ticks = now.saturating_duration_since(self.started_at).as_nanos() / TICK.as_nanos();
         let target = u64::try_from(ticks).unwrap_or(u64::MAX);
         self.give_overdue(&mut give);
@@ -119,7 +119,7 @@ impl<T: Copy> Wheel<T> {
     /// When [`Self::pop_due`] is to be called next: not later than the earliest deadline's tick, and earlier where the wheel
     /// has to turn first. `None` when no deadline is set.
     #[must_use]
-    pub fn next_at(&self) -> Option<Instant> {
+    pub(crate) fn next_at(&self) -> Option<Instant> {
         let tick = if self.overdue.is_empty() { self.next_slot()?.2 } else { self.elapsed };
         let after = Duration::from_nanos(u64::try_from(TICK.as_nanos()).unwrap_or(u64::MAX).saturating_mul(tick));
         self.started_at.checked_add(after).or(Some(self.started_at))
