@@ -79,7 +79,6 @@ pub(crate) enum Refusal {
     /// The responder of the feature failed or was late.
     #[error("the responder for {feature} gave no usable answer ({})", .outcome.as_str())]
     Responder {
-        /// The feature.
         feature: String,
         /// `failed`, `timeout` or `open`.
         outcome: AnswerOutcome,

@@ -24,6 +24,5 @@ mod set;
 mod store;
 
 pub use error::WorkerError;
-pub use script::live::Routes;
 pub use script::{Script, ScriptError};
 pub use service::run;

@@ -1,8 +1,7 @@
 //! Which of the two routes: every request, its metrics and its script function are of one. Pure.
 
-/// Which route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Route {
+pub(crate) enum Route {
     /// `routes.get_route`
     Get,
     /// `routes.set_route`
@@ -11,11 +10,11 @@ pub enum Route {
 
 impl Route {
     /// Both.
-    pub const ALL: [Self; 2] = [Self::Get, Self::Set];
+    pub(crate) const ALL: [Self; 2] = [Self::Get, Self::Set];
 
     /// The word in the metric labels `route` and `kind`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::Set => "set",

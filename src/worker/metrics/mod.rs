@@ -155,7 +155,6 @@ impl WorkerMetrics {
         }
     }
 
-    /// A route of the script ran.
     pub(crate) fn script_ran(&self, route: Route, took: Duration) {
         self.of(route).script_seconds.record(took.as_secs_f64());
     }

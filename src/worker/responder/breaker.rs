@@ -47,7 +47,6 @@ pub(crate) enum Input {
 }
 
 impl State {
-    /// A new breaker.
     pub(crate) const NEW: Self = Self::Closed { failures: 0 };
 
     pub(crate) const fn position(self) -> Position {

@@ -85,15 +85,14 @@ impl ScriptError {
 /// Why a run of a route failed. For a set the change is refused with 500; for a get the state before the script is served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("script error in {function}{}: {message}", Line(*line))]
-pub struct RouteError {
-    /// The route.
-    pub function: String,
+pub(crate) struct RouteError {
+    pub(crate) function: String,
     /// Line in the script, from 1; 0 where it has none.
-    pub line: usize,
+    pub(crate) line: usize,
     /// The field of `dfks`, or the function, that was misused, where one was.
-    pub field: Option<String>,
+    pub(crate) field: Option<String>,
     /// What went wrong.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// ` (but dfks_sett)`; nothing where nothing is near.

@@ -30,7 +30,7 @@ const MAX_SLOW: usize = 4096;
 
 /// The route script, if one is configured.
 #[derive(Debug)]
-pub struct Routes {
+pub(crate) struct Routes {
     config: RoutesConfig,
     script: ArcSwapOption<Script>,
     stamp: Mutex<Option<FileStamp>>,
@@ -44,7 +44,7 @@ impl Routes {
     /// # Errors
     ///
     /// [`ScriptError`]: `dfks run` and `dfks check` end with 78.
-    pub fn load(config: &RoutesConfig) -> Result<Self, ScriptError> {
+    pub(crate) fn load(config: &RoutesConfig) -> Result<Self, ScriptError> {
         // Taken before the file is read, so that a change in between is noticed.
         let stamp = FileStamp::of(&config.script);
         let script = if is_configured(config) { Some(Arc::new(Script::load(config)?)) } else { None };

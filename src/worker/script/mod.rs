@@ -22,10 +22,11 @@ use crate::runtime::clock;
 use crate::worker::route::Route;
 use crate::worker::script::call::{Call, Dfks, FieldError, Verdict};
 use crate::worker::script::error::MAX_SCRIPT_BYTES;
-pub use crate::worker::script::error::{RouteError, ScriptError};
+pub(crate) use crate::worker::script::error::RouteError;
+pub use crate::worker::script::error::ScriptError;
 
 /// Longest run of a route, in processor time, so that waiting for a processor does not count.
-pub const DEADLINE: Duration = Duration::from_millis(50);
+pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
 /// Most stack that a run may take. The threads of the runtime have 2 MiB, of which a run never sees the start.
 ///
 /// Limits on call and expression depth do not bound it well: stack use per level differs widely between builds.
@@ -103,7 +104,7 @@ impl Script {
     /// # Errors
     ///
     /// [`ScriptError::Compile`], [`ScriptError::Parameters`] and [`ScriptError::Missing`].
-    pub fn compile(config: &RoutesConfig, text: &str) -> Result<Self, ScriptError> {
+    pub(crate) fn compile(config: &RoutesConfig, text: &str) -> Result<Self, ScriptError> {
         let engine = sandbox();
         let ast = engine.compile(text).map_err(|e| ScriptError::Compile {
             path: config.script.clone(),
@@ -118,13 +119,13 @@ impl Script {
 
     /// What the script lacks and was hardly meant to.
     #[must_use]
-    pub fn warnings(&self) -> &[String] {
+    pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
     /// Whether the script has this route; without it there is nothing to run.
     #[must_use]
-    pub fn has(&self, route: Route) -> bool {
+    pub(crate) fn has(&self, route: Route) -> bool {
         self.function(route).is_some()
     }
 
