@@ -40,7 +40,7 @@ impl fmt::Display for Listener {
 impl Config {
     /// `sip.listen`, typed. Of a loaded configuration, each entry is there.
     #[must_use]
-    pub fn sip_listeners(&self) -> Vec<Listener> {
+    pub(crate) fn sip_listeners(&self) -> Vec<Listener> {
         self.sip.listen.iter().filter_map(|text| text.parse().ok()).collect()
     }
 
@@ -56,13 +56,13 @@ impl Config {
 
     /// `http.listen`; none where it is empty.
     #[must_use]
-    pub fn http_listener(&self) -> Option<SocketAddr> {
+    pub(crate) fn http_listener(&self) -> Option<SocketAddr> {
         self.http.listen.parse().ok()
     }
 
     /// `mi.http`; none where it is empty.
     #[must_use]
-    pub fn mi_listener(&self) -> Option<SocketAddr> {
+    pub(crate) fn mi_listener(&self) -> Option<SocketAddr> {
         self.mi.http.parse().ok()
     }
 }

@@ -43,7 +43,7 @@ impl Config {
     /// # Errors
     ///
     /// The first [`ConfigError`], as of [`load`](Self::load), where the rest of the file is not looked at beyond its keys.
-    pub fn load_nats(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<NatsConfig, ConfigError> {
+    pub(crate) fn load_nats(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<NatsConfig, ConfigError> {
         let nats = Self::read(Some(path), env)?.nats;
         nats.check()?;
         Ok(nats)

@@ -231,7 +231,7 @@ impl ProfileConfig {
     /// # Errors
     ///
     /// It is no regular expression, or one that grows too large.
-    pub fn regex(&self) -> Result<Regex, regex::Error> {
+    pub(crate) fn regex(&self) -> Result<Regex, regex::Error> {
         RegexBuilder::new(&self.user_agent).size_limit(MAX_REGEX_BYTES).build()
     }
 }

@@ -18,7 +18,7 @@ impl Config {
     /// Relative paths are made absolute, so it can be loaded from anywhere. Secrets are given as paths; only the user part of
     /// `nats.url` can hold one.
     #[must_use]
-    pub fn to_toml(&self) -> String {
+    pub(crate) fn to_toml(&self) -> String {
         let mut shown = self.clone();
         shown.nats.url = hide_user(&shown.nats.url);
         let (Ok(Value::Table(mut shown)), Ok(Value::Table(mut defaults))) = (Value::try_from(&shown), Value::try_from(Self::default()))
@@ -36,7 +36,7 @@ impl Config {
 
     /// What is allowed and was hardly meant.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let is_hidden = hide_user(&self.nats.url) != self.nats.url;
         let warning = "nats.url holds a user or a password, which is not shown: nats.user and nats.password_file keep it apart";
         is_hidden.then(|| warning.to_owned()).into_iter().collect()
