@@ -14,13 +14,13 @@ use crate::notify::job::is_too_late;
 use crate::runtime::{Backoff, Tasks, clock};
 
 /// Jobs that wait for the edge to take them.
-pub const CAPACITY: usize = 1024;
+pub(crate) const CAPACITY: usize = 1024;
 /// Time without a keep-alive after which a job is redelivered.
 const ACK_WAIT: Duration = Duration::from_secs(15);
 /// Interval of the keep-alive of a job in hand.
-pub const WORKING_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const WORKING_EVERY: Duration = Duration::from_secs(5);
 /// Most unacknowledged jobs of an edge.
-pub const MAX_ACK_PENDING: i64 = 10_000;
+pub(crate) const MAX_ACK_PENDING: i64 = 10_000;
 /// Deliveries after which a job is given up.
 const MAX_DELIVERIES: u64 = 10;
 /// The server's bound, in case the edge never gives the job up itself.
@@ -92,11 +92,11 @@ impl Jobs {
     }
 
     /// As [`recv`](Self::recv), for use in `poll`.
-    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<(NotifyJob, Delivery)>> {
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<(NotifyJob, Delivery)>> {
         self.jobs.poll_recv(cx)
     }
 
-    /// Jobs that wait to be received, of [`CAPACITY`].
+    /// Jobs that wait to be received, of `CAPACITY`.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.jobs.len()

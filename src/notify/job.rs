@@ -73,7 +73,7 @@ pub fn watchers(notice: &Notice<'_>, jobs: &[EdgeJob]) -> u64 {
 
 /// Whether a job's `not_after` has passed; one that is unreadable never does.
 #[must_use]
-pub fn is_too_late(job: &NotifyJob, now: SystemTime) -> bool {
+pub(crate) fn is_too_late(job: &NotifyJob, now: SystemTime) -> bool {
     clock::parse_rfc3339(&job.not_after).is_some_and(|not_after| not_after < now)
 }
 

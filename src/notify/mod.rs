@@ -9,7 +9,8 @@ mod inbox;
 pub mod job;
 mod queue;
 
-pub use crate::bus::setup::JOB_LIFETIME;
-pub use inbox::{CAPACITY, GivenUp, GivenUpHook, Jobs, MAX_ACK_PENDING, WORKING_EVERY};
+pub(crate) use crate::bus::setup::JOB_LIFETIME;
+pub(crate) use inbox::{CAPACITY, MAX_ACK_PENDING, WORKING_EVERY};
+pub use inbox::{GivenUp, GivenUpHook, Jobs};
 pub use job::{EdgeJob, Notice};
 pub use queue::{FanOut, Queue};

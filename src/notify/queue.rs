@@ -68,7 +68,7 @@ impl Queue {
     /// # Errors
     ///
     /// As [`watchers`](Self::watchers).
-    pub async fn watchers_but(
+    pub(crate) async fn watchers_but(
         &self,
         presentity: &Presentity,
         packages: &[&'static Package],
