@@ -24,7 +24,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A wait that is longer than this is said on a terminal.
 const SHOWN_AFTER: Duration = Duration::from_millis(400);
 
-/// Who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whom {
     /// Takes `dfks.set`.
@@ -78,7 +77,6 @@ impl Nats {
         Err(not_connected(&url, bus.why_not_connected()))
     }
 
-    /// The bus.
     pub(super) const fn bus(&self) -> &Bus {
         &self.bus
     }

@@ -56,13 +56,13 @@ impl Notification {
 
     /// Whether it tells of this feature, or that nothing is assigned.
     #[must_use]
-    pub fn answers_for(&self, feature: &str) -> bool {
+    pub(crate) fn answers_for(&self, feature: &str) -> bool {
         self.features.is_empty() || self.features.iter().any(|shown| shown.feature == feature)
     }
 
     /// A block for people: the state of the subscription, then a line for each feature.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut text = format!("NOTIFY {}\n", printable(&self.subscription_state));
         for shown in &self.features {
             let _infallible = writeln!(text, "  {}", feature_line(&shown.feature, shown.status, &shown.values));

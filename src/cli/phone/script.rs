@@ -49,7 +49,6 @@ enum Step {
 /// When the phone unsubscribes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leave {
-    /// When told to.
     WhenTold,
     /// When the last key is confirmed.
     AfterPresses,

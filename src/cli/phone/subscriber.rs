@@ -297,6 +297,6 @@ pub(super) const fn ends_dialog(status: u16) -> bool {
 
 /// When a subscription of this lifetime is refreshed: well before its end.
 #[must_use]
-pub fn refresh_after(expires_seconds: u32) -> Duration {
+pub(crate) fn refresh_after(expires_seconds: u32) -> Duration {
     Duration::from_secs(u64::from(expires_seconds.saturating_sub(expires_seconds.div_ceil(5).min(30)).max(1)))
 }
