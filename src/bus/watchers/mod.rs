@@ -128,7 +128,7 @@ impl WatcherIndex {
         self.look(|table| table.watchers(presentity.as_str(), packages)).await
     }
 
-    /// As [`watchers_of`](Self::watchers_of), without one subscription.
+    /// As [`watchers`](Self::watchers), without one subscription.
     ///
     /// # Errors
     ///
