@@ -187,7 +187,7 @@ impl<F: Fanout> Bridge<F> {
     }
 
     /// Has a worker run the set route. An answer that is lost is asked for once more, after the time past which no worker carries
-    /// the request out: what the answer says then stays true.
+    /// the request out: a change that was made is found then.
     async fn ask_worker(&self, request: &RouteSetRequest) -> Result<RouteSetResponse, Failure> {
         let timeout = self.bus.timeout();
         let ask = |timeout| self.bus.request(Pattern::RouteSet, self.bus.subjects().route_set(), request, &request.cause, timeout);
@@ -200,7 +200,8 @@ impl<F: Fanout> Bridge<F> {
             Err(error) => error,
         };
         ask(timeout / LOOKED_UP_WITHIN).await.map_err(|error| match error {
-            RequestError::Refused(_) => self.failed(Step::Route, &error),
+            // That it is not made so far is no proof: a write may wait for NATS to have its quorum again.
+            RequestError::Refused(ref body) if body.code != 503 => self.failed(Step::Route, &error),
             _ => self.failed(Step::Route, &lost),
         })
     }
