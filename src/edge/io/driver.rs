@@ -10,23 +10,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use ahash::AHashMap;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::message::NotifyJob;
-use crate::bus::pull::{Delivery, Held};
 use crate::bus::watchers::{Change, WatcherIndex};
 use crate::edge::gate::users::Users;
+use crate::edge::io::deliveries::Deliveries;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::io::port::Port;
 use crate::edge::io::sockets::Sockets;
 use crate::edge::io::watchers::Watchers;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
-use crate::edge::notifier::{BusReply, FanOut, Input, JobHandle, Notifier, Output};
+use crate::edge::notifier::{BusReply, FanOut, Input, Notifier, Output};
 use crate::edge::takeover::TakeOver;
-use crate::notify::{JOB_LIFETIME, Jobs, WORKING_EVERY};
+use crate::notify::{JOB_LIFETIME, Jobs};
 use crate::runtime::clock::{self, Now};
 use crate::sip::flow::ConnectionId;
 use crate::sip::transport::Inbound;
@@ -74,48 +73,6 @@ pub(crate) struct Driver {
     housekeeping_at: Instant,
     is_draining: bool,
     is_lease_held: bool,
-}
-
-/// Deliveries of the jobs that the notifier has in hand.
-#[derive(Default)]
-struct Deliveries {
-    open: AHashMap<JobHandle, Held>,
-    taken: u64,
-}
-
-impl Deliveries {
-    fn open(&mut self, delivery: Delivery, now: Instant) -> JobHandle {
-        self.taken += 1;
-        let handle = JobHandle(self.taken);
-        self.open.insert(handle, Held::new(delivery, WORKING_EVERY, now));
-        handle
-    }
-
-    fn take(&mut self, handle: JobHandle) -> Option<Delivery> {
-        self.open.remove(&handle).map(Held::into_delivery)
-    }
-
-    /// Sends "in progress" for jobs in hand, so that they are not redelivered.
-    fn keep(&mut self, now: Instant) {
-        for held in self.open.values_mut() {
-            held.keep(now);
-        }
-    }
-
-    /// Returns all jobs to the work queue, for the next process with this edge id.
-    fn give_back(&mut self) {
-        for (_, held) in self.open.drain() {
-            let _comes_again_anyway = held.into_delivery().nak_after(Duration::ZERO);
-        }
-    }
-
-    /// Acknowledges a job.
-    fn done(&mut self, handle: JobHandle) {
-        if let Some(Err(error)) = self.take(handle).map(Delivery::ack) {
-            // On redelivery its phones already have the version.
-            tracing::debug!(%error, "job not acknowledged");
-        }
-    }
 }
 
 /// Age of a job, from its expiry: all jobs have the same lifetime.
@@ -340,7 +297,7 @@ impl Driver {
         queues.changes.set(self.sources.changes.queue.len());
         queues.fan_outs.set(self.fan_outs.max_capacity() - self.fan_outs.capacity());
         queues.jobs.set(self.sources.jobs.waiting());
-        queues.jobs_in_hand.set(self.deliveries.open.len());
+        queues.jobs_in_hand.set(self.deliveries.len());
     }
 
     fn carry_out(&mut self) {

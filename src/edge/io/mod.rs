@@ -1,5 +1,6 @@
 //! Everything of the edge that touches a socket, a task or NATS.
 
+pub(crate) mod deliveries;
 pub(crate) mod driver;
 pub(crate) mod fan_out;
 pub(crate) mod mirror;

@@ -75,16 +75,17 @@ impl Notifier {
             return;
         }
         let is_outdated = subscription.lane.sync.is_outdated();
-        let updates: Vec<_> = updates
-            .into_iter()
-            .filter(|update| !is_outdated && subscription.package.has(&update.state.feature))
-            .filter(|update| !(matches!(query.what, Question::Missed) && self.has(subscription, &update.state)))
-            .collect();
+        let updates: Vec<_> =
+            updates.into_iter().filter(|update| !is_outdated && subscription.package.has(&update.state.feature)).collect();
+        let versions: Vec<_> = updates.iter().map(|update| (self.table.index_of(&update.state.feature), update.state.version)).collect();
         let mut replaced = Vec::new();
         if updates.is_empty() && query.is_owed {
             replaced.extend(subscription.outbox.owe_empty(query.owed()).and_then(|owed| owed.job));
         }
         for update in updates {
+            if matches!(query.what, Question::Missed) && self.has(subscription, &update.state) {
+                continue;
+            }
             if !subscription.lane.has_overtaken(self.table.index_of(&update.state.feature), update.state.version) {
                 replaced.extend(subscription.outbox.queue(update).and_then(|update| update.job));
             }
@@ -94,7 +95,7 @@ impl Notifier {
         }
         self.settle(replaced, true);
         if query.what.is_whole() {
-            let jobs = subscription.lane.sync.answered();
+            let jobs = subscription.lane.sync.answered(versions);
             if subscription.outbox.is_empty() {
                 self.settle(jobs, true);
                 subscription.lane.sync.told(true, subscription.in_flight.is_none());
@@ -104,9 +105,10 @@ impl Notifier {
         }
     }
 
-    /// Whether the phone has confirmed a state, or is being told it.
+    /// Whether a phone that missed something has this state: it did not miss it, has confirmed it, or is being told it.
     fn has(&self, subscription: &Subscription, state: &FeatureState) -> bool {
-        subscription.has_confirmed(self.table.index_of(&state.feature), state.version) || subscription.is_being_told(state)
+        let feature = self.table.index_of(&state.feature);
+        !subscription.lane.sync.covers(feature) || subscription.has_confirmed(feature, state.version) || subscription.is_being_told(state)
     }
 
     /// A state came of which it is not known whether the phone was told a newer one: asks for the full state, if none is asked for.
@@ -178,13 +180,16 @@ impl Notifier {
         if !subscription.package.has(&state.feature) {
             return;
         }
+        let feature = self.table.index_of(&state.feature);
         let waits_long = waits_long(subscription, now);
         if !subscription.lane.sync.is_known() {
-            subscription.lane.sync.defer(job.filter(|_| !waits_long));
+            subscription.lane.sync.defer(Some(feature), job.filter(|_| !waits_long));
             self.wait_for(*job, waits_long);
             return self.ask_what_was_missed(subscription, now);
         }
-        let feature = self.table.index_of(&state.feature);
+        if subscription.lane.sync.is_old(feature, state.version) {
+            return;
+        }
         subscription.lane.overtake(feature, state.version);
         if subscription.knows(feature, state.version) || subscription.is_being_told(state) {
             return;
@@ -249,7 +254,7 @@ impl Notifier {
             for id in self.registry.ids_of(&presentity) {
                 self.step_of(id, |notifier, subscription| {
                     if subscription.phase == Phase::Live {
-                        subscription.lane.sync.defer(None);
+                        subscription.lane.sync.defer(None, None);
                         subscription.lane.ask_missed_at(notifier.watermark.next_turn(now.at));
                         notifier.arm(subscription, now);
                     }

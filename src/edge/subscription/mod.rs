@@ -344,7 +344,7 @@ impl Subscription {
     /// Whether the phone has confirmed this version of late, and no other.
     #[must_use]
     pub fn has_confirmed(&self, feature: u8, version: u64) -> bool {
-        version > 0 && self.versions.contains(&(feature, version))
+        self.versions.contains(&(feature, version))
     }
 
     /// Whether the NOTIFY in flight says this version of the feature, or a newer one.

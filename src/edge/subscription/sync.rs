@@ -7,6 +7,8 @@
 //! While it does not, a state of a job may be older than what the phone has of its last edge. Such a job waits for the full state,
 //! asked for after it came.
 
+use smallvec::SmallVec;
+
 use crate::edge::subscription::outbox::JobKey;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,16 +19,38 @@ enum Stage {
     Telling,
 }
 
+/// What came and may be old.
+#[derive(Debug, Default)]
+struct Deferred {
+    jobs: Vec<JobKey>,
+    /// Of which features, by their place in the table.
+    features: SmallVec<[u8; 4]>,
+    /// Whether it is not known of which.
+    is_of_any: bool,
+}
+
+impl Deferred {
+    fn append(&mut self, other: &mut Self) {
+        self.jobs.append(&mut other.jobs);
+        self.features.append(&mut other.features);
+        self.is_of_any |= std::mem::take(&mut other.is_of_any);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.features.is_empty() && !self.is_of_any
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Sync {
     stage: Stage,
-    /// Whether something came that no full state asked for so far covers.
-    is_late: bool,
-    /// Jobs of that.
-    late: Vec<JobKey>,
-    /// Jobs that the full state under way covers.
-    covered: Vec<JobKey>,
+    /// What no full state asked for so far covers.
+    late: Deferred,
+    /// What the full state under way covers.
+    covered: Deferred,
+    /// Versions of the full state: what is older, the phone has or has had.
+    floor: Vec<(u8, u64)>,
     /// Whether the query under way is of before another edge had the subscription.
     is_outdated: bool,
 }
@@ -40,15 +64,11 @@ impl Sync {
 
     /// Another edge had it meanwhile. These jobs were to tell the phone something.
     pub fn lose(&mut self, jobs: impl IntoIterator<Item = JobKey>, is_asking: bool) {
-        self.late.append(&mut self.covered);
-        self.late.extend(jobs);
-        *self = Self {
-            stage: Stage::Unsynced,
-            is_late: true,
-            is_outdated: is_asking,
-            late: std::mem::take(&mut self.late),
-            covered: Vec::new(),
-        };
+        let mut late = std::mem::take(&mut self.late);
+        late.append(&mut self.covered);
+        late.jobs.extend(jobs);
+        late.is_of_any = true;
+        *self = Self { stage: Stage::Unsynced, late, is_outdated: is_asking, ..Self::default() };
     }
 
     /// Whether the phone has what is known of it, so that versions can be compared.
@@ -57,39 +77,57 @@ impl Sync {
         self.stage != Stage::Unsynced
     }
 
-    /// Whether the full state is to be asked for.
+    /// Whether the phone has, or had, a newer version than this.
     #[must_use]
-    pub const fn is_wanted(&self) -> bool {
-        self.is_late
+    pub fn is_old(&self, feature: u8, version: u64) -> bool {
+        version > 0 && self.floor.iter().any(|(at, newest)| *at == feature && version < *newest)
     }
 
-    /// A state came that may be old; its job waits.
-    pub fn defer(&mut self, job: Option<JobKey>) {
-        self.is_late = true;
-        self.late.extend(job);
+    /// Whether the full state is to be asked for.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        !self.late.is_empty()
+    }
+
+    /// Whether the full state under way is asked for because of this feature.
+    #[must_use]
+    pub fn covers(&self, feature: u8) -> bool {
+        self.covered.is_of_any || self.covered.features.contains(&feature)
+    }
+
+    /// A state of this feature came that may be old; its job waits. `None`: something was missed, of any feature.
+    pub fn defer(&mut self, feature: Option<u8>, job: Option<JobKey>) {
+        match feature {
+            Some(feature) if !self.late.features.contains(&feature) => self.late.features.push(feature),
+            Some(_) => {}
+            None => self.late.is_of_any = true,
+        }
+        self.late.jobs.extend(job);
     }
 
     /// The full state is asked for: its answer is newer than all that came.
     pub fn asked(&mut self) {
-        self.is_late = false;
         self.covered.append(&mut self.late);
     }
 
-    /// It is answered, and queued; gives the jobs that are done when it is told.
+    /// It is answered in these versions, and queued; gives the jobs that are done when it is told.
     #[must_use]
-    pub fn answered(&mut self) -> Vec<JobKey> {
+    pub fn answered(&mut self, versions: impl IntoIterator<Item = (u8, u64)>) -> Vec<JobKey> {
         if self.is_outdated {
             return Vec::new();
         }
+        self.floor.clear();
         if self.stage == Stage::Unsynced {
             self.stage = Stage::Telling;
         }
-        std::mem::take(&mut self.covered)
+        if self.stage == Stage::Telling {
+            self.floor.extend(versions);
+        }
+        std::mem::take(&mut self.covered).jobs
     }
 
     /// No worker answered: another has to be asked for.
     pub fn failed(&mut self) {
-        self.is_late |= !self.covered.is_empty() || self.stage == Stage::Unsynced;
         self.late.append(&mut self.covered);
     }
 
@@ -115,14 +153,14 @@ impl Sync {
 
     /// The jobs that wait.
     pub fn jobs(&self) -> impl Iterator<Item = JobKey> {
-        self.late.iter().chain(&self.covered).copied()
+        self.late.jobs.iter().chain(&self.covered.jobs).copied()
     }
 
     /// The subscription ends; gives the jobs that waited.
     pub fn drain(&mut self) -> Vec<JobKey> {
         let Self { mut late, mut covered, .. } = std::mem::take(self);
         late.append(&mut covered);
-        late
+        late.jobs
     }
 }
 
@@ -133,31 +171,36 @@ mod tests {
     #[test]
     fn a_job_waits_for_a_full_state_that_was_asked_for_after_it_came() {
         let mut sync = Sync::unknown();
-        sync.defer(Some(JobKey(1)));
+        sync.defer(Some(0), Some(JobKey(1)));
         assert!(!sync.is_known() && sync.is_wanted());
         sync.asked();
-        sync.defer(Some(JobKey(2)));
-        assert_eq!((sync.answered(), sync.is_wanted()), (vec![JobKey(1)], true));
+        assert!(sync.covers(0) && !sync.covers(1));
+        sync.defer(Some(1), Some(JobKey(2)));
+        assert_eq!((sync.answered([(0, 7)]), sync.is_wanted()), (vec![JobKey(1)], true));
         sync.asked();
         sync.failed();
         assert!(sync.is_wanted());
         sync.asked();
-        assert_eq!((sync.answered(), sync.is_wanted()), (vec![JobKey(2)], false));
+        assert_eq!((sync.answered([(0, 7)]), sync.is_wanted()), (vec![JobKey(2)], false));
     }
 
     #[test]
     fn what_was_lost_on_the_way_is_not_known() {
         let mut sync = Sync::unknown();
         sync.asked();
-        assert!(sync.answered().is_empty() && sync.is_known());
+        assert!(sync.answered([(0, 7)]).is_empty() && sync.is_known());
+        assert!(sync.is_old(0, 6) && !sync.is_old(0, 7) && !sync.is_old(1, 6) && !sync.is_old(0, 0));
         sync.told(true, false);
         sync.told(false, true);
         assert!(!sync.is_known());
         sync.asked();
-        assert!(sync.answered().is_empty());
+        assert!(sync.answered([(0, 7)]).is_empty());
         sync.told(true, true);
+        sync.asked();
+        assert!(sync.answered([(0, 3)]).is_empty());
         sync.told(false, true);
         assert!(sync.is_known(), "after that versions are compared as ever");
+        assert!(!sync.is_old(0, 6), "the phone asked itself: what is there counts");
     }
 
     #[test]
@@ -165,10 +208,10 @@ mod tests {
         let mut sync = Sync::default();
         sync.asked();
         sync.lose([JobKey(1)], true);
-        assert!(sync.is_outdated() && sync.answered().is_empty() && !sync.is_known());
+        assert!(sync.is_outdated() && sync.answered([(0, 7)]).is_empty() && !sync.is_known());
         sync.query_done();
         sync.asked();
-        assert_eq!(sync.answered(), [JobKey(1)]);
+        assert_eq!(sync.answered([(0, 7)]), [JobKey(1)]);
         assert!(sync.is_known() && sync.drain().is_empty());
     }
 }
