@@ -213,3 +213,27 @@ fn a_paused_edge_that_wakes_up_lets_go_of_what_was_taken() {
     dialog.refresh();
     assert_eq!(dialog.shows(4)[0], "DoNotDisturb off");
 }
+
+/// ```text
+/// phone ══TCP══ edge-a ‖ SIGSTOP             dfks.set ──▶ job: nobody else has its watcher, it becomes a dead letter
+/// phone ◀──NOTIFY══ edge-a, goes on          the connection was never lost: it asks what has changed meanwhile
+/// ```
+#[test]
+fn a_paused_edge_tells_the_phones_over_tcp_that_it_still_holds_what_they_missed() {
+    let scene = Scene::start(&["edge-a", "edge-b"], |setup| setup);
+    let phone = Phone::tcp(scene.edges[0].tcp());
+    let (mut missed, mut same) = (phone.subscribe(BOB), phone.subscribe(ALICE));
+    assert_eq!((missed.shows(4), same.shows(4)), (ALL_OFF.map(str::to_owned).to_vec(), ALL_OFF.map(str::to_owned).to_vec()));
+    // a beat that is acknowledged, and what the edge knows of the states with it
+    sleep(Duration::from_secs(1));
+    scene.edges[0].pause();
+    assert_eq!(scene.service.set(BOB, "DoNotDisturb", 1)["watchers"], 1);
+    let dead = scene.events.find_within(PATIENCE, "a dead letter", |taken| taken.subject == "dfks.dead.notify");
+    assert_eq!(dead.headers.get("Dfks-Dead-Reason").unwrap().as_str(), "edge_gone");
+
+    scene.edges[0].resume();
+    assert_eq!(missed.notify_within(PATIENCE).shows(), ["DoNotDisturb on"], "and nothing else");
+    assert_eq!(scene.service.set(BOB, "DoNotDisturb", 0)["watchers"], 1);
+    assert_eq!(missed.notify().shows(), ["DoNotDisturb off"]);
+    assert_eq!(same.notify_count(), 1, "nothing of it has changed");
+}

@@ -122,7 +122,7 @@ impl Notifier {
         let cause = &exchange.arrival.cause;
         // Its last NOTIFY goes where this SUBSCRIBE came from.
         subscription.refresh(&exchange.subscribe, subscription.expires_at);
-        subscription.lane.retry = None;
+        (subscription.lane.retry, subscription.lane.missed_at) = (None, None);
         let was_live = std::mem::replace(&mut subscription.phase, Phase::Ending) == Phase::Live;
         if was_live {
             self.uncount(subscription);
@@ -156,7 +156,7 @@ impl Notifier {
         subscription.lane.queries.extend(change.map(|change| query(Question::Change(change), None)));
         if !has_change || is_initial || ends.is_some() || subscription.lane.sync.is_wanted() {
             subscription.lane.queries.push_back(query(Question::FullState, ends));
-            subscription.lane.retry = None;
+            (subscription.lane.retry, subscription.lane.missed_at) = (None, None);
         }
         self.ask_next(subscription, now);
     }

@@ -40,6 +40,7 @@ impl Notifier {
             subscription.outbox.retry_at(),
             subscription.reserve_again_at,
             subscription.lane.retry.map(|retry| retry.at),
+            subscription.lane.missed_at,
         ];
         let Some(at) = deadlines.into_iter().flatten().min().map(|at| at.max(now.at)) else { return };
         if subscription.alarm.set(at) {
@@ -52,7 +53,7 @@ impl Notifier {
         let cause = Cause::new();
         self.remove_record(subscription, &cause, now);
         subscription.phase = Phase::Ending;
-        subscription.lane.retry = None;
+        (subscription.lane.retry, subscription.lane.missed_at) = (None, None);
         subscription.outbox.unpark();
         let replaced = subscription.outbox.owe_empty(Owed { cause: cause.clone(), since: now.at, job: None });
         subscription.outbox.end(Ending::AtOnce);
@@ -82,7 +83,7 @@ impl Notifier {
     /// Nothing more is sent to a subscription. What its phone has a 200 for is still carried out; then it is gone.
     pub(super) fn close(&mut self, subscription: &mut Subscription) {
         subscription.phase = Phase::Over;
-        subscription.lane.retry = None;
+        (subscription.lane.retry, subscription.lane.missed_at) = (None, None);
         let is_carried_out = |what: &Question| matches!(what, Question::Change(_) | Question::Confirm { refused: Some(_), .. });
         subscription.lane.queries.retain(|query| is_carried_out(&query.what));
         let untold: Vec<_> = subscription.outbox.drain().chain(subscription.lane.sync.drain()).collect();

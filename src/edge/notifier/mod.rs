@@ -220,6 +220,9 @@ impl Notifier {
             if let Some(retry) = subscription.lane.retry.filter(|retry| retry.at <= now.at) {
                 notifier.retry_full_state(subscription, retry, now);
             }
+            if subscription.lane.missed_at.is_some_and(|at| at <= now.at) {
+                notifier.ask_missed(subscription, now);
+            }
             subscription.reserve_again_at = subscription.reserve_again_at.filter(|at| *at > now.at);
             notifier.pump(subscription, now);
             notifier.arm(subscription, now);

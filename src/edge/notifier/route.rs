@@ -1,5 +1,7 @@
 //! What the workers are asked for a subscription, and what their answers have phones told.
 
+use std::time::Duration;
+
 use crate::bus::message::{ErrorBody, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
 use crate::bus::trace::{Cause, new_id};
 use crate::edge::event::{self, Event};
@@ -11,6 +13,9 @@ use crate::edge::subscription::lane::{Query, Question, Retry};
 use crate::edge::subscription::{Phase, Subscription};
 use crate::feature::{FeatureState, Package};
 use crate::runtime::clock::{self, Now};
+
+/// How long what was missed waits for a bus that is away.
+const MISSED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 impl Notifier {
     /// Asks the workers the next query of a subscription, unless one is under way.
@@ -52,6 +57,7 @@ impl Notifier {
 
     /// The states asked for, or none: tells them.
     pub(super) fn on_states(&mut self, subscription: &mut Subscription, query: &Query, answer: Result<GetResponse, ErrorBody>, now: Now) {
+        let is_answered = answer.is_ok();
         match answer {
             Ok(response) => {
                 if let Question::Confirm { feature, refused: Some(reason) } = &query.what
@@ -59,7 +65,8 @@ impl Notifier {
                 {
                     self.emit(event::of_refused(&subscription.presentity, state, reason, &query.cause, now.utc));
                 }
-                if query.what.is_whole() {
+                let is_full = matches!(query.what, Question::FullState);
+                if is_full || query.what.is_whole() && subscription.lane.retry.is_some_and(|retry| retry.is_missed) {
                     subscription.lane.retry = None;
                 }
                 let shown = response.features.into_iter().filter(|state| state.assigned && state.notify);
@@ -70,7 +77,10 @@ impl Notifier {
             Err(error) => self.on_states_unavailable(subscription, query, &error, now),
         }
         self.query_done(subscription, now);
-        self.ask_what_was_missed(subscription, now);
+        // After a failure it is asked for again in its time.
+        if is_answered {
+            self.ask_what_was_missed(subscription, now);
+        }
     }
 
     /// No worker answered: the phone gets an empty NOTIFY now, and the state as soon as there is one.
@@ -166,6 +176,18 @@ impl Notifier {
             notifier.settle(replaced.and_then(|owed| owed.job), true);
             notifier.pump(subscription, now);
         });
+    }
+
+    /// Asks for the full state, to tell what a phone has missed.
+    pub(super) fn ask_missed(&mut self, subscription: &mut Subscription, now: Now) {
+        if !self.availability.is_bus_up() || self.availability.is_draining() {
+            subscription.lane.missed_at = Some(now.at + MISSED_AGAIN_AFTER);
+            return;
+        }
+        subscription.lane.missed_at = None;
+        let query = Query { what: Question::Missed, cause: Cause::new(), since: now.at, ends: None, is_owed: false };
+        subscription.lane.queries.push_back(query);
+        self.ask_next(subscription, now);
     }
 
     /// Asks for the full state again that no worker gave.

@@ -138,6 +138,8 @@ pub struct Lane {
     pub overtaken: Vec<(u8, u64)>,
     /// When the full state is asked for again, because no worker answered.
     pub retry: Option<Retry>,
+    /// When the full state is asked for, to tell what the phone has missed.
+    pub missed_at: Option<Instant>,
     /// Whether what the phone was told last is known here, and what waits until it is.
     pub sync: Sync,
 }
@@ -228,13 +230,25 @@ impl Lane {
 
     /// The full state is asked for at this time, and the phone told what it has missed of it; unless it is asked for anyway.
     pub fn ask_missed_at(&mut self, at: Instant) {
-        if self.retry.is_none() && !self.asks_for_full_state() {
-            self.retry = Some(Retry { at, after: FIRST_RETRY_AFTER, is_owed: false, is_missed: true });
+        let is_coming = self.asks_for_full_state() || self.retry.is_some_and(|retry| retry.is_missed);
+        if !is_coming && self.missed_at.is_none_or(|before| at < before) {
+            self.missed_at = Some(at);
         }
     }
 
+    /// Whether the full state is to be asked for at some time.
+    #[must_use]
+    pub const fn is_asked_for(&self) -> bool {
+        self.retry.is_some() || self.missed_at.is_some()
+    }
+
     /// No worker answered: when to ask again, with growing pauses.
+    ///
+    /// What a phone has missed comes with the full state, where that is owed anyway.
     pub fn retry_later(&mut self, now: Instant, is_missed: bool) -> Instant {
+        if let Some(retry) = self.retry.filter(|retry| is_missed && !retry.is_missed) {
+            return retry.at;
+        }
         let after = self.retry.map_or(FIRST_RETRY_AFTER, |retry| (retry.after * 2).min(LAST_RETRY_AFTER));
         let at = now + after;
         self.retry = Some(Retry { at, after, is_owed: false, is_missed });

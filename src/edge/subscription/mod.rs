@@ -332,7 +332,7 @@ impl Subscription {
     #[must_use]
     pub fn is_owed_something(&self) -> bool {
         let Self { lane, outbox, in_flight, .. } = self;
-        in_flight.is_some() || !outbox.is_empty() || lane.is_storing() || lane.retry.is_some() || !lane.has_no_query()
+        in_flight.is_some() || !outbox.is_empty() || lane.is_storing() || lane.is_asked_for() || !lane.has_no_query()
     }
 
     /// Whether nothing of it is left to do.
