@@ -8,7 +8,7 @@ mod help;
 mod load;
 mod output;
 mod paint;
-pub mod phone;
+pub(crate) mod phone;
 mod reach;
 mod role;
 mod run;

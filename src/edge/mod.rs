@@ -11,7 +11,7 @@
 pub mod config;
 pub(crate) mod event;
 pub mod gate;
-pub mod io;
+pub(crate) mod io;
 pub mod limit;
 pub mod metrics;
 pub mod notifier;

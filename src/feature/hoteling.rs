@@ -16,7 +16,7 @@ use crate::feature::xml_write::{DECLARATION, close, element, extend};
 /// The feature, by its name in the table.
 pub(crate) const FEATURE: &str = "Hoteling";
 /// The only namespace that is ever sent, and taken beside none.
-pub const NAMESPACE: &str = "http://schema.broadsoft.com/hoteling";
+pub(crate) const NAMESPACE: &str = "http://schema.broadsoft.com/hoteling";
 /// `expires` of an event when none is set.
 pub(crate) const DEFAULT_EXPIRES_SECONDS: u32 = 12 * 3600;
 
@@ -36,7 +36,7 @@ pub(super) fn spec() -> FeatureSpec {
 /// # Errors
 ///
 /// [`BodyError`], answered 400.
-pub fn read_request(table: &FeatureTable, body: &[u8]) -> Result<FeatureChange, BodyError> {
+pub(crate) fn read_request(table: &FeatureTable, body: &[u8]) -> Result<FeatureChange, BodyError> {
     read(table, body, REQUEST_ROOT)
 }
 
@@ -45,7 +45,7 @@ pub fn read_request(table: &FeatureTable, body: &[u8]) -> Result<FeatureChange, 
 /// # Errors
 ///
 /// [`BodyError`]: not one of ours.
-pub fn read_event(table: &FeatureTable, body: &[u8]) -> Result<BodyEvent, BodyError> {
+pub(crate) fn read_event(table: &FeatureTable, body: &[u8]) -> Result<BodyEvent, BodyError> {
     let FeatureChange { feature, status, values } = read(table, body, EVENT_ROOT)?;
     Ok(BodyEvent { device: String::new(), feature, status, values })
 }
@@ -80,7 +80,7 @@ fn change(spec: &FeatureSpec, document: &Document) -> Result<FeatureChange, Body
 /// # Errors
 ///
 /// [`FeatureError::Unknown`] for any other feature; nothing is appended.
-pub fn write_event(table: &FeatureTable, _user: &str, state: &FeatureState, out: &mut Vec<u8>) -> Result<(), FeatureError> {
+pub(crate) fn write_event(table: &FeatureTable, _user: &str, state: &FeatureState, out: &mut Vec<u8>) -> Result<(), FeatureError> {
     check(table, &state.feature)?;
     open(EVENT_ROOT, out);
     if state.status.is_on() {
@@ -99,7 +99,7 @@ pub fn write_event(table: &FeatureTable, _user: &str, state: &FeatureState, out:
 /// # Errors
 ///
 /// [`FeatureError::Unknown`] for any other feature; nothing is appended.
-pub fn write_request(
+pub(crate) fn write_request(
     table: &FeatureTable,
     _user: &str,
     feature: &str,

@@ -5,19 +5,19 @@
 //!                     (table: which element is which feature, field and status)          multipart: several in one body
 //! ```
 
-pub mod body;
+pub(crate) mod body;
 mod built_in;
-pub mod change;
+pub(crate) mod change;
 pub mod csta;
 pub mod csta_write;
-pub mod error;
-pub mod hoteling;
+pub(crate) mod error;
+pub(crate) mod hoteling;
 pub mod multipart;
-pub mod nearest;
+pub(crate) mod nearest;
 pub mod package;
-pub mod presentity;
+pub(crate) mod presentity;
 mod rule;
-pub mod state;
+pub(crate) mod state;
 pub mod table;
 mod table_config;
 pub(crate) mod xml;

@@ -6,15 +6,15 @@
 //! dfks.command.set ─▶ durable ───┴▶ command ─▶ dfks.route.set (worker) ─▶ plan ─▶ NOTIFY jobs, dfks.event.feature, the reply
 //! ```
 
-pub mod bridge;
+pub(crate) mod bridge;
 pub mod command;
 pub mod durable;
-pub mod error;
-pub mod http;
+pub(crate) mod error;
+pub(crate) mod http;
 pub mod limit;
 mod metrics;
-pub mod plan;
-pub mod service;
+pub(crate) mod plan;
+pub(crate) mod service;
 pub mod teller;
 
 pub use bridge::{Bridge, Fanout};

@@ -86,7 +86,7 @@ fn told(answer: &RouteSetResponse) -> Vec<FeatureState> {
 
 /// The event packages whose watchers are told.
 #[must_use]
-pub fn packages(answer: &RouteSetResponse) -> Vec<&'static Package> {
+pub(crate) fn packages(answer: &RouteSetResponse) -> Vec<&'static Package> {
     package::of_states(&told(answer))
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn notified(answer: &RouteSetResponse, watchers: &[EdgeWatchers]) -> 
 
 /// The reply to a command that took effect.
 #[must_use]
-pub fn reply(answer: RouteSetResponse, watchers: u64) -> SetResponse {
+pub(crate) fn reply(answer: RouteSetResponse, watchers: u64) -> SetResponse {
     SetResponse { kind: Kind::default(), presentity: answer.presentity, state: answer.state, watchers, notify: answer.notify }
 }
 

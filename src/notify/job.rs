@@ -42,7 +42,7 @@ pub struct EdgeJob {
 ///
 /// The id depends only on the notice and the edge, so that a command carried out again after a crash notifies once.
 #[must_use]
-pub fn jobs(notice: &Notice<'_>, watchers: &[EdgeWatchers], now: SystemTime) -> Vec<EdgeJob> {
+pub(crate) fn jobs(notice: &Notice<'_>, watchers: &[EdgeWatchers], now: SystemTime) -> Vec<EdgeJob> {
     let not_after = clock::rfc3339(now + JOB_LIFETIME);
     let others = watchers.iter().filter(|edge| edge.count > 0 && Some(edge.edge_id.as_ref()) != notice.skip_edge);
     others
@@ -66,7 +66,7 @@ pub fn jobs(notice: &Notice<'_>, watchers: &[EdgeWatchers], now: SystemTime) -> 
 
 /// Live subscriptions that the jobs notify: all watchers of their edges but the one that knows already.
 #[must_use]
-pub fn watchers(notice: &Notice<'_>, jobs: &[EdgeJob]) -> u64 {
+pub(crate) fn watchers(notice: &Notice<'_>, jobs: &[EdgeJob]) -> u64 {
     let all: u64 = jobs.iter().map(|job| job.watchers).sum();
     if notice.skip_subscription.is_some() { all.saturating_sub(1) } else { all }
 }

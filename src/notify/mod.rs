@@ -6,7 +6,7 @@
 //! ```
 
 mod inbox;
-pub mod job;
+pub(crate) mod job;
 mod queue;
 
 pub(crate) use crate::bus::setup::JOB_LIFETIME;

@@ -4,11 +4,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::SystemTime;
 
-pub mod backoff;
+pub(crate) mod backoff;
 pub mod clock;
-pub mod signal;
-pub mod tasks;
-pub mod wheel;
+pub(crate) mod signal;
+pub(crate) mod tasks;
+pub(crate) mod wheel;
 
 pub use backoff::Backoff;
 pub(crate) use signal::StopSignals;

@@ -9,17 +9,17 @@ pub mod framing;
 mod head;
 pub mod header;
 pub mod message;
-pub mod method;
-pub mod name;
-pub mod notify;
+pub(crate) mod method;
+pub(crate) mod name;
+pub(crate) mod notify;
 pub mod request;
-pub mod request_writer;
+pub(crate) mod request_writer;
 pub mod response;
 mod scan;
 #[cfg(test)]
 mod tests;
-pub mod transaction;
-pub mod transport;
+pub(crate) mod transaction;
+pub(crate) mod transport;
 pub mod uri;
 
 pub use flow::{ConnectionId, Flow, Transport};

@@ -5,7 +5,7 @@ use super::request_writer::{RequestHead, RequestWriter};
 
 /// A NOTIFY. Source: RFC 6665 §4.1.3.
 #[derive(Debug, Clone, Copy)]
-pub struct Notify<'a> {
+pub(crate) struct Notify<'a> {
     /// The head; its method is NOTIFY.
     pub head: RequestHead<'a>,
     /// The event package, with the `id` of the SUBSCRIBE.
@@ -20,7 +20,7 @@ pub struct Notify<'a> {
 
 impl Notify<'_> {
     /// Appends the whole request to `out`.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut writer = RequestWriter::new(out, &RequestHead { method: "NOTIFY", ..self.head });
         writer.header("Event", self.event).header("Subscription-State", self.subscription_state);
         for (name, value) in self.extra {

@@ -7,7 +7,7 @@ use super::scan::Clean;
 
 /// The head that every request has.
 #[derive(Debug, Clone, Copy)]
-pub struct RequestHead<'a> {
+pub(crate) struct RequestHead<'a> {
     /// The method.
     pub method: &'a str,
     /// The Request-URI: the remote target, in a dialog.
@@ -36,7 +36,7 @@ pub struct RequestHead<'a> {
 ///
 /// Shape: `<sip:alice@example.com>;tag=1928301774`.
 #[derive(Debug, Clone, Copy)]
-pub struct Party<'a> {
+pub(crate) struct Party<'a> {
     /// The URI, without `<>`.
     pub uri: &'a str,
     /// The tag, where there is one.

@@ -11,14 +11,14 @@
 
 mod change;
 mod commit;
-pub mod error;
+pub(crate) mod error;
 mod get;
 mod handler;
 mod metrics;
 mod recent;
 mod responder;
-pub mod route;
-pub mod script;
+pub(crate) mod route;
+pub(crate) mod script;
 mod service;
 mod set;
 mod store;

@@ -15,7 +15,7 @@ use crate::sip::transaction::Timers;
 
 /// Which keys a phone has.
 #[derive(Debug)]
-pub struct Keys {
+pub(crate) struct Keys {
     /// Those of this event package.
     pub package: &'static Package,
     /// Of the features in this table.
@@ -30,7 +30,7 @@ impl Default for Keys {
 
 /// A simulated phone with its socket.
 #[derive(Debug)]
-pub struct Phone {
+pub(crate) struct Phone {
     subscriber: Subscriber,
     line: Line,
     /// Something came from the server.
@@ -43,7 +43,7 @@ impl Phone {
     /// # Errors
     ///
     /// The system's error: no route, TCP connection refused.
-    pub async fn open(
+    pub(crate) async fn open(
         server: SocketAddr,
         transport: Transport,
         keys: Keys,
@@ -71,7 +71,7 @@ impl Phone {
     /// # Errors
     ///
     /// [`InputError`] when it does not fit.
-    pub fn tell(&mut self, input: Input) -> Result<(), InputError> {
+    pub(crate) fn tell(&mut self, input: Input) -> Result<(), InputError> {
         self.subscriber.handle(input, clock::now())
     }
 
@@ -81,7 +81,7 @@ impl Phone {
     /// # Errors
     ///
     /// The system's error; over TCP also the end of the connection.
-    pub async fn next(&mut self) -> io::Result<Event> {
+    pub(crate) async fn next(&mut self) -> io::Result<Event> {
         loop {
             while let Some(output) = self.subscriber.poll_output() {
                 match output {

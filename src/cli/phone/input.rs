@@ -11,7 +11,7 @@ use crate::sip::transaction::Timers;
 
 /// Who the phone is, and how it speaks.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Whose features it shows.
     pub presentity: Presentity,
     /// The event package that it subscribes to.
@@ -34,7 +34,7 @@ pub struct Settings {
 
 /// A command to the phone, a packet, or a timeout.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
+pub(crate) enum Input {
     /// Subscribe without a body: tell me everything.
     Subscribe,
     /// Refresh the subscription.
@@ -63,7 +63,7 @@ pub enum Input {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
+pub(crate) enum Output {
     /// Send this to the server.
     Send(Bytes),
     /// Send this to where a request came from.
@@ -74,7 +74,7 @@ pub enum Output {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// A request was accepted.
     Accepted {
         /// Which one.
@@ -99,7 +99,7 @@ pub enum Event {
 
 /// A request of the phone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
+pub(crate) enum Asked {
     /// The first SUBSCRIBE.
     Subscribe,
     /// A later one without a body.
@@ -113,7 +113,7 @@ pub enum Asked {
 /// Why the phone refuses a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum InputError {
+pub(crate) enum InputError {
     /// There is no dialog yet, or none any more.
     #[error("the phone is not subscribed")]
     NotSubscribed,

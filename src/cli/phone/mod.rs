@@ -5,15 +5,15 @@
 //! is the screen, and `live` runs the phone on it.
 
 mod device;
-pub mod input;
+pub(crate) mod input;
 mod line;
 mod live;
-pub mod notification;
+pub(crate) mod notification;
 mod panel;
 mod picture;
 mod script;
 mod show;
-pub mod subscriber;
+pub(crate) mod subscriber;
 mod terminal;
 
 use std::io::{self, IsTerminal};
@@ -22,9 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use device::sleep_until;
-pub use device::{Keys, Phone};
-pub use input::{Asked, Event, Input, InputError, Settings};
-pub use notification::{Notification, ShownFeature};
+pub(crate) use device::{Keys, Phone};
 use panel::Panel;
 use script::{Leave, Order, Script};
 use show::{show, show_confirmed};

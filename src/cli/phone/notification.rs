@@ -14,7 +14,7 @@ use crate::sip::{Name, Request};
 ///
 /// Shape: `{"cseq":1,"subscription_state":"active;expires=3600","is_terminated":false,"features":[{"feature":"DoNotDisturb","status":1,"values":{}}],"unreadable":[]}`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Notification {
+pub(crate) struct Notification {
     /// Its `CSeq`.
     pub cseq: u32,
     /// Its `Subscription-State`, as received.
@@ -29,7 +29,7 @@ pub struct Notification {
 
 /// One feature that a NOTIFY shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ShownFeature {
+pub(crate) struct ShownFeature {
     /// Which feature.
     pub feature: String,
     /// On or off.
@@ -41,7 +41,7 @@ pub struct ShownFeature {
 impl Notification {
     /// Reads a NOTIFY. What cannot be read is said, not refused.
     #[must_use]
-    pub fn read(table: &FeatureTable, package: &'static Package, request: &Request) -> Self {
+    pub(crate) fn read(table: &FeatureTable, package: &'static Package, request: &Request) -> Self {
         let subscription_state = request.message().header(Name::SubscriptionState).unwrap_or_default();
         let is_terminated = SubscriptionState::parse(subscription_state).is_some_and(|state| state.state == Substate::Terminated);
         let (mut features, mut unreadable) = (Vec::new(), Vec::new());

@@ -36,7 +36,7 @@ enum State {
 
 /// The phone.
 #[derive(Debug)]
-pub struct Subscriber {
+pub(crate) struct Subscriber {
     settings: Settings,
     table: FeatureTable,
     state: State,
@@ -57,7 +57,7 @@ pub struct Subscriber {
 impl Subscriber {
     /// A phone that has not subscribed yet.
     #[must_use]
-    pub fn new(settings: Settings, table: FeatureTable, now: Instant) -> Self {
+    pub(crate) fn new(settings: Settings, table: FeatureTable, now: Instant) -> Self {
         Self {
             call_id: format!("{:016x}@{}", settings.seed, settings.local.ip()),
             local_tag: format!("{:08x}", settings.seed & 0xffff_ffff),
@@ -81,7 +81,7 @@ impl Subscriber {
     /// # Errors
     ///
     /// [`InputError`] for what does not fit the state; nothing is sent then. What the network sends is never an error.
-    pub fn handle(&mut self, input: Input, now: Instant) -> Result<(), InputError> {
+    pub(crate) fn handle(&mut self, input: Input, now: Instant) -> Result<(), InputError> {
         match input {
             Input::Subscribe if self.state == State::Subscribed => return Err(InputError::Subscribed),
             Input::Subscribe => self.ask(Asked::Subscribe, self.settings.expires_seconds, &[], now)?,
@@ -100,19 +100,20 @@ impl Subscriber {
     }
 
     /// What is to be done, until `None`.
-    pub fn poll_output(&mut self) -> Option<Output> {
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
         self.output.pop_front()
     }
 
     /// When [`Input::Timeout`] is due.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.transactions.poll_timeout()
     }
 
     /// Whether the dialog lives.
+    #[cfg(test)]
     #[must_use]
-    pub fn is_subscribed(&self) -> bool {
+    pub(crate) fn is_subscribed(&self) -> bool {
         self.state == State::Subscribed
     }
 

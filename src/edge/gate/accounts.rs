@@ -19,7 +19,7 @@ const OFFERED: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
 
 /// Names an account: whose HA1, and by which algorithm.
 #[derive(Debug, Clone, Copy)]
-pub struct AccountName<'a> {
+pub(crate) struct AccountName<'a> {
     /// Domain of the presentity: the responder that is asked.
     pub domain: &'a str,
     /// Realm that the phone was asked for.
@@ -40,7 +40,7 @@ impl AccountName<'_> {
 
 /// What is known of an account.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Account<'a> {
+pub(crate) enum Account<'a> {
     /// What stands for its password.
     Known {
         /// It.
@@ -56,26 +56,26 @@ pub enum Account<'a> {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Accounts {
+pub(crate) struct Accounts {
     users: Option<Arc<Users>>,
     answers: Answers,
 }
 
 impl Accounts {
     /// From now on these users and no others; without, responders are asked.
-    pub fn use_file(&mut self, users: Arc<Users>) {
+    pub(crate) fn use_file(&mut self, users: Arc<Users>) {
         self.users = Some(users);
     }
 
     /// The algorithms that a challenge offers, the preferred one first.
     #[must_use]
-    pub fn algorithms(&self) -> &[Algorithm] {
+    pub(crate) fn algorithms(&self) -> &[Algorithm] {
         self.users.as_ref().map(|users| users.algorithms()).filter(|algorithms| !algorithms.is_empty()).unwrap_or(&OFFERED)
     }
 
     /// What is known of an account.
     #[must_use]
-    pub fn find(&self, name: AccountName<'_>, now: Instant) -> Account<'_> {
+    pub(crate) fn find(&self, name: AccountName<'_>, now: Instant) -> Account<'_> {
         let Some(users) = &self.users else { return self.answers.find(&name.key(), now) };
         match users.find(name.realm, name.username, name.algorithm) {
             Some(ha1) => Account::Known { ha1, may_be_old: false },
@@ -84,7 +84,7 @@ impl Accounts {
     }
 
     /// Remembers what a responder said; `None`: it knows no such user.
-    pub fn learn(&mut self, name: AccountName<'_>, ha1: Option<Ha1>, now: Instant) {
+    pub(crate) fn learn(&mut self, name: AccountName<'_>, ha1: Option<Ha1>, now: Instant) {
         self.answers.insert(name.key(), Answer { ha1, given_at: now }, now);
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 //! Memory is spent on a nonce only once a password was proved with it, and on a source in a table of fixed size.
 
-pub mod accounts;
+pub(crate) mod accounts;
 pub mod policy;
 pub mod rate_limit;
 pub mod users;

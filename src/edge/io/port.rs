@@ -21,7 +21,7 @@ use crate::edge::notifier::{BusReply, BusRequest, ReplyMessage, Token, Unavailab
 use crate::runtime::clock;
 
 /// See the module.
-pub struct Port {
+pub(crate) struct Port {
     bus: Bus,
     inbox: String,
     replies: Subscriber,
@@ -45,7 +45,7 @@ impl Port {
     /// # Errors
     ///
     /// When the client refuses the subscription: it is closed.
-    pub async fn open(bus: Bus) -> Result<Self, async_nats::SubscribeError> {
+    pub(crate) async fn open(bus: Bus) -> Result<Self, async_nats::SubscribeError> {
         let inbox = bus.client().new_inbox();
         let replies = bus.client().subscribe(format!("{inbox}.*")).await?;
         Ok(Self { bus, inbox, replies, asked: AHashMap::new() })
@@ -56,7 +56,7 @@ impl Port {
     /// # Errors
     ///
     /// The request is not sent: the bus is away, or its queue is full.
-    pub fn ask(&mut self, token: Token, request: BusRequest, cause: &Cause) -> Result<(), PublishError> {
+    pub(crate) fn ask(&mut self, token: Token, request: BusRequest, cause: &Cause) -> Result<(), PublishError> {
         let outgoing = self.outgoing(request, cause);
         let reply_to = format!("{}.{}", self.inbox, token.0);
         self.bus.try_publish(outgoing.pattern, outgoing.subject, Some(reply_to), outgoing.headers, outgoing.payload)?;
@@ -65,7 +65,7 @@ impl Port {
     }
 
     /// The next reply, if one is here. `None` in the option: the inbox is closed.
-    pub fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Token, BusReply)>> {
+    pub(crate) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Token, BusReply)>> {
         loop {
             let Some(message) = ready!(self.replies.poll_next_unpin(cx)) else { return Poll::Ready(None) };
             let token = message.subject.rsplit('.').next().and_then(|token| token.parse().ok());
@@ -78,7 +78,7 @@ impl Port {
     }
 
     /// Counts the requests that were never answered as such.
-    pub fn forget_unanswered(&mut self, now: Instant) {
+    pub(crate) fn forget_unanswered(&mut self, now: Instant) {
         let bus = &self.bus;
         self.asked.retain(|_, (pattern, asked_at)| {
             let waited = now.saturating_duration_since(*asked_at);
@@ -91,7 +91,7 @@ impl Port {
     }
 
     /// Publishes an event, best effort.
-    pub fn emit(&self, event: Event) {
+    pub(crate) fn emit(&self, event: Event) {
         let subjects = self.bus.subjects();
         match event {
             Event::Subscription(presentity, event) => {
@@ -151,18 +151,18 @@ impl Port {
 
     /// Whether the bus is there.
     #[must_use]
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.bus.is_connected()
     }
 
     /// The time of day at NATS.
     #[must_use]
-    pub fn utc_now(&self) -> SystemTime {
+    pub(crate) fn utc_now(&self) -> SystemTime {
         self.bus.utc_now()
     }
 
     /// Sends what is queued, before the process ends.
-    pub async fn flush(&self) {
+    pub(crate) async fn flush(&self) {
         if !self.bus.flush().await {
             tracing::warn!("events of the last moment may be lost");
         }

@@ -27,7 +27,7 @@ const MAX_REQUESTS: usize = 16;
 const DESCRIPTION: &str = "keeps subscriptions of phones: lists them with its watchers";
 
 /// See the module.
-pub struct Watchers {
+pub(crate) struct Watchers {
     edge_id: Box<str>,
     table: Arc<FeatureTable>,
     endpoint: Endpoint,
@@ -47,7 +47,12 @@ impl Watchers {
     /// # Errors
     ///
     /// When the client refuses the subscription: it is closed.
-    pub async fn open(bus: Bus, edge_id: &str, table: Arc<FeatureTable>, shutdown: CancellationToken) -> Result<Self, SubscribeError> {
+    pub(crate) async fn open(
+        bus: Bus,
+        edge_id: &str,
+        table: Arc<FeatureTable>,
+        shutdown: CancellationToken,
+    ) -> Result<Self, SubscribeError> {
         let subjects = bus.subjects();
         let spec = EndpointSpec::new::<WatchersRequest, WatchersResponse>("watchers", Pattern::Watchers, subjects.watchers(), MAX_REQUESTS);
         let endpoint = Endpoint::open(&bus, spec).await?;
@@ -57,7 +62,7 @@ impl Watchers {
     }
 
     /// Takes requests in, and sends one message of the answer under way. `true` when there was anything.
-    pub fn poll(&mut self, cx: &mut Context<'_>, notifier: &Notifier, now: Now) -> bool {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, notifier: &Notifier, now: Now) -> bool {
         let mut had_any = false;
         let too_many = |request: &Request| refuse(request, error(503, "too many requests for watchers at a time", None));
         while let Poll::Ready(Some(request)) = self.endpoint.poll_request(cx, too_many) {

@@ -5,11 +5,11 @@ use metrics::Gauge;
 use crate::sip::method::Method;
 
 /// Values of the label `method`.
-pub const METHODS: [&str; 4] = ["SUBSCRIBE", "NOTIFY", "OPTIONS", "other"];
+pub(crate) const METHODS: [&str; 4] = ["SUBSCRIBE", "NOTIFY", "OPTIONS", "other"];
 
 /// The label `method`.
 #[must_use]
-pub fn method_label(method: &Method) -> &'static str {
+pub(crate) fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "SUBSCRIBE" => "SUBSCRIBE",
         "NOTIFY" => "NOTIFY",
@@ -261,7 +261,7 @@ impl TakeOverOutcome {
 }
 
 /// What each metric of the edge, of NOTIFYs and of jobs counts.
-pub fn describe() {
+pub(crate) fn describe() {
     let seconds = metrics::Unit::Seconds;
     metrics::describe_counter!("dfks_edge_received_total", "SIP messages that came in");
     metrics::describe_counter!("dfks_edge_requests_total", "Requests answered, by method, transport and status code");

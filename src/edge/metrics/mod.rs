@@ -1,8 +1,8 @@
 //! The metrics of the edge, of NOTIFYs and of jobs. Each method counts and logs one thing that happens.
 
-pub mod label;
-pub mod queue;
-pub mod transport;
+pub(crate) mod label;
+pub(crate) mod queue;
+pub(crate) mod transport;
 
 use std::error::Error;
 use std::time::Duration;

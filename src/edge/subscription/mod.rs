@@ -1,13 +1,13 @@
 //! One subscription: dialog, lifetime, and what its phone was told. Pure.
 
-pub mod alarm;
-pub mod lane;
-pub mod next_hop;
-pub mod outbox;
+pub(crate) mod alarm;
+pub(crate) mod lane;
+pub(crate) mod next_hop;
+pub(crate) mod outbox;
 pub mod record;
-pub mod sync;
-pub mod verdict;
-pub mod write;
+pub(crate) mod sync;
+pub(crate) mod verdict;
+pub(crate) mod write;
 
 use std::fmt;
 use std::str::FromStr;

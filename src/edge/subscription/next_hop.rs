@@ -62,7 +62,7 @@ impl Destination {
 
 /// Where the next NOTIFY of a subscription goes.
 #[must_use]
-pub fn next_hop(subscription: &Subscription, config: &EdgeConfig, is_open: impl FnOnce(ConnectionId) -> bool) -> Destination {
+pub(crate) fn next_hop(subscription: &Subscription, config: &EdgeConfig, is_open: impl FnOnce(ConnectionId) -> bool) -> Destination {
     let flow = subscription.flow;
     let is_flow_usable = match flow.connection {
         Some(connection) => is_open(connection),

@@ -6,7 +6,7 @@ use crate::edge::metrics::label::DeliveryOutcome;
 
 /// What follows from a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The phone has it.
     Delivered,
     /// The phone does not know the subscription, or can never accept it: it is over.
@@ -24,7 +24,7 @@ const MAX_RETRY_AFTER_SECONDS: u32 = 3600;
 ///
 /// 481 ends the subscription even with Retry-After: the phone has no such dialog.
 #[must_use]
-pub fn verdict(status: u16, retry_after_seconds: Option<u32>) -> Verdict {
+pub(crate) fn verdict(status: u16, retry_after_seconds: Option<u32>) -> Verdict {
     match (status, retry_after_seconds) {
         (200..=299, _) => Verdict::Delivered,
         (481, _) | (404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604, None) => Verdict::Ends,
@@ -35,7 +35,7 @@ pub fn verdict(status: u16, retry_after_seconds: Option<u32>) -> Verdict {
 
 /// The label `outcome`.
 #[must_use]
-pub const fn outcome(verdict: Verdict) -> DeliveryOutcome {
+pub(crate) const fn outcome(verdict: Verdict) -> DeliveryOutcome {
     match verdict {
         Verdict::Delivered => DeliveryOutcome::Delivered,
         Verdict::Ends => DeliveryOutcome::Rejected,

@@ -18,7 +18,7 @@ use crate::sip::uri;
 
 /// How a NOTIFY goes out.
 #[derive(Debug, Clone, Copy)]
-pub struct Sending<'a> {
+pub(crate) struct Sending<'a> {
     /// Its `CSeq`.
     pub cseq: u32,
     /// Branch of its transaction.
@@ -30,7 +30,7 @@ pub struct Sending<'a> {
 }
 
 /// Writes a NOTIFY. `scratch` is reused from one to the next.
-pub fn notify(subscription: &Subscription, parcel: &Parcel, sending: &Sending<'_>, now: Instant, scratch: &mut Vec<u8>) -> Bytes {
+pub(crate) fn notify(subscription: &Subscription, parcel: &Parcel, sending: &Sending<'_>, now: Instant, scratch: &mut Vec<u8>) -> Bytes {
     let package = subscription.package;
     let state = if parcel.is_last {
         SubscriptionState::terminated("timeout")
@@ -94,7 +94,7 @@ fn request_uri_and_routes(dialog: &Dialog) -> (&str, Cow<'_, [Box<str>]>) {
 
 /// Bytes of a multipart NOTIFY beside its documents: head and closing boundary together, and the part headers of each document.
 #[must_use]
-pub fn overhead(subscription: &Subscription, to: &Destination, branch: &str, config: &EdgeConfig, now: Instant) -> (usize, usize) {
+pub(crate) fn overhead(subscription: &Subscription, to: &Destination, branch: &str, config: &EdgeConfig, now: Instant) -> (usize, usize) {
     /// Digits of a Content-Length that any limit on datagrams allows, less the one of an empty body.
     const LENGTH_DIGITS: usize = 4;
     let boundary = multipart::boundary(0, &[]);
@@ -121,7 +121,7 @@ fn own_contact(subscription: &Subscription, config: &EdgeConfig) -> String {
 ///
 /// Source: RFC 3261 §12.1.1, §26.2.2 (`sips` needs no `transport=tls`); RFC 7118 §5.2.2 (`ws` is the word for both kinds).
 #[must_use]
-pub fn contact(transport: Transport, sent_by: &str, is_sips: bool) -> String {
+pub(crate) fn contact(transport: Transport, sent_by: &str, is_sips: bool) -> String {
     let scheme = if is_sips { "sips" } else { "sip" };
     match transport {
         Transport::Udp => format!("{scheme}:{sent_by}"),

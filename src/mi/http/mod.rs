@@ -33,7 +33,7 @@ use crate::mi::bridge::{Bridge, Fanout};
 use crate::mi::command::SetCommand;
 use crate::mi::http::jsonrpc::{Answer, Call, Document, RpcError};
 use crate::mi::http::method::{Filter, Method};
-pub use crate::mi::http::token::{Token, TokenError};
+pub(crate) use crate::mi::http::token::Token;
 use crate::mi::limit::{self, MAX_IN_HAND};
 use crate::mi::metrics::Way;
 use crate::runtime::{Tasks, clock};

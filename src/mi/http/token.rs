@@ -10,12 +10,12 @@ use axum::http::header::AUTHORIZATION;
 
 /// The bearer token that clients must send, if one is configured. Source: RFC 6750 §2.1.
 #[derive(Clone)]
-pub struct Token(Option<Box<[u8]>>);
+pub(crate) struct Token(Option<Box<[u8]>>);
 
 /// Why a token file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum TokenError {
+pub(crate) enum TokenError {
     /// It cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] io::Error),
@@ -30,7 +30,7 @@ impl Token {
     /// # Errors
     ///
     /// [`TokenError`]
-    pub fn read(path: &Path) -> Result<Self, TokenError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, TokenError> {
         if path.as_os_str().is_empty() {
             return Ok(Self(None));
         }

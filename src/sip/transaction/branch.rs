@@ -7,7 +7,7 @@ pub(super) const MAGIC_COOKIE: &str = "z9hG4bK";
 ///
 /// Shape: `z9hG4bK` and 32 hexadecimal digits. It is used up by the transaction that it starts.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Branch {
+pub(crate) struct Branch {
     pub(super) key: u64,
     pub(super) nonce: u64,
     text: Box<str>,
@@ -20,7 +20,7 @@ impl Branch {
 
     /// The value of the `branch` parameter.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 

@@ -26,7 +26,7 @@ use crate::runtime::wheel::Wheel;
 
 /// Every non-INVITE client transaction of an edge. `U` is what its user keeps with each.
 #[derive(Debug)]
-pub struct ClientTransactions<U> {
+pub(crate) struct ClientTransactions<U> {
     transactions: HashMap<u64, Transaction<U>, RandomState>,
     last_key: u64,
     wheel: Wheel<u64>,
@@ -88,7 +88,7 @@ pub(crate) enum ClientEvent<U> {
 
 /// What is to be done when a timer fired.
 #[derive(Debug, PartialEq, Eq)]
-pub enum ClientOutput<'a, U> {
+pub(crate) enum ClientOutput<'a, U> {
     /// The request is sent once more.
     Retransmit(&'a U, Bytes),
     /// Nobody answered (Timer F): to the user as a 408 (RFC 3261 §8.1.3.1).
@@ -98,7 +98,7 @@ pub enum ClientOutput<'a, U> {
 impl<U> ClientTransactions<U> {
     /// An empty table for at most so many transactions at a time.
     #[must_use]
-    pub fn new(capacity: usize, timers: Timers, now: Instant) -> Self {
+    pub(crate) fn new(capacity: usize, timers: Timers, now: Instant) -> Self {
         Self {
             transactions: HashMap::default(),
             last_key: 0,
@@ -121,7 +121,7 @@ impl<U> ClientTransactions<U> {
 
     /// Starts the transaction of a request that has just been sent with this branch.
     #[expect(clippy::needless_pass_by_value, reason = "the branch is used up")]
-    pub fn start(&mut self, branch: Branch, method: &str, packet: Bytes, is_reliable: bool, user: U, now: Instant) {
+    pub(crate) fn start(&mut self, branch: Branch, method: &str, packet: Bytes, is_reliable: bool, user: U, now: Instant) {
         let Branch { key, nonce, .. } = branch;
         let calling = Calling {
             phase: Phase::Trying,
@@ -169,7 +169,7 @@ impl<U> ClientTransactions<U> {
     }
 
     /// Ends a transaction that waits for its final response; gives its user back.
-    pub fn cancel(&mut self, branch: &str) -> Option<U> {
+    pub(crate) fn cancel(&mut self, branch: &str) -> Option<U> {
         let (key, nonce) = Branch::read(branch)?;
         self.transactions.get(&key).filter(|transaction| transaction.nonce == nonce)?;
         self.transactions.remove(&key).and_then(Transaction::into_user)
@@ -212,7 +212,7 @@ impl<U> ClientTransactions<U> {
     }
 
     /// What the timers want done, until `None`.
-    pub fn poll_output(&mut self) -> Option<ClientOutput<'_, U>> {
+    pub(crate) fn poll_output(&mut self) -> Option<ClientOutput<'_, U>> {
         loop {
             match self.output.pop_front()? {
                 Pending::TimedOut(user) => return Some(ClientOutput::TimedOut(user)),
@@ -230,19 +230,21 @@ impl<U> ClientTransactions<U> {
 
     /// When `Self::handle_timeout` is due.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.wheel.next_at()
     }
 
     /// How many transactions there are, those that only absorb included.
+    #[cfg(test)]
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.transactions.len()
     }
 
     /// Whether there is none.
+    #[cfg(test)]
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.transactions.is_empty()
     }
 

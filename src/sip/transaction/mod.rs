@@ -7,18 +7,18 @@ mod client;
 mod key;
 mod server;
 
-pub use branch::Branch;
-pub use client::ClientTransactions;
+pub(crate) use branch::Branch;
+pub(crate) use client::ClientTransactions;
 pub(crate) use client::{ClientEvent, ClientOutput};
-pub use key::TransactionKey;
+pub(crate) use key::TransactionKey;
 pub(crate) use server::Begin;
-pub use server::ServerTransactions;
+pub(crate) use server::ServerTransactions;
 
 use std::time::Duration;
 
 /// The timers' base values. Source: RFC 3261 §17, table 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timers {
+pub(crate) struct Timers {
     /// Estimate of the round trip.
     pub t1: Duration,
     /// Longest interval between retransmissions.
@@ -36,7 +36,7 @@ impl Default for Timers {
 impl Timers {
     /// Timers F and J: 64 T1.
     #[must_use]
-    pub fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         self.t1.saturating_mul(64)
     }
 }

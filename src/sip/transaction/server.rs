@@ -30,7 +30,7 @@ use crate::sip::request::Request;
 
 /// Every non-INVITE server transaction of an edge.
 #[derive(Debug)]
-pub struct ServerTransactions {
+pub(crate) struct ServerTransactions {
     keys: KeyMaker,
     transactions: HashMap<u128, Transaction, RandomState>,
     /// From the copies of a request to the transaction of the one that came first.
@@ -79,7 +79,7 @@ pub(crate) enum Begin<'a> {
 impl ServerTransactions {
     /// An empty table for at most so many transactions at a time.
     #[must_use]
-    pub fn new(capacity: usize, timers: Timers, now: Instant) -> Self {
+    pub(crate) fn new(capacity: usize, timers: Timers, now: Instant) -> Self {
         Self {
             keys: KeyMaker::new(),
             transactions: HashMap::default(),
@@ -94,7 +94,7 @@ impl ServerTransactions {
 
     /// The key of a request.
     #[must_use]
-    pub fn key(&self, request: &Request) -> TransactionKey {
+    pub(crate) fn key(&self, request: &Request) -> TransactionKey {
         self.keys.key(request)
     }
 
@@ -162,19 +162,21 @@ impl ServerTransactions {
 
     /// When `Self::handle_timeout` is due.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.wheel.next_at()
     }
 
     /// How many transactions there are.
+    #[cfg(test)]
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.transactions.len()
     }
 
     /// Whether there is none.
+    #[cfg(test)]
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.transactions.is_empty()
     }
 

@@ -8,7 +8,7 @@ use crate::sip::framing::FramingError;
 
 /// Limits of all TCP, TLS and WebSocket connections together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamLimits {
+pub(crate) struct StreamLimits {
     /// Connections at a time; one more is closed as soon as it is accepted.
     pub max_connections: usize,
     /// Connections at a time from one address. Large, because a whole site may share one.
@@ -129,7 +129,7 @@ pub enum CloseReason {
 impl CloseReason {
     /// Word for the log field and metric label `reason`.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Peer => "peer",
             Self::Io => "io",
@@ -146,4 +146,4 @@ impl CloseReason {
 }
 
 /// Told of each connection that is refused, on the task that refuses it.
-pub type OnRefused = Arc<dyn Fn(Transport, RefuseReason) + Send + Sync>;
+pub(crate) type OnRefused = Arc<dyn Fn(Transport, RefuseReason) + Send + Sync>;

@@ -19,20 +19,20 @@ mod udp;
 mod udp_send;
 mod websocket;
 
-pub use limits::{CloseReason, OnRefused, RefuseReason, StreamLimits};
-pub use stream::{Remote, StreamTransport};
-pub use tls::{Tls, TlsError, TlsFiles};
+pub(crate) use limits::{CloseReason, RefuseReason, StreamLimits};
+pub(crate) use stream::{Remote, StreamTransport};
+pub(crate) use tls::{Tls, TlsError, TlsFiles};
 pub(crate) use udp::Batch;
-pub use udp::UdpListener;
-pub use udp_send::{Flushed, SendQueue};
+pub(crate) use udp::UdpListener;
+pub(crate) use udp_send::SendQueue;
 
 use bytes::Bytes;
 
-pub use super::flow::{ConnectionId, Flow, Transport};
+pub(crate) use super::flow::Flow;
 
 /// What a connection brings, in this order: one `Opened`, any number of `Message`, one `Closed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inbound {
+pub(crate) enum Inbound {
     /// A connection is open, accepted or made by us.
     Opened {
         /// Its flow.
@@ -57,7 +57,7 @@ pub enum Inbound {
 /// Why a message was not handed to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum SendError {
+pub(crate) enum SendError {
     /// There is no such connection any more.
     #[error("the connection is closed")]
     Closed,
@@ -75,7 +75,7 @@ pub enum SendError {
 impl SendError {
     /// Word for the log field and metric label `reason`.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::Closed => "connection_closed",
             Self::Full => "connection_full",

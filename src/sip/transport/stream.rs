@@ -23,14 +23,14 @@ const BACKLOG: i32 = 1024;
 ///
 /// When the tasks stop, it accepts no more, but requests in hand can still be answered: the connections end with
 /// `Self::close` or when this is dropped, and only then is [`Tasks::stop`] done.
-pub struct StreamTransport {
+pub(crate) struct StreamTransport {
     shared: Arc<Shared>,
     tasks: Tasks,
 }
 
 /// Where a connection of ours goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remote<'a> {
+pub(crate) struct Remote<'a> {
     /// TCP or TLS. A WebSocket is opened by the phone only (RFC 7118 §3).
     pub transport: Transport,
     /// Its address.
@@ -43,7 +43,13 @@ impl StreamTransport {
     /// Without connections. They report to `inbound`; while it is full, nothing is read. Without `tls` there is
     /// no TLS and no secure WebSocket.
     #[must_use]
-    pub fn new(limits: StreamLimits, inbound: mpsc::Sender<Inbound>, tls: Option<Arc<Tls>>, on_refused: OnRefused, tasks: Tasks) -> Self {
+    pub(crate) fn new(
+        limits: StreamLimits,
+        inbound: mpsc::Sender<Inbound>,
+        tls: Option<Arc<Tls>>,
+        on_refused: OnRefused,
+        tasks: Tasks,
+    ) -> Self {
         Self { shared: Arc::new(Shared::new(limits, inbound, tls, on_refused)), tasks }
     }
 
@@ -54,7 +60,7 @@ impl StreamTransport {
     ///
     /// That of the operating system: the address is not ours, or is taken. `InvalidInput`: a secure transport without
     /// [`Tls`], or UDP.
-    pub fn listen(&self, transport: Transport, address: SocketAddr, listener: u16) -> io::Result<SocketAddr> {
+    pub(crate) fn listen(&self, transport: Transport, address: SocketAddr, listener: u16) -> io::Result<SocketAddr> {
         let is_possible = match transport {
             Transport::Udp => false,
             Transport::Tcp | Transport::Ws => true,
@@ -84,7 +90,7 @@ impl StreamTransport {
     /// # Errors
     ///
     /// [`SendError::Closed`] or [`SendError::Full`]: the message is not sent.
-    pub fn send(&self, connection: ConnectionId, packet: Bytes) -> Result<(), SendError> {
+    pub(crate) fn send(&self, connection: ConnectionId, packet: Bytes) -> Result<(), SendError> {
         self.shared.send(connection, packet)
     }
 
@@ -94,7 +100,7 @@ impl StreamTransport {
     /// # Errors
     ///
     /// [`SendError::TooManyConnections`]; [`SendError::NoWayOut`] for a WebSocket, and for TLS without a certificate of ours.
-    pub fn connect(&self, remote: Remote<'_>, listener: u16, first: Bytes) -> Result<Flow, SendError> {
+    pub(crate) fn connect(&self, remote: Remote<'_>, listener: u16, first: Bytes) -> Result<Flow, SendError> {
         let Remote { transport, address, name } = remote;
         let tls = match transport {
             Transport::Tcp => None,
@@ -135,19 +141,21 @@ impl StreamTransport {
 
     /// The newest open connection to a peer.
     #[must_use]
-    pub fn find(&self, peer: SocketAddr, transport: Transport) -> Option<Flow> {
+    pub(crate) fn find(&self, peer: SocketAddr, transport: Transport) -> Option<Flow> {
         self.shared.table().find(peer, transport)
     }
 
     /// The flow of a connection, while it is there.
+    #[cfg(test)]
     #[must_use]
-    pub fn flow(&self, connection: ConnectionId) -> Option<Flow> {
+    pub(crate) fn flow(&self, connection: ConnectionId) -> Option<Flow> {
         self.shared.table().flow(connection)
     }
 
     /// How many connections there are, those in their handshake counted.
+    #[cfg(test)]
     #[must_use]
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.shared.table().len()
     }
 

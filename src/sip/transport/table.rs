@@ -124,6 +124,7 @@ impl<Q> Table<Q> {
         self.flow(*self.by_peer.get(&(peer, transport))?)
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.connections.len()
     }

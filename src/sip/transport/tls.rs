@@ -84,7 +84,7 @@ impl TlsError {
 }
 
 /// The TLS in use, replaced when its files change.
-pub struct Tls {
+pub(crate) struct Tls {
     files: TlsFiles,
     current: ArcSwap<Configs>,
     stamps: Mutex<[Option<FileStamp>; 3]>,
@@ -101,7 +101,7 @@ impl Tls {
     /// # Errors
     ///
     /// [`TlsError`].
-    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+    pub(crate) fn load(files: TlsFiles) -> Result<Self, TlsError> {
         // Before the files are read: a change in between is then seen as one.
         let stamps = stamps(&files);
         let configs = Configs::load(&files)?;

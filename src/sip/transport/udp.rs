@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -23,7 +23,7 @@ const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// A UDP socket that requests come in on and responses go out of.
 #[derive(Debug)]
-pub struct UdpListener {
+pub(crate) struct UdpListener {
     socket: UdpSocket,
     local_addr: SocketAddr,
     listener: u16,
@@ -43,7 +43,7 @@ impl UdpListener {
     /// # Errors
     ///
     /// That of the operating system: the address is not ours, or is taken.
-    pub fn bind(address: SocketAddr, listener: u16) -> io::Result<Self> {
+    pub(crate) fn bind(address: SocketAddr, listener: u16) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -62,13 +62,13 @@ impl UdpListener {
 
     /// The address that it is bound to.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
+    pub(crate) fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
     /// The flow of a datagram from that address.
     #[must_use]
-    pub fn flow(&self, peer: SocketAddr) -> Flow {
+    pub(crate) fn flow(&self, peer: SocketAddr) -> Flow {
         Flow { transport: Transport::Udp, listener: self.listener, peer, connection: None }
     }
 
@@ -77,7 +77,8 @@ impl UdpListener {
     /// # Errors
     ///
     /// When the runtime is shutting down.
-    pub async fn readable(&self) -> io::Result<()> {
+    #[cfg(test)]
+    pub(crate) async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await
     }
 
@@ -89,15 +90,6 @@ impl UdpListener {
     /// Whether a datagram can be sent; wakes the task when one can.
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_send_ready(cx)
-    }
-
-    /// Waits until a datagram can be sent again, after [`Self::send`] or a flush found the socket's buffer full.
-    ///
-    /// # Errors
-    ///
-    /// When the runtime is shutting down.
-    pub async fn writable(&self) -> io::Result<()> {
-        self.socket.writable().await
     }
 
     /// Receives what is there, at most 32 datagrams, and says how many; 0 when there was none after all.
@@ -127,9 +119,10 @@ impl UdpListener {
     /// # Errors
     ///
     /// `WouldBlock` when the socket's buffer is full, else that of the operating system.
-    pub fn send(&self, peer: SocketAddr, packet: &[u8]) -> io::Result<()> {
+    #[cfg(test)]
+    pub(crate) fn send(&self, peer: SocketAddr, packet: &[u8]) -> io::Result<()> {
         // Not through tokio: a fresh socket counts as unwritable there until the reactor has looked at it.
-        match SockRef::from(&self.socket).send_to(packet, &peer.into()) {
+        match socket2::SockRef::from(&self.socket).send_to(packet, &peer.into()) {
             Ok(_) => Ok(()),
             Err(error) => {
                 if error.kind() == io::ErrorKind::WouldBlock {

@@ -13,14 +13,14 @@ use super::udp::{BATCH, UdpListener};
 
 /// Datagrams that wait to be sent together. Bounded: one too many is refused.
 #[derive(Debug)]
-pub struct SendQueue {
+pub(crate) struct SendQueue {
     packets: VecDeque<(SocketAddr, Bytes)>,
     capacity: usize,
 }
 
 /// What a flush came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Flushed {
+pub(crate) struct Flushed {
     /// Datagrams that the kernel took.
     pub sent: usize,
     /// Datagrams that it refused for good (too large, no route), and that are dropped.
@@ -32,13 +32,13 @@ pub struct Flushed {
 impl SendQueue {
     /// An empty queue for at most so many datagrams.
     #[must_use]
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { packets: VecDeque::new(), capacity }
     }
 
     /// Adds a datagram; false when there is no room, and it is not sent.
     #[must_use]
-    pub fn push(&mut self, peer: SocketAddr, packet: Bytes) -> bool {
+    pub(crate) fn push(&mut self, peer: SocketAddr, packet: Bytes) -> bool {
         let has_room = self.packets.len() < self.capacity;
         if has_room {
             self.packets.push_back((peer, packet));
@@ -47,24 +47,18 @@ impl SendQueue {
     }
 
     /// Drops the datagrams for which `keep` is false.
-    pub fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
         self.packets.retain(|(_, packet)| keep(packet));
-    }
-
-    /// How many datagrams wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.packets.len()
     }
 
     /// Whether none waits.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.packets.is_empty()
     }
 
     /// Sends as much as the kernel takes, in order, and never waits.
-    pub fn flush(&mut self, listener: &UdpListener) -> Flushed {
+    pub(crate) fn flush(&mut self, listener: &UdpListener) -> Flushed {
         let mut flushed = Flushed::default();
         while !self.packets.is_empty() {
             match self.send_batch(listener) {

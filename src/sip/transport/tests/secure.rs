@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::runtime::Tasks;
+use crate::sip::flow::Transport;
 use crate::sip::transport::tests::authority::Authority;
 use crate::sip::transport::*;
 
