@@ -36,7 +36,6 @@ pub(crate) struct Failed {
     /// `host:port`
     pub(crate) server: String,
     pub(crate) obstacle: Obstacle,
-    /// In words.
     pub(crate) reason: String,
 }
 

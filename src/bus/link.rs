@@ -32,7 +32,6 @@ const RECONNECT: Backoff = Backoff::new(Duration::from_millis(100), Duration::fr
 pub(crate) struct Link {
     pub(crate) metrics: BusMetrics,
     pub(crate) replies: Replies,
-    /// Our name there.
     client: Box<str>,
     /// The servers of `nats.url`.
     servers: Box<str>,

@@ -15,7 +15,6 @@ pub(crate) enum Failure {
     /// Whoever was asked answered with an error.
     #[error("{0}")]
     Answered(ErrorBody),
-    /// Nobody answered.
     #[error("{0}")]
     NobodyAnswered(String),
     /// The configuration cannot be run.

@@ -5,7 +5,6 @@ use std::io::IsTerminal;
 /// How a piece of text is highlighted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
-    /// Not at all.
     Plain,
     /// What matters most.
     Bold,
@@ -13,7 +12,6 @@ pub(super) enum Style {
     Dim,
     /// Switched on, delivered.
     Good,
-    /// Failed, refused.
     Bad,
     /// A name to find one's way.
     Name,

@@ -124,7 +124,6 @@ impl Nats {
         }
     }
 
-    /// Nobody listens.
     pub(super) fn nobody(&self, subject: &str, whom: Whom) -> Failure {
         Failure::NobodyAnswered(format!(
             "no {} listens on {subject} at {}: check that 'dfks run --role {}' runs on this NATS with nats.prefix \"{}\"",

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 /// A response that is no success, with the headers that it owes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// SIP status code.
     pub status: u16,
     /// Headers that go with it.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
@@ -18,7 +17,6 @@ pub(crate) struct Refusal {
 /// What a phone with a subscription is told after a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Confirm {
-    /// Nothing.
     Nothing,
     /// The state of one feature.
     Feature(String),

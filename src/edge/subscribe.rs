@@ -18,7 +18,6 @@ use crate::sip::uri;
 pub struct Subscribe {
     /// The event package that it is about.
     pub package: &'static Package,
-    /// What it came on.
     pub flow: Flow,
     /// Whether it had one Via.
     pub is_direct: bool,
@@ -49,7 +48,6 @@ pub struct Subscribe {
 pub struct RawBody {
     /// Local name of the root.
     pub root: Box<str>,
-    /// The document.
     pub text: Box<str>,
 }
 

@@ -24,7 +24,6 @@ pub struct BodyEvent {
     pub device: String,
     /// Which feature, by its name in the table.
     pub feature: String,
-    /// On or off.
     pub status: Status,
     /// The values that are known.
     pub values: Values,
@@ -51,7 +50,6 @@ pub enum BodyErrorKind {
     /// Well-formed, but the root is unknown: what `features.passthrough` publishes on the bus.
     #[error("unknown root element '{}'{}", Shown(root), Elsewhere(*not_of))]
     UnknownRoot {
-        /// Its local name.
         root: String,
         /// Whose namespace it would have to be in, where it is in one that is not.
         not_of: Option<&'static str>,
@@ -61,7 +59,6 @@ pub enum BodyErrorKind {
     NoType {
         /// `forwardingType`, or as configured.
         element: String,
-        /// Its values.
         expected: Vec<String>,
     },
     /// The element that tells features with this root apart has an unknown value.
@@ -69,9 +66,7 @@ pub enum BodyErrorKind {
     UnknownType {
         /// `forwardingType`, or as configured.
         element: String,
-        /// What was given.
         value: String,
-        /// Its values.
         expected: Vec<String>,
     },
     /// The status element is missing.
@@ -82,7 +77,6 @@ pub enum BodyErrorKind {
     Status {
         /// The status element.
         element: String,
-        /// What was given.
         value: String,
         /// `true or false`, or the agent states.
         expected: String,

@@ -63,9 +63,7 @@ pub(super) struct Elements {
 /// Which way a document goes, and so which of the two columns names its elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
-    /// From the phone.
     Request,
-    /// To the phone.
     Event,
 }
 

@@ -27,7 +27,6 @@ pub(super) struct Document {
 #[derive(Debug, PartialEq, Eq)]
 struct Element {
     depth: usize,
-    /// Without prefix.
     name: String,
     /// Its own character data, without that of elements inside it.
     text: String,
@@ -49,7 +48,6 @@ pub enum XmlError {
     /// A reference to something other than a character or one of the five predefined entities.
     #[error("unknown entity '{}'", Shown(.0))]
     Entity(String),
-    /// Not well-formed.
     #[error("not well-formed XML")]
     Malformed(#[source] Box<quick_xml::Error>),
     /// An element that decides something is there twice, and does not say the same.

@@ -11,7 +11,6 @@ use crate::telemetry::depth::{QueueGauges, QueueStage};
 /// What became of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It took effect.
     Applied,
     /// The route denied it.
     Denied,

@@ -11,11 +11,9 @@ use crate::notify::job::{self, EdgeJob, Notice};
 /// Time, cause and source of event ids of a plan.
 #[derive(Debug)]
 pub(crate) struct Occasion<'a, I> {
-    /// The time of day.
     pub(crate) now: SystemTime,
     /// Id of what led to it.
     pub(crate) cause: &'a Cause,
-    /// Makes an id.
     pub(crate) new_id: I,
 }
 

@@ -19,7 +19,6 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Every transport.
     pub(crate) const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
 
     /// The value of a `transport` parameter, a config entry and the metric label: `udp`.

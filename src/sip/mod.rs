@@ -1,6 +1,6 @@
 //! The SIP we use (RFC 3261, RFC 6665): a tolerant reader, a strict writer, non-INVITE transactions, and the transports.
 //!
-//! Everything but [`transport`] is pure: no socket, task or clock. What comes in may be spelled in any way that phones are
+//! Everything but `transport` is pure: no socket, task or clock. What comes in may be spelled in any way that phones are
 //! known for; what goes out follows the grammar to the letter.
 
 pub mod digest;

@@ -8,7 +8,6 @@ use super::scan::Clean;
 /// The head that every request has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RequestHead<'a> {
-    /// The method.
     pub method: &'a str,
     /// The Request-URI: the remote target, in a dialog.
     pub uri: &'a str,
@@ -20,11 +19,8 @@ pub(crate) struct RequestHead<'a> {
     pub sent_by: &'a str,
     /// The branch: [`super::transaction::Branch::as_str`].
     pub branch: &'a str,
-    /// Who sends.
     pub from: Party<'a>,
-    /// To whom.
     pub to: Party<'a>,
-    /// The Call-ID.
     pub call_id: &'a str,
     /// The number of the `CSeq`.
     pub cseq: u32,

@@ -31,7 +31,6 @@ pub(crate) struct Captured<'a> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Agent {
-    /// The capture id.
     pub(crate) id: u32,
     pub(crate) name: Box<str>,
 }

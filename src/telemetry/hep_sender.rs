@@ -28,7 +28,6 @@ pub enum HepOutcome {
 }
 
 impl HepOutcome {
-    /// Every outcome.
     pub(crate) const ALL: [Self; 3] = [Self::Sent, Self::QueueFull, Self::Failed];
 
     /// Word for the metric label `outcome`.

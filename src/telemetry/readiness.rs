@@ -66,7 +66,6 @@ impl fmt::Debug for Readiness {
 }
 
 impl Condition {
-    /// It holds.
     pub(crate) fn ready(&self) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Ok(());
     }

@@ -6,7 +6,6 @@ use crate::feature::{FeatureError, FeatureSpec, FeatureState, Status, Values, me
 /// A change to one feature. What is left out stays as it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// On or off.
     pub(crate) status: Option<Status>,
     /// Values that differ.
     pub(crate) values: Values,

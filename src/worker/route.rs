@@ -9,7 +9,6 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// Both.
     pub(crate) const ALL: [Self; 2] = [Self::Get, Self::Set];
 
     /// The word in the metric labels `route` and `kind`.

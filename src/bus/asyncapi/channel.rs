@@ -13,7 +13,6 @@ struct Traffic {
     replies: &'static [&'static str],
 }
 
-/// All channels.
 const TRAFFIC: [Traffic; 15] = [
     Traffic {
         pattern: Pattern::Set,

@@ -13,7 +13,6 @@ struct Deed {
     action: &'static str,
     pattern: Pattern,
     title: &'static str,
-    /// In few words.
     summary: &'static str,
     /// Which role does it.
     description: &'static str,

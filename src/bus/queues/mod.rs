@@ -20,7 +20,6 @@ pub(crate) use crate::bus::queues::state::{QueueName, StreamName};
 use crate::bus::subject::Subjects;
 use crate::runtime::clock;
 
-/// Poll interval.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What a role polls.

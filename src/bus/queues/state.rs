@@ -11,9 +11,7 @@ pub(crate) enum StreamName {
     Commands,
     /// NOTIFY jobs of all edges.
     Notify,
-    /// Events.
     Events,
-    /// Dead letters.
     Dead,
     /// The bucket of subscriptions.
     Subscriptions,

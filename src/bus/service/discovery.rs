@@ -100,7 +100,6 @@ struct Answer<'a> {
     identity: &'a Identity,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
-    /// RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     started: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -46,7 +46,6 @@ pub(crate) struct Feed {
 /// What a feed begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum From {
-    /// The live keys.
     Live,
     /// What was stored from this sequence on, without its values.
     Sequence(u64),

@@ -18,7 +18,6 @@ pub(crate) struct Settings {
     pub package: &'static Package,
     /// URI of the phone's user.
     pub watcher: String,
-    /// How SIP travels.
     pub transport: Transport,
     /// The phone's own address.
     pub local: SocketAddr,
@@ -28,7 +27,6 @@ pub(crate) struct Settings {
     pub user_agent: String,
     /// Makes tags, Call-ID and branches unlike those of other phones.
     pub seed: u64,
-    /// T1, T2 and T4.
     pub timers: Timers,
 }
 
@@ -41,23 +39,16 @@ pub(crate) enum Input {
     Refresh,
     /// A key press: SUBSCRIBE with one document.
     Press {
-        /// Which feature.
         feature: String,
-        /// What it becomes.
         status: Status,
-        /// Its values.
         values: Values,
     },
     /// `Expires: 0`.
     Unsubscribe,
-    /// A message came.
     Packet {
-        /// Its bytes.
         bytes: Bytes,
-        /// Whence.
         source: SocketAddr,
     },
-    /// A timer is due.
     Timeout,
 }
 
@@ -72,28 +63,23 @@ pub(crate) enum Output {
     Event(Event),
 }
 
-/// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A request was accepted.
     Accepted {
-        /// Which one.
         asked: Asked,
         /// Lifetime granted, in seconds.
         expires_seconds: u32,
     },
     /// A request was refused.
     Refused {
-        /// Which one.
         asked: Asked,
-        /// SIP status code.
         status: u16,
         /// Reason phrase, with `Warning` and `Min-Expires` where they are.
         reason: String,
     },
     /// A request got no answer (Timer F).
     NoAnswer(Asked),
-    /// A NOTIFY.
     Notified(Notification),
 }
 

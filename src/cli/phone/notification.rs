@@ -30,11 +30,8 @@ pub(crate) struct Notification {
 /// One feature that a NOTIFY shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ShownFeature {
-    /// Which feature.
     pub feature: String,
-    /// On or off.
     pub status: Status,
-    /// Its values.
     pub values: Values,
 }
 

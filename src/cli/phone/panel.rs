@@ -21,7 +21,6 @@ pub(super) enum Key {
     Enter,
     Escape,
     Backspace,
-    /// Ctrl-C, Ctrl-D.
     Interrupt,
 }
 

@@ -56,7 +56,6 @@ pub(super) enum Leave {
     At(Instant),
     /// Never: it asked for no lifetime, so the server ends the subscription.
     Fetched,
-    /// It was told to.
     Now,
 }
 
@@ -124,7 +123,6 @@ impl Script {
         }
     }
 
-    /// Ctrl-C.
     pub(super) fn stop(&mut self, now: Instant) {
         self.leave = Leave::Now;
         self.go_on(now);

@@ -11,7 +11,6 @@ use crate::cli::exit::Failure;
 use crate::cli::output::{print, print_json, printable};
 use crate::runtime::clock;
 
-/// Prints an event.
 pub(super) fn show(event: &Event, is_json: bool) -> Result<(), Failure> {
     let now = clock::utc_now();
     if is_json {

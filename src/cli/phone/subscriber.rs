@@ -34,7 +34,6 @@ enum State {
     Ended,
 }
 
-/// The phone.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     settings: Settings,

@@ -43,7 +43,6 @@ impl AccountName<'_> {
 pub(crate) enum Account<'a> {
     /// What stands for its password.
     Known {
-        /// It.
         ha1: &'a Ha1,
         /// Whether it is so old that the password may have changed since.
         may_be_old: bool,
@@ -54,7 +53,6 @@ pub(crate) enum Account<'a> {
     Unasked,
 }
 
-/// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Accounts {
     users: Option<Arc<Users>>,

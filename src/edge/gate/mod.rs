@@ -32,7 +32,6 @@ const MAX_AUTHORIZATIONS: usize = 8;
 /// What a response begins with.
 const RESPONSE_START: &[u8] = b"SIP/";
 
-/// See the module.
 pub(crate) struct Gate {
     policy: AuthPolicy,
     metrics: Arc<EdgeMetrics>,
@@ -44,7 +43,6 @@ pub(crate) struct Gate {
 /// What is known of who sent a SUBSCRIBE.
 #[derive(Debug)]
 pub(crate) enum Sender {
-    /// Who it is.
     Known(Identity),
     /// The responder of the presentity's domain knows more.
     Ask(Presentity, Credentials),

@@ -39,7 +39,6 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Sources {
     /// Messages and connection changes of the stream transports.
     pub streams: mpsc::Receiver<Inbound>,
-    /// NOTIFY jobs.
     pub jobs: Jobs,
     /// Changes of the subscription bucket.
     pub changes: Changes,
@@ -51,7 +50,6 @@ pub(crate) struct Sources {
 
 /// Changes of the subscription bucket. Those that did not fit the queue are found by comparing with the index.
 pub(crate) struct Changes {
-    /// In order.
     pub queue: mpsc::Receiver<Change>,
     /// Whether a change was lost since the last comparison.
     pub is_any_lost: Arc<AtomicBool>,
@@ -59,7 +57,6 @@ pub(crate) struct Changes {
     pub index: WatcherIndex,
 }
 
-/// See the module.
 pub(crate) struct Driver {
     notifier: Notifier,
     port: Port,

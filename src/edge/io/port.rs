@@ -20,7 +20,6 @@ use crate::edge::event::Event;
 use crate::edge::notifier::{BusReply, BusRequest, ReplyMessage, Token, Unavailable};
 use crate::runtime::clock;
 
-/// See the module.
 pub(crate) struct Port {
     bus: Bus,
     inbox: String,

@@ -34,7 +34,6 @@ const NAMES: usize = 10_000;
 const NAME_KEPT_FOR: Duration = Duration::from_mins(1);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// See the module.
 pub(crate) struct Sockets {
     udp: Vec<Socket>,
     streams: StreamTransport,

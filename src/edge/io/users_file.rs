@@ -24,25 +24,15 @@ pub enum UsersFileError {
     /// It cannot be read.
     #[error("sip.auth.users = \"{}\": {source}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
-    /// It is too large.
     #[error("sip.auth.users = \"{}\": expected at most {MAX_FILE_BYTES} bytes", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
+    TooLarge { path: PathBuf },
     /// One of its lines is wrong.
     #[error("sip.auth.users = \"{}\": {source}", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// Which, and why.
-        source: UsersError,
-    },
+    Line { path: PathBuf, source: UsersError },
 }
 
 /// Reads a users file.

@@ -26,7 +26,6 @@ const MAX_REQUESTS: usize = 16;
 
 const DESCRIPTION: &str = "keeps subscriptions of phones: lists them with its watchers";
 
-/// See the module.
 pub(crate) struct Watchers {
     edge_id: Box<str>,
     table: Arc<FeatureTable>,

@@ -34,7 +34,6 @@ enum Decision {
     Store,
     /// The same, in the place of this record of another edge.
     TakeBack(Box<Record>),
-    /// It is refused.
     Refuse(Refusal),
     /// It is refused, and the subscription is another edge's.
     LetGo(Refusal),

@@ -23,13 +23,10 @@ use crate::sip::transaction::TransactionKey;
 /// A request, and what its response needs.
 #[derive(Debug)]
 pub struct Arrival {
-    /// The request.
     pub request: Request,
     /// Its server transaction.
     pub key: TransactionKey,
-    /// What it came on.
     pub flow: Flow,
-    /// When.
     pub at: Instant,
     /// Id of what follows from it.
     pub cause: Cause,
@@ -38,11 +35,9 @@ pub struct Arrival {
 /// An admitted SUBSCRIBE that has no final response yet.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The request.
     pub arrival: Arrival,
     /// What it asks for.
     pub subscribe: Subscribe,
-    /// Who sent it.
     pub identity: Identity,
     /// The subscription's expiry before it, to go back to when it cannot be stored.
     pub expires_before: Option<Instant>,
@@ -63,11 +58,9 @@ impl Exchange {
 /// What is to be asked of the workers for a subscription.
 #[derive(Debug)]
 pub struct Query {
-    /// What to ask.
     pub what: Question,
     /// Id of what led to it.
     pub cause: Cause,
-    /// When that was.
     pub since: Instant,
     /// How the subscription ends with the answer, if it does.
     pub ends: Option<Ending>,
@@ -86,13 +79,11 @@ impl Query {
 /// What to ask the workers.
 #[derive(Debug)]
 pub enum Question {
-    /// The full state.
     FullState,
     /// The full state, of which the phone is told what it has not confirmed.
     Missed,
     /// One feature's state, to tell the phone how it really is after a change that failed.
     Confirm {
-        /// Which feature.
         feature: String,
         /// Why the change failed, for the event; `None`: it was refused before a worker saw it.
         refused: Option<String>,
@@ -112,7 +103,6 @@ impl Question {
 /// What the bucket is asked for the subscription.
 #[derive(Debug, Default)]
 pub enum Storing {
-    /// Nothing.
     #[default]
     Nothing,
     /// To store or remove the record for this SUBSCRIBE.
@@ -147,7 +137,6 @@ pub struct Lane {
 /// A full state that is still owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {
-    /// When to ask.
     pub at: Instant,
     /// The pause before this try.
     pub after: Duration,

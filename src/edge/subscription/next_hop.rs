@@ -16,15 +16,11 @@ use crate::sip::uri::{self, TargetHost};
 /// Where a packet goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// Back on a flow.
     Flow(Flow),
     /// To a URI's host, over its transport.
     Host {
-        /// Name or address.
         host: TargetHost,
-        /// Port.
         port: u16,
-        /// Transport.
         transport: Transport,
         /// The listener that it is sent from, or as whose connection.
         listener: u16,
@@ -32,7 +28,6 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// The transport.
     #[must_use]
     pub const fn transport(&self) -> Transport {
         match self {

@@ -25,13 +25,10 @@ pub struct JobKey(pub u64);
 /// One feature's state on its way to phones, with the XML document that says it: the same for every watcher.
 #[derive(Debug)]
 pub struct Update {
-    /// The state.
     pub state: FeatureState,
     /// Its event document.
     pub document: Bytes,
-    /// What led to it.
     pub cause: Cause,
-    /// When that was.
     pub since: Instant,
     /// The job that waits for it to be told.
     pub job: Option<JobKey>,
@@ -48,9 +45,7 @@ impl Update {
 /// Why a NOTIFY is owed even if it says nothing.
 #[derive(Debug, Clone)]
 pub struct Owed {
-    /// What led to it.
     pub cause: Cause,
-    /// When that was.
     pub since: Instant,
     /// The job that waits for it.
     pub job: Option<JobKey>,
@@ -105,7 +100,6 @@ impl Parcel {
 pub enum Grouping {
     /// All in one multipart body.
     Whole,
-    /// One a NOTIFY.
     OneByOne,
     /// All in one when they fit, else one a NOTIFY.
     UpTo {
@@ -137,7 +131,6 @@ pub enum Ending {
     AfterAll,
 }
 
-/// See the module.
 #[derive(Debug, Default)]
 pub struct Outbox {
     queued: SmallVec<[Arc<Update>; 4]>,

@@ -41,7 +41,6 @@ impl Deferred {
     }
 }
 
-/// See the module.
 #[derive(Debug, Default)]
 pub struct Sync {
     stage: Stage,

@@ -23,7 +23,6 @@ pub(crate) struct Sending<'a> {
     pub cseq: u32,
     /// Branch of its transaction.
     pub branch: &'a str,
-    /// Where it goes.
     pub to: &'a Destination,
     /// Whose listeners stand in Via and Contact.
     pub config: &'a EdgeConfig,

@@ -28,7 +28,6 @@ use crate::edge::takeover::membership::SharedMembership;
 use crate::feature::Presentity;
 use crate::runtime::clock::{self, SinceBoot};
 
-/// See the module.
 pub(in crate::edge::takeover) struct Heartbeat {
     bus: Bus,
     index: WatcherIndex,

@@ -6,7 +6,6 @@ use tokio::sync::watch;
 
 use crate::runtime::clock::{self, SinceBoot};
 
-/// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Lease(watch::Receiver<Option<SinceBoot>>);
 

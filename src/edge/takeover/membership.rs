@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 /// Most edges remembered.
 const MAX_EDGES: usize = 10_000;
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Membership {
     own: Box<str>,

@@ -52,7 +52,6 @@ struct StoredMessage {
     data: Option<String>,
 }
 
-/// See the module.
 pub(super) struct Taker {
     bus: Bus,
     queue: Queue,

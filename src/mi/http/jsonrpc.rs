@@ -17,7 +17,6 @@ pub(crate) enum Document {
     Batch(Vec<Result<Call, Answer>>),
 }
 
-/// One request.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Call {
     /// `None`: a notification, which is carried out without an answer.

@@ -52,7 +52,7 @@ impl Response {
         self.via_count
     }
 
-    /// The branch of the top Via, which [`crate::sip::transaction::ClientTransactions`] knows the request by.
+    /// The branch of the top Via, which the client transactions know the request by.
     #[must_use]
     pub fn branch(&self) -> &str {
         self.via.branch().unwrap_or_default()

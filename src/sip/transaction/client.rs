@@ -58,7 +58,6 @@ struct Calling<U> {
     user: U,
     /// Timer E: when, and the interval that led there. `None` on a reliable transport.
     retransmit: Option<(Instant, Duration)>,
-    /// Timer F.
     times_out_at: Instant,
 }
 

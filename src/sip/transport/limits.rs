@@ -65,14 +65,12 @@ pub enum RefuseReason {
     Tls,
     /// A client certificate is asked for, and it had none that our authority has signed.
     ClientCertificate,
-    /// No WebSocket.
     WebSocket,
     /// A WebSocket that does not offer the subprotocol `sip` (RFC 7118 §4.1).
     Subprotocol,
 }
 
 impl RefuseReason {
-    /// Every reason.
     pub(crate) const ALL: [Self; 8] = [
         Self::TooManyConnections,
         Self::TooManyFromSource,
@@ -106,7 +104,6 @@ impl RefuseReason {
 pub enum CloseReason {
     /// The peer closed it.
     Peer,
-    /// It broke.
     Io,
     /// It brought nothing for [`StreamLimits::idle_timeout`].
     Idle,
@@ -122,7 +119,6 @@ pub enum CloseReason {
     MessageTooLong,
     /// It never came to be: there was no [`super::Inbound::Opened`].
     ConnectFailed,
-    /// We closed it.
     Local,
 }
 

@@ -34,24 +34,15 @@ pub(crate) use super::flow::Flow;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Inbound {
     /// A connection is open, accepted or made by us.
-    Opened {
-        /// Its flow.
-        flow: Flow,
-    },
+    Opened { flow: Flow },
     /// One whole message.
     Message {
         /// The flow it came on.
         flow: Flow,
-        /// Its bytes.
         packet: Bytes,
     },
     /// The connection is gone, or never came to be.
-    Closed {
-        /// Its flow.
-        flow: Flow,
-        /// Why.
-        reason: CloseReason,
-    },
+    Closed { flow: Flow, reason: CloseReason },
 }
 
 /// Why a message was not handed to a connection.

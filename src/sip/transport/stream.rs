@@ -33,7 +33,6 @@ pub(crate) struct StreamTransport {
 pub(crate) struct Remote<'a> {
     /// TCP or TLS. A WebSocket is opened by the phone only (RFC 7118 §3).
     pub transport: Transport,
-    /// Its address.
     pub address: SocketAddr,
     /// Its name, which its certificate must show; without one its address (RFC 5922 §7.2).
     pub name: Option<&'a str>,

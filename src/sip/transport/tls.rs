@@ -43,7 +43,6 @@ pub enum TlsError {
     Pem {
         /// `certificate` or `private key`.
         what: &'static str,
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         source: pem::Error,
@@ -53,7 +52,6 @@ pub enum TlsError {
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
-        /// The key's file.
         key: PathBuf,
         /// What is wrong with them.
         source: rustls::Error,
@@ -61,7 +59,6 @@ pub enum TlsError {
     /// None of the authorities can be used.
     #[error("no authority in '{}': {source}", path.display())]
     Authority {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         source: rustls::client::VerifierBuilderError,

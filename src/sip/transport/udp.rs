@@ -176,7 +176,6 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// An empty batch.
     #[must_use]
     pub(crate) fn new() -> Self {
         Self { buffers: std::array::from_fn(|_| vec![0; DATAGRAM_BYTES].into()), received: [None; BATCH] }

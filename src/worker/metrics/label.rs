@@ -19,7 +19,6 @@ pub(crate) enum RequestOutcome {
     Late,
     /// A durable command that was carried out before.
     Passed,
-    /// Our own fault.
     Internal,
     /// Too many requests in hand.
     Overloaded,
@@ -58,7 +57,6 @@ impl RequestOutcome {
 /// `outcome` of asking a responder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AnswerOutcome {
-    /// It answered.
     Ok,
     /// It refused the change.
     Denied,
@@ -66,7 +64,6 @@ pub(crate) enum AnswerOutcome {
     Failed,
     /// It did not answer in time.
     Timeout,
-    /// Nobody listens.
     None,
     /// Not asked: its circuit breaker is open.
     Open,

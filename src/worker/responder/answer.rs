@@ -13,7 +13,6 @@ use crate::worker::route::Route;
 /// What came of asking a responder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It answered.
     Change(Change),
     /// It refused, and says why.
     Denied(String),
@@ -21,7 +20,6 @@ pub(crate) enum Answer {
     Failed,
     /// It did not answer in time.
     Timeout,
-    /// Nobody listens.
     None,
     /// It failed again and again: not asked for a while.
     Open,

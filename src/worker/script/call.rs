@@ -36,7 +36,6 @@ pub(crate) struct Call {
 /// What the script decided.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    /// What it changed.
     pub(crate) change: Change,
     /// Why it refused the change.
     pub(crate) denied: Option<String>,

@@ -91,7 +91,6 @@ pub(crate) struct RouteError {
     pub(crate) line: usize,
     /// The field of `dfks`, or the function, that was misused, where one was.
     pub(crate) field: Option<String>,
-    /// What went wrong.
     pub(crate) message: String,
 }
 

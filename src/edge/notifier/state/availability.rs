@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Availability {
     is_bus_up: bool,

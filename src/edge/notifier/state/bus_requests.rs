@@ -67,7 +67,6 @@ pub(crate) enum StoreOutcome {
     Unavailable(Unavailable),
 }
 
-/// See the module.
 pub(crate) struct BusRequests {
     config: Arc<EdgeConfig>,
     waits: AHashMap<u64, Wait>,

@@ -23,7 +23,6 @@ use crate::sip::flow::{ConnectionId, Transport};
 use crate::sip::response::Response;
 use crate::sip::transaction::{ClientEvent, ClientOutput, ClientTransactions, Timers};
 
-/// See the module.
 pub(crate) struct Delivery {
     config: Arc<EdgeConfig>,
     metrics: Arc<EdgeMetrics>,
@@ -154,7 +153,6 @@ impl Delivery {
         Some(in_flight)
     }
 
-    /// A NOTIFY ended.
     pub(crate) fn count_end(&self, in_flight: &InFlight, outcome: DeliveryOutcome, now: Now) {
         self.metrics.notify_ended(in_flight.transport, outcome, now.at.saturating_duration_since(in_flight.sent_at));
     }

@@ -21,7 +21,6 @@ struct Progress {
     is_moved: bool,
 }
 
-/// See the module.
 pub(crate) struct JobTable {
     metrics: Arc<EdgeMetrics>,
     jobs: AHashMap<JobKey, Progress>,

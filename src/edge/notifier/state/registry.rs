@@ -23,7 +23,6 @@ struct Watcher {
     package: &'static Package,
 }
 
-/// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     /// `None`: a step has it in hand.
@@ -82,7 +81,6 @@ impl Registry {
         self.by_id.values().filter_map(Option::as_deref)
     }
 
-    /// The live ones.
     pub(crate) fn live(&self) -> impl Iterator<Item = &Subscription> {
         self.iter().filter(|subscription| subscription.phase == Phase::Live)
     }

@@ -33,11 +33,9 @@ pub(crate) enum Next {
     Superseded,
     /// It is tried again.
     Again(Instant),
-    /// It is done with.
     Done,
 }
 
-/// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Removals {
     under_way: AHashMap<SubscriptionId, Removal>,

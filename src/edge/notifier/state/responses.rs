@@ -23,7 +23,6 @@ use crate::sip::request::Request;
 use crate::sip::response;
 use crate::sip::transaction::{Begin, ServerTransactions, Timers, TransactionKey};
 
-/// See the module.
 pub(crate) struct Responses {
     config: Arc<EdgeConfig>,
     metrics: Arc<EdgeMetrics>,

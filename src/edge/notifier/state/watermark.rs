@@ -27,7 +27,6 @@ const ONE_EVERY: Duration = Duration::from_millis(2);
 /// How many are stored as untold at a stop. The phones of the rest are told when they refresh.
 const MAX_STORED: usize = 10_000;
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Watermark {
     /// SUBSCRIBEs from which something may still follow: when, oldest first, and whose.

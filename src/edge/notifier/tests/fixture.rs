@@ -360,7 +360,6 @@ impl Bench {
 /// What a SUBSCRIBE for an hour says.
 pub(in crate::edge::notifier) const REFRESH: &str = "Expires: 3600\n";
 
-/// Another edge.
 pub(in crate::edge::notifier) fn other() -> Bench {
     Bench::new(EdgeConfig { edge_id: "edge-1".into(), ..config() })
 }

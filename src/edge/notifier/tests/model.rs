@@ -108,7 +108,6 @@ pub(in crate::edge::notifier) struct World {
     pub changes: VecDeque<(String, u64, Option<Record>)>,
     pub sequence: u64,
     pub version: u64,
-    /// By subscription.
     pub pending: BTreeMap<String, Pending>,
     pub last_cseq: BTreeMap<String, u32>,
     /// Up to which number a stored record of a subscription has reserved them.
