@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::help::{AFTER, CHECK, COMPLETIONS, EVENTS, GET, MAN, PHONE, RUN, SCHEMAS, SET, WATCHERS};
-use crate::feature::Values;
+use crate::feature::{FeatureTable, Values};
 
 /// Keeps the feature keys of SIP phones in step with the services that own them, over NATS.
 #[derive(Debug, Parser)]
@@ -149,7 +149,7 @@ pub(crate) struct SetArgs {
     /// Whose feature: sip:user@host or tel:number
     pub(crate) presentity: String,
     /// Which feature.
-    #[arg(help = "Which feature, e.g. DoNotDisturb")]
+    #[arg(help = "Which feature, e.g. DoNotDisturb or DND, in any case", value_parser = feature_name)]
     pub(crate) feature: String,
     /// What it becomes
     pub(crate) status: Switch,
@@ -181,6 +181,7 @@ pub(crate) struct GetArgs {
     /// Whose features: sip:user@host or tel:number
     pub(crate) presentity: String,
     /// Which features; none: all
+    #[arg(value_parser = feature_name)]
     pub(crate) features: Vec<String>,
     /// How to reach NATS, and how to print.
     #[command(flatten)]
@@ -217,7 +218,7 @@ pub(crate) struct EventsArgs {
     #[arg(long, value_name = "PRESENTITY")]
     pub(crate) presentity: Option<String>,
     /// Only events of this feature; repeat for several
-    #[arg(long = "feature", value_name = "FEATURE")]
+    #[arg(long = "feature", value_name = "FEATURE", value_parser = feature_name)]
     pub(crate) features: Vec<String>,
     /// Only events of this kind; repeat for several
     #[arg(long = "kind", value_name = "KIND")]
@@ -346,7 +347,24 @@ fn press(text: &str) -> Result<Press, String> {
             _ => return Err(expected()),
         }
     }
-    Ok(Press { feature: feature.to_owned(), is_on, values: fields.into_iter().collect() })
+    Ok(Press { feature: name_of(feature), is_on, values: fields.into_iter().collect() })
+}
+
+/// What people call the features of phones.
+const SHORT_NAMES: [(&str, &str); 4] =
+    [("DND", "DoNotDisturb"), ("CFA", "CallForwardingAlways"), ("CFB", "CallForwardingBusy"), ("CFNA", "CallForwardingNoAnswer")];
+
+/// The name of a feature as people write it: short, or in any case. One that is not built in stays as it is written.
+fn name_of(text: &str) -> String {
+    let short = SHORT_NAMES.into_iter().find(|(short, _)| short.eq_ignore_ascii_case(text)).map(|(_, name)| name.to_owned());
+    let built_in = || FeatureTable::built_in().names().find(|name| name.eq_ignore_ascii_case(text)).map(str::to_owned);
+    short.or_else(built_in).unwrap_or_else(|| text.to_owned())
+}
+
+/// [`name_of`], as clap asks for it.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a value parser")]
+fn feature_name(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(name_of(text))
 }
 
 #[cfg(test)]

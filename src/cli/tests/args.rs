@@ -40,3 +40,23 @@ fn reads_fields_and_seconds() {
     assert_eq!(seconds("0.5"), Ok(0.5));
     assert!(seconds("-1").is_err() && seconds("NaN").is_err() && seconds("inf").is_err() && seconds("x").is_err());
 }
+
+#[test]
+fn features_are_named_short_or_in_any_case() {
+    for (written, name) in [
+        ("DND", "DoNotDisturb"),
+        ("dnd", "DoNotDisturb"),
+        ("cfa", "CallForwardingAlways"),
+        ("CFB", "CallForwardingBusy"),
+        ("CfNa", "CallForwardingNoAnswer"),
+        ("donotdisturb", "DoNotDisturb"),
+        ("Voicemail", "Voicemail"),
+    ] {
+        let cli = Cli::try_parse_from(["dfks", "set", "sip:alice@h", written, "on"]).unwrap();
+        let Command::Set(args) = cli.command else { panic!("set") };
+        assert_eq!(args.feature, name);
+        let cli = Cli::try_parse_from(["dfks", "get", "sip:alice@h", written]).unwrap();
+        let Command::Get(args) = cli.command else { panic!("get") };
+        assert_eq!(args.features, [name]);
+    }
+}
