@@ -59,10 +59,11 @@ impl Handler {
         let mut features = Vec::with_capacity(answers.len());
         for (spec, answer) in &answers {
             let (mut before, is_news) = get::known(spec, &known.record, answer);
-            let now = known.record.state(spec);
-            if is_news && now.version != asked_over.get(spec.name()).copied().unwrap_or_default() {
+            if is_news {
+                let now = known.record.state(spec);
                 // It was changed since the responder was asked.
-                before = now;
+                let is_newer = now.version != asked_over.get(spec.name()).copied().unwrap_or_default();
+                before = if is_newer { now } else { before };
             }
             features.push(match &script {
                 Some(script) => self.scripted(script, &presentity, spec, before).await,
