@@ -13,6 +13,8 @@ use crate::bus::subject::presentity_of_key;
 use crate::bus::watchers::{Feed, FeedError, From};
 use crate::feature::Presentity;
 
+/// Timeout of making the consumer: whoever asks tries again.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long reading may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -65,7 +67,7 @@ impl Bus {
             if last == sequence {
                 return Ok(changed);
             }
-            let mut feed = Feed::open(self, &self.subjects().feature_bucket(), From::Sequence(sequence + 1)).await?;
+            let mut feed = Feed::open(self, &self.subjects().feature_bucket(), From::Sequence(sequence + 1), OPEN_TIMEOUT).await?;
             while feed.position().stream_seq < last {
                 let record = feed.next().await?;
                 changed.extend(record.and_then(|record| presentity_of_key(&record.key)));

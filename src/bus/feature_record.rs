@@ -23,6 +23,10 @@ pub(crate) const DUTY_LIFETIME: Duration = Duration::from_hours(1);
 const SENDER_ID_LIFETIME: Duration = Duration::from_mins(2);
 /// Sender's ids known for one presentity; over it the oldest is forgotten.
 const MAX_SENDER_IDS: usize = 128;
+/// How long a request is known after the change that followed its own: whoever has lost its answer asks again before.
+const REQUEST_LIFETIME: Duration = Duration::from_secs(10);
+/// Earlier requests known for one presentity; over it the oldest is forgotten.
+const MAX_EARLIER: usize = 32;
 
 /// The stored states of one presentity's features.
 ///
@@ -40,6 +44,9 @@ pub(crate) struct FeatureRecord {
     /// The request of the last change, told or not.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     request: Box<str>,
+    /// The requests of the changes before it, and when the next one followed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<Known>,
     /// The revision that the last change was made over.
     #[serde(default)]
     after: u64,
@@ -91,12 +98,12 @@ struct Done {
     stored_at_nanos: u64,
     answer: RouteSetResponse,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    sender_ids: Vec<SenderId>,
+    sender_ids: Vec<Known>,
 }
 
-/// The id that a sender gave a durable command, and when that was carried out, in seconds since 1970.
+/// An id, and since when it is only remembered, in seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct SenderId(String, u64);
+struct Known(Box<str>, u64);
 
 /// What a record says of a durable command that has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,14 +177,14 @@ impl FeatureRecord {
         let Some(place) = place else { return Fenced::No };
         // A stream that was made anew counts from 1 again, and a new leader's clock may be behind: one of the two grows.
         let is_younger = place.sequence > done.sequence || place.stored_at_nanos > done.stored_at_nanos;
-        let is_sent_again = place.sender_id.as_deref().is_some_and(|id| done.sent(now).any(|sent| sent.0 == id));
+        let is_sent_again = place.sender_id.as_deref().is_some_and(|id| done.sent(now).any(|sent| *sent.0 == *id));
         if is_younger && !is_sent_again { Fenced::No } else { Fenced::Passed }
     }
 
     /// A durable command is carried out with this record.
     pub(crate) fn put_done(&mut self, command: &str, place: Option<&CommandPlace>, answer: RouteSetResponse, now: SystemTime) {
         let mut sender_ids: Vec<_> = self.done.iter().flat_map(|done| done.sent(now)).cloned().collect();
-        sender_ids.extend(place.and_then(|place| place.sender_id.clone()).map(|id| SenderId(id, seconds(now))));
+        sender_ids.extend(place.and_then(|place| place.sender_id.clone()).map(|id| Known(id.into(), seconds(now))));
         let surplus = sender_ids.len().saturating_sub(MAX_SENDER_IDS);
         sender_ids.drain(..surplus);
         let (sequence, stored_at_nanos) = place.map_or((0, 0), |place| (place.sequence, place.stored_at_nanos));
@@ -188,7 +195,13 @@ impl FeatureRecord {
     /// nor of an earlier change of theirs.
     pub(crate) fn put_change(&mut self, request: &str, after: u64, features: &[String], duty: Option<Duty>, now: SystemTime) {
         self.after = after;
-        self.request = request.into();
+        let before = std::mem::replace(&mut self.request, request.into());
+        self.earlier.retain(|earlier| earlier.is_within(REQUEST_LIFETIME, now));
+        if !before.is_empty() {
+            self.earlier.push(Known(before, seconds(now)));
+        }
+        let surplus = self.earlier.len().saturating_sub(MAX_EARLIER);
+        self.earlier.drain(..surplus);
         for duty in &mut self.duties {
             duty.features.retain(|feature| !features.contains(feature));
         }
@@ -196,9 +209,10 @@ impl FeatureRecord {
         self.duties.extend(duty);
     }
 
-    /// Whether the last write was this request's, or one whose telling may still be owed was.
+    /// Whether this request has made one of the last changes, or one whose telling may still be owed.
     pub(crate) fn is_changed_by(&self, request: &str) -> bool {
-        !request.is_empty() && (*self.request == *request || self.duties.iter().any(|duty| *duty.request == *request))
+        let mut known = self.duties.iter().map(|duty| &duty.request).chain(self.earlier.iter().map(|earlier| &earlier.0));
+        !request.is_empty() && (*self.request == *request || known.any(|id| **id == *request))
     }
 
     /// What is to be told, oldest first. The states are those of now: where a feature changed again, its newest.
@@ -229,9 +243,14 @@ impl FeatureRecord {
 }
 
 impl Done {
-    fn sent(&self, now: SystemTime) -> impl Iterator<Item = &SenderId> {
-        let oldest = seconds(now).saturating_sub(SENDER_ID_LIFETIME.as_secs());
-        self.sender_ids.iter().filter(move |sent| sent.1 >= oldest)
+    fn sent(&self, now: SystemTime) -> impl Iterator<Item = &Known> {
+        self.sender_ids.iter().filter(move |sent| sent.is_within(SENDER_ID_LIFETIME, now))
+    }
+}
+
+impl Known {
+    fn is_within(&self, lifetime: Duration, now: SystemTime) -> bool {
+        self.1 >= seconds(now).saturating_sub(lifetime.as_secs())
     }
 }
 

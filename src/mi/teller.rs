@@ -18,7 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::feature_record::{FeatureRecord, Telling};
-use crate::bus::pull::{Delivery, Held, Pull, PullConfig, PullError};
+use crate::bus::pull::{Delivery, Held, Pull, PullConfig, PullError, REOPEN};
 use crate::bus::subject::Subjects;
 use crate::bus::trace::Cause;
 use crate::bus::{RequestError, kv};
@@ -41,7 +41,7 @@ const MAX_IN_HAND: usize = 256;
 const MAX_ACK_PENDING: i64 = 16 * 256;
 /// Presentities whose last telling is remembered, some 6 MB.
 const MAX_TOLD: usize = 65_536;
-/// Waits between attempts to tell one change, and to open the consumer.
+/// Waits between attempts to tell one change.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 fn consumer(subjects: &Subjects) -> PullConfig {
@@ -64,7 +64,7 @@ fn consumer(subjects: &Subjects) -> PullConfig {
 pub async fn run<F: Fanout>(bridge: Arc<Bridge<F>>, table: Arc<FeatureTable>, stopping: CancellationToken) {
     let config = consumer(bridge.bus().subjects());
     let teller = Teller { bridge, table, told: Mutex::default() };
-    let mut retry = RETRY;
+    let mut retry = REOPEN;
     loop {
         let opened = async {
             teller.bridge.bus().connected().await;

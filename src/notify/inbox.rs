@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::bus::message::NotifyJob;
-use crate::bus::pull::{Delivery, EXPIRES, Pull, PullConfig, PullError};
+use crate::bus::pull::{Delivery, EXPIRES, Pull, PullConfig, PullError, REOPEN};
 use crate::bus::subject::edge_token;
 use crate::notify::job::is_too_late;
-use crate::runtime::{Backoff, Tasks, clock};
+use crate::runtime::{Tasks, clock};
 
 /// Jobs that wait for the edge to take them.
 pub(crate) const CAPACITY: usize = 1024;
@@ -27,8 +27,6 @@ const MAX_DELIVERIES: u64 = 10;
 const SERVER_MAX_DELIVER: i64 = 20;
 /// Time after which the server deletes the consumer of an edge that is gone.
 const INACTIVE: Duration = Duration::from_hours(24);
-/// Waits between attempts to open the consumer.
-const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 /// `dfks.dead.<stage>`
 const STAGE: &str = "notify";
 
@@ -120,7 +118,7 @@ struct Taker {
 
 impl Taker {
     async fn run(self, stopping: CancellationToken) {
-        let mut retry = RETRY;
+        let mut retry = REOPEN;
         loop {
             let opened = async {
                 self.bus.connected().await;

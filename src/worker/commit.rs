@@ -8,6 +8,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::bus::RequestError;
 use crate::bus::feature_record::{Duty, FeatureRecord, Fenced};
 use crate::bus::message::{CommandPlace, Kind, Origin, RouteSetRequest, RouteSetResponse};
 use crate::bus::trace::Cause;
@@ -122,51 +123,63 @@ impl Claim {
     }
 }
 
+/// A write that nobody confirmed. For as long as the key has this revision, it may still be made.
+struct Lost {
+    after: u64,
+    why: RequestError,
+}
+
 /// Stores what the set comes to; put over the latest record again for as long as other workers are faster.
 ///
 /// # Errors
 ///
-/// [`Refusal`]. Nothing is changed then, but where the store is away after a write: then the change may be made, and its
-/// phones are told of it.
+/// [`Refusal`]. Nothing is changed then, but with [`StoreError::Unconfirmed`]: then the change may be made, and its phones are
+/// told of it.
 pub(crate) async fn commit(
+    store: &Store,
+    presentity: &Presentity,
+    set: &Set<'_>,
+    stored: Versioned,
+    claim: &Claim,
+) -> Result<RouteSetResponse, Refusal> {
+    let mut lost = None;
+    let committed = attempt(store, presentity, set, stored, claim, &mut lost).await;
+    // Whatever the last attempt ended with: what is said must hold for an earlier one, too.
+    committed.map_err(|refusal| lost.map_or(refusal, |lost: Lost| StoreError::Unconfirmed(lost.why).into()))
+}
+
+async fn attempt(
     store: &Store,
     presentity: &Presentity,
     set: &Set<'_>,
     mut stored: Versioned,
     claim: &Claim,
+    lost: &mut Option<Lost>,
 ) -> Result<RouteSetResponse, Refusal> {
     let started_at = clock::now();
-    let mut unconfirmed = None;
     for attempt in 0..MAX_ATTEMPTS {
         let now = store.utc_now();
-        match (claim.check(&stored.record, now), unconfirmed.take()) {
-            (Ok(Some(answer)), _) => return Ok(answer),
-            (Ok(None), _) => {}
-            (Err(Refusal::Late), Some(lost)) => return Err(StoreError::Unconfirmed(lost).into()),
-            (Err(refusal), _) => return Err(refusal),
+        if let Some(answer) = claim.check(&stored.record, now)? {
+            return Ok(answer);
         }
         let (record, answer) = claim.applied(presentity, set.outcome(&stored.record).map_err(Refusal::Route)?, stored.revision, now);
         let Some(record) = record else { return Ok(answer) };
+        let mut is_beaten = false;
         match store.write(presentity, &record, stored.revision, &claim.cause).await {
             Ok(true) => return Ok(answer),
-            Ok(false) if clock::now().saturating_duration_since(started_at) >= store.timeout() => {
-                return Err(StoreError::Conflict(attempt + 1).into());
-            }
-            Ok(false) => {}
-            Err(StoreError::Unconfirmed(lost)) => unconfirmed = Some(lost),
+            Ok(false) => is_beaten = clock::now().saturating_duration_since(started_at) >= store.timeout(),
+            Err(StoreError::Unconfirmed(why)) => *lost = Some(Lost { after: stored.revision, why }),
             Err(error) => return Err(error.into()),
         }
         store.pause(attempt).await;
-        stored = match (store.read_latest(presentity).await, unconfirmed.take()) {
-            (Ok(stored), lost) => {
-                unconfirmed = lost;
-                stored
-            }
-            (Err(_also_away), Some(lost)) => return Err(StoreError::Unconfirmed(lost).into()),
-            (Err(error), None) => return Err(error.into()),
-        };
+        stored = store.read_latest(presentity).await?;
         if stored.record.is_changed_by(&claim.request) {
             return Ok(answer);
+        }
+        // Over another revision than its own, the lost write is refused whenever it comes.
+        lost.take_if(|lost| lost.after != stored.revision);
+        if is_beaten {
+            return Err(StoreError::Conflict(attempt + 1).into());
         }
     }
     Err(StoreError::Conflict(MAX_ATTEMPTS).into())

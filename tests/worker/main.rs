@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod doubt;
 mod fence;
 mod fixture;
 mod responder;

@@ -3,7 +3,7 @@
 mod delivery;
 mod held;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::header::NATS_PIN_ID;
 use async_nats::jetstream::consumer::{AckPolicy, IntoConsumerConfig, PriorityPolicy, pull};
@@ -20,17 +20,20 @@ use crate::bus::error::{PublishError, RequestError};
 use crate::bus::link::LinkStatus;
 pub use crate::bus::pull::delivery::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_REASON, DEAD_SUBJECT, Delivery};
 pub(crate) use crate::bus::pull::held::Held;
+use crate::runtime::{Backoff, clock};
 
 /// Lifetime of a pull request at the server, unless a consumer says otherwise.
 pub const EXPIRES: Duration = Duration::from_secs(30);
-/// Heartbeat of a pull request.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Silence after which a pull request counts as lost and is sent again.
-const SILENCE: Duration = Duration::from_secs(12);
+/// Heartbeat of a pull request: it is lost without a word when the node goes down that leads the consumer.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Heartbeats without which a pull request counts as lost and is sent again.
+const MISSED: u32 = 3;
 /// Most messages asked for at a time.
 const MAX_BATCH: usize = 256;
-/// Timeout of creating the consumer.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout of creating the consumer. A cluster that has no leader leaves the call unanswered, and it is made again.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Waits between attempts to open a consumer: what waits in a queue is late by that much when NATS is back.
+pub(crate) const REOPEN: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 /// Pull requests that fit into the time after which a silent exclusive client is replaced.
 const ASKS_WITHIN_PIN: u32 = 3;
 /// Name of the one priority group of a consumer with an exclusive client.
@@ -73,6 +76,8 @@ pub struct Pull {
     connection: u64,
     /// Messages still outstanding of the current pull request.
     outstanding: usize,
+    /// When the pull request was sent, or the server last said anything.
+    heard_at: Instant,
     expires: Duration,
     exclusive: Option<Duration>,
     /// Pin id, while this is the exclusive client.
@@ -125,7 +130,7 @@ impl Pull {
         let PullConfig { stream, durable, filter, expires, exclusive, .. } = config.clone();
         let inbox_subject = bus.client().new_inbox();
         let inbox = bus.client().subscribe(inbox_subject.clone()).await.map_err(|_closed| PullError::Closed)?;
-        let found = bus.api::<Found>(&format!("CONSUMER.INFO.{stream}.{durable}"), OPEN_TIMEOUT).await;
+        let found = bus.api::<Found>(&format!("CONSUMER.INFO.{stream}.{durable}"), bus.timeout().min(OPEN_TIMEOUT)).await;
         let body = match found {
             Ok(found) => found.with_filter(&filter).map(|config| {
                 tracing::info!(stream, consumer = durable, filter, "consumer has another filter, changing it");
@@ -141,7 +146,20 @@ impl Pull {
             let _info: IgnoredAny = bus.api_with(&call, &body, OPEN_TIMEOUT).await.map_err(PullError::Open)?;
         }
         let consumer = format!("{stream}.{durable}");
-        Ok(Self { bus: bus.clone(), consumer, inbox_subject, inbox, link, connection, outstanding: 0, expires, exclusive, pin_id: None })
+        let expires = exclusive.map_or(expires, |silent_for| expires.min(silent_for / ASKS_WITHIN_PIN));
+        Ok(Self {
+            bus: bus.clone(),
+            consumer,
+            inbox_subject,
+            inbox,
+            link,
+            connection,
+            outstanding: 0,
+            heard_at: clock::now(),
+            expires,
+            exclusive,
+            pin_id: None,
+        })
     }
 
     /// The next message. Requests up to `room` messages when none are outstanding, so that no more come than fit.
@@ -158,7 +176,7 @@ impl Pull {
             let next = tokio::select! {
                 // what came before the connection was lost is still ours
                 biased;
-                next = tokio::time::timeout(SILENCE, self.inbox.next()) => next,
+                next = tokio::time::timeout_at((self.heard_at + self.heartbeat() * MISSED).into(), self.inbox.next()) => next,
                 changed = self.link.changed() => {
                     let status = *self.link.borrow();
                     match changed {
@@ -171,6 +189,7 @@ impl Pull {
                 self.outstanding = 0;
                 continue;
             };
+            self.heard_at = clock::now();
             if let Some(delivery) = self.take(message.ok_or(PullError::Closed)?)? {
                 return Ok(delivery);
             }
@@ -223,12 +242,11 @@ impl Pull {
     }
 
     fn ask(&mut self, batch: usize) -> Result<(), PullError> {
-        let expires = self.exclusive.map_or(self.expires, |silent_for| self.expires.min(silent_for / ASKS_WITHIN_PIN));
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let mut body = serde_json::json!({
             "batch": batch,
-            "expires": nanos(expires),
-            "idle_heartbeat": nanos(HEARTBEAT.min(expires / 3)),
+            "expires": nanos(self.expires),
+            "idle_heartbeat": nanos(self.heartbeat()),
         });
         if let (Some(_), Some(fields)) = (self.exclusive, body.as_object_mut()) {
             fields.insert("group".to_owned(), GROUP.into());
@@ -237,7 +255,12 @@ impl Pull {
         let call = format!("CONSUMER.MSG.NEXT.{}", self.consumer);
         self.bus.api_ask(&call, self.inbox_subject.clone(), body.to_string().into()).map_err(PullError::Ask)?;
         self.outstanding = batch;
+        self.heard_at = clock::now();
         Ok(())
+    }
+
+    fn heartbeat(&self) -> Duration {
+        HEARTBEAT.min(self.expires / 3)
     }
 
     fn take(&mut self, message: Message) -> Result<Option<Delivery>, PullError> {

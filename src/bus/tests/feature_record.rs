@@ -141,13 +141,31 @@ fn a_telling_shows_the_feature_as_its_duty_says_and_leaves_out_what_is_unassigne
 }
 
 #[test]
-fn knows_which_request_made_a_change_also_when_another_wrote_after_it() {
-    let record = changed(&[("a", &[DND], true), ("b", &[CFA], false), ("c", &[CFB], true)]);
-    for (request, want) in [("a", true), ("b", false), ("c", true), ("", false)] {
+fn knows_which_request_made_a_change_also_when_others_wrote_after_it() {
+    let record = changed(&[("a", &[DND], true), ("b", &[DND], false), ("c", &[DND], true), ("d", &[CFB], true)]);
+    for (request, want) in [("a", true), ("b", true), ("c", true), ("d", true), ("e", false), ("", false)] {
         assert_eq!(record.is_changed_by(request), want, "{request}");
     }
-    assert!(changed(&[("b", &[CFA], false)]).is_changed_by("b"), "the last write, told or not");
     assert!(!FeatureRecord::new(&alice()).is_changed_by(""));
+}
+
+#[test]
+fn an_earlier_request_is_forgotten_in_time_and_their_number_has_a_bound() {
+    let mut record = changed(&[("a", &[DND], true), ("b", &[DND], true)]);
+    let change = |record: &mut FeatureRecord, request: &str, second: u64| {
+        record.put_change(request, second, &[DND.to_owned()], None, at(second));
+        let stored: FeatureRecord = serde_json::from_slice(&serde_json::to_vec(record).unwrap()).unwrap();
+        assert_eq!(stored, *record);
+    };
+    change(&mut record, "c", 11);
+    assert_eq!((record.is_changed_by("a"), record.is_changed_by("b")), (true, true), "a was followed a second after it, 10 s ago");
+    change(&mut record, "d", 12);
+    assert_eq!((record.is_changed_by("a"), record.is_changed_by("b")), (false, true));
+    for number in 0..100 {
+        change(&mut record, &format!("n{number}"), 12);
+    }
+    assert_eq!(record.earlier.len(), MAX_EARLIER);
+    assert_eq!((record.is_changed_by("n66"), record.is_changed_by("n67"), record.is_changed_by("n99")), (false, true, true));
 }
 
 fn place(sequence: u64, stored_at_nanos: u64, sender_id: Option<&str>) -> CommandPlace {

@@ -20,6 +20,7 @@ use crate::bus::error::RequestError;
 use crate::bus::kv;
 use crate::bus::link::LinkStatus;
 use crate::bus::subject::Pattern;
+use crate::runtime::Backoff;
 
 /// How often the server tells an idle consumer that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -27,8 +28,9 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(4);
 /// How long the server keeps a consumer that nobody listens to.
 const INACTIVE: Duration = Duration::from_secs(30);
-/// To make the consumer: with a million keys the server takes a while to list them.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout of making the consumer, longer with each attempt: a cluster that has no leader leaves the call unanswered, and with a
+/// million keys the server takes a while to list them.
+pub(crate) const OPEN_TIMEOUT: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
 
 /// One consumer of a bucket, from its making to the first doubt.
 #[derive(Debug)]
@@ -89,8 +91,8 @@ pub(crate) enum FeedError {
 }
 
 impl Feed {
-    /// A feed of all keys: what it begins with, then every change.
-    pub(crate) async fn open(bus: &Bus, bucket: &str, from: From) -> Result<Self, FeedError> {
+    /// A feed of all keys: what it begins with, then every change. `timeout`: see [`OPEN_TIMEOUT`].
+    pub(crate) async fn open(bus: &Bus, bucket: &str, from: From, timeout: Duration) -> Result<Self, FeedError> {
         let mut link = bus.link_status();
         let connection = link.borrow_and_update().connections;
         let stream = kv::stream(bucket);
@@ -118,7 +120,7 @@ impl Feed {
         };
         let body = serde_json::json!({ "stream_name": stream, "config": config.into_consumer_config() });
         let call = format!("CONSUMER.CREATE.{stream}.{consumer}.{filter_subject}");
-        let _info: IgnoredAny = bus.api_with(&call, &body, OPEN_TIMEOUT).await.map_err(FeedError::Open)?;
+        let _info: IgnoredAny = bus.api_with(&call, &body, timeout).await.map_err(FeedError::Open)?;
         Ok(Self { bus: bus.clone(), consumer, bucket: bucket.to_owned(), stream, inbox, link, connection, position: Position::default() })
     }
 

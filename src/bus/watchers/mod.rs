@@ -23,7 +23,7 @@ use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::kv;
 use crate::bus::watchers::feed::Record;
-pub(crate) use crate::bus::watchers::feed::{Feed, FeedError, From};
+pub(crate) use crate::bus::watchers::feed::{Feed, FeedError, From, OPEN_TIMEOUT};
 use crate::bus::watchers::fence::{Passed, Progress};
 use crate::bus::watchers::metrics::IndexMetrics;
 pub use crate::bus::watchers::table::EdgeWatchers;
@@ -34,7 +34,7 @@ use crate::feature::package::Package;
 use crate::runtime::{Backoff, Tasks};
 
 /// Waits between attempts to read the bucket.
-const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
 /// The live subscriptions of all edges. Clones share it.
 #[derive(Debug, Clone)]
@@ -237,11 +237,12 @@ struct Follower {
 
 impl Follower {
     async fn run(mut self) {
-        let mut retry = RETRY;
+        let (mut retry, mut open_timeout) = (RETRY, OPEN_TIMEOUT);
         loop {
             self.bus.connected().await;
-            match Feed::open(&self.bus, &self.bucket, From::Live).await {
+            match Feed::open(&self.bus, &self.bucket, From::Live, open_timeout.next(0.0)).await {
                 Ok(feed) => {
+                    open_timeout.reset();
                     let error = self.follow(feed, &mut retry).await;
                     self.progress.send_modify(|progress| progress.feed = 0);
                     self.metrics.feed_ended(&error);

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use async_nats::header::NATS_MESSAGE_ID;
 
 use crate::bus::message::{CommandPlace, ErrorBody};
-use crate::bus::pull::{Delivery, EXPIRES, Held, Pull, PullConfig, PullError};
+use crate::bus::pull::{Delivery, EXPIRES, Held, Pull, PullConfig, PullError, REOPEN};
 use crate::bus::subject::Subjects;
 use crate::feature::FeatureTable;
 use crate::mi::bridge::{Bridge, Fanout, Order};
@@ -45,8 +45,6 @@ pub(crate) const DURABLE: &str = "mi";
 const STAGE: &str = "command";
 /// What a worker answers where a durable command, or one that was sent after it, was carried out before.
 const ALREADY_DONE: u16 = 409;
-/// Waits between attempts to open the consumer.
-const REOPEN: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 
 /// How long commands are held, and how often they are tried.
 #[derive(Debug, Clone, Copy)]
