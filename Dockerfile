@@ -20,10 +20,15 @@ RUN mkdir -p src \
 COPY src src
 COPY schemas schemas
 COPY LICENSE ./
-RUN cargo build --release --locked && strip target/release/dfks
+COPY tools/split-symbols tools/split-symbols
+RUN cargo build --release --locked && tools/split-symbols target/release/dfks
 # what the program needs of the system, and no more
 COPY deploy/docker/rootfs /usr/local/bin/rootfs
 RUN rootfs target/release/dfks /rootfs
+
+# the symbols of the program in the image: docker build --target symbols --output . .
+FROM scratch AS symbols
+COPY --from=build /src/target/release/dfks.debug /
 
 FROM scratch
 LABEL org.opencontainers.image.title="dfks" \

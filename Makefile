@@ -5,16 +5,21 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run build test lint lint-scripts bench fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw chaos chaos-short helm-check helm-check-full helm-docs deb
+.PHONY: help run quick build test lint lint-scripts bench bench-short bench-abuse fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw chaos chaos-short helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-run: build ## Run all roles with an embedded NATS, ready for a phone (CONFIG=FILE)
-	@exec target/release/dfks run $(if $(CONFIG),--config $(CONFIG))
+run: quick ## Run all roles with an embedded NATS, ready for a phone (CONFIG=FILE); built fast, not optimised
+	@exec target/quick/dfks run $(if $(CONFIG),--config $(CONFIG))
 
-build: $(NATS_SERVER) ## Build the release binary, with nats-server beside it
+quick: $(NATS_SERVER)
+	$(CARGO) build --profile quick --locked
+	@ln -sf ../../$(NATS_SERVER) target/quick/nats-server
+
+build: $(NATS_SERVER) ## Build the optimised binary, its symbols and nats-server beside it (target/release)
 	$(CARGO) build --release --locked
+	@tools/split-symbols target/release/dfks
 	@ln -sf ../../$(NATS_SERVER) target/release/nats-server
 
 test: tools ## Run all tests, with a real NATS server
@@ -64,8 +69,17 @@ $(NATS_SERVER): tools/nats-server.txt
 doctor: ## Say what is missing on this machine
 	@tools/doctor
 
-bench: build ## Measure a release build: sipp at rising rates (SECONDS=10)
-	@bench/run $(SECONDS)
+bench: build ## Measure the release build beside Kamailio, into bench/RESULTS.md (ROWS="a-cpu mi-set", PAIRS=5)
+	@CI=1 tools/debian sipp=sip-tester kamailio="kamailio kamailio-presence-modules"
+	@PYTHONDONTWRITEBYTECODE=1 python3 bench/bench.py --rows "$(ROWS)" --pairs $(or $(PAIRS),5)
+
+bench-short: tools ## The same for a minute with a debug build: that it runs, no matter what comes out
+	@CI=1 tools/debian kamailio="kamailio kamailio-presence-modules"
+	$(CARGO) build --locked
+	@cd bench && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b
+	@PYTHONDONTWRITEBYTECODE=1 python3 bench/bench.py --binary target/debug/dfks --short
+
+bench-abuse: build ## Measure what refusals and floods cost (SECONDS=10)
 	@bench/abuse $(SECONDS)
 
 fuzz: ## Fuzz each parser and the notifier (FUZZ_SECONDS=3600 each, JOBS=2 at once)
