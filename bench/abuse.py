@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from measure import cpu_seconds
+from process import cpu_seconds
 
 FLOODER = "127.0.0.2"
 PHONES = 50  # sources, from 127.0.1.1 on
