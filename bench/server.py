@@ -9,7 +9,8 @@ from pathlib import Path
 
 from process import ROOT, BenchError, Process, free_port, http_get, wait_until
 
-NATS_SERVER = os.environ.get("NATS_SERVER_BIN", str(ROOT / ".tools/bin/nats-server"))
+# the same nats-server for all, also where the program that is measured lies in another folder
+NATS_SERVER = os.environ.setdefault("NATS_SERVER_BIN", str(ROOT / ".tools/bin/nats-server"))
 # like for like with OpenSIPS and the yardstick: the whole state in one NOTIFY, and a route that is run
 CONFIG = """
 [nats]
