@@ -80,6 +80,9 @@ pub(crate) struct Duty {
     pub(crate) request: Box<str>,
     /// Id of what led to it.
     pub(crate) cause: Cause,
+    /// Who asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) actor: Option<Box<str>>,
     /// When it was committed: RFC 3339 UTC.
     pub(crate) at: String,
 }

@@ -159,6 +159,9 @@ pub(crate) struct SetArgs {
     /// Handed to the set route as its param
     #[arg(long, value_name = "TEXT")]
     pub(crate) param: Option<String>,
+    /// Who asks for it, for the event: at most 128 characters
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) actor: Option<String>,
     /// How to reach NATS, and how to print.
     #[command(flatten)]
     pub(crate) client: ClientArgs,

@@ -28,6 +28,7 @@ pub(crate) async fn set(args: SetArgs) -> Result<(), Failure> {
         status: Some(Status(args.status == Switch::On)),
         route_param: args.param,
         values: CommandValues::Fields(args.values.into_iter().collect::<Values>()),
+        actor: args.actor,
     };
     let reply: SetResponse = nats.ask(Whom::Bridge, (Pattern::Set, nats.bus().subjects().set()), &request).await?;
     if args.client.json {

@@ -22,7 +22,8 @@ Examples:
 pub(super) const SET: &str = "\
 Examples:
   dfks set sip:alice@127.0.0.1 DoNotDisturb on
-  dfks set sip:alice@127.0.0.1 CallForwardingNoAnswer on --value ringCount=4 --value forwardTo=sip:bob@10.0.0.11";
+  dfks set sip:alice@127.0.0.1 CallForwardingNoAnswer on --value ringCount=4 --value forwardTo=sip:bob@10.0.0.11
+  dfks set sip:alice@127.0.0.1 dnd off --actor 'helpdesk, ticket 4711'";
 
 pub(super) const GET: &str = "\
 Examples:

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use crate::bus::message::{
-    EndReason, FeatureChange, FeatureEvent, Kind, NotifyEvent, NotifyOutcome, Origin, RawEvent, RouteSetResponse, SubscriptionChange,
-    SubscriptionEvent,
+    Asked, EndReason, FeatureChange, FeatureEvent, Kind, NotifyEvent, NotifyOutcome, Origin, RawEvent, RouteSetResponse,
+    SubscriptionChange, SubscriptionEvent,
 };
 use crate::bus::trace::{Cause, new_id};
 use crate::edge::subscription::lane::Exchange;
@@ -146,21 +146,32 @@ pub(crate) fn of_raw(edge_id: &str, subscription: &Subscription, exchange: &Exch
     Some(Event::Raw(subscription.presentity.clone(), event))
 }
 
+/// A change that a phone asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Press<'a> {
+    pub(crate) subscription: &'a Subscription,
+    /// `None` where that is not known any more.
+    pub(crate) asked: Option<&'a Asked>,
+    pub(crate) cause: &'a Cause,
+}
+
 /// A phone's change took effect: one event for the feature asked for, then one for each that changed along with it.
-pub(crate) fn of_change(presentity: &Presentity, response: &RouteSetResponse, cause: &Cause, utc: SystemTime) -> Vec<FeatureEvent> {
-    let also = response.also_previous.iter().zip(&response.also);
-    let changed = std::iter::once((&response.previous, &response.state)).chain(also);
-    changed.map(|(old, new)| feature_event(presentity, old, new, cause, utc)).collect()
+pub(crate) fn of_change(press: Press<'_>, response: &RouteSetResponse, utc: SystemTime) -> Vec<FeatureEvent> {
+    let also = response.also_previous.iter().zip(&response.also).map(|(old, new)| (old, new, None));
+    let changed = std::iter::once((&response.previous, &response.state, press.asked)).chain(also);
+    changed.map(|(old, new, asked)| feature_event(Press { asked, ..press }, old, new, utc)).collect()
 }
 
 /// A phone's change was refused: its features are as this state says.
-pub(crate) fn of_refused(presentity: &Presentity, state: &FeatureState, reason: &str, cause: &Cause, utc: SystemTime) -> Event {
-    let event = feature_event(presentity, state, state, cause, utc).refused(reason);
-    Event::Feature(presentity.clone(), event.notified(1))
+pub(crate) fn of_refused(press: Press<'_>, state: &FeatureState, reason: &str, utc: SystemTime) -> Event {
+    let event = feature_event(press, state, state, utc).refused(reason);
+    Event::Feature(press.subscription.presentity.clone(), event.notified(1))
 }
 
-fn feature_event(presentity: &Presentity, old: &FeatureState, new: &FeatureState, cause: &Cause, utc: SystemTime) -> FeatureEvent {
-    let change = FeatureChange { presentity: presentity.as_str(), old, new, origin: Origin::Phone };
+fn feature_event(press: Press<'_>, old: &FeatureState, new: &FeatureState, utc: SystemTime) -> FeatureEvent {
+    let Press { subscription, asked, cause } = press;
+    let (presentity, actor) = (subscription.presentity.as_str(), Some(&*subscription.watcher));
+    let change = FeatureChange { presentity, old, new, origin: Origin::Phone, actor, asked };
     FeatureEvent::new(new_id(), utc, cause.clone(), change)
 }
 

@@ -103,7 +103,7 @@ impl<F: Fanout> Bridge<F> {
     /// As [`set`](Self::set), without the event of a failure. With an `order` it is idempotent: however often it is carried out, the
     /// change is made once, with the same event ids.
     pub(crate) async fn carry_out(&self, command: &SetCommand, order: Option<&Order>, cause: &Cause) -> Result<SetResponse, Failure> {
-        let SetCommand { presentity, feature, status, values, param, unset: _ } = command.clone();
+        let SetCommand { presentity, feature, status, values, param, actor, unset: _ } = command.clone();
         let request = RouteSetRequest {
             kind: Kind::default(),
             presentity: presentity.as_str().to_owned(),
@@ -113,6 +113,7 @@ impl<F: Fanout> Bridge<F> {
             origin: Origin::Mi,
             param,
             watcher: None,
+            actor,
             request: Some(trace::new_id()),
             subscription: None,
             not_after: Some(clock::rfc3339(self.bus.utc_now() + self.bus.timeout())),
@@ -133,7 +134,8 @@ impl<F: Fanout> Bridge<F> {
             }
             None => trace::new_id(),
         };
-        let mut occasion = Occasion { now: clock::utc_now(), cause, new_id };
+        let asked = command.asked();
+        let mut occasion = Occasion { asked: &asked, actor: command.actor.as_deref(), now: clock::utc_now(), cause, new_id };
         if let Some(denied) = occasion.denied(&answer) {
             self.publish(&presentity, &[denied.event], cause);
             return Err(denied.reply.into());
@@ -170,7 +172,8 @@ impl<F: Fanout> Bridge<F> {
         let states = asked.await.map(|answer| answer.features).unwrap_or_default();
         let state = states.into_iter().find(|state| state.feature == *feature).unwrap_or_else(|| unset.clone());
         let new_id = || id.map_or_else(trace::new_id, |id| format!("{id}-refused"));
-        let mut occasion = Occasion { now: clock::utc_now(), cause, new_id };
+        let asked = command.asked();
+        let mut occasion = Occasion { asked: &asked, actor: command.actor.as_deref(), now: clock::utc_now(), cause, new_id };
         self.publish(presentity, &[occasion.failed(presentity, &state, &failure.body)], cause);
     }
 

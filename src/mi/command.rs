@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::bus::message::{ErrorBody, PRESENTITY_EXPECTED, shown};
+use crate::bus::message::{Asked, ErrorBody, PRESENTITY_EXPECTED, check_actor, shown};
 use crate::feature::error::Shown;
 use crate::feature::{self, FeatureSpec, FeatureState, FeatureTable, Presentity, Status, Values};
 
@@ -24,6 +24,8 @@ pub struct SetCommand {
     pub values: Values,
     /// Handed to the set route as `param`.
     pub param: Option<String>,
+    /// Who asks for it.
+    pub actor: Option<String>,
     /// The state of the feature where nobody has set it.
     pub unset: FeatureState,
 }
@@ -58,7 +60,8 @@ pub fn read(table: &FeatureTable, payload: &[u8]) -> Result<SetCommand, ErrorBod
         Some(Value::String(param)) => Some(param.clone()),
         Some(other) => return Err(ErrorBody::invalid("route_param", other, "a string")),
     };
-    SetCommand::checked(spec, presentity, status, values, param)
+    let actor = actor(&fields)?;
+    Ok(SetCommand { actor, ..SetCommand::checked(spec, presentity, status, values, param)? })
 }
 
 impl SetCommand {
@@ -76,7 +79,12 @@ impl SetCommand {
     ) -> Result<Self, ErrorBody> {
         let unset = spec.default_state();
         feature::merge(spec, &unset, Some(status), &values)?;
-        Ok(Self { presentity, feature: spec.name().to_owned(), status, values, param, unset })
+        Ok(Self { presentity, feature: spec.name().to_owned(), status, values, param, actor: None, unset })
+    }
+
+    /// What it asks for, as its event tells it.
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { status: self.status, values: self.values.clone() }
     }
 }
 
@@ -126,6 +134,17 @@ fn feature<'t>(table: &'t FeatureTable, fields: &Map<String, Value>) -> Result<&
         Some(Value::String(name)) => Ok(table.require(name)?),
         Some(other) => Err(ErrorBody::invalid("feature", other, &names())),
     }
+}
+
+/// Who asks; an empty text is nobody.
+fn actor(fields: &Map<String, Value>) -> Result<Option<String>, ErrorBody> {
+    let text = match fields.get("actor") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => text,
+        Some(other) => return Err(ErrorBody::invalid("actor", other, "a string")),
+    };
+    check_actor(text).map_err(|error| ErrorBody::bad(Some("actor"), error.to_string()))?;
+    Ok(Some(text.clone()).filter(|text| !text.is_empty()))
 }
 
 /// `None` where the agent's state may decide it.
@@ -187,9 +206,15 @@ mod tests {
                 status: Status::ON,
                 values: [("ringCount", "4"), ("forwardTo", "sip:bob@10.0.0.11")].map(|(f, v)| (f.to_owned(), v.to_owned())).into(),
                 param: Some("1".into()),
+                actor: None,
                 unset: FeatureState::new("CallForwardingNoAnswer"),
             }
         );
+        for (given, want) in
+            [(json!("crm"), Some("crm")), (json!(""), None), (json!(null), None), (json!("é".repeat(128)), Some(&*"é".repeat(128)))]
+        {
+            assert_eq!(read_json(&with("actor", given)).unwrap().actor.as_deref(), want);
+        }
         let object = with("values", json!({"ringCount": "4", "forwardTo": "sip:bob@10.0.0.11"}));
         assert_eq!(read_json(&object).unwrap().values, command.values);
     }
@@ -295,6 +320,9 @@ mod tests {
             ),
             (contradiction, Some("status"), "status 0 contradicts state 'ready': expected status 1".into()),
             (with("route_param", json!(1)), Some("route_param"), "invalid route_param '1': expected a string".into()),
+            (with("actor", json!(["crm"])), Some("actor"), "invalid actor '[?crm?]': expected a string".into()),
+            (with("actor", json!("é".repeat(129))), Some("actor"), "actor has 129 characters: expected at most 128".into()),
+            (with("actor", json!("a\tb")), Some("actor"), "actor has the control character U+0009: expected none".into()),
         ] {
             let error = read_json(&json).unwrap_err();
             assert_eq!((error.code, error.field.as_deref(), error.description), (400, field, text), "{json}");

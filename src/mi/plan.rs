@@ -3,14 +3,16 @@
 use std::time::SystemTime;
 
 use crate::bus::EdgeWatchers;
-use crate::bus::message::{ErrorBody, FeatureChange, FeatureEvent, Kind, Origin, RouteSetResponse, SetResponse};
+use crate::bus::message::{Asked, ErrorBody, FeatureChange, FeatureEvent, Kind, Origin, RouteSetResponse, SetResponse};
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureState, Package, Presentity, package};
 use crate::notify::job::{self, EdgeJob, Notice};
 
-/// Time, cause and source of event ids of a plan.
+/// What is asked for and by whom, time, cause and source of event ids of a plan.
 #[derive(Debug)]
 pub(crate) struct Occasion<'a, I> {
+    pub(crate) asked: &'a Asked,
+    pub(crate) actor: Option<&'a str>,
     pub(crate) now: SystemTime,
     /// Id of what led to it.
     pub(crate) cause: &'a Cause,
@@ -30,13 +32,13 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
     pub(crate) fn denied(&mut self, answer: &RouteSetResponse) -> Option<Denied> {
         let reason = answer.denied.as_ref()?;
         let reply = ErrorBody::new(403, reason);
-        let event = self.event(&answer.presentity, &answer.previous, &answer.state, 0);
+        let event = self.event(&answer.presentity, (&answer.previous, &answer.state), Some(self.asked), 0);
         Some(Denied { reply, event: event.refused(reason) })
     }
 
     /// The event of a change that failed, with the state as it is.
     pub(crate) fn failed(&mut self, presentity: &Presentity, state: &FeatureState, error: &ErrorBody) -> FeatureEvent {
-        self.event(presentity.as_str(), state, state, 0).refused(&error.description)
+        self.event(presentity.as_str(), (state, state), Some(self.asked), 0).refused(&error.description)
     }
 
     /// One job for each edge that holds a watcher, with all that changed; none where the route suppressed the NOTIFY, or
@@ -63,15 +65,21 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
 
     /// The event of the feature asked for, then one for each that changed along with it.
     pub(crate) fn events(&mut self, answer: &RouteSetResponse, watchers: u64) -> Vec<FeatureEvent> {
-        let mut events = vec![self.event(&answer.presentity, &answer.previous, &answer.state, watchers)];
+        let mut events = vec![self.event(&answer.presentity, (&answer.previous, &answer.state), Some(self.asked), watchers)];
         for (state, old) in answer.also.iter().zip(&answer.also_previous) {
-            events.push(self.event(&answer.presentity, old, state, watchers));
+            events.push(self.event(&answer.presentity, (old, state), None, watchers));
         }
         events
     }
 
-    fn event(&mut self, presentity: &str, old: &FeatureState, new: &FeatureState, watchers: u64) -> FeatureEvent {
-        let change = FeatureChange { presentity, old, new, origin: Origin::Mi };
+    fn event(
+        &mut self,
+        presentity: &str,
+        (old, new): (&FeatureState, &FeatureState),
+        asked: Option<&Asked>,
+        watchers: u64,
+    ) -> FeatureEvent {
+        let change = FeatureChange { presentity, old, new, origin: Origin::Mi, actor: self.actor, asked };
         FeatureEvent::new((self.new_id)(), self.now, self.cause.clone(), change).notified(watchers)
     }
 }
@@ -104,7 +112,7 @@ pub(crate) fn reply(answer: RouteSetResponse, watchers: u64) -> SetResponse {
 mod tests {
     use super::*;
     use crate::bus::message::FeatureOutcome;
-    use crate::feature::{Source, Status};
+    use crate::feature::{Source, Status, Values};
 
     fn state(feature: &str, version: u64) -> FeatureState {
         FeatureState { status: Status::ON, version, source: Source::Store, ..FeatureState::new(feature) }
@@ -136,7 +144,8 @@ mod tests {
             format!("id-{number}")
         };
         let cause = Cause("c".into());
-        make(&mut Occasion { now: SystemTime::UNIX_EPOCH, cause: &cause, new_id: &mut new_id })
+        let asked = Asked { status: Status::OFF, values: Values::new() };
+        make(&mut Occasion { asked: &asked, actor: Some("crm"), now: SystemTime::UNIX_EPOCH, cause: &cause, new_id: &mut new_id })
     }
 
     #[test]
@@ -189,6 +198,8 @@ mod tests {
             events.iter().all(|event| event.outcome == FeatureOutcome::Applied && event.reason.is_none() && event.origin == Origin::Mi)
         );
         assert_ne!(events[0].id, events[1].id);
+        let asked: Vec<_> = events.iter().map(|event| (event.actor.as_deref(), event.asked.as_ref().map(|asked| asked.status))).collect();
+        assert_eq!(asked, [(Some("crm"), Some(Status::OFF)), (Some("crm"), None)], "what came along was not asked for");
     }
 
     #[test]

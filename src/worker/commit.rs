@@ -28,6 +28,7 @@ pub(crate) struct Claim {
     request: Box<str>,
     cause: Cause,
     origin: Origin,
+    actor: Option<Box<str>>,
     /// Subscription of the phone that asks.
     subscription: Option<String>,
     not_after: Option<SystemTime>,
@@ -44,6 +45,7 @@ impl Claim {
             request: id.into(),
             cause: cause.clone(),
             origin: request.origin,
+            actor: request.actor.as_deref().map(Into::into),
             subscription: request.subscription.clone(),
             not_after: request.not_after.as_deref().and_then(clock::parse_rfc3339),
             command: request.command.clone(),
@@ -118,6 +120,7 @@ impl Claim {
             skip: self.subscription.clone(),
             request: self.request.clone(),
             cause: self.cause.clone(),
+            actor: self.actor.clone(),
             at: clock::rfc3339(now),
         }
     }

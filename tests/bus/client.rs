@@ -171,6 +171,7 @@ async fn refuses_what_cannot_be_sent() {
         status: Some(Status::OFF),
         route_param: None,
         values: CommandValues::default(),
+        actor: None,
     };
     let refused = bus.publish_stored(Pattern::CommandSet, "t.command".into(), "a\r\nb", &set, &Cause::new()).await;
     assert!(matches!(refused, Err(RequestError::NotSent(PublishError::Header))), "{refused:?}");

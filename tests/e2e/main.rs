@@ -13,6 +13,7 @@ mod common;
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod actor;
 mod asyncapi;
 mod auth;
 mod away;

@@ -46,7 +46,7 @@ fn post(mi: SocketAddr, headers: &str, body: &str) -> (u16, String) {
 }
 
 /// A JSON-RPC request and its answer, which comes with HTTP status 200.
-fn call(mi: SocketAddr, request: &Value) -> Value {
+pub(crate) fn call(mi: SocketAddr, request: &Value) -> Value {
     let (status, body) = post(mi, "Content-Type: application/json\r\n", &request.to_string());
     assert_eq!(status, 200, "{body}");
     serde_json::from_str(&body).unwrap()

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::actor;
 use super::kind::Kind;
 use super::origin::Origin;
 use crate::bus::trace::Cause;
@@ -30,6 +31,10 @@ pub struct SetRequest {
     /// Extra values; what is left out stays as it is.
     #[serde(default)]
     pub values: CommandValues,
+    /// Who asks for it, for the event: at most 128 characters, none of them a control character.
+    #[serde(default, deserialize_with = "actor::read", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128), regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
+    pub actor: Option<String>,
 }
 
 fn has_status() -> serde_json::Value {
@@ -129,6 +134,9 @@ pub struct RouteSetRequest {
     /// URI of the phone's user; null from MI.
     #[serde(default)]
     pub watcher: Option<String>,
+    /// Who asks: the phone's user, or whom a command names. It is stored with the change. Left out where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
     /// Id of this request, from whoever asks: the change is stored with it, so that a change whose answer was lost is found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,

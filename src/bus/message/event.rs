@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::kind::Kind;
 use super::origin::Origin;
 use crate::bus::trace::Cause;
-use crate::feature::{FeatureState, package};
+use crate::feature::{FeatureState, Status, Values, package};
 use crate::runtime::clock;
 
 /// A subscription came, was refreshed or ended: `dfks.event.subscription.<domain>`.
@@ -99,8 +99,14 @@ pub struct FeatureEvent {
     pub new: FeatureState,
     /// Version of the state now.
     pub version: u64,
-    /// Who asked for it.
+    /// Where it came from.
     pub origin: Origin,
+    /// Who asked for it: a phone's user, whom a command names, `mi` and the peer over HTTP; null where that is not known.
+    #[serde(default)]
+    pub actor: Option<String>,
+    /// What was asked for, before script and responder had their say; null for a feature that changed along with another.
+    #[serde(default)]
+    pub asked: Option<Asked>,
     /// What became of it.
     pub outcome: FeatureOutcome,
     /// Why it was refused; null otherwise.
@@ -108,6 +114,16 @@ pub struct FeatureEvent {
     pub reason: Option<String>,
     /// Live subscriptions that are notified.
     pub watchers: u64,
+}
+
+/// What a change asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Asked {
+    /// The status asked for.
+    pub status: Status,
+    /// The values asked for; what is left out was to stay as it was.
+    #[serde(default)]
+    pub values: Values,
 }
 
 /// A change of a feature, as its event tells it.
@@ -119,15 +135,19 @@ pub struct FeatureChange<'a> {
     pub old: &'a FeatureState,
     /// The state now.
     pub new: &'a FeatureState,
-    /// Who asked for it.
+    /// Where it came from.
     pub origin: Origin,
+    /// Who asked for it.
+    pub actor: Option<&'a str>,
+    /// What was asked for; `None`: it changed along with another feature.
+    pub asked: Option<&'a Asked>,
 }
 
 impl FeatureEvent {
     /// A change that took effect, and that nobody is notified of yet.
     #[must_use]
     pub fn new(id: String, at: SystemTime, cause: Cause, change: FeatureChange<'_>) -> Self {
-        let FeatureChange { presentity, old, new, origin } = change;
+        let FeatureChange { presentity, old, new, origin, actor, asked } = change;
         Self {
             kind: Kind::default(),
             id,
@@ -139,6 +159,8 @@ impl FeatureEvent {
             new: new.clone(),
             version: new.version,
             origin,
+            actor: actor.map(str::to_owned),
+            asked: asked.cloned(),
             outcome: FeatureOutcome::Applied,
             reason: None,
             watchers: 0,

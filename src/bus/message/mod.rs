@@ -3,6 +3,7 @@
 //! Each is one JSON object with a `type` (ADR-2 style), written always and optional on the way in. Fields that are not
 //! known are ignored. A reply may be an [`ErrorReply`] instead, see [`read_reply`].
 
+mod actor;
 mod api;
 mod error;
 mod event;
@@ -12,6 +13,7 @@ mod responder;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use actor::check_actor;
 pub use api::*;
 pub use error::*;
 pub use event::*;

@@ -28,6 +28,7 @@ fn duty(request: &str, features: &[&str], now: SystemTime) -> Duty {
         skip: None,
         request: request.into(),
         cause: Cause(format!("cause of {request}").into()),
+        actor: Some("crm".into()),
         at: clock::rfc3339(now),
     }
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crate::bus::message::{ErrorBody, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
+use crate::bus::message::{Asked, ErrorBody, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
 use crate::bus::trace::{Cause, new_id};
-use crate::edge::event::{self, Event};
+use crate::edge::event::{self, Event, Press};
 use crate::edge::notifier::Notifier;
 use crate::edge::notifier::io::{BusRequest, FanOut, Output, Token};
 use crate::edge::notifier::state::bus_requests::Wait;
 use crate::edge::notifier::tell::Whom;
-use crate::edge::subscription::lane::{Query, Question, Retry};
+use crate::edge::subscription::lane::{Query, Question, Refused, Retry};
 use crate::edge::subscription::{Phase, Subscription};
-use crate::feature::{FeatureState, Package};
+use crate::feature::{FeatureChange, FeatureState, Package};
 use crate::runtime::clock::{self, Now};
 
 /// How long what was missed waits for a bus that is away.
@@ -36,6 +36,7 @@ impl Notifier {
                     origin: Origin::Phone,
                     param: None,
                     watcher: Some(subscription.watcher.to_string()),
+                    actor: Some(subscription.watcher.to_string()),
                     request: Some(new_id()),
                     subscription: Some(id.to_string()),
                     not_after: Some(clock::rfc3339(now.utc + self.config.route_timeout)),
@@ -60,10 +61,11 @@ impl Notifier {
         let is_answered = answer.is_ok();
         match answer {
             Ok(response) => {
-                if let Question::Confirm { feature, refused: Some(reason) } = &query.what
+                if let Question::Confirm { feature, refused: Some(refused) } = &query.what
                     && let Some(state) = response.features.iter().find(|state| state.feature == *feature)
                 {
-                    self.emit(event::of_refused(&subscription.presentity, state, reason, &query.cause, now.utc));
+                    let press = Press { subscription, asked: Some(&refused.asked), cause: &query.cause };
+                    self.emit(event::of_refused(press, state, &refused.reason, now.utc));
                 }
                 let is_full = matches!(query.what, Question::FullState);
                 if is_full || query.what.is_whole() && subscription.lane.retry.is_some_and(|retry| retry.is_missed) {
@@ -112,7 +114,8 @@ impl Notifier {
             Err(error) => {
                 self.metrics.route_failed(&error);
                 if let Question::Change(change) = &query.what {
-                    let what = Question::Confirm { feature: change.feature.clone(), refused: Some(error.description) };
+                    let refused = Refused { reason: error.description, asked: asked_by(change) };
+                    let what = Question::Confirm { feature: change.feature.clone(), refused: Some(Box::new(refused)) };
                     subscription.lane.queries.push_front(Query { what, ..query });
                 }
             }
@@ -123,7 +126,9 @@ impl Notifier {
     /// Denied, or nothing changed: only the phone that asked is told, how things really are.
     fn on_unchanged(&mut self, subscription: &mut Subscription, query: &Query, response: RouteSetResponse, now: Now) {
         if let Some(why) = &response.denied {
-            self.emit(event::of_refused(&subscription.presentity, &response.state, why, &query.cause, now.utc));
+            let asked = query.what.change().map(asked_by);
+            let press = Press { subscription, asked: asked.as_ref(), cause: &query.cause };
+            self.emit(event::of_refused(press, &response.state, why, now.utc));
         }
         if subscription.lane.asks_for_full_state() {
             return;
@@ -140,7 +145,8 @@ impl Notifier {
     fn on_changed(&mut self, subscription: &mut Subscription, query: &Query, response: RouteSetResponse, now: Now) {
         let presentity = subscription.presentity.clone();
         let (assigned, notifies, logged) = (response.state.assigned, response.notify, response.logged);
-        let events = event::of_change(&presentity, &response, &query.cause, now.utc);
+        let asked = query.what.change().map(asked_by);
+        let events = event::of_change(Press { subscription, asked: asked.as_ref(), cause: &query.cause }, &response, now.utc);
         let states: Vec<FeatureState> = std::iter::once(response.state).chain(response.also).collect();
         let updates = if notifies { self.shown(&presentity, &states, &query.cause, query.since, None) } else { Vec::new() };
         if !subscription.lane.asks_for_full_state() {
@@ -203,6 +209,10 @@ impl Notifier {
         subscription.lane.queries.push_back(query);
         self.ask_next(subscription, now);
     }
+}
+
+fn asked_by(change: &FeatureChange) -> Asked {
+    Asked { status: change.status, values: change.values.clone() }
 }
 
 fn get(presentity: String, features: Option<Vec<String>>, package: &'static Package) -> BusRequest {

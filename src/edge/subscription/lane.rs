@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::bus::message::Asked;
 use crate::bus::trace::Cause;
 use crate::edge::gate::policy::Identity;
 use crate::edge::subscribe::Subscribe;
@@ -86,13 +87,26 @@ pub enum Question {
     Confirm {
         feature: String,
         /// Why the change failed, for the event; `None`: it was refused before a worker saw it.
-        refused: Option<String>,
+        refused: Option<Box<Refused>>,
     },
     /// A change by the phone.
     Change(FeatureChange),
 }
 
+/// A change that failed, for its event.
+#[derive(Debug)]
+pub struct Refused {
+    pub reason: String,
+    pub asked: Asked,
+}
+
 impl Question {
+    /// The change that it asks for.
+    #[must_use]
+    pub const fn change(&self) -> Option<&FeatureChange> {
+        if let Self::Change(change) = self { Some(change) } else { None }
+    }
+
     /// Whether the answer says all there is to say.
     #[must_use]
     pub const fn is_whole(&self) -> bool {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
@@ -37,7 +37,7 @@ pub(crate) use crate::mi::http::token::Token;
 use crate::mi::limit::{self, MAX_IN_HAND};
 use crate::mi::metrics::Way;
 use crate::runtime::{Tasks, clock};
-use crate::telemetry::accept::BoundedListener;
+use crate::telemetry::accept::{BoundedListener, Peer};
 
 /// Largest body of a request.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -91,7 +91,8 @@ impl<F: Fanout> MiHttp<F> {
         let router = Router::new()
             .route("/mi", post(handle::<F>))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-            .with_state(Served { desk: self.desk, tasks });
+            .with_state(Served { desk: self.desk, tasks })
+            .into_make_service_with_connect_info::<Peer>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
         let finished = async {
             stop.cancelled().await;
@@ -119,6 +120,13 @@ impl<F> Clone for Served<F> {
     }
 }
 
+/// Who sent a request, and the id of what follows from it.
+#[derive(Debug)]
+struct Sender {
+    peer: Peer,
+    cause: Cause,
+}
+
 /// Where requests are taken in and carried out.
 #[derive(Debug)]
 struct Desk<F> {
@@ -130,7 +138,7 @@ struct Desk<F> {
     started_at: (SystemTime, Instant),
 }
 
-async fn handle<F: Fanout>(State(served): State<Served<F>>, request: Request) -> Response {
+async fn handle<F: Fanout>(State(served): State<Served<F>>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
     let Served { desk, tasks } = served;
     if !desk.token.admits(request.headers()) {
         return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], "a bearer token is needed\n").into_response();
@@ -157,7 +165,7 @@ async fn handle<F: Fanout>(State(served): State<Served<F>>, request: Request) ->
     let (sender, answered) = oneshot::channel();
     tasks.clone().spawn_brief("mi request", async move {
         // nobody waits for it where the client hung up
-        let _answered = sender.send(desk.answer(document, &cause, &tasks, slot).await);
+        let _answered = sender.send(desk.answer(document, &Sender { peer, cause }, &tasks, slot).await);
     });
     if !waits {
         return StatusCode::NO_CONTENT.into_response();
@@ -189,10 +197,10 @@ fn written(answer: &impl serde::Serialize) -> Response {
 
 impl<F: Fanout> Desk<F> {
     /// Carries a request out, those of a batch in order.
-    async fn answer(&self, document: Document, cause: &Cause, tasks: &Tasks, _slot: OwnedSemaphorePermit) -> Response {
+    async fn answer(&self, document: Document, from: &Sender, tasks: &Tasks, _slot: OwnedSemaphorePermit) -> Response {
         let calls = match document {
             Document::One(call) => {
-                let answer = self.answer_one(call, cause).await;
+                let answer = self.answer_one(call, from).await;
                 return answer.map_or_else(|| StatusCode::NO_CONTENT.into_response(), |answer| written(&answer));
             }
             Document::Batch(calls) => calls,
@@ -205,20 +213,20 @@ impl<F: Fanout> Desk<F> {
                 let why = if is_late { "the batch took too long" } else { "the mi bridge stops" };
                 answers.extend(Document::One(call).refused(&RpcError::new(503, format!("{why}: not carried out"))));
             } else {
-                answers.extend(self.answer_one(call, cause).await);
+                answers.extend(self.answer_one(call, from).await);
             }
         }
         if answers.is_empty() { StatusCode::NO_CONTENT.into_response() } else { written(&answers) }
     }
 
     /// The answer to one request; none to a notification.
-    async fn answer_one(&self, call: Result<Call, Answer>, cause: &Cause) -> Option<Answer> {
+    async fn answer_one(&self, call: Result<Call, Answer>, from: &Sender) -> Option<Answer> {
         let Call { id, method, params } = match call {
             Ok(call) => call,
             Err(answer) => return Some(answer),
         };
         let outcome = match Method::read(&self.table, &method, params) {
-            Ok(Method::SetFeature(command)) => self.set_feature(&command, cause).await,
+            Ok(Method::SetFeature(command)) => self.set_feature(command, from).await,
             Ok(Method::Subscriptions(filter)) => self.subscriptions(filter).await,
             Ok(Method::Own(own)) => Ok(own.result(|| self.uptime())),
             Err(error) => {
@@ -233,11 +241,12 @@ impl<F: Fanout> Desk<F> {
         Some(Answer::new(id?, outcome))
     }
 
-    async fn set_feature(&self, command: &SetCommand, cause: &Cause) -> Result<Value, RpcError> {
+    async fn set_feature(&self, command: SetCommand, from: &Sender) -> Result<Value, RpcError> {
+        let command = SetCommand { actor: Some(format!("mi {}", from.peer.0)), ..command };
         let metrics = self.bridge.metrics();
         let started_at = clock::now();
         let _in_flight = metrics.command_started(Way::Http);
-        let result = self.bridge.set(command, cause).await;
+        let result = self.bridge.set(&command, &from.cause).await;
         metrics.command_ended(result.as_ref().err(), clock::now().saturating_duration_since(started_at));
         result.map(|_response| "OK".into()).map_err(RpcError::from)
     }

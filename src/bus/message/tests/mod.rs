@@ -66,9 +66,9 @@ fn check<M: Serialize + DeserializeOwned + PartialEq + Debug + Named>(message: &
 
 proptest! {
     #[test]
-    fn commands(presentity in text(), feature in text(), status in prop::option::of(status()), route_param in maybe(), fields in values(), list in prop::option::of(prop::collection::vec(text(), 0..4))) {
+    fn commands(presentity in text(), feature in text(), status in prop::option::of(status()), route_param in maybe(), fields in values(), list in prop::option::of(prop::collection::vec(text(), 0..4)), actor in prop::option::of("[ -~é]{0,128}")) {
         let values = list.map_or(CommandValues::Fields(fields), CommandValues::List);
-        check(&SetRequest { kind: Kind::default(), presentity, feature, status, route_param, values })?;
+        check(&SetRequest { kind: Kind::default(), presentity, feature, status, route_param, values, actor })?;
     }
 
     #[test]
@@ -83,9 +83,9 @@ proptest! {
     }
 
     #[test]
-    fn route_sets((presentity, feature) in (text(), text()), status in status(), values in values(), origin in origin(), (param, watcher, command) in (maybe(), maybe(), maybe()), (request, subscription, not_after) in (maybe(), maybe(), maybe()), place in prop::option::of((any::<u64>(), any::<u64>(), maybe())), cause in cause()) {
+    fn route_sets((presentity, feature) in (text(), text()), status in status(), values in values(), origin in origin(), (param, watcher, command, actor) in (maybe(), maybe(), maybe(), maybe()), (request, subscription, not_after) in (maybe(), maybe(), maybe()), place in prop::option::of((any::<u64>(), any::<u64>(), maybe())), cause in cause()) {
         let place = place.map(|(sequence, stored_at_nanos, sender_id)| CommandPlace { sequence, stored_at_nanos, sender_id });
-        check(&RouteSetRequest { kind: Kind::default(), presentity, feature, status, values, origin, param, watcher, request, subscription, not_after, command, place, cause })?;
+        check(&RouteSetRequest { kind: Kind::default(), presentity, feature, status, values, origin, param, watcher, actor, request, subscription, not_after, command, place, cause })?;
     }
 
     #[test]
@@ -134,9 +134,10 @@ proptest! {
     }
 
     #[test]
-    fn events_of_features([id, time, presentity, feature] in prop::array::uniform4(text()), cause in cause(), (old, new) in (state(), state()), (version, watchers) in any::<(u64, u64)>(), origin in origin(), is_applied: bool, reason in maybe()) {
+    fn events_of_features([id, time, presentity, feature] in prop::array::uniform4(text()), cause in cause(), (old, new) in (state(), state()), (version, watchers) in any::<(u64, u64)>(), origin in origin(), is_applied: bool, (reason, actor) in (maybe(), maybe()), asked in prop::option::of((status(), values()))) {
+        let asked = asked.map(|(status, values)| Asked { status, values });
         let outcome = if is_applied { FeatureOutcome::Applied } else { FeatureOutcome::Refused };
-        check(&FeatureEvent { kind: Kind::default(), id, time, cause, presentity, feature, old, new, version, origin, outcome, reason, watchers })?;
+        check(&FeatureEvent { kind: Kind::default(), id, time, cause, presentity, feature, old, new, version, origin, actor, asked, outcome, reason, watchers })?;
     }
 
     #[test]
