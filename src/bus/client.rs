@@ -119,6 +119,11 @@ impl Bus {
         self.shared.link.metrics.request_ended(pattern, error, took);
     }
 
+    /// Counts a reply that was not sent, because the request named a subject that is no inbox.
+    pub(crate) fn reply_refused(&self, pattern: Pattern) {
+        self.shared.link.metrics.dropped(pattern, PublishError::Subject);
+    }
+
     /// Waits for a connection.
     pub async fn connected(&self) {
         let mut status = self.shared.link.watch();
@@ -132,10 +137,10 @@ impl Bus {
         }
     }
 
-    /// Waits for a permission error, and returns the server's text: `Permissions Violation for Publish to "dfks.set"`.
-    pub(crate) async fn denied(&self) -> String {
+    /// Waits for a permission error other than `known`, and returns the server's text: `Permissions Violation for Publish to "dfks.set"`.
+    pub(crate) async fn denied(&self, known: Option<&str>) -> String {
         let mut denied = self.shared.link.watch_denied();
-        match denied.wait_for(Option::is_some).await {
+        match denied.wait_for(|text| text.is_some() && text.as_deref() != known).await {
             Ok(text) => text.clone().unwrap_or_default(),
             Err(_gone) => std::future::pending().await,
         }

@@ -196,8 +196,11 @@ const fn is_requested(pattern: Pattern) -> bool {
         Pattern::EdgeAlive | Pattern::EventSubscription | Pattern::EventFeature | Pattern::EventNotify | Pattern::EventRaw => false,
         Pattern::Set
         | Pattern::Get
+        | Pattern::SetDomain
+        | Pattern::GetDomain
         | Pattern::RouteSet
         | Pattern::CommandSet
+        | Pattern::CommandSetDomain
         | Pattern::ResponderGet
         | Pattern::ResponderSet
         | Pattern::ResponderAuth

@@ -14,6 +14,7 @@ pub(crate) mod kv;
 mod link;
 pub mod message;
 mod metrics;
+mod pattern;
 pub(crate) mod poll;
 pub mod pull;
 pub(crate) mod queues;
@@ -26,6 +27,7 @@ pub mod subject;
 mod time;
 pub mod trace;
 pub(crate) mod watchers;
+mod widen;
 
 pub use client::Bus;
 pub use embedded::{Embedded, EmbeddedError};

@@ -9,6 +9,7 @@ use crate::bus::error::RequestError;
 use crate::bus::kv;
 use crate::bus::room::{Room, Sized};
 use crate::bus::subject::Subjects;
+use crate::bus::widen;
 use crate::config::{NatsConfig, NatsMaxBytes};
 use crate::runtime::Backoff;
 
@@ -184,7 +185,10 @@ fn streams(subjects: &Subjects, replicas: usize, room: Room) -> Vec<(Option<Size
 async fn ensure_stream(bus: &Bus, config: &Config, timeout: Duration) -> Result<bool, RequestError> {
     match bus.api::<Info>(&format!("STREAM.INFO.{}", config.name), timeout).await {
         Ok(found) => {
-            respect(config, &found.config);
+            respect(bus.subjects(), config, &found.config);
+            if config.name == bus.subjects().stream(Sized::Commands.name()) {
+                widen::take_in(bus, &config.name, &bus.subjects().commands_of_any_domain()).await?;
+            }
             return Ok(false);
         }
         Err(RequestError::Stream { code: RequestError::STREAM_NOT_FOUND, .. }) => {}
@@ -202,13 +206,13 @@ async fn ensure_stream(bus: &Bus, config: &Config, timeout: Duration) -> Result<
 }
 
 /// Warns of operator's settings that break something, and keeps them.
-fn respect(want: &Config, found: &Config) {
-    if let Some(consequence) = consequence(want, found) {
+fn respect(subjects: &Subjects, want: &Config, found: &Config) {
+    if let Some(consequence) = consequence(subjects, want, found) {
         tracing::warn!(stream = found.name, consequence, "stream was made by someone else, with other settings");
     }
 }
 
-fn consequence(want: &Config, found: &Config) -> Option<&'static str> {
+fn consequence(subjects: &Subjects, want: &Config, found: &Config) -> Option<&'static str> {
     if want.allow_message_ttl && !found.allow_message_ttl {
         return Some("subscriptions cannot be stored: no per-message TTL");
     }
@@ -221,22 +225,12 @@ fn consequence(want: &Config, found: &Config) -> Option<&'static str> {
     if want.retention != found.retention {
         return Some("messages are not kept as they should be: other retention");
     }
-    let is_covered = |subject: &String| found.subjects.iter().any(|filter| covers(filter, subject));
-    (!want.subjects.iter().all(is_covered)).then_some("what we publish is not stored: other subjects")
-}
-
-/// Whether the filter takes in every subject that the other filter does.
-fn covers(filter: &str, other: &str) -> bool {
-    let mut others = other.split('.');
-    for token in filter.split('.') {
-        match (token, others.next()) {
-            (">", Some(_)) => return true,
-            ("*", Some(other)) if other != ">" => {}
-            (token, Some(other)) if token == other => {}
-            _ => return false,
-        }
+    let is_covered = |subject: &String| found.subjects.iter().any(|filter| widen::covers(filter, subject));
+    if want.subjects == [subjects.all_commands()] && is_covered(&subjects.command_set()) {
+        // those of tenants are added
+        return None;
     }
-    others.next().is_none()
+    (!want.subjects.iter().all(is_covered)).then_some("what we publish is not stored: other subjects")
 }
 
 /// Whether the server has no room for a stream of this size.
@@ -297,34 +291,22 @@ mod tests {
 
     #[test]
     fn says_what_other_settings_break() {
-        let all = streams(&Subjects::new("dfks"), 1, Room::new(NatsMaxBytes::default()));
-        let [_, (_, notify), _, _, (_, subscriptions), _, _] = &*all else { panic!("seven") };
-        assert_eq!(consequence(subscriptions, subscriptions), None);
-        assert_eq!(consequence(notify, &Config { max_bytes: 1, num_replicas: 3, ..notify.clone() }), None);
+        let subjects = Subjects::new("dfks");
+        let all = streams(&subjects, 1, Room::new(NatsMaxBytes::default()));
+        let [(_, commands), (_, notify), _, _, (_, subscriptions), _, _] = &*all else { panic!("seven") };
+        assert_eq!(consequence(&subjects, subscriptions, subscriptions), None);
+        assert_eq!(consequence(&subjects, commands, &Config { subjects: vec!["dfks.command.set".into()], ..commands.clone() }), None);
+        assert_eq!(consequence(&subjects, notify, &Config { max_bytes: 1, num_replicas: 3, ..notify.clone() }), None);
         let cases = [
             (subscriptions, Config { allow_message_ttl: false, ..subscriptions.clone() }, "per-message TTL"),
             (subscriptions, Config { subject_delete_marker_ttl: None, ..subscriptions.clone() }, "delete markers"),
             (subscriptions, Config { max_messages_per_subject: 5, ..subscriptions.clone() }, "history"),
             (notify, Config { retention: RetentionPolicy::Limits, ..notify.clone() }, "retention"),
             (notify, Config { subjects: vec!["dfks.notify.a".into()], ..notify.clone() }, "subjects"),
+            (commands, Config { subjects: vec!["dfks.command.other".into()], ..commands.clone() }, "subjects"),
         ];
         for (want, found, word) in cases {
-            assert!(consequence(want, &found).is_some_and(|text| text.contains(word)), "{word}");
-        }
-    }
-
-    #[test]
-    fn knows_which_filter_is_wider() {
-        for (filter, other, want) in [
-            ("dfks.event.>", "dfks.event.>", true),
-            ("dfks.>", "dfks.event.>", true),
-            ("dfks.*.x", "dfks.event.x", true),
-            ("dfks.notify.*", "dfks.notify.>", false),
-            ("dfks.notify.a", "dfks.notify.*", false),
-            ("dfks.notify", "dfks.notify.*", false),
-            ("dfks.notify.*", "dfks.notify", false),
-        ] {
-            assert_eq!(covers(filter, other), want, "{filter} over {other}");
+            assert!(consequence(&subjects, want, &found).is_some_and(|text| text.contains(word)), "{word}");
         }
     }
 }

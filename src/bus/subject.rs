@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::bus::kv;
+pub use crate::bus::pattern::Pattern;
 use crate::feature::Presentity;
 
 /// The names of everything on the bus under one `nats.prefix`.
@@ -13,99 +14,9 @@ pub struct Subjects {
     prefix: Box<str>,
 }
 
-/// The subjects as they stand in metric labels and documents: `<…>` for what varies. Never the raw subject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Pattern {
-    /// `dfks.set`
-    Set,
-    /// `dfks.get`
-    Get,
-    /// `dfks.route.set`
-    RouteSet,
-    /// `dfks.command.set`
-    CommandSet,
-    /// `dfks.responder.get.<domain>.<Feature>`
-    ResponderGet,
-    /// `dfks.responder.set.<domain>.<Feature>`
-    ResponderSet,
-    /// `dfks.responder.auth.<domain>`
-    ResponderAuth,
-    /// `dfks.notify.<edge_id>`
-    Notify,
-    /// `dfks.edge.alive`
-    EdgeAlive,
-    /// `dfks.watchers`
-    Watchers,
-    /// `dfks.event.subscription.<domain>`
-    EventSubscription,
-    /// `dfks.event.feature.<domain>.<Feature>`
-    EventFeature,
-    /// `dfks.event.notify.<domain>`
-    EventNotify,
-    /// `dfks.event.raw.<domain>`
-    EventRaw,
-    /// `dfks.dead.<stage>`
-    Dead,
-    /// The bucket of subscriptions.
-    SubscriptionBucket,
-    /// The bucket of feature states.
-    FeatureBucket,
-    /// The bucket of the edges that live.
-    EdgeBucket,
-    /// The JetStream API.
-    JetStreamApi,
-}
-
-impl Pattern {
-    /// All of them, to have every metric series from the start.
-    pub(crate) const ALL: [Self; 19] = [
-        Self::Set,
-        Self::Get,
-        Self::RouteSet,
-        Self::CommandSet,
-        Self::ResponderGet,
-        Self::ResponderSet,
-        Self::ResponderAuth,
-        Self::Notify,
-        Self::EdgeAlive,
-        Self::Watchers,
-        Self::EventSubscription,
-        Self::EventFeature,
-        Self::EventNotify,
-        Self::EventRaw,
-        Self::Dead,
-        Self::SubscriptionBucket,
-        Self::FeatureBucket,
-        Self::EdgeBucket,
-        Self::JetStreamApi,
-    ];
-
-    /// The metric label `subject`, whatever the prefix.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Set => "dfks.set",
-            Self::Get => "dfks.get",
-            Self::RouteSet => "dfks.route.set",
-            Self::CommandSet => "dfks.command.set",
-            Self::ResponderGet => "dfks.responder.get.<domain>.<Feature>",
-            Self::ResponderSet => "dfks.responder.set.<domain>.<Feature>",
-            Self::ResponderAuth => "dfks.responder.auth.<domain>",
-            Self::Notify => "dfks.notify.<edge_id>",
-            Self::EdgeAlive => "dfks.edge.alive",
-            Self::Watchers => "dfks.watchers",
-            Self::EventSubscription => "dfks.event.subscription.<domain>",
-            Self::EventFeature => "dfks.event.feature.<domain>.<Feature>",
-            Self::EventNotify => "dfks.event.notify.<domain>",
-            Self::EventRaw => "dfks.event.raw.<domain>",
-            Self::Dead => "dfks.dead.<stage>",
-            Self::SubscriptionBucket => "$KV.dfks-subscriptions.<subscription>",
-            Self::FeatureBucket => "$KV.dfks-features.<presentity>",
-            Self::EdgeBucket => "$KV.dfks-edges.<edge_id>",
-            Self::JetStreamApi => "$JS.API.>",
-        }
-    }
-}
+/// No subject that commands come on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UnknownSubject;
 
 impl Subjects {
     /// The names under a prefix of lower-case letters, digits and `-`.
@@ -124,6 +35,26 @@ impl Subjects {
     pub fn get(&self) -> String {
         self.under("get")
     }
+    /// `dfks.set.*`: commands of tenants.
+    #[must_use]
+    pub(crate) fn set_of_any_domain(&self) -> String {
+        self.under("set.*")
+    }
+    /// `dfks.get.*`: questions of tenants.
+    #[must_use]
+    pub(crate) fn get_of_any_domain(&self) -> String {
+        self.under("get.*")
+    }
+    /// `dfks.set.<domain>`
+    #[must_use]
+    pub(crate) fn set_of(&self, presentity: &Presentity) -> String {
+        format!("{}.set.{}", self.prefix, presentity.domain_token())
+    }
+    /// `dfks.get.<domain>`
+    #[must_use]
+    pub(crate) fn get_of(&self, presentity: &Presentity) -> String {
+        format!("{}.get.{}", self.prefix, presentity.domain_token())
+    }
     /// `dfks.route.set`
     #[must_use]
     pub(crate) fn route_set(&self) -> String {
@@ -133,6 +64,25 @@ impl Subjects {
     #[must_use]
     pub(crate) fn command_set(&self) -> String {
         self.under("command.set")
+    }
+
+    /// `dfks.command.set.*`
+    #[must_use]
+    pub(crate) fn commands_of_any_domain(&self) -> String {
+        self.under("command.set.*")
+    }
+    /// The domain in `dfks.command.set.<domain>`; `Ok(None)` for `dfks.command.set`.
+    ///
+    /// # Errors
+    ///
+    /// It is another subject.
+    pub(crate) fn domain_of_command<'a>(&self, subject: &'a str) -> Result<Option<&'a str>, UnknownSubject> {
+        let rest = subject.strip_prefix(&*self.prefix).and_then(|rest| rest.strip_prefix(".command.set")).ok_or(UnknownSubject)?;
+        match rest.strip_prefix('.') {
+            None if rest.is_empty() => Ok(None),
+            Some(domain) if !domain.is_empty() && !domain.contains('.') => Ok(Some(domain)),
+            _ => Err(UnknownSubject),
+        }
     }
 
     /// `dfks.command.>`
@@ -189,6 +139,11 @@ impl Subjects {
     #[must_use]
     pub(crate) fn event_raw(&self, presentity: &Presentity) -> String {
         format!("{}.event.raw.{}", self.prefix, presentity.domain_token())
+    }
+    /// `dfks.event.*.<domain>` and `dfks.event.*.<domain>.>`: all events of one domain, by its token.
+    #[must_use]
+    pub(crate) fn events_of(&self, domain: &str) -> [String; 2] {
+        [format!("{}.event.*.{domain}", self.prefix), format!("{}.event.*.{domain}.>", self.prefix)]
     }
     /// `dfks.event.>`: what the event stream holds.
     #[must_use]
@@ -288,6 +243,12 @@ impl Subjects {
         format!("{}-mi", self.prefix)
     }
 
+    /// Whether a subject is one of ours, or of NATS itself: streams, buckets and services listen there, nobody waits for an answer.
+    #[must_use]
+    pub(crate) fn is_no_inbox(&self, subject: &str) -> bool {
+        subject.starts_with('$') || subject.strip_prefix(&*self.prefix).is_some_and(|rest| rest.starts_with('.'))
+    }
+
     fn under(&self, rest: &str) -> String {
         format!("{}.{rest}", self.prefix)
     }
@@ -352,6 +313,19 @@ mod tests {
         for foreign in ["dfks.notify.a=2", "dfks.notify.a=zz", "x.notify.a", "dfks.watchers"] {
             assert_eq!(subjects.edge_of_notify(foreign), None, "{foreign}");
         }
+        for (subject, want) in [
+            ("dfks.command.set", Ok(None)),
+            ("dfks.command.set.a_example", Ok(Some("a_example"))),
+            ("dfks.command.set.a.b", Err(UnknownSubject)),
+            ("dfks.command.sets", Err(UnknownSubject)),
+            ("x.command.set", Err(UnknownSubject)),
+        ] {
+            assert_eq!(subjects.domain_of_command(subject), want, "{subject}");
+        }
+        for (subject, want) in [("_INBOX.a.b", false), ("$KV.dfks-features.x", true), ("dfks.command.set", true), ("dfksx.a", false)] {
+            assert_eq!(subjects.is_no_inbox(subject), want, "{subject}");
+        }
+        assert_eq!((subjects.set_of(&alice), subjects.get_of_any_domain()), ("dfks.set.10_0_0_11".into(), "dfks.get.*".into()));
         assert_eq!(subjects.subscription_of_key(&subjects.subscription_key("ab")), Some("ab"));
         assert_eq!(presentity_key(&alice), "sip=3Aalice=4010=2E0=2E0=2E11");
         assert_eq!(presentity_of_key(&presentity_key(&alice)), Some(alice));

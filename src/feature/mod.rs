@@ -27,6 +27,7 @@ pub use body::{BodyError, FeatureChange};
 pub(crate) use change::{implied_status, merge};
 pub use error::FeatureError;
 pub use package::Package;
+pub(crate) use presentity::domain_token;
 pub use presentity::{Presentity, PresentityError};
 pub(crate) use state::yes;
 pub use state::{FeatureState, Source, Status, Values};

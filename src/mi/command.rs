@@ -65,6 +65,18 @@ pub fn read(table: &FeatureTable, payload: &[u8]) -> Result<SetCommand, ErrorBod
 }
 
 impl SetCommand {
+    /// The command, if it is of the domain in its subject; one without a domain takes every command.
+    ///
+    /// # Errors
+    ///
+    /// An [`ErrorBody`] of code 403 for a presentity of another domain.
+    pub(crate) fn within(self, domain: Option<&str>) -> Result<Self, ErrorBody> {
+        match domain {
+            Some(domain) if self.presentity.domain_token() != domain => Err(ErrorBody::other_domain(&self.presentity, domain)),
+            _ => Ok(self),
+        }
+    }
+
     /// A command whose parts were read elsewhere; its values are checked here.
     ///
     /// # Errors

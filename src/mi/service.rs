@@ -1,8 +1,9 @@
-//! The NATS service `dfks-mi`: commands from `dfks.set`, carried out at the same time. I/O.
+//! The NATS service `dfks-mi`: commands from `dfks.set` and `dfks.set.<domain>`, carried out at the same time. I/O.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::join;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::message::{ErrorBody, SetRequest, SetResponse};
@@ -18,7 +19,7 @@ use crate::runtime::clock;
 
 const DESCRIPTION: &str = "carries out dfks commands: has a worker run the set route, and the phones notified";
 
-/// Serves `dfks.set` until `shutdown`: then it takes in nothing new, finishes what is in hand and returns.
+/// Serves `dfks.set` and `dfks.set.<domain>` until `shutdown`: then it takes in nothing new, finishes what is in hand and returns.
 ///
 /// The streams and buckets must be there. `on_serving` is called once commands reach it.
 ///
@@ -33,16 +34,27 @@ pub async fn run<F: Fanout>(
 ) -> Result<(), MiError> {
     let bus = bridge.bus().clone();
     let name = bus.subjects().mi_service();
-    let set = EndpointSpec::new::<SetRequest, SetResponse>("set", Pattern::Set, bus.subjects().set(), MAX_IN_HAND);
-    let commands = Endpoint::open(&bus, set.in_group(name.clone())).await.map_err(MiError::Service)?;
-    let shown = Service::announce(&bus, name.clone(), DESCRIPTION, BTreeMap::new(), &[&commands], shutdown.clone()).await;
+    let open = async |endpoint: &'static str, pattern: Pattern, subject: String| {
+        let set = EndpointSpec::new::<SetRequest, SetResponse>(endpoint, pattern, subject, MAX_IN_HAND);
+        Endpoint::open(&bus, set.in_group(name.clone())).await.map_err(MiError::Service)
+    };
+    let commands = open("set", Pattern::Set, bus.subjects().set()).await?;
+    let of_tenants = open("set_domain", Pattern::SetDomain, bus.subjects().set_of_any_domain()).await?;
+    let shown = Service::announce(&bus, name.clone(), DESCRIPTION, BTreeMap::new(), &[&commands, &of_tenants], shutdown.clone()).await;
     let _shown = shown.map_err(MiError::Service)?;
     // After the flush the server has the subscription; without a connection it follows once there is one.
     let is_serving = bus.flush().await;
     tracing::info!(queue_group = name, is_serving, "mi bridge started");
     on_serving();
 
-    commands.serve(&Desk { bridge, table }, &shutdown).await;
+    let desk = Desk { bridge, table };
+    // where the subscription of one ends, both do
+    let stop = shutdown.child_token();
+    let serve = async |endpoint: Endpoint| {
+        endpoint.serve(&desk, &stop).await;
+        stop.cancel();
+    };
+    join(serve(commands), serve(of_tenants)).await;
     if !shutdown.is_cancelled() {
         return Err(MiError::EndedEarly);
     }
@@ -62,7 +74,7 @@ impl<F: Fanout> Handler for Desk<F> {
         let metrics = self.bridge.metrics();
         let _in_flight = metrics.command_started(Way::Bus);
         let cause = request.cause();
-        let command = command::read(&self.table, request.payload());
+        let command = command::read(&self.table, request.payload()).and_then(|command| command.within(request.domain()));
         let result = match &command {
             Ok(command) => self.bridge.carry_out(command, None, cause).await,
             Err(error) => Err(error.clone().into()),

@@ -64,6 +64,9 @@ pub(crate) enum Refusal {
     /// A field that is missing, or not of its type.
     #[error("{0}")]
     Field(ErrorBody),
+    /// A presentity of another domain than that of the subject.
+    #[error("{0}")]
+    OtherDomain(ErrorBody),
     /// Not a presentity.
     #[error("Invalid presentity: {0}")]
     Presentity(#[from] PresentityError),
@@ -105,6 +108,7 @@ impl Refusal {
     pub(crate) const fn outcome(&self) -> RequestOutcome {
         match self {
             Self::Unreadable(_) | Self::Field(_) | Self::Presentity(_) | Self::Feature(_) => RequestOutcome::BadRequest,
+            Self::OtherDomain(_) => RequestOutcome::Denied,
             Self::Script(_) | Self::Route(_) => RequestOutcome::ScriptError,
             Self::Responder { .. } => RequestOutcome::ResponderFailed,
             Self::Store(_) => RequestOutcome::StoreFailed,
@@ -117,7 +121,10 @@ impl Refusal {
 
     /// Whether the operator should know, not only the requester. Script errors are logged where they happen.
     pub(crate) const fn is_ours(&self) -> bool {
-        !matches!(self, Self::Unreadable(_) | Self::Field(_) | Self::Presentity(_) | Self::Feature(_) | Self::Script(_))
+        !matches!(
+            self,
+            Self::Unreadable(_) | Self::Field(_) | Self::OtherDomain(_) | Self::Presentity(_) | Self::Feature(_) | Self::Script(_)
+        )
     }
 
     const fn code(&self) -> u16 {
@@ -126,6 +133,7 @@ impl Refusal {
             Self::Script(_) | Self::Route(_) | Self::Unwritable(_) | Self::Store(StoreError::Unreadable(_) | StoreError::Unwritable(_)) => {
                 500
             }
+            Self::OtherDomain(_) => 403,
             Self::Passed => 409,
             Self::Responder { .. } | Self::Store(_) | Self::Late | Self::Overloaded(_) => 503,
         }
@@ -139,7 +147,7 @@ impl Refusal {
             Self::Feature(FeatureError::Unknown { .. }) if in_list => Some("features".to_owned()),
             Self::Feature(error) => Some(error.field()),
             Self::Script(error) => error.field,
-            Self::Field(body) => body.field,
+            Self::Field(body) | Self::OtherDomain(body) => body.field,
             _ => None,
         };
         ErrorBody { code, description, field }
@@ -173,6 +181,14 @@ mod tests {
                 Some("presentity"),
                 "bad_request",
                 "Invalid presentity: a presentity is",
+            ),
+            (
+                Refusal::OtherDomain(ErrorBody::other_domain(&Presentity::parse("sip:bob@b.example").unwrap(), "a_example")),
+                false,
+                403,
+                Some("presentity"),
+                "denied",
+                "'sip:bob@b.example' is of the domain b_example, and not of a_example",
             ),
             (unknown(), false, 400, Some("feature"), "bad_request", "unknown feature 'Foo'"),
             (unknown(), true, 400, Some("features"), "bad_request", "unknown feature 'Foo'"),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::bus::feature_record::FeatureRecord;
 use crate::bus::message::{ErrorBody, GetRequest, PRESENTITY_EXPECTED};
-use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Source, package};
+use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Presentity, Source, package};
 use crate::worker::change::Change;
 use crate::worker::error::Refusal;
 use crate::worker::responder::answer::Answer;
@@ -16,6 +16,16 @@ use crate::worker::responder::answer::Answer;
 /// [`Refusal`], answered 400: the first field that is missing or no such thing, else what is no JSON object.
 pub(crate) fn read(payload: &[u8]) -> Result<GetRequest, Refusal> {
     serde_json::from_slice(payload).map_err(|error| fault(payload).map_or_else(|| error.into(), Refusal::Field))
+}
+
+/// Whether a request is of the domain in its subject, `dfks.get.<domain>`.
+///
+/// # Errors
+///
+/// [`Refusal`]: 403 for a presentity of another domain, 400 for none at all.
+pub(crate) fn within(payload: &[u8], domain: &str) -> Result<(), Refusal> {
+    let presentity = Presentity::parse(&read(payload)?.presentity)?;
+    if presentity.domain_token() == domain { Ok(()) } else { Err(Refusal::OtherDomain(ErrorBody::other_domain(&presentity, domain))) }
 }
 
 fn fault(payload: &[u8]) -> Option<ErrorBody> {

@@ -16,6 +16,7 @@ use crate::config::RoutesConfig;
 use crate::feature::FeatureTable;
 use crate::runtime::clock;
 use crate::worker::error::{Refusal, WorkerError};
+use crate::worker::get;
 use crate::worker::handler::Handler;
 use crate::worker::metrics::WorkerMetrics;
 use crate::worker::metrics::label::{DropReason, RequestOutcome};
@@ -50,9 +51,10 @@ pub async fn run(
         metrics: Arc::clone(&metrics),
         table,
     });
-    let [gets, sets] = endpoints(&bus).await?;
+    let [gets, gets_of_tenants, sets] = endpoints(&bus).await?;
     let name = bus.subjects().worker_service();
-    let shown = Service::announce(&bus, name.clone(), DESCRIPTION, BTreeMap::new(), &[&gets, &sets], shutdown.clone()).await;
+    let shown =
+        Service::announce(&bus, name.clone(), DESCRIPTION, BTreeMap::new(), &[&gets, &gets_of_tenants, &sets], shutdown.clone()).await;
     let _shown = shown.map_err(WorkerError::Service)?;
     // After the flush the server has the subscriptions; without a connection they follow once there is one.
     let is_serving = bus.flush().await;
@@ -61,7 +63,7 @@ pub async fn run(
 
     let mut tasks = JoinSet::new();
     let lane = |route| Lane { route, handler: Arc::clone(&handler) };
-    for (endpoint, lane) in [(gets, lane(Route::Get)), (sets, lane(Route::Set))] {
+    for (endpoint, lane) in [(gets, lane(Route::Get)), (gets_of_tenants, lane(Route::Get)), (sets, lane(Route::Set))] {
         let shutdown = shutdown.clone();
         tasks.spawn(async move {
             endpoint.serve(&lane, &shutdown).await;
@@ -86,12 +88,16 @@ pub async fn run(
 const DESCRIPTION: &str = "runs the dfks routes: answers gets, carries out sets";
 
 /// Subscribes to gets and sets in the queue group of the workers.
-async fn endpoints(bus: &Bus) -> Result<[Endpoint; 2], WorkerError> {
+async fn endpoints(bus: &Bus) -> Result<[Endpoint; 3], WorkerError> {
     let subjects = bus.subjects();
-    let get = EndpointSpec::new::<GetRequest, GetResponse>("get", Pattern::Get, subjects.get(), MAX_IN_HAND);
+    let get = |name, pattern, subject| EndpointSpec::new::<GetRequest, GetResponse>(name, pattern, subject, MAX_IN_HAND);
     let set = EndpointSpec::new::<RouteSetRequest, RouteSetResponse>("route_set", Pattern::RouteSet, subjects.route_set(), MAX_IN_HAND);
     let open = async |spec: EndpointSpec| Endpoint::open(bus, spec.in_group(subjects.worker_service())).await.map_err(WorkerError::Service);
-    Ok([open(get).await?, open(set).await?])
+    Ok([
+        open(get("get", Pattern::Get, subjects.get())).await?,
+        open(get("get_domain", Pattern::GetDomain, subjects.get_of_any_domain())).await?,
+        open(set).await?,
+    ])
 }
 
 /// The requests of one kind.
@@ -131,7 +137,10 @@ impl service::Handler for Lane {
 impl Lane {
     async fn get(&self, request: &Request) -> (Cause, Reply) {
         let cause = request.cause().clone();
-        let outcome = self.handler.get(request.payload(), &cause).await;
+        let outcome = match request.domain().map_or(Ok(()), |domain| get::within(request.payload(), domain)) {
+            Ok(()) => self.handler.get(request.payload(), &cause).await,
+            Err(refusal) => Err(refusal),
+        };
         let reply = self.reply(outcome.map(|response| (response, RequestOutcome::Ok)), true);
         (cause, reply)
     }

@@ -111,6 +111,12 @@ fn every_message_is_where_and_what_the_document_says() {
     for (id, feature) in [("a", "DoNotDisturb"), ("b", "Foo")] {
         service.store("dfks.command.set", &json!({"presentity": ALICE, "feature": feature, "status": 0}), id);
     }
+    let on_ours = json!({"presentity": ALICE, "feature": "DoNotDisturb", "status": 0});
+    service.ask("dfks.set.127_0_0_1", &on_ours);
+    service.ask("dfks.set.other_example", &on_ours);
+    service.ask("dfks.get.127_0_0_1", &json!({"presentity": ALICE}));
+    service.ask("dfks.get.other_example", &json!({"presentity": ALICE}));
+    service.store("dfks.command.set.127_0_0_1", &on_ours, "c");
     let (mut alice, mut signed) = (User::new("alice", "secret"), third.dialog(ALICE));
     let challenge = alice.send(&third, &mut signed, &Subscribe::default());
     alice.take_challenge(&challenge);

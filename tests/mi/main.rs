@@ -12,6 +12,7 @@ mod common;
 mod beside;
 mod durable;
 mod teller;
+mod tenant;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dfks::bus::subject::Pattern;
 use dfks::config::RoutesConfig;
 use futures_util::future::join_all;
+use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
 use crate::common::eventually;
@@ -43,6 +44,56 @@ async fn refuses_what_it_cannot_read_and_says_which_field() {
     assert_eq!(serde_json::from_slice::<Value>(&reply.payload).unwrap()["error"]["code"], 400);
 }
 
+#[tokio::test]
+async fn on_a_tenants_subject_it_tells_features_of_that_domain_alone() {
+    let bench = Bench::with(routes()).await;
+    let dnd = |presentity: &str| json!({"presentity": presentity, "features": ["DoNotDisturb"]});
+    // in any spelling
+    for presentity in [ALICE, "SIPS:alice@A.Example:5061;transport=tls"] {
+        let answer: Value = bench.ask(Pattern::GetDomain, "dfks.get.a_example", dnd(presentity)).await.unwrap();
+        assert_eq!((&answer["presentity"], &answer["features"][0]["status"]), (&json!(ALICE), &json!(0)), "{answer}");
+    }
+    bench.ask(Pattern::GetDomain, "dfks.get.tel", dnd("tel:+31201234567")).await.unwrap();
+    for (subject, presentity, code) in [
+        ("dfks.get.b_example", ALICE, 403),
+        ("dfks.get.A_EXAMPLE", ALICE, 403),
+        ("dfks.get.a_example", "sip:alice@sub.a.example", 403),
+        ("dfks.get.a_example", "tel:+31201234567", 403),
+        ("dfks.get.a_example", "alice", 400),
+    ] {
+        let error = bench.ask(Pattern::GetDomain, subject, dnd(presentity)).await.unwrap_err();
+        assert_eq!((error.code, error.field.as_deref()), (code, Some("presentity")), "{subject} {presentity}: {error:?}");
+        let token = subject.rsplit('.').next().unwrap();
+        assert!(code == 400 || error.description.contains(&format!("for presentities of {token} alone")), "{error:?}");
+    }
+    let error = bench.ask(Pattern::GetDomain, "dfks.get.a_example", json!([])).await.unwrap_err();
+    assert_eq!(error.code, 400, "{error:?}");
+    let stats: Value = bench.ask(Pattern::Get, "$SRV.STATS.dfks-worker", json!({})).await.unwrap();
+    let found = stats["endpoints"].as_array().unwrap().iter().find(|endpoint| endpoint["name"] == "get_domain").unwrap();
+    assert_eq!((&found["num_requests"], &found["num_errors"]), (&json!(9), &json!(6)), "{stats}");
+}
+
+#[tokio::test]
+async fn an_answer_goes_to_no_subject_where_streams_and_services_listen() {
+    let bench = Bench::with(routes()).await;
+    bench.set(ALICE, "DoNotDisturb", 1, "phone").await.unwrap();
+    let client = bench.bus.client();
+    let mut heard = client.subscribe("dfks.command.>").await.unwrap();
+    let request = json!({"presentity": "sip:eve@a.example"}).to_string();
+    for reply in ["$KV.dfks-features.sip=3Aalice=40a=2Eexample", "dfks.command.set"] {
+        client.publish_with_reply("dfks.get", reply, request.clone().into()).await.unwrap();
+    }
+    assert_eq!(bench.state(ALICE, "DoNotDisturb").await["status"], 1, "the record is as it was");
+    // what came before is answered by now
+    for _ in 0..3 {
+        bench.get("sip:eve@a.example", Value::Null).await.unwrap();
+    }
+    assert!(heard.next().now_or_never().is_none());
+    let record = bench.bus.jetstream().get_key_value("dfks-features").await.unwrap();
+    let record = record.get("sip=3Aalice=40a=2Eexample").await.unwrap().unwrap();
+    assert!(!String::from_utf8_lossy(&record).contains("get_response"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn over_the_bound_it_answers_503_at_once() {
     let mut bench = Bench::with(RoutesConfig { responder_timeout_ms: 3000, ..routes() }).await;
@@ -68,7 +119,10 @@ async fn shows_itself_as_a_service_and_finishes_what_is_in_hand() {
         .map(|endpoint| ["name", "subject", "queue_group"].map(|field| endpoint[field].as_str().unwrap().to_owned()))
         .collect();
     endpoints.sort();
-    assert_eq!(endpoints, [["get", "dfks.get", "dfks-worker"], ["route_set", "dfks.route.set", "dfks-worker"]]);
+    assert_eq!(
+        endpoints,
+        [["get", "dfks.get", "dfks-worker"], ["get_domain", "dfks.get.*", "dfks-worker"], ["route_set", "dfks.route.set", "dfks-worker"]]
+    );
     let stats: Value = bench.ask(Pattern::Get, "$SRV.STATS.dfks-worker", json!({})).await.unwrap();
     let get = stats["endpoints"].as_array().unwrap().iter().find(|endpoint| endpoint["name"] == "get").unwrap();
     assert_eq!((&get["num_requests"], &get["num_errors"]), (&json!(1), &json!(1)), "{stats}");

@@ -13,7 +13,7 @@ struct Traffic {
     replies: &'static [&'static str],
 }
 
-const TRAFFIC: [Traffic; 15] = [
+const TRAFFIC: [Traffic; 18] = [
     Traffic {
         pattern: Pattern::Set,
         title: "Set a feature",
@@ -29,6 +29,20 @@ const TRAFFIC: [Traffic; 15] = [
         replies: &["get_response", "error"],
     },
     Traffic {
+        pattern: Pattern::SetDomain,
+        title: "Set a feature of one domain",
+        description: "As `dfks.set`, for a tenant's own services: a presentity of another domain is refused with 403. So permissions of NATS keep tenants apart.",
+        messages: &["set_request"],
+        replies: &["set_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::GetDomain,
+        title: "Ask for features of one domain",
+        description: "As `dfks.get`, for a tenant's own services: a presentity of another domain is refused with 403.",
+        messages: &["get_request"],
+        replies: &["get_response", "error"],
+    },
+    Traffic {
         pattern: Pattern::RouteSet,
         title: "Run the set route",
         description: "An edge or a mi bridge has a worker run the set route.",
@@ -40,6 +54,13 @@ const TRAFFIC: [Traffic; 15] = [
         title: "Set a feature, durably",
         description: "The durable way in, published with JetStream (stream `DFKS_COMMANDS`): once it is acknowledged it is carried out, also if no bridge is up, \
                       once for each `Nats-Msg-Id` and in order for each presentity. What cannot be carried out goes to `dfks.dead.command`.",
+        messages: &["set_command"],
+        replies: &[],
+    },
+    Traffic {
+        pattern: Pattern::CommandSetDomain,
+        title: "Set a feature of one domain, durably",
+        description: "As `dfks.command.set`, for a tenant's own services. A command for a presentity of another domain goes to `dfks.dead.command`, with the reason `denied`.",
         messages: &["set_command"],
         replies: &[],
     },

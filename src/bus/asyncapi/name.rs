@@ -9,8 +9,11 @@ pub(crate) const fn channel_id(pattern: Pattern) -> Option<&'static str> {
     match pattern {
         Pattern::Set => Some("set"),
         Pattern::Get => Some("get"),
+        Pattern::SetDomain => Some("setDomain"),
+        Pattern::GetDomain => Some("getDomain"),
         Pattern::RouteSet => Some("routeSet"),
         Pattern::CommandSet => Some("commandSet"),
+        Pattern::CommandSetDomain => Some("commandSetDomain"),
         Pattern::ResponderGet => Some("responderGet"),
         Pattern::ResponderSet => Some("responderSet"),
         Pattern::ResponderAuth => Some("responderAuth"),

@@ -26,9 +26,12 @@ const WORKERS: Option<&str> = Some("dfks-worker");
 const BRIDGES: Option<&str> = Some("dfks-mi");
 
 #[rustfmt::skip]
-const DEEDS: [Deed; 18] = [
+const DEEDS: [Deed; 21] = [
     Deed { id: "takeCommand", action: RECEIVE, pattern: Pattern::Set, title: "Take a command", summary: "Set a feature and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
     Deed { id: "takeDurableCommand", action: RECEIVE, pattern: Pattern::CommandSet, title: "Take a durable command", summary: "Carry out what the stream holds.", description: "One mi bridge at a time pulls them.", tag: "services", queue: None },
+    Deed { id: "takeCommandOfDomain", action: RECEIVE, pattern: Pattern::SetDomain, title: "Take a tenant's command", summary: "Set a feature of that domain and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
+    Deed { id: "takeDurableCommandOfDomain", action: RECEIVE, pattern: Pattern::CommandSetDomain, title: "Take a tenant's durable command", summary: "Carry out what the stream holds.", description: "One mi bridge at a time pulls them.", tag: "services", queue: None },
+    Deed { id: "tellFeaturesOfDomain", action: RECEIVE, pattern: Pattern::GetDomain, title: "Tell features to a tenant", summary: "Say the state of features of that domain.", description: "The workers, as a queue group.", tag: "services", queue: WORKERS },
     Deed { id: "tellFeatures", action: RECEIVE, pattern: Pattern::Get, title: "Tell features", summary: "Say the state of features.", description: "The workers, as a queue group.", tag: "services", queue: WORKERS },
     Deed { id: "tellWatchers", action: RECEIVE, pattern: Pattern::Watchers, title: "Tell watchers", summary: "List the live subscriptions.", description: "Every edge, each for itself.", tag: "services", queue: None },
     Deed { id: "askResponder", action: SEND, pattern: Pattern::ResponderGet, title: "Ask a responder", summary: "Ask for the state of a feature.", description: "The workers. Responders of one feature should share a queue group.", tag: "responders", queue: None },

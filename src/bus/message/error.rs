@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::feature::Presentity;
 use crate::feature::error::{FeatureError, Shown};
 
 /// In place of any reply: what was wrong. Beside it the headers of ADR-32.
@@ -56,6 +57,19 @@ impl ErrorBody {
     #[must_use]
     pub fn invalid(field: &str, sent: &Value, expected: &str) -> Self {
         Self::bad(Some(field), format!("invalid {field} '{}': expected {expected}", shown(sent)))
+    }
+
+    /// 403: a tenant's subject, and a presentity of another domain; both as tokens of subjects.
+    #[must_use]
+    pub(crate) fn other_domain(presentity: &Presentity, domain: &str) -> Self {
+        let description = format!(
+            "'{}' is of the domain {}, and not of {}: the subject of this request is for presentities of {} alone",
+            Shown(presentity.as_str()),
+            Shown(&presentity.domain_token()),
+            Shown(domain),
+            Shown(domain)
+        );
+        Self { code: 403, description, field: Some("presentity".to_owned()) }
     }
 
     /// 400

@@ -175,7 +175,12 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    fn new(message: Message, shared: &Arc<Shared>) -> Self {
+    fn new(mut message: Message, shared: &Arc<Shared>) -> Self {
+        // Answering is permitted on whatever a request names: nobody is to have us write where only we may.
+        if message.reply.as_ref().is_some_and(|reply| shared.bus.subjects().is_no_inbox(reply)) {
+            message.reply = None;
+            shared.bus.reply_refused(shared.spec.pattern);
+        }
         Self {
             cause: Cause::of_headers(message.headers.as_ref()),
             message,
@@ -187,6 +192,12 @@ impl Request {
 
     pub(crate) fn payload(&self) -> &[u8] {
         &self.message.payload
+    }
+
+    /// The domain in its subject, where it came on one of a tenant: `dfks.get.<domain>`.
+    pub(crate) fn domain(&self) -> Option<&str> {
+        let before = self.shared.spec.subject.strip_suffix('*')?;
+        self.message.subject.strip_prefix(before)
     }
 
     /// What it goes back to.

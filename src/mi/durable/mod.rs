@@ -1,5 +1,5 @@
-//! Durable commands: takes `dfks.command.set` from the work queue and carries each out once, in order for each presentity. I/O.
-//! Other subjects of the queue (`dfks.command.>`) become dead letters.
+//! Durable commands: takes `dfks.command.set` and `dfks.command.set.<domain>` from the work queue and carries each out once, in order
+//! for each presentity. I/O. Other subjects of the queue (`dfks.command.>`) become dead letters.
 //!
 //! ```text
 //! DFKS_COMMANDS ─▶ the one bridge that is active ─▶ one turn after the other for each presentity ─▶ carried out ─▶ ack
@@ -28,7 +28,7 @@ use async_nats::header::NATS_MESSAGE_ID;
 
 use crate::bus::message::{CommandPlace, ErrorBody};
 use crate::bus::pull::{Delivery, EXPIRES, Held, Pull, PullConfig, PullError, REOPEN};
-use crate::bus::subject::Subjects;
+use crate::bus::subject::{Subjects, UnknownSubject};
 use crate::feature::FeatureTable;
 use crate::mi::bridge::{Bridge, Fanout, Order};
 use crate::mi::command::{self, SetCommand};
@@ -272,12 +272,14 @@ impl<F: Fanout> Carrier<F> {
         if delivery.deliveries > self.patience.max_deliveries {
             return Err(Unfit { reason: "max_deliver", error: None });
         }
-        let subject = self.bridge.bus().subjects().command_set();
-        if delivery.subject() != subject {
-            let description = format!("no command comes on this subject: expected {subject}");
-            return Err(Unfit { reason: "unknown_subject", error: Some(ErrorBody::new(404, description)) });
-        }
+        let subjects = self.bridge.bus().subjects();
+        let domain = subjects.domain_of_command(delivery.subject()).map_err(|UnknownSubject| {
+            let subject = subjects.command_set();
+            let description = format!("no command comes on this subject: expected {subject} or {subject}.<domain>");
+            Unfit { reason: "unknown_subject", error: Some(ErrorBody::new(404, description)) }
+        })?;
         command::read(&self.table, delivery.payload())
+            .and_then(|command| command.within(domain))
             .map_err(|error| Unfit { reason: Outcome::of_error(&error).as_str(), error: Some(error) })
     }
 

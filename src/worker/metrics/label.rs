@@ -5,7 +5,7 @@
 pub(crate) enum RequestOutcome {
     /// Answered as asked.
     Ok,
-    /// A set that a script or responder denied.
+    /// A set that a script or responder denied, or a presentity of another domain than its subject's.
     Denied,
     /// No request that can be answered.
     BadRequest,

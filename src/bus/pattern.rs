@@ -1,0 +1,107 @@
+//! The subjects by their pattern, for whoever counts and documents them. Pure.
+
+/// The subjects as they stand in metric labels and documents: `<…>` for what varies. Never the raw subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pattern {
+    /// `dfks.set`
+    Set,
+    /// `dfks.get`
+    Get,
+    /// `dfks.set.<domain>`
+    SetDomain,
+    /// `dfks.get.<domain>`
+    GetDomain,
+    /// `dfks.route.set`
+    RouteSet,
+    /// `dfks.command.set`
+    CommandSet,
+    /// `dfks.command.set.<domain>`
+    CommandSetDomain,
+    /// `dfks.responder.get.<domain>.<Feature>`
+    ResponderGet,
+    /// `dfks.responder.set.<domain>.<Feature>`
+    ResponderSet,
+    /// `dfks.responder.auth.<domain>`
+    ResponderAuth,
+    /// `dfks.notify.<edge_id>`
+    Notify,
+    /// `dfks.edge.alive`
+    EdgeAlive,
+    /// `dfks.watchers`
+    Watchers,
+    /// `dfks.event.subscription.<domain>`
+    EventSubscription,
+    /// `dfks.event.feature.<domain>.<Feature>`
+    EventFeature,
+    /// `dfks.event.notify.<domain>`
+    EventNotify,
+    /// `dfks.event.raw.<domain>`
+    EventRaw,
+    /// `dfks.dead.<stage>`
+    Dead,
+    /// The bucket of subscriptions.
+    SubscriptionBucket,
+    /// The bucket of feature states.
+    FeatureBucket,
+    /// The bucket of the edges that live.
+    EdgeBucket,
+    /// The JetStream API.
+    JetStreamApi,
+}
+
+impl Pattern {
+    /// All of them, to have every metric series from the start.
+    pub(crate) const ALL: [Self; 22] = [
+        Self::Set,
+        Self::Get,
+        Self::SetDomain,
+        Self::GetDomain,
+        Self::RouteSet,
+        Self::CommandSet,
+        Self::CommandSetDomain,
+        Self::ResponderGet,
+        Self::ResponderSet,
+        Self::ResponderAuth,
+        Self::Notify,
+        Self::EdgeAlive,
+        Self::Watchers,
+        Self::EventSubscription,
+        Self::EventFeature,
+        Self::EventNotify,
+        Self::EventRaw,
+        Self::Dead,
+        Self::SubscriptionBucket,
+        Self::FeatureBucket,
+        Self::EdgeBucket,
+        Self::JetStreamApi,
+    ];
+
+    /// The metric label `subject`, whatever the prefix.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Set => "dfks.set",
+            Self::Get => "dfks.get",
+            Self::SetDomain => "dfks.set.<domain>",
+            Self::GetDomain => "dfks.get.<domain>",
+            Self::RouteSet => "dfks.route.set",
+            Self::CommandSet => "dfks.command.set",
+            Self::CommandSetDomain => "dfks.command.set.<domain>",
+            Self::ResponderGet => "dfks.responder.get.<domain>.<Feature>",
+            Self::ResponderSet => "dfks.responder.set.<domain>.<Feature>",
+            Self::ResponderAuth => "dfks.responder.auth.<domain>",
+            Self::Notify => "dfks.notify.<edge_id>",
+            Self::EdgeAlive => "dfks.edge.alive",
+            Self::Watchers => "dfks.watchers",
+            Self::EventSubscription => "dfks.event.subscription.<domain>",
+            Self::EventFeature => "dfks.event.feature.<domain>.<Feature>",
+            Self::EventNotify => "dfks.event.notify.<domain>",
+            Self::EventRaw => "dfks.event.raw.<domain>",
+            Self::Dead => "dfks.dead.<stage>",
+            Self::SubscriptionBucket => "$KV.dfks-subscriptions.<subscription>",
+            Self::FeatureBucket => "$KV.dfks-features.<presentity>",
+            Self::EdgeBucket => "$KV.dfks-edges.<edge_id>",
+            Self::JetStreamApi => "$JS.API.>",
+        }
+    }
+}
