@@ -220,6 +220,9 @@ pub(crate) struct EventsArgs {
     /// Only events of this presentity, in any spelling
     #[arg(long, value_name = "PRESENTITY")]
     pub(crate) presentity: Option<String>,
+    /// Only events of this domain, as a tenant hears them
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) domain: Option<String>,
     /// Only events of this feature; repeat for several
     #[arg(long = "feature", value_name = "FEATURE", value_parser = feature_name)]
     pub(crate) features: Vec<String>,

@@ -10,7 +10,7 @@ use super::reach::{Nats, Whom};
 use crate::bus::message::{CommandValues, GetRequest, GetResponse, Kind, SetRequest, SetResponse, Watcher};
 use crate::bus::poll::{self, Poll, PollLimits};
 use crate::bus::subject::Pattern;
-use crate::feature::{Status, Values};
+use crate::feature::{Presentity, Status, Values};
 
 /// Runs one command on a runtime of its own.
 pub(crate) fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
@@ -30,7 +30,9 @@ pub(crate) async fn set(args: SetArgs) -> Result<(), Failure> {
         values: CommandValues::Fields(args.values.into_iter().collect::<Values>()),
         actor: args.actor,
     };
-    let reply: SetResponse = nats.ask(Whom::Bridge, (Pattern::Set, nats.bus().subjects().set()), &request).await?;
+    let subjects = nats.bus().subjects();
+    let of_domain = Presentity::parse(&request.presentity).ok().map(|of| (Pattern::SetDomain, subjects.set_of(&of)));
+    let reply: SetResponse = nats.ask_or_as_tenant(Whom::Bridge, (Pattern::Set, subjects.set()), of_domain, &request).await?;
     if args.client.json {
         return print_json(&reply);
     }
@@ -47,7 +49,9 @@ pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
     let nats = Nats::connect(&args.client).await?;
     let features = (!args.features.is_empty()).then_some(args.features);
     let request = GetRequest { kind: Kind::default(), presentity: args.presentity, features, package: None };
-    let reply: GetResponse = nats.ask(Whom::Worker, (Pattern::Get, nats.bus().subjects().get()), &request).await?;
+    let subjects = nats.bus().subjects();
+    let of_domain = Presentity::parse(&request.presentity).ok().map(|of| (Pattern::GetDomain, subjects.get_of(&of)));
+    let reply: GetResponse = nats.ask_or_as_tenant(Whom::Worker, (Pattern::Get, subjects.get()), of_domain, &request).await?;
     if args.client.json {
         return print_json(&reply);
     }

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use futures_util::StreamExt;
+use futures_util::stream::SelectAll;
 use serde_json::Value;
 
 use super::args::{EventKind, EventsArgs};
@@ -9,14 +10,18 @@ use super::exit::Failure;
 use super::output::{complain, print, print_json, printable};
 use super::paint::{Paint, Style};
 use super::reach::Nats;
-use crate::feature::Presentity;
+use crate::feature::{Presentity, domain_token};
 
 /// Follows events until Ctrl-C, or until `--count` of them were shown.
 pub(super) async fn follow(args: EventsArgs) -> Result<(), Failure> {
     let filter = Filter::new(&args)?;
     let nats = Nats::connect(&args.client).await?;
-    let subscribed = nats.bus().client().subscribe(nats.bus().subjects().all_events()).await;
-    let mut events = subscribed.map_err(|error| Failure::NobodyAnswered(error.to_string()))?;
+    let subjects = nats.bus().subjects();
+    let wanted = filter.domain().map_or_else(|| vec![subjects.all_events()], |domain| subjects.events_of(&domain).to_vec());
+    let mut events = SelectAll::new();
+    for subject in wanted {
+        events.push(nats.bus().client().subscribe(subject).await.map_err(|error| Failure::NobodyAnswered(error.to_string()))?);
+    }
     let paint = Paint::of_stdout();
     let mut left = args.count;
     let stopped = tokio::signal::ctrl_c();
@@ -24,7 +29,7 @@ pub(super) async fn follow(args: EventsArgs) -> Result<(), Failure> {
     while left != Some(0) {
         let event = tokio::select! {
             event = events.next() => event,
-            text = nats.bus().denied() => return Err(nats.not_permitted(&text)),
+            text = nats.bus().denied(None) => return Err(nats.not_permitted(&text)),
             _ = &mut stopped => return Ok(()),
         };
         let Some(event) = event else { return Err(Failure::NobodyAnswered("the connection to NATS was closed".to_owned())) };
@@ -43,6 +48,8 @@ pub(super) async fn follow(args: EventsArgs) -> Result<(), Failure> {
 #[derive(Debug)]
 struct Filter {
     presentity: Option<Presentity>,
+    /// As a token of subjects.
+    domain: Option<String>,
     features: Vec<String>,
     kinds: Vec<EventKind>,
 }
@@ -52,9 +59,15 @@ impl Filter {
         let parse = |text: &String| Presentity::parse(text).map_err(|error| Failure::Usage(format!("--presentity '{text}': {error}")));
         Ok(Self {
             presentity: args.presentity.as_ref().map(parse).transpose()?,
+            domain: args.domain.as_deref().map(domain_token),
             features: args.features.clone(),
             kinds: args.kinds.clone(),
         })
+    }
+
+    /// The one domain whose events can be shown, if it is one: a tenant may hear no others.
+    fn domain(&self) -> Option<String> {
+        self.domain.clone().or_else(|| self.presentity.as_ref().map(Presentity::domain_token))
     }
 
     fn takes(&self, event: &Value) -> bool {

@@ -39,6 +39,7 @@ pub(super) const EVENTS: &str = "\
 Examples:
   dfks events
   dfks events --presentity sip:alice@127.0.0.1 --feature DoNotDisturb
+  dfks events --domain example.com                      all that a tenant's user may hear
   dfks events --kind subscription --kind notify
   dfks events --count 1 --kind feature && echo something changed
   dfks events --json | jq 'select(.type == \"io.dfks.event.v1.feature\")'";

@@ -93,12 +93,44 @@ impl Nats {
         self.permitted(&subject, whom, asked).await?.map_err(|error| self.failure(&error, &subject, whom))
     }
 
+    /// As [`ask`](Self::ask); where that subject is not for this user, or nobody listens on it here, on the one of the presentity's
+    /// domain: what a tenant may ask.
+    pub(super) async fn ask_or_as_tenant<M: Serialize, R: DeserializeOwned>(
+        &self,
+        whom: Whom,
+        (pattern, subject): (Pattern, String),
+        of_domain: Option<(Pattern, String)>,
+        message: &M,
+    ) -> Result<R, Failure> {
+        let Some((tenants, of_domain)) = of_domain else { return self.ask(whom, (pattern, subject), message).await };
+        let cause = Cause::new();
+        let asked = self.bus.request(pattern, subject.clone(), message, &cause, self.timeout);
+        let denied = match self.unless_denied(None, &subject, whom, asked).await {
+            Ok(Err(RequestError::NoResponders)) => None,
+            Err(text) if text.contains(&format!("\"{subject}\"")) => Some(text),
+            Ok(answer) => return answer.map_err(|error| self.failure(&error, &subject, whom)),
+            Err(text) => return Err(self.not_permitted(&text)),
+        };
+        let asked = self.bus.request(tenants, of_domain.clone(), message, &cause, self.timeout);
+        match self.unless_denied(denied.as_deref(), &of_domain, whom, asked).await {
+            // what was tried first is what people know
+            Ok(Err(RequestError::NoResponders)) | Err(_) if denied.is_none() => Err(self.nobody(&subject, whom)),
+            Ok(answer) => answer.map_err(|error| self.failure(&error, &of_domain, whom)),
+            Err(text) => Err(self.not_permitted(denied.as_ref().unwrap_or(&text))),
+        }
+    }
+
     /// Does the work, unless the server says first that it is not permitted.
     pub(super) async fn permitted<T>(&self, subject: &str, whom: Whom, work: impl Future<Output = T>) -> Result<T, Failure> {
+        self.unless_denied(None, subject, whom, work).await.map_err(|text| self.not_permitted(&text))
+    }
+
+    /// Does the work, unless the server first denies something else than what is `known`: then its text.
+    async fn unless_denied<T>(&self, known: Option<&str>, subject: &str, whom: Whom, work: impl Future<Output = T>) -> Result<T, String> {
         let waiting = format!("waiting for {} on {subject} at {}", with_article(whom.name()), self.url);
         tokio::select! {
             done = said(&waiting, work) => Ok(done),
-            text = self.bus.denied() => Err(self.not_permitted(&text)),
+            text = self.bus.denied(known) => Err(text),
         }
     }
 
@@ -106,7 +138,8 @@ impl Nats {
     pub(super) fn not_permitted(&self, text: &str) -> Failure {
         let action = if text.to_ascii_lowercase().contains("subscription") { "subscribe to" } else { "publish to" };
         let subject = text.split('"').nth(1).unwrap_or("that subject");
-        Failure::Refused(format!("not permitted: the NATS server at {} does not let this user {action} {subject}", self.url))
+        let hint = if subject == self.bus.subjects().all_events() { ": name a domain with --domain" } else { "" };
+        Failure::Refused(format!("not permitted: the NATS server at {} does not let this user {action} {subject}{hint}", self.url))
     }
 
     /// Why there is no answer.
