@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::bus::answer;
 use crate::bus::attempts::Failed;
+use crate::bus::domain::Domain;
 use crate::bus::error::{BusError, PublishError, RequestError};
 use crate::bus::link::{self, Link, LinkStatus};
 use crate::bus::subject::{Pattern, Subjects};
@@ -36,6 +37,7 @@ struct Shared {
     client: Client,
     jetstream: jetstream::Context,
     subjects: Subjects,
+    domain: Domain,
     timeout: Duration,
     has_replicas: bool,
     inbox: String,
@@ -66,7 +68,11 @@ impl Bus {
         let timeout = Duration::from_millis(config.timeout_ms);
         Ok(Self {
             shared: Arc::new(Shared {
-                jetstream: ContextBuilder::new().timeout(timeout).build(client.clone()),
+                jetstream: match &*config.domain {
+                    "" => ContextBuilder::new().timeout(timeout).build(client.clone()),
+                    domain => ContextBuilder::new().timeout(timeout).domain(domain).build(client.clone()),
+                },
+                domain: Domain::new(&config.domain),
                 subjects: Subjects::new(&config.prefix),
                 timeout,
                 has_replicas: config.replicas > 1,
@@ -95,6 +101,11 @@ impl Bus {
     #[must_use]
     pub fn subjects(&self) -> &Subjects {
         &self.shared.subjects
+    }
+
+    /// `nats.domain`
+    pub(crate) fn domain(&self) -> &str {
+        self.shared.domain.name()
     }
 
     /// `nats.timeout_ms`: past it the bus counts as away.
@@ -187,6 +198,7 @@ impl Bus {
         if !self.is_connected() {
             return Err(PublishError::Disconnected);
         }
+        let subject = self.shared.domain.subject(subject);
         let client = &self.shared.client;
         // unconstrained: a task out of its cooperative budget would see a queue with room as full
         let sent = match (reply, headers.is_empty()) {

@@ -6,6 +6,7 @@ pub mod asyncapi;
 pub(crate) mod attempts;
 mod changed;
 pub(crate) mod client;
+mod domain;
 pub(crate) mod embedded;
 pub(crate) mod error;
 pub(crate) mod feature_record;

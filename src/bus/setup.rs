@@ -108,7 +108,7 @@ pub async fn ensure(bus: &Bus, wanted: impl Into<Wanted>) -> Result<usize, Setup
             let reason = source.to_string();
             let is_surprise = !matches!(source, RequestError::Timeout(FIRST_CALL_TIMEOUT));
             if is_surprise && !has_no_room && said != reason && bus.is_connected() {
-                tracing::warn!(stream = config.name, error = reason, "stream not there yet, trying again");
+                tracing::warn!(stream = config.name, domain = bus.domain(), error = reason, "stream not there yet, trying again");
                 said = reason;
             }
             bus.connected().await;

@@ -11,6 +11,8 @@ use crate::sip::transport::Tls;
 
 /// Longest `nats.prefix`, so that names of streams and buckets stay short. In bytes.
 const MAX_PREFIX_BYTES: usize = 32;
+/// Longest `nats.domain`, in bytes.
+const MAX_DOMAIN_BYTES: usize = 64;
 /// Smallest and largest `nats.max_bytes`: one message of the largest that a server takes, and a petabyte.
 const MIN_STREAM_BYTES: u64 = 1 << 20;
 const MAX_STREAM_BYTES: u64 = 1 << 50;
@@ -86,6 +88,9 @@ fn nats(nats: &NatsConfig) -> Result<(), ConfigError> {
         && prefix.starts_with(|c: char| c.is_ascii_lowercase())
         && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     ensure(is_prefix, "nats.prefix", prefix, "1 to 32 lower-case letters, digits and '-', a letter first")?;
+    let domain = &nats.domain;
+    let is_domain = domain.len() <= MAX_DOMAIN_BYTES && domain.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    ensure(is_domain, "nats.domain", domain, "the JetStream domain of the servers: up to 64 letters, digits, '-' and '_', or \"\"")?;
     for (key, file) in [
         ("nats.credentials_file", &nats.credentials_file),
         ("nats.password_file", &nats.password_file),

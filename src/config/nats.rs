@@ -34,6 +34,8 @@ pub struct NatsConfig {
     pub replicas: usize,
     /// Sizes of the streams.
     pub max_bytes: NatsMaxBytes,
+    /// JetStream domain of the servers that keep streams and buckets; empty: that of the server we are connected to.
+    pub domain: String,
 }
 
 impl Default for NatsConfig {
@@ -52,6 +54,7 @@ impl Default for NatsConfig {
             prefix: "dfks".into(),
             replicas: 1,
             max_bytes: NatsMaxBytes::default(),
+            domain: String::new(),
         }
     }
 }

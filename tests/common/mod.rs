@@ -42,11 +42,20 @@ impl Nats {
 
     /// Starts a server whose store has so much room, with more lines in its configuration file.
     pub fn with_store(room: &str, more: &str) -> Self {
+        Self::with_jetstream(&format!("max_file_store: {room}"), more)
+    }
+
+    /// Starts a server of a JetStream domain, with more lines in its configuration file.
+    pub fn in_domain(domain: &str, more: &str) -> Self {
+        Self::with_jetstream(&format!("max_file_store: 8GB, domain: {domain}"), more)
+    }
+
+    fn with_jetstream(settings: &str, more: &str) -> Self {
         log();
         let dir = TempDir::new().unwrap();
         let name = format!("test-{:x}", rand::random::<u64>());
         let store = dir.path().join("jetstream");
-        let text = format!("server_name: {name}\njetstream {{ store_dir: \"{}\", max_file_store: {room} }}\n{more}\n", store.display());
+        let text = format!("server_name: {name}\njetstream {{ store_dir: \"{}\", {settings} }}\n{more}\n", store.display());
         fs::write(dir.path().join("nats.conf"), text).unwrap();
         let mut nats = Self { dir, child: None, port: 0, name };
         nats.restart();
@@ -61,6 +70,14 @@ impl Nats {
     /// The port that it listens on; the same after a restart.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port that leaf nodes connect to.
+    pub fn leaf_port(&self) -> u16 {
+        // the ports file has none
+        let log = fs::read_to_string(self.dir.path().join("nats.log")).unwrap();
+        let port = log.lines().find_map(|line| line.split_once("leafnode connections on ")?.1.rsplit(':').next()?.parse().ok());
+        port.expect("leafnodes { listen: … } in its configuration")
     }
 
     /// The server's process id.

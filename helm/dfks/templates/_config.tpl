@@ -22,7 +22,7 @@
 {{- if and $v.nats.enabled $v.bus.url -}}
 {{- fail "bus.url is for nats.enabled=false: with the NATS chart its address is known" -}}
 {{- end -}}
-{{- $owned := dict "nats" (list "url" "credentials_file" "user" "password_file" "token_file" "nkey_file" "tls" "prefix" "replicas" "timeout_ms" "data_dir" "embedded_listen") "sip" (list "listen" "advertise" "edge_id" "tls") "mi" (list "http" "token_file") "http" (list "listen") "routes" (list "script") -}}
+{{- $owned := dict "nats" (list "url" "credentials_file" "user" "password_file" "token_file" "nkey_file" "tls" "prefix" "domain" "replicas" "timeout_ms" "data_dir" "embedded_listen") "sip" (list "listen" "advertise" "edge_id" "tls") "mi" (list "http" "token_file") "http" (list "listen") "routes" (list "script") -}}
 {{- range $where := list "config" "edge.config" "worker.config" "mi.config" "pod.config" -}}
 {{- $config := $v.config -}}
 {{- if ne $where "config" -}}{{- $config = dig "config" (dict) (index $v (trimSuffix ".config" $where)) -}}{{- end -}}
@@ -62,6 +62,7 @@
 {{- $values := include "dfks.role" . | fromJson -}}
 {{- $auth := include "dfks.busAuth" . | fromJson -}}
 {{- $nats := dict "url" (include "dfks.natsUrl" $root) "prefix" $v.bus.prefix "replicas" $v.bus.replicas "timeout_ms" $v.bus.timeoutMs -}}
+{{- with $v.bus.domain }}{{- $_ := set $nats "domain" . -}}{{ end -}}
 {{- if ne $auth.method "none" -}}
 {{- $file := printf "/etc/dfks/bus/%s" $auth.key -}}
 {{- $_ := set $nats (get (dict "credentials" "credentials_file" "user" "password_file" "token" "token_file" "nkey" "nkey_file") $auth.method) $file -}}

@@ -35,6 +35,8 @@ pub(crate) struct Launch {
     pub(crate) data_dir: PathBuf,
     /// Port 0: any free one.
     pub(crate) listen: SocketAddr,
+    /// `nats.domain`
+    pub(super) domain: String,
     pub(super) access: Access,
 }
 
@@ -58,7 +60,7 @@ impl Launch {
     pub(crate) async fn start(&self) -> Result<Server, EmbeddedError> {
         let file = |source| EmbeddedError::DataDir { path: self.data_dir.clone(), source };
         self.check_port().await?;
-        conf::write(&self.conf_file(), self.listen, &self.data_dir, &self.access).map_err(file)?;
+        conf::write(&self.conf_file(), self.listen, &self.data_dir, &self.domain, &self.access).map_err(file)?;
         remove_ports_files(&self.data_dir).await.map_err(file)?;
         let unusable = |source| EmbeddedError::Spawn { program: self.guard.clone(), source };
         let mut guard = self.command().spawn().map_err(unusable)?;

@@ -56,18 +56,18 @@ impl fmt::Debug for Access {
 }
 
 /// Writes the file anew: what an earlier version left may be readable by others.
-pub(super) fn write(file: &Path, listen: SocketAddr, data_dir: &Path, access: &Access) -> io::Result<()> {
+pub(super) fn write(file: &Path, listen: SocketAddr, data_dir: &Path, domain: &str, access: &Access) -> io::Result<()> {
     let draft = file.with_extension("conf.new");
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
     let mut written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    written.write_all(text(listen, data_dir, access).as_bytes())?;
+    written.write_all(text(listen, data_dir, domain, access).as_bytes())?;
     fs::rename(&draft, file)
 }
 
-fn text(listen: SocketAddr, data_dir: &Path, access: &Access) -> String {
+fn text(listen: SocketAddr, data_dir: &Path, domain: &str, access: &Access) -> String {
     let port = if listen.port() == 0 { "-1".to_owned() } else { listen.port().to_string() };
     let host = match listen {
         SocketAddr::V4(v4) => v4.ip().to_string(),
@@ -80,12 +80,13 @@ fn text(listen: SocketAddr, data_dir: &Path, access: &Access) -> String {
     };
     // the server makes a directory "jetstream" in it
     let store_dir = quoted(&data_dir.to_string_lossy());
+    let domain = if domain.is_empty() { String::new() } else { format!(", domain: {}", quoted(domain)) };
     format!(
         "# Written by dfks at each start: changes made here are lost.\n\
          # For a server with settings of your own, run one and name it in nats.url.\n\
          server_name: \"dfks-embedded\"\n\
          listen: \"{host}:{port}\"\n\
-         jetstream {{ store_dir: {store_dir} }}\n\
+         jetstream {{ store_dir: {store_dir}{domain} }}\n\
          {authorization}"
     )
 }
@@ -116,9 +117,9 @@ mod tests {
     #[test]
     fn holds_any_path_and_any_secret() {
         let access = Access::User { user: "dfks".into(), password: "a\"b\\c\td$e".into() };
-        let text = text("[::1]:0".parse().unwrap(), Path::new(r#"/a "b"\c"#), &access);
+        let text = text("[::1]:0".parse().unwrap(), Path::new(r#"/a "b"\c"#), "hub", &access);
         assert!(text.contains(r#"listen: "[::1]:-1""#), "{text}");
-        assert!(text.contains(r#"store_dir: "/a \"b\"\\c""#), "{text}");
+        assert!(text.contains(r#"store_dir: "/a \"b\"\\c", domain: "hub" }"#), "{text}");
         assert!(text.contains(r#"authorization { user: "dfks", password: "a\"b\\c\x09d$e" }"#), "{text}");
         assert_eq!(format!("{access:?}"), "User");
     }
@@ -129,7 +130,7 @@ mod tests {
         let file = dir.path().join("nats-server.conf");
         fs::write(&file, "old").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        write(&file, "127.0.0.1:0".parse().unwrap(), dir.path(), &Access::Token("t".into())).unwrap();
+        write(&file, "127.0.0.1:0".parse().unwrap(), dir.path(), "", &Access::Token("t".into())).unwrap();
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert!(fs::read_to_string(&file).unwrap().contains("authorization { token: \"t\" }"));
     }

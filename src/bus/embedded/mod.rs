@@ -56,7 +56,7 @@ impl Embedded {
         let access = Access::of(config).await?;
         let program = binary::find().await?;
         let (data_dir, lock) = claim(&config.data_dir)?;
-        let mut launch = Launch { guard: dfks.to_path_buf(), program, data_dir, listen, access };
+        let mut launch = Launch { guard: dfks.to_path_buf(), program, data_dir, listen, domain: config.domain.clone(), access };
         launch.stop_orphan().await;
         let server = launch.start().await?;
         // a port once chosen is kept, for those who know the URL

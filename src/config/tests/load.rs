@@ -45,6 +45,7 @@ fn nothing_configured_is_the_documented_default() {
         prefix = "dfks"
         replicas = 1
         max_bytes = { events = 0, notify = 0, commands = 0, dead = 0 }
+        domain = ""
         [sip]
         listen = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
         advertise = ""
@@ -205,6 +206,10 @@ const BAD: &[(&str, &str)] = &[
     ("[nats]\nreplicas = 6", "nats.replicas = 6: expected a whole number from 1 to 5"),
     ("[nats]\nprefix = \"Dfks\"", "nats.prefix = \"Dfks\": expected 1 to 32 lower-case letters, digits and '-', a letter first"),
     ("[nats]\nprefix = \"a.b\"", "nats.prefix = \"a.b\": expected 1 to 32 lower-case letters, digits and '-', a letter first"),
+    (
+        "[nats]\ndomain = \"a.b\"",
+        "nats.domain = \"a.b\": expected the JetStream domain of the servers: up to 64 letters, digits, '-' and '_', or \"\"",
+    ),
     ("[nats]\nprefix = \"\"", "nats.prefix = \"\": expected 1 to 32 lower-case letters, digits and '-', a letter first"),
     ("[nats]\nuser = \"u\"", "nats.password_file = \"\": expected the file with the password of nats.user"),
     (
