@@ -157,6 +157,7 @@ def inside():
             "reqps",
             ("route", "sum(rate(dfks_edge_route_failures_total{@}[~]))"),
             ("store {{reason}}", "sum by (reason) (rate(dfks_edge_store_failures_total{@}[~]))"),
+            ("stores not needed", "sum(rate(dfks_edge_stores_saved_total{@}[~]))"),
             runbook="DfksSubscribesFail",
         ),
         lines(

@@ -1,13 +1,14 @@
-//! Whose feature states have changed since a sequence of their stream: for whoever could not be told meanwhile.
+//! Whose feature states have changed since a sequence of their stream, or by whom: for whoever could not be told meanwhile.
 //!
-//! The bucket keeps one message a key, so each presentity comes once; only headers are read.
+//! The bucket keeps one message a key, so each presentity comes once.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
+use crate::bus::feature_record::FeatureRecord;
 use crate::bus::kv;
 use crate::bus::subject::presentity_of_key;
 use crate::bus::watchers::{Feed, FeedError, From};
@@ -73,6 +74,26 @@ impl Bus {
                 changed.extend(record.and_then(|record| presentity_of_key(&record.key)));
             }
             Ok(changed)
+        };
+        tokio::time::timeout(TIMEOUT, read).await.map_err(|_elapsed| ChangedError::Slow)?
+    }
+
+    /// The subscriptions whose phones have made a change that was stored after `since`: their own edge tells them, nobody else.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangedError`]
+    pub(crate) async fn pressed_since(&self, since: SystemTime) -> Result<Vec<String>, ChangedError> {
+        let read = async {
+            let last = self.last_feature_change().await?;
+            let mut pressed = Vec::new();
+            let mut feed = Feed::open(self, &self.subjects().feature_bucket(), From::Time(since)).await?;
+            while feed.position().stream_seq < last {
+                let value = feed.next().await?.and_then(|record| record.value);
+                let record = value.and_then(|value| serde_json::from_slice::<FeatureRecord>(&value).ok());
+                pressed.extend(record.iter().flat_map(|record| record.pressed_since(since)).map(str::to_owned));
+            }
+            Ok(pressed)
         };
         tokio::time::timeout(TIMEOUT, read).await.map_err(|_elapsed| ChangedError::Slow)?
     }

@@ -228,6 +228,12 @@ impl FeatureRecord {
         fresh.map(|duty| Telling { states: self.shown(duty, table), duty }).filter(|telling| !telling.states.is_empty()).collect()
     }
 
+    /// The subscriptions whose phones have asked for a change since then.
+    pub(crate) fn pressed_since(&self, since: SystemTime) -> impl Iterator<Item = &str> {
+        let is_late = move |duty: &&Duty| clock::parse_rfc3339(&duty.at).is_none_or(|at| at >= since);
+        self.duties.iter().filter(is_late).filter_map(|duty| duty.skip.as_deref())
+    }
+
     /// The feature asked for as its duty says, and of the others those that are assigned.
     fn shown(&self, duty: &Duty, table: &FeatureTable) -> Vec<FeatureState> {
         let mut states = Vec::with_capacity(duty.features.len());

@@ -30,6 +30,7 @@ pub mod trace;
 pub(crate) mod watchers;
 mod widen;
 
+pub(crate) use changed::ChangedError;
 pub use client::Bus;
 pub use embedded::{Embedded, EmbeddedError};
 pub use error::{BusError, PublishError, RequestError};

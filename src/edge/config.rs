@@ -51,6 +51,8 @@ pub struct EdgeConfig {
     pub profiles: Profiles,
     /// How long a store, or a question for an HA1, may take.
     pub store_timeout: Duration,
+    /// Without a store for so long, the next SUBSCRIBE in a dialog is stored whatever the stored record covers.
+    pub unstored_for: Duration,
     /// How long a get or set route may take: bus and responder together.
     pub route_timeout: Duration,
     /// How long a stop waits for phones that do not answer their NOTIFY.
@@ -69,7 +71,8 @@ impl EdgeConfig {
     /// The longest that a record is kept.
     #[must_use]
     pub fn longest_record_ttl(&self) -> Duration {
-        Duration::from_secs(self.subscription.max_expires_seconds.into()) + self.grace()
+        // It covers a lifetime and a refresh: see `Subscription::cover_until`.
+        Duration::from_secs(self.subscription.max_expires_seconds.into()) * 2 + self.grace()
     }
 
     /// `host:port` that phones reach a listener at.

@@ -91,7 +91,7 @@ pub(crate) fn of_record(happened: &Happened<'_>, id: SubscriptionId, record: &Re
         presentity: &presentity,
         package: &record.package,
         watcher: &record.watcher,
-        expires_at: record.expires_at.to_string(),
+        expires_at: record.told_expires_at.as_ref().unwrap_or(&record.expires_at).to_string(),
         user_agent: &record.user_agent,
         transport: &record.transport,
         call_id: &record.call_id,

@@ -42,6 +42,8 @@ use crate::sip::transport::{Inbound, StreamLimits, StreamTransport, Tls, TlsErro
 
 /// How long a stop waits for phones at most: four transmissions of a NOTIFY.
 const LONGEST_DRAIN_PATIENCE: Duration = Duration::from_secs(6);
+/// Records say how far the edge has told: one is stored at least this often while it is asked anything.
+const UNSTORED_FOR: Duration = Duration::from_secs(5);
 /// How long tasks of the edge have after the driver has ended.
 const TASKS_GRACE: Duration = Duration::from_secs(2);
 
@@ -118,7 +120,8 @@ impl Edge {
 
         let (index, changes) = follow_bucket(&bus, &config.edge_id, &tasks, &metrics, &mut notifier).await;
         let queue = Queue::new(bus.clone(), index);
-        let take_over = TakeOver::start(&bus, queue.clone(), &config, &metrics, &tasks).await?;
+        let told_before = notifier.told_before_restart();
+        let take_over = TakeOver::start(&bus, queue.clone(), &config, &metrics, told_before, &tasks).await?;
         let counted = Arc::clone(&metrics);
         let watched = Watched { streams: Vec::new(), consumers: vec![(QueueName::Notify, edge_token(&config.edge_id))] };
         tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
@@ -243,6 +246,7 @@ fn edge_config(config: &Config, listeners: Vec<Listener>) -> Result<EdgeConfig, 
         passthrough: config.features.passthrough,
         profiles: Profiles::new(&config.profile)?,
         store_timeout,
+        unstored_for: UNSTORED_FOR,
         route_timeout: store_timeout + Duration::from_millis(config.routes.responder_timeout_ms),
         drain_patience: LONGEST_DRAIN_PATIENCE.min(Duration::from_secs(config.run.shutdown_grace_seconds) / 2),
         silent_after: Duration::from_secs(config.sip.takeover_seconds),
@@ -291,8 +295,11 @@ async fn follow_bucket(
     let held = Arc::new(Mutex::new(Some(HashMap::new())));
     let (loading, own, counted) = (Arc::clone(&held), edge_id.to_owned(), Arc::clone(metrics));
     let hook = move |event| {
-        let IndexEvent::Changed(change) = event else { return };
         let mut loading = loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let IndexEvent::Changed(change) = event else {
+            // A key that is gone was not told.
+            return lost.store(loading.is_none(), Ordering::Release);
+        };
         match loading.as_mut() {
             // As long as the bucket is loaded only the records that are ours at its end matter.
             Some(held) => {

@@ -44,6 +44,15 @@ pub fn since_boot() -> SinceBoot {
     SinceBoot(Duration::new(u64::try_from(since.tv_sec).unwrap_or_default(), u32::try_from(since.tv_nsec).unwrap_or_default()))
 }
 
+/// An instant as time of day, by what both clocks show now.
+#[must_use]
+pub(crate) fn time_of_day(at: Instant, now: Instant, utc: SystemTime) -> SystemTime {
+    match at.checked_duration_since(now) {
+        Some(left) => utc + left,
+        None => utc.checked_sub(now.saturating_duration_since(at)).unwrap_or(utc),
+    }
+}
+
 /// The time of day, UTC.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]

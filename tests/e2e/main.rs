@@ -20,6 +20,7 @@ mod away;
 mod capture;
 mod cause;
 mod command;
+mod cover;
 mod domain;
 mod durable;
 mod edges;

@@ -4,7 +4,7 @@
 //! far the consumer has come when the last messages of the stream are gone, and makes itself anew without a word, so that
 //! keys which expired meanwhile would stay. Here every doubt ends the feed, and a new one starts with what is live then.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::consumer::push;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, IntoConsumerConfig};
@@ -51,6 +51,8 @@ pub(crate) enum From {
     Live,
     /// What was stored from this sequence on, without its values.
     Sequence(u64),
+    /// What was stored from this time on.
+    Time(SystemTime),
 }
 
 /// How far a feed has come.
@@ -107,8 +109,9 @@ impl Feed {
             deliver_policy: match from {
                 From::Live => DeliverPolicy::LastPerSubject,
                 From::Sequence(start_sequence) => DeliverPolicy::ByStartSequence { start_sequence },
+                From::Time(start) => DeliverPolicy::ByStartTime { start_time: start.into() },
             },
-            headers_only: from != From::Live,
+            headers_only: matches!(from, From::Sequence(_)),
             ack_policy: AckPolicy::None,
             max_deliver: 1,
             flow_control: true,

@@ -300,10 +300,10 @@ impl Follower {
     fn loaded(&mut self) {
         self.previous = None;
         self.metrics.loaded(self.shared.current().table.len());
-        self.shared.is_loaded.send_replace(true);
         if let Some(hook) = &mut self.hook {
             hook(IndexEvent::Loaded);
         }
+        self.shared.is_loaded.send_replace(true);
     }
 
     fn apply(&mut self, record: Record) {

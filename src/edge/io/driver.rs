@@ -24,7 +24,7 @@ use crate::edge::io::sockets::Sockets;
 use crate::edge::io::watchers::Watchers;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{BusReply, FanOut, Input, Notifier, Output};
-use crate::edge::takeover::TakeOver;
+use crate::edge::takeover::{Missed, TakeOver};
 use crate::notify::{JOB_LIFETIME, Jobs};
 use crate::runtime::clock::{self, Now};
 use crate::sip::flow::ConnectionId;
@@ -246,8 +246,9 @@ impl Driver {
                 "changes missed",
                 |cx| missed.poll_recv(cx),
                 cx,
-                |presentities| {
-                    notifier.handle(Input::Missed { presentities }, now);
+                |missed| match missed {
+                    Missed::Changed(presentities) => notifier.handle(Input::Missed { presentities }, now),
+                    Missed::Pressed(ids) => notifier.handle(Input::Pressed { ids }, now),
                 },
             )?;
             had_any |= take("orphans", |cx| orphans.poll_recv(cx), cx, |orphan| notifier.handle(Input::Orphan(orphan), now))?;
@@ -276,8 +277,9 @@ impl Driver {
             let Changes { queue, is_any_lost, index } = &self.sources.changes;
             if queue.is_empty() && is_any_lost.swap(false, Ordering::AcqRel) {
                 for id in self.notifier.held() {
-                    if let Some((revision, edge_id)) = index.last_seen(&id.to_string()) {
-                        self.notifier.handle(Input::Holder { id, revision, edge_id: &edge_id }, now);
+                    match index.last_seen(&id.to_string()) {
+                        Some((revision, edge_id)) => self.notifier.handle(Input::Holder { id, revision, edge_id: &edge_id }, now),
+                        None => self.notifier.handle(Input::Unrecorded { id }, now),
                     }
                 }
             }

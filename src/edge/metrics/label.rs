@@ -279,6 +279,10 @@ pub(crate) fn describe() {
     metrics::describe_counter!("dfks_edge_tls_reloads_total", "Changes of the TLS files, by outcome");
     metrics::describe_counter!("dfks_edge_hep_packets_total", "Messages mirrored to the HEP collector, by outcome");
     metrics::describe_counter!("dfks_edge_store_failures_total", "Subscriptions that could not be stored or looked up, by reason");
+    metrics::describe_counter!(
+        "dfks_edge_stores_saved_total",
+        "SUBSCRIBEs in a dialog whose 200 waited for no store: the stored record covers them"
+    );
     metrics::describe_counter!("dfks_edge_route_failures_total", "Requests to workers that failed");
     metrics::describe_counter!("dfks_notify_received_total", "NOTIFY jobs that came out of the work queue");
     metrics::describe_counter!("dfks_notify_jobs_total", "NOTIFY jobs that ended, by outcome");

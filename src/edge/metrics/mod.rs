@@ -38,6 +38,7 @@ pub struct EdgeMetrics {
     /// Of what comes in and waits.
     pub queues: QueueMetrics,
     store_failures: AHashMap<&'static str, Counter>,
+    stores_saved: Counter,
     route_failures: Counter,
     jobs: AHashMap<JobOutcome, Counter>,
     take_overs: AHashMap<TakeOverOutcome, Counter>,
@@ -74,6 +75,7 @@ impl EdgeMetrics {
             transports: TransportMetrics::new(transports),
             queues: QueueMetrics::new(transports, capacities),
             store_failures: FAILURES.map(|reason| (reason, counter!("dfks_edge_store_failures_total", "reason" => reason))).into(),
+            stores_saved: counter!("dfks_edge_stores_saved_total"),
             route_failures: counter!("dfks_edge_route_failures_total"),
             jobs: JobOutcome::ALL.map(|outcome| (outcome, counter!("dfks_notify_jobs_total", "outcome" => outcome.as_str()))).into(),
             take_overs: TakeOverOutcome::ALL
@@ -193,6 +195,12 @@ impl EdgeMetrics {
             counter.increment(1);
         }
         tracing::debug!(reason, "subscription not stored");
+    }
+
+    /// A SUBSCRIBE in a dialog was accepted that the stored record covers.
+    pub fn store_saved(&self) {
+        self.stores_saved.increment(1);
+        tracing::debug!("store saved, the record covers it");
     }
 
     /// A step found no subscription where there is always one: a fault of ours.

@@ -8,6 +8,7 @@ use crate::edge::notifier::Notifier;
 use crate::edge::notifier::io::BusRequest;
 use crate::edge::notifier::state::bus_requests::{StoreOutcome, Wait};
 use crate::edge::refusal::Refusal;
+use crate::edge::subscription::cover::Cover;
 use crate::edge::subscription::lane::{Exchange, Query, Question, Storing};
 use crate::edge::subscription::outbox::Ending;
 use crate::edge::subscription::{Phase, Seen, Subscription};
@@ -24,8 +25,38 @@ impl Notifier {
         if subscription.lane.is_storing() {
             subscription.lane.waiting.push_back(exchange);
         } else {
-            self.store(subscription, exchange, now);
+            self.store_or_accept(subscription, exchange, now);
         }
+    }
+
+    /// Stores what a SUBSCRIBE makes of its subscription, unless the stored record covers that.
+    fn store_or_accept(&mut self, subscription: &mut Subscription, mut exchange: Box<Exchange>, now: Now) {
+        let until = grant(subscription, &mut exchange, now.at);
+        if !self.is_covered(subscription, &exchange, until, now) {
+            return self.store(subscription, exchange, now);
+        }
+        self.metrics.store_saved();
+        subscription.refresh(&exchange.subscribe, until);
+        subscription.asked_at = now.utc;
+        self.watermark.asked(subscription.presentity.clone(), now, &mut self.timers);
+        self.stored(subscription, &exchange, now);
+        self.arm(subscription, now);
+    }
+
+    /// Whether the stored record covers what a SUBSCRIBE makes of its subscription: it stays with this edge until then, and after
+    /// a crash with whoever has it next.
+    ///
+    /// A `CSeq` that was left out may have been answered by another edge, which has the subscription then. And now and then a
+    /// record is stored whatever it covers, since records say how far this edge has told.
+    fn is_covered(&self, subscription: &Subscription, exchange: &Exchange, until: Instant, now: Now) -> bool {
+        let is_whole = subscription.phase == Phase::Live && !subscription.is_as_recorded && subscription.newest_revision() > 0;
+        is_whole
+            && exchange.is_next
+            && exchange.subscribe.granted_seconds > 0
+            && until <= subscription.covered_until
+            && subscription.is_same_but_expiry(&exchange.subscribe)
+            && self.availability.is_lease_held()
+            && self.watermark.was_stored_since(now.at, self.config.unstored_for)
     }
 
     /// Stores what a SUBSCRIBE makes of its subscription; the exchange waits in the lane for the acknowledgement.
@@ -33,30 +64,24 @@ impl Notifier {
         let told_until = self.watermark.told_until(&self.registry, Some(subscription), now);
         let (id, cause) = (subscription.id, exchange.arrival.cause.clone());
         let before = *exchange.expires_before.get_or_insert(subscription.expires_at);
-        let remaining = remaining(subscription, &exchange, now.at);
-        exchange.subscribe.granted_seconds = remaining.unwrap_or(exchange.subscribe.granted_seconds);
+        let expires_at = grant(subscription, &mut exchange, now.at);
         let granted = exchange.subscribe.granted_seconds;
         let expected_revision = subscription.revision;
         // One that comes here only to end is made ours first, so that the edge which held it lets go.
-        let (request, cseq_reserved) = if granted == 0 && subscription.phase == Phase::Live && !exchange.is_moving {
-            (BusRequest::Remove { id, expected_revision }, 0)
+        let (request, cover) = if granted == 0 && subscription.phase == Phase::Live && !exchange.is_moving {
+            (BusRequest::Remove { id, expected_revision }, Cover { cseq: 0, until: now.at })
         } else {
-            let keeps_clock = granted == 0 || remaining.is_some();
-            let expires_at = if keeps_clock { before } else { now.at + Duration::from_secs(granted.into()) };
             subscription.refresh(&exchange.subscribe, expires_at);
             subscription.asked_at = now.utc;
-            let record = self.record_of(subscription, told_until, now);
-            let cseq_reserved = record.local_cseq;
-            let ttl = subscription.record_ttl(now.at, self.config.grace());
-            (BusRequest::Store { id, record, ttl, expected_revision }, cseq_reserved)
+            self.store_of(subscription, expires_at != before, told_until, now)
         };
         subscription.lane.storing = Storing::UnderWay(exchange);
         self.watermark.asked(subscription.presentity.clone(), now, &mut self.timers);
-        self.ask(request, Wait::Store(id, cseq_reserved, now.at), cause, now);
+        self.ask(request, Wait::Store(id, cover, now.at), cause, now);
     }
 
     /// The answer to a store.
-    pub(super) fn on_stored(&mut self, subscription: &mut Subscription, cseq_reserved: u32, outcome: StoreOutcome, now: Now) {
+    pub(super) fn on_stored(&mut self, subscription: &mut Subscription, cover: Cover, outcome: StoreOutcome, now: Now) {
         let mut exchange = match std::mem::take(&mut subscription.lane.storing) {
             Storing::UnderWay(exchange) => exchange,
             other => {
@@ -80,7 +105,8 @@ impl Notifier {
                 return self.end(subscription, EndReason::Moved, &exchange.arrival.cause, now);
             }
             StoreOutcome::Stored(revision) => {
-                subscription.is_stored(revision, cseq_reserved);
+                subscription.is_stored(revision, cover);
+                self.watermark.stored(now.at);
                 self.stored(subscription, &exchange, now);
                 self.has_reserved(subscription, now);
             }
@@ -102,6 +128,7 @@ impl Notifier {
 
     /// The record is safe: now the phone may have its 200.
     fn stored(&mut self, subscription: &mut Subscription, exchange: &Exchange, now: Now) {
+        subscription.is_as_recorded = false;
         self.accept(subscription, exchange, now);
         if exchange.subscribe.granted_seconds == 0 {
             return self.unsubscribe(subscription, exchange, now);
@@ -203,7 +230,9 @@ impl Notifier {
                 self.end(subscription, EndReason::Moved, &exchange.arrival.cause, now);
             }
             (Phase::Live, seen) => {
-                subscription.revision = seen.map_or(before, |seen| seen.revision);
+                if let Some(seen) = seen {
+                    subscription.is_found(seen.revision, now.at);
+                }
                 subscription.expires_at = exchange.expires_before.unwrap_or(subscription.expires_at);
             }
             (Phase::Ending | Phase::Over, _) => {}
@@ -219,10 +248,23 @@ impl Notifier {
             return;
         }
         match subscription.lane.waiting.pop_front() {
-            Some(exchange) => self.store(subscription, exchange, now),
+            Some(exchange) => {
+                self.store_or_accept(subscription, exchange, now);
+                self.next_exchange(subscription, now);
+            }
             None => self.arm(subscription, now),
         }
     }
+}
+
+/// When a subscription expires by what a SUBSCRIBE is granted, which is cut to what its profile leaves it. One that ends it
+/// leaves the expiry as it is.
+fn grant(subscription: &Subscription, exchange: &mut Exchange, now: Instant) -> Instant {
+    let remaining = remaining(subscription, exchange, now);
+    exchange.subscribe.granted_seconds = remaining.unwrap_or(exchange.subscribe.granted_seconds);
+    let granted = exchange.subscribe.granted_seconds;
+    let keeps_clock = granted == 0 || remaining.is_some();
+    if keeps_clock { subscription.expires_at } else { now + Duration::from_secs(granted.into()) }
 }
 
 /// Seconds that a change leaves its subscription, where a profile has the clock go on: not for the SUBSCRIBE that makes it,

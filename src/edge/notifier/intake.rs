@@ -274,13 +274,16 @@ impl Notifier {
         };
         // Its dialog may be with another edge, or be made up: then the bucket is asked.
         let mut held = self.registry.check_out(id);
+        let before = held.as_ref().map(|subscription| subscription.dialog.remote_cseq);
         let entered = match &mut held {
             Some(subscription) => self.enter_dialog(subscription, &arrival.request, &identity),
             None => self.may_look_up(id),
         };
         match (entered.and_then(|()| self.admit(&arrival, true, &identity)), &mut held) {
             (Ok(subscribe), Some(subscription)) => {
-                self.take_in_dialog(subscription, Box::new(Exchange::new(arrival, subscribe, identity)), now);
+                let is_next = before.and_then(|cseq| cseq.checked_add(1)) == Some(arrival.request.cseq());
+                let exchange = Box::new(Exchange { is_next, ..Exchange::new(arrival, subscribe, identity) });
+                self.take_in_dialog(subscription, exchange, now);
             }
             (Ok(subscribe), None) => {
                 let cause = arrival.cause.clone();

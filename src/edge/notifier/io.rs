@@ -85,10 +85,20 @@ pub enum Input<'a> {
         /// The edge that it is in the name of.
         edge_id: &'a str,
     },
+    /// Changes were lost, and the index has no record of one of [`Notifier::held`](super::Notifier::held).
+    Unrecorded {
+        /// The subscription.
+        id: SubscriptionId,
+    },
     /// This edge was silent, and jobs for what it still holds may be gone with the changes of these presentities; `None`: of any.
     Missed {
         /// Whose states have changed meanwhile.
         presentities: Option<Vec<Presentity>>,
+    },
+    /// Their phones have changed a feature of late, and nobody but the edge that held them then was to tell them so.
+    Pressed {
+        /// The subscriptions.
+        ids: Vec<SubscriptionId>,
     },
     /// A silent edge's subscription over UDP, to be taken over.
     Orphan(Box<Orphan>),

@@ -20,6 +20,7 @@ use crate::edge::notifier::io::BusRequest;
 use crate::edge::notifier::state::Timer;
 use crate::edge::notifier::state::bus_requests::Wait;
 use crate::edge::refusal::Refusal;
+use crate::edge::subscription::cover::Cover;
 use crate::edge::subscription::lane::{Question, Storing};
 use crate::edge::subscription::outbox::{Ending, Owed};
 use crate::edge::subscription::record::Record;
@@ -32,8 +33,8 @@ impl Notifier {
         if subscription.phase == Phase::Over {
             return;
         }
-        let grace = self.config.grace();
-        let expiry = if subscription.counted_in_grace { subscription.expires_at + grace } else { subscription.expires_at };
+        let ends_at = subscription.ends_at(self.config.grace());
+        let expiry = if subscription.counted_in_grace { ends_at } else { subscription.expires_at };
         let deadlines = [
             // While a SUBSCRIBE is stored, it decides; then this is looked at again.
             (subscription.phase == Phase::Live && !subscription.lane.is_storing()).then_some(expiry),
@@ -111,15 +112,18 @@ impl Notifier {
         }
     }
 
-    /// The record to store for a subscription.
-    pub(super) fn record_of(&self, subscription: &Subscription, told_until: SystemTime, now: Now) -> Box<Record> {
-        let record = Record::of(subscription, &self.config, now.at, now.utc).told_until(told_until);
-        Box::new(record.confirmed(&subscription.versions, &self.table))
+    /// The request that stores a subscription's record, and what that covers. `anew`: for a SUBSCRIBE that was granted anew.
+    pub(super) fn store_of(&self, subscription: &Subscription, anew: bool, told_until: SystemTime, now: Now) -> (BusRequest, Cover) {
+        let cover = Cover { cseq: subscription.cseq_to_reserve(), until: subscription.cover_until(anew, now.at) };
+        let record = Record::of(subscription, cover, &self.config, now.at, now.utc).told_until(told_until);
+        let record = Box::new(record.confirmed(&subscription.versions, &self.table));
+        let ttl = cover.until.saturating_duration_since(now.at) + self.config.grace();
+        (BusRequest::Store { id: subscription.id, record, ttl, expected_revision: subscription.revision }, cover)
     }
 
     /// Removes the record of a subscription that ends.
     pub(super) fn remove_record(&mut self, subscription: &Subscription, cause: &Cause, now: Now) {
-        let until = now.at + subscription.record_ttl(now.at, self.config.grace());
+        let until = subscription.expires_at.max(subscription.covered_until).max(now.at) + self.config.grace();
         let (id, expected_revision) = (subscription.id, subscription.newest_revision());
         self.removals.begin(id, expected_revision, until);
         self.ask(BusRequest::Remove { id, expected_revision }, Wait::Remove(id, expected_revision), cause.clone(), now);
@@ -142,10 +146,8 @@ impl Notifier {
         if subscription.lane.is_storing() || subscription.phase != Phase::Live {
             return;
         }
-        let record = self.record_of(subscription, told_until, now);
-        let (id, cseq_reserved) = (subscription.id, record.local_cseq);
-        let (ttl, expected_revision) = (subscription.record_ttl(now.at, self.config.grace()), subscription.revision);
-        self.ask(BusRequest::Store { id, record, ttl, expected_revision }, Wait::Reserve(id, cseq_reserved), Cause::new(), now);
+        let (store, cover) = self.store_of(subscription, false, told_until, now);
+        self.ask(store, Wait::Reserve(subscription.id, cover), Cause::new(), now);
     }
 
     pub(super) fn emit_subscription(

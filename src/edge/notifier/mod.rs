@@ -25,7 +25,7 @@ pub(super) mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::bus::trace::Cause;
 use crate::edge::config::EdgeConfig;
@@ -103,7 +103,9 @@ impl Notifier {
             Input::Record { key, revision, value } => self.on_record(key, revision, value, now),
             Input::Restored => self.restored(now),
             Input::Holder { id, revision, edge_id } => self.on_holder(id, revision, edge_id, now),
+            Input::Unrecorded { id } => self.on_unrecorded_by(id, u64::MAX, now),
             Input::Missed { presentities } => self.on_missed(presentities, now),
+            Input::Pressed { ids } => self.on_pressed(&ids, now),
             Input::Orphan(orphan) => self.on_orphan(*orphan, now),
             Input::Users(users) => self.gate.use_file(users),
             Input::Lease { is_held } => self.availability.set_lease(is_held),
@@ -147,6 +149,12 @@ impl Notifier {
     #[must_use]
     pub fn held(&self) -> Vec<SubscriptionId> {
         self.registry.iter().map(|subscription| subscription.id).collect()
+    }
+
+    /// What was asked of this edge before its restart was told up to this time; `None`: nothing was restored.
+    #[must_use]
+    pub const fn told_before_restart(&self) -> Option<SystemTime> {
+        self.watermark.before_restart()
     }
 
     /// Requests to the bus whose answers are waited for.
@@ -212,7 +220,7 @@ impl Notifier {
                 if now.at >= subscription.expires_at && !std::mem::replace(&mut subscription.counted_in_grace, true) {
                     notifier.metrics.grace_entered();
                 }
-                if now.at >= subscription.expires_at + notifier.config.grace() {
+                if now.at >= subscription.ends_at(notifier.config.grace()) {
                     notifier.expire(subscription, now);
                     return notifier.pump(subscription, now);
                 }
@@ -234,19 +242,19 @@ impl Notifier {
         let Some(wait) = self.requests.end(token, now.at) else { return self.metrics.late_reply() };
         let message = reply.into_result();
         match wait {
-            Wait::Store(id, cseq_reserved, _) => {
+            Wait::Store(id, cover, _) => {
                 let outcome = store_outcome(message);
                 // It may have ended while it was stored; its SUBSCRIBE was refused then.
-                self.step(id, |notifier, subscription| notifier.on_stored(subscription, cseq_reserved, outcome, now));
+                self.step(id, |notifier, subscription| notifier.on_stored(subscription, cover, outcome, now));
             }
-            Wait::TakeOver(id, cseq_reserved) => {
+            Wait::TakeOver(id, cover) => {
                 let outcome = store_outcome(message);
-                self.step_of(id, |notifier, subscription| notifier.on_taken_over(subscription, cseq_reserved, outcome, now));
+                self.step_of(id, |notifier, subscription| notifier.on_taken_over(subscription, cover, outcome, now));
             }
-            Wait::Reserve(id, cseq_reserved) => {
+            Wait::Reserve(id, cover) => {
                 let outcome = store_outcome(message);
                 // It may have ended while it was stored.
-                self.step(id, |notifier, subscription| notifier.on_reserved(subscription, cseq_reserved, outcome, now));
+                self.step(id, |notifier, subscription| notifier.on_reserved(subscription, cover, outcome, now));
             }
             Wait::Holder(id) => {
                 let found = message.and_then(|message| read_record(&message));

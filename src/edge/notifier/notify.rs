@@ -18,6 +18,7 @@ use crate::edge::notifier::Notifier;
 use crate::edge::notifier::io::{BusRequest, NotifyId, Unsent};
 use crate::edge::notifier::state::bus_requests::{StoreOutcome, Wait};
 use crate::edge::notifier::state::delivery::NoRoom;
+use crate::edge::subscription::cover::Cover;
 use crate::edge::subscription::verdict::{self, Verdict};
 use crate::edge::subscription::{InFlight, Phase, Subscription};
 use crate::runtime::clock::Now;
@@ -82,7 +83,7 @@ impl Notifier {
     }
 
     /// The answer to a reservation.
-    pub(super) fn on_reserved(&mut self, subscription: &mut Subscription, cseq_reserved: u32, outcome: StoreOutcome, now: Now) {
+    pub(super) fn on_reserved(&mut self, subscription: &mut Subscription, cover: Cover, outcome: StoreOutcome, now: Now) {
         match outcome {
             StoreOutcome::Unavailable(why) => self.metrics.store_failed(why.as_str()),
             // The next store meets the other revision, and reads it; a NOTIFY that waits does not wait for that.
@@ -92,7 +93,8 @@ impl Notifier {
             }
             StoreOutcome::Conflict => {}
             StoreOutcome::Stored(revision) => {
-                subscription.is_stored(revision, cseq_reserved);
+                subscription.is_stored(revision, cover);
+                self.watermark.stored(now.at);
                 self.has_reserved(subscription, now);
             }
         }
@@ -203,7 +205,7 @@ impl Notifier {
             self.settle(in_flight.parcel.jobs(), false);
             self.close(subscription);
         } else {
-            let until = (subscription.expires_at + self.config.grace()).max(now.at + ROOM_AFTER);
+            let until = subscription.ends_at(self.config.grace()).max(now.at + ROOM_AFTER);
             self.put_off(subscription, in_flight, until, now);
         }
     }

@@ -18,9 +18,10 @@ use crate::bus::trace::Cause;
 use crate::edge::event::{self, Happened};
 use crate::edge::metrics::{DeliveryOutcome, TakeOverOutcome};
 use crate::edge::notifier::Notifier;
-use crate::edge::notifier::io::{BusRequest, Orphan, Unavailable};
+use crate::edge::notifier::io::{Orphan, Unavailable};
 use crate::edge::notifier::state::bus_requests::{Found, StoreOutcome, Wait};
 use crate::edge::refusal::Refusal;
+use crate::edge::subscription::cover::Cover;
 use crate::edge::subscription::lane::{Exchange, Storing};
 use crate::edge::subscription::record::Record;
 use crate::edge::subscription::{Phase, Seen, Subscription, SubscriptionId};
@@ -75,8 +76,8 @@ impl Notifier {
     /// may have come through after all.
     pub(super) fn on_change(&mut self, key: &str, revision: u64, value: Option<&[u8]>, now: Now) {
         let Ok(id) = key.parse::<SubscriptionId>() else { return };
-        // A key that is gone says nothing: it was us, its time was over, or all of the bucket is lost and is stored anew.
-        let Some(value) = value else { return };
+        // A key that is gone says nothing of whose it is: it was us, its time was over, or all of the bucket is lost.
+        let Some(value) = value else { return self.on_unrecorded_by(id, revision, now) };
         let Ok(owner) = serde_json::from_slice::<Owner<'_>>(value) else { return };
         // Most keys are other edges'.
         if self.step(id, |notifier, subscription| notifier.on_owner(subscription, revision, &owner, now)).is_some() {
@@ -100,6 +101,15 @@ impl Notifier {
         }
     }
 
+    /// The bucket has no record of a subscription that is held here, as of this revision: its next SUBSCRIBE stores it anew.
+    pub(super) fn on_unrecorded_by(&mut self, id: SubscriptionId, revision: u64, now: Now) {
+        self.step(id, |_, subscription| {
+            if revision > subscription.revision {
+                subscription.is_missing(now.at);
+            }
+        });
+    }
+
     fn on_owner(&mut self, subscription: &mut Subscription, revision: u64, owner: &Owner<'_>, now: Now) {
         let own_id = &*self.config.edge_id;
         let is_ours = owner.edge_id == own_id;
@@ -110,7 +120,7 @@ impl Notifier {
         match subscription.phase {
             // The store that is under way will say whose it is.
             Phase::Live | Phase::Storing if subscription.lane.is_storing() => subscription.seen = Some(Seen { revision, is_ours }),
-            Phase::Live if is_ours => subscription.revision = revision,
+            Phase::Live if is_ours => subscription.is_found(revision, now.at),
             Phase::Live if is_taken_from_us => self.taken_away(subscription, now),
             Phase::Live => self.end(subscription, EndReason::Moved, &Cause::new(), now),
             Phase::Ending | Phase::Over if is_ours => self.remove_key(subscription.id, revision, now),
@@ -275,15 +285,13 @@ impl Notifier {
         subscription.taken_from = Some(from);
         subscription.is_untold |= told_until.is_some_and(|told_until| subscription.asked_at >= told_until);
         subscription.lane.storing = Storing::TakenOver;
-        let record = self.record_of(&subscription, ours_told_until, now);
-        let (ttl, cseq_reserved) = (subscription.record_ttl(now.at, self.config.grace()), record.local_cseq);
-        let store = BusRequest::Store { id, record, ttl, expected_revision: revision };
-        self.ask(store, Wait::TakeOver(id, cseq_reserved), Cause::new(), now);
+        let (store, cover) = self.store_of(&subscription, false, ours_told_until, now);
+        self.ask(store, Wait::TakeOver(id, cover), Cause::new(), now);
         self.registry.check_in(subscription);
     }
 
     /// The answer to an orphan's store.
-    pub(super) fn on_taken_over(&mut self, subscription: &mut Subscription, cseq_reserved: u32, outcome: StoreOutcome, now: Now) {
+    pub(super) fn on_taken_over(&mut self, subscription: &mut Subscription, cover: Cover, outcome: StoreOutcome, now: Now) {
         if !matches!(subscription.lane.storing, Storing::TakenOver) {
             return;
         }
@@ -305,7 +313,7 @@ impl Notifier {
             }
         };
         if outcome == TakeOverOutcome::Taken {
-            return self.taken(subscription, revision, cseq_reserved, now);
+            return self.taken(subscription, revision, cover, now);
         }
         self.metrics.take_over_ended(outcome);
         self.refuse_waiting(subscription, &Refusal::unavailable(), now);
@@ -316,13 +324,13 @@ impl Notifier {
     /// subscription has let go of it by now, so it is served here from now on; `false` when it cannot be.
     fn serve_late(&mut self, id: SubscriptionId, revision: u64, value: &[u8], now: Now) -> bool {
         let Ok(record) = serde_json::from_slice::<Record>(value) else { return false };
-        let cseq_reserved = record.local_cseq;
         let Some(subscription) = self.adopted(id, record, revision, Phase::Storing, now) else { return false };
+        let cover = Cover { cseq: subscription.cseq_reserved, until: subscription.covered_until };
         self.registry.check_in(subscription);
         let was_orphan = self.registry.resolve(id);
         self.step_of(id, |notifier, subscription| {
             if was_orphan {
-                return notifier.taken(subscription, revision, cseq_reserved, now);
+                return notifier.taken(subscription, revision, cover, now);
             }
             subscription.phase = Phase::Live;
             notifier.metrics.subscription_began();
@@ -333,8 +341,9 @@ impl Notifier {
         true
     }
 
-    fn taken(&mut self, subscription: &mut Subscription, revision: u64, cseq_reserved: u32, now: Now) {
-        subscription.is_stored(revision, cseq_reserved);
+    fn taken(&mut self, subscription: &mut Subscription, revision: u64, cover: Cover, now: Now) {
+        subscription.is_stored(revision, cover);
+        self.watermark.stored(now.at);
         subscription.phase = Phase::Live;
         self.metrics.subscription_began();
         self.metrics.take_over_ended(TakeOverOutcome::Taken);

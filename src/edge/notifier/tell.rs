@@ -263,6 +263,14 @@ impl Notifier {
         }
     }
 
+    /// What phones have changed themselves just before this edge was started again they may not have been told.
+    pub(super) fn on_pressed(&mut self, ids: &[SubscriptionId], now: Now) {
+        for id in ids {
+            // It may be another edge's, or over.
+            self.step(*id, |notifier, subscription| notifier.tell_anew(subscription, Duration::ZERO, now));
+        }
+    }
+
     /// A subscription of a silent edge is here now. What its phone has missed, the presentity's others may have missed too.
     pub(super) fn tell_what_silence_kept(&mut self, subscription: &mut Subscription, now: Now) {
         if !subscription.is_untold {

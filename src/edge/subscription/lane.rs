@@ -40,6 +40,8 @@ pub struct Exchange {
     /// What it asks for.
     pub subscribe: Subscribe,
     pub identity: Identity,
+    /// Whether its `CSeq` is the one after that of the last SUBSCRIBE accepted here.
+    pub is_next: bool,
     /// The subscription's expiry before it, to go back to when it cannot be stored.
     pub expires_before: Option<Instant>,
     /// Whether its store was tried again after a conflict.
@@ -52,7 +54,7 @@ impl Exchange {
     /// An exchange that was not stored yet.
     #[must_use]
     pub fn new(arrival: Arrival, subscribe: Subscribe, identity: Identity) -> Self {
-        Self { arrival, subscribe, identity, expires_before: None, retried: false, is_moving: false }
+        Self { arrival, subscribe, identity, is_next: false, expires_before: None, retried: false, is_moving: false }
     }
 }
 

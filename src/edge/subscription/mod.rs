@@ -1,6 +1,7 @@
 //! One subscription: dialog, lifetime, and what its phone was told. Pure.
 
 pub(crate) mod alarm;
+pub(crate) mod cover;
 pub(crate) mod lane;
 pub(crate) mod next_hop;
 pub(crate) mod outbox;
@@ -11,7 +12,7 @@ pub(crate) mod write;
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use smallvec::SmallVec;
 
@@ -20,6 +21,7 @@ use crate::edge::subscribe::Subscribe;
 use crate::edge::subscription::alarm::Alarm;
 use crate::edge::subscription::outbox::{Outbox, Parcel};
 use crate::feature::{FeatureState, Package, Presentity};
+use crate::runtime::clock;
 use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::uri;
 
@@ -118,12 +120,6 @@ pub struct Seen {
     pub is_ours: bool,
 }
 
-/// How many `CSeq` numbers one store reserves, so that they grow across a crash without a store for each NOTIFY.
-const CSEQ_BLOCK: u32 = 1000;
-/// Another block is reserved when this few are left, and asked for again every [`CSEQ_AGAIN_EVERY`] until it is stored.
-const CSEQ_LOW: u32 = 250;
-const CSEQ_AGAIN_EVERY: u32 = 25;
-
 /// One subscription.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each says one thing of its own, none is a state")]
@@ -156,6 +152,10 @@ pub struct Subscription {
     pub phase: Phase,
     /// Last `CSeq` that the stored record covers.
     pub cseq_reserved: u32,
+    /// Until when the stored record has it live: longer than its phone was told, so that the next refresh is within it.
+    pub covered_until: Instant,
+    /// Whether it is as a record has it, and no SUBSCRIBE was accepted here since: its edge may have granted more, up to `covered_until`.
+    pub is_as_recorded: bool,
     /// While a NOTIFY waits for a `CSeq` that is reserved: when one is asked for again.
     pub reserve_again_at: Option<Instant>,
     /// Whether no record of it is in the bucket, nor will be: its `CSeq` numbers are nobody else's then.
@@ -222,6 +222,8 @@ impl Subscription {
             expires_at,
             phase: Phase::Storing,
             cseq_reserved: 0,
+            covered_until: expires_at,
+            is_as_recorded: false,
             reserve_again_at: None,
             is_unrecorded: false,
             revision: 0,
@@ -249,16 +251,7 @@ impl Subscription {
     /// When it expires, as time of day.
     #[must_use]
     pub fn expires_at_utc(&self, now: Instant, utc: SystemTime) -> SystemTime {
-        match self.expires_at.checked_duration_since(now) {
-            Some(left) => utc + left,
-            None => utc.checked_sub(now.saturating_duration_since(self.expires_at)).unwrap_or(utc),
-        }
-    }
-
-    /// How long its record is to be kept, from now.
-    #[must_use]
-    pub fn record_ttl(&self, now: Instant, grace: Duration) -> Duration {
-        self.expires_at.saturating_duration_since(now) + grace
+        clock::time_of_day(self.expires_at, now, utc)
     }
 
     /// Applies a refresh: Contact, flow, lifetime, `Accept`. Source: the target refresh of RFC 6665 §4.4.1.
@@ -281,43 +274,11 @@ impl Subscription {
         }
     }
 
-    /// Whether the next NOTIFY has a `CSeq` that no other edge can use, nor this one after a crash: a stored record covers it, or
-    /// there is none any more.
-    #[must_use]
-    pub const fn has_cseq(&self) -> bool {
-        self.is_unrecorded || self.dialog.local_cseq < self.cseq_reserved
-    }
-
-    /// The `CSeq` of the next NOTIFY, and whether a store should reserve more of them now.
-    pub fn next_cseq(&mut self) -> (u32, bool) {
-        self.dialog.local_cseq = self.dialog.local_cseq.saturating_add(1);
-        let left = self.cseq_reserved.saturating_sub(self.dialog.local_cseq);
-        (self.dialog.local_cseq, left <= CSEQ_LOW && left.is_multiple_of(CSEQ_AGAIN_EVERY))
-    }
-
-    /// Last `CSeq` that the record which is about to be stored covers. They are reserved once it is stored.
-    #[must_use]
-    pub fn cseq_to_reserve(&self) -> u32 {
-        self.cseq_reserved.max(self.dialog.local_cseq.saturating_add(CSEQ_BLOCK))
-    }
-
     /// Revision of our newest record that is known: one that was seen in the bucket may not be acknowledged yet.
     #[must_use]
     pub fn newest_revision(&self) -> u64 {
         let seen = self.seen.filter(|seen| seen.is_ours).map(|seen| seen.revision);
         self.revision.max(seen.unwrap_or_default())
-    }
-
-    /// A record of it is stored, and covers `CSeq` numbers up to this one.
-    pub fn is_stored(&mut self, revision: u64, cseq_reserved: u32) {
-        self.revision = self.revision.max(revision);
-        self.cseq_reserved = self.cseq_reserved.max(cseq_reserved);
-    }
-
-    /// Continues the dialog of another edge, whose NOTIFYs have no `CSeq` above this one.
-    pub fn continue_after(&mut self, local_cseq: u32) {
-        self.dialog.local_cseq = self.dialog.local_cseq.max(local_cseq);
-        self.cseq_reserved = self.cseq_reserved.max(local_cseq);
     }
 
     /// The phone has confirmed this version of the feature at this place of the table.

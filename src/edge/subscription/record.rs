@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::edge::config::EdgeConfig;
 use crate::edge::subscription::alarm::Alarm;
+use crate::edge::subscription::cover::Cover;
 use crate::edge::subscription::lane::Lane;
 use crate::edge::subscription::outbox::Outbox;
 use crate::edge::subscription::sync::Sync;
@@ -70,8 +71,11 @@ pub struct Record {
     /// User-Agent of the phone.
     #[serde(default)]
     pub user_agent: Box<str>,
-    /// When it expires: RFC 3339 UTC.
+    /// Until when it lives, whatever its edge has granted since: RFC 3339 UTC.
     pub expires_at: Box<str>,
+    /// When it expires as its phone was told, where that is earlier: RFC 3339 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_expires_at: Option<Box<str>>,
     /// The silent edge that it was taken over from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_from: Option<Box<str>>,
@@ -90,9 +94,11 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record to store for a subscription; stored, it reserves the `CSeq` numbers up to its `local_cseq`.
+    /// The record to store for a subscription, which stored covers this.
     #[must_use]
-    pub fn of(subscription: &Subscription, config: &EdgeConfig, now: Instant, utc: SystemTime) -> Self {
+    pub fn of(subscription: &Subscription, cover: Cover, config: &EdgeConfig, now: Instant, utc: SystemTime) -> Self {
+        let (told, until) = (subscription.expires_at, cover.until.max(subscription.expires_at));
+        let text = |at| Box::from(clock::rfc3339(clock::time_of_day(at, now, utc)));
         let dialog = &subscription.dialog;
         Self {
             edge_id: config.edge_id.clone(),
@@ -107,7 +113,7 @@ impl Record {
             routes: dialog.routes.clone(),
             event_id: dialog.event_id.clone(),
             remote_cseq: dialog.remote_cseq,
-            local_cseq: subscription.cseq_to_reserve(),
+            local_cseq: cover.cseq,
             transport: subscription.flow.transport.as_str().into(),
             peer: subscription.flow.peer,
             listener: config.listeners.get(usize::from(subscription.flow.listener)).map(|listener| listener.address),
@@ -115,7 +121,8 @@ impl Record {
             is_trusted: subscription.is_trusted,
             accepts_multipart: subscription.accepts_multipart,
             user_agent: subscription.user_agent.clone(),
-            expires_at: clock::rfc3339(subscription.expires_at_utc(now, utc)).into(),
+            expires_at: text(until),
+            told_expires_at: (told < until).then(|| text(told)),
             taken_from: subscription.taken_from.clone(),
             asked_at: (subscription.asked_at > SystemTime::UNIX_EPOCH).then(|| clock::rfc3339(subscription.asked_at).into()),
             is_untold: subscription.is_untold,
@@ -151,11 +158,14 @@ impl Record {
     pub fn restore(self, id: SubscriptionId, revision: u64, config: &EdgeConfig, now: Instant, utc: SystemTime) -> Option<Subscription> {
         let transport = Transport::parse(&self.transport)?;
         let listener = config.listener_of(transport, self.listener, self.peer).unwrap_or_default();
-        let expires_utc = clock::parse_rfc3339(&self.expires_at)?;
-        let expires_at = match expires_utc.duration_since(utc) {
-            Ok(left) => now + left,
-            Err(past) => now.checked_sub(past.duration()).unwrap_or(now),
+        let instant = |text: &str| {
+            Some(match clock::parse_rfc3339(text)?.duration_since(utc) {
+                Ok(left) => now + left,
+                Err(past) => now.checked_sub(past.duration()).unwrap_or(now),
+            })
         };
+        let covered_until = instant(&self.expires_at)?;
+        let expires_at = self.told_expires_at.as_deref().and_then(instant).unwrap_or(covered_until);
         Some(Subscription {
             id,
             presentity: Presentity::parse(&self.presentity).ok()?,
@@ -181,6 +191,8 @@ impl Record {
             expires_at,
             phase: Phase::Live,
             cseq_reserved: self.local_cseq,
+            covered_until,
+            is_as_recorded: true,
             reserve_again_at: None,
             is_unrecorded: false,
             revision,

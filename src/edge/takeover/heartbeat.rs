@@ -25,6 +25,7 @@ use crate::bus::trace::{Cause, new_id};
 use crate::bus::{Bus, WatcherIndex};
 use crate::edge::config::EdgeConfig;
 use crate::edge::takeover::membership::SharedMembership;
+use crate::edge::takeover::missed::Missed;
 use crate::feature::Presentity;
 use crate::runtime::clock::{self, SinceBoot};
 
@@ -34,7 +35,7 @@ pub(in crate::edge::takeover) struct Heartbeat {
     config: Arc<EdgeConfig>,
     membership: SharedMembership,
     lease: watch::Sender<Option<SinceBoot>>,
-    missed: mpsc::Sender<Option<Vec<Presentity>>>,
+    missed: mpsc::Sender<Missed>,
     alive: EdgeAlive,
     /// The last feature state of before the last acknowledged beat.
     last_change: Option<u64>,
@@ -65,7 +66,7 @@ impl Heartbeat {
         takes_udp: bool,
         membership: &SharedMembership,
         lease: watch::Sender<Option<SinceBoot>>,
-        missed: mpsc::Sender<Option<Vec<Presentity>>>,
+        missed: mpsc::Sender<Missed>,
     ) -> Self {
         let alive = EdgeAlive { kind: Kind::default(), edge_id: config.edge_id.to_string(), instance: new_id(), beat: 0, udp: takes_udp };
         Self {
@@ -180,7 +181,7 @@ impl Heartbeat {
 }
 
 /// Hands on whose states have changed since this sequence.
-async fn tell_missed(bus: Bus, since: Option<u64>, missed: mpsc::Sender<Option<Vec<Presentity>>>) -> Done {
+async fn tell_missed(bus: Bus, since: Option<u64>, missed: mpsc::Sender<Missed>) -> Done {
     let presentities = match since {
         Some(sequence) => bus.features_changed_since(sequence).await,
         None => return send(missed, None).await,
@@ -191,8 +192,8 @@ async fn tell_missed(bus: Bus, since: Option<u64>, missed: mpsc::Sender<Option<V
     send(missed, presentities.ok()).await
 }
 
-async fn send(missed: mpsc::Sender<Option<Vec<Presentity>>>, presentities: Option<Vec<Presentity>>) -> Done {
+async fn send(missed: mpsc::Sender<Missed>, presentities: Option<Vec<Presentity>>) -> Done {
     // The edge stops: the next process restores, and asks by itself.
-    let _stopped = missed.send(presentities).await;
+    let _stopped = missed.send(Missed::Changed(presentities)).await;
     Done::Missed
 }

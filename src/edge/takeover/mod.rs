@@ -12,11 +12,13 @@
 mod heartbeat;
 mod lease;
 mod membership;
+mod missed;
 mod orphan;
 mod redirect;
 mod taker;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
@@ -28,7 +30,7 @@ use crate::edge::metrics::EdgeMetrics;
 use crate::edge::notifier::Orphan;
 pub(crate) use crate::edge::takeover::lease::Lease;
 use crate::edge::takeover::membership::{Membership, SharedMembership};
-use crate::feature::Presentity;
+pub(crate) use crate::edge::takeover::missed::Missed;
 use crate::notify::Queue;
 use crate::runtime::Tasks;
 use crate::sip::flow::Transport;
@@ -39,14 +41,14 @@ pub(crate) struct TakeOver {
     pub orphans: mpsc::Receiver<Box<Orphan>>,
     /// Until when no other edge takes over from us.
     pub lease: Lease,
-    /// Whose states have changed while this edge was silent; `None`: anybody's.
-    pub missed: mpsc::Receiver<Option<Vec<Presentity>>>,
+    /// What phones may have missed.
+    pub missed: mpsc::Receiver<Missed>,
     /// For jobs whose watchers may be at another edge by now.
     pub moved_jobs: mpsc::Sender<Delivery>,
 }
 
 impl TakeOver {
-    /// Starts the heartbeat and the taker.
+    /// Starts the heartbeat and the taker. All that was asked of this edge before its restart was told up to `told_before_restart`.
     ///
     /// # Errors
     ///
@@ -56,6 +58,7 @@ impl TakeOver {
         queue: Queue,
         config: &Arc<EdgeConfig>,
         metrics: &Arc<EdgeMetrics>,
+        told_before_restart: Option<SystemTime>,
         tasks: &Tasks,
     ) -> Result<Self, async_nats::SubscribeError> {
         let takes_udp = config.listeners.iter().any(|listener| listener.transport == Transport::Udp);
@@ -66,6 +69,7 @@ impl TakeOver {
         let (missed_sender, missed) = mpsc::channel(MISSED_QUEUE);
         let (moved_jobs, moved) = mpsc::channel(MOVED_JOB_QUEUE);
         let stopping = tasks.stopping().clone();
+        missed::follow_restart(bus, told_before_restart, config, missed_sender.clone(), tasks);
         let index = queue.index().clone();
         let heartbeat = heartbeat::Heartbeat::new(bus.clone(), index, config, takes_udp, &membership, lease_sender, missed_sender);
         tasks.spawn("heartbeat", heartbeat.run(heard, stopping.clone()));

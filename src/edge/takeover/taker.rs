@@ -14,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::kv;
 use crate::bus::pull::Delivery;
 use crate::bus::watchers::Held;
-use crate::bus::{Bus, RequestError};
+use crate::bus::{Bus, ChangedError, RequestError};
 use crate::edge::config::EdgeConfig;
 use crate::edge::metrics::{EdgeMetrics, TakeOverOutcome};
 use crate::edge::notifier::Orphan;
+use crate::edge::subscription::SubscriptionId;
 use crate::edge::takeover::membership::SharedMembership;
+use crate::edge::takeover::missed::pressed_since;
 use crate::edge::takeover::orphan;
 use crate::edge::takeover::redirect::{self, Redirect};
 use crate::notify::Queue;
@@ -71,6 +73,8 @@ struct Silent {
     has_udp: bool,
     tried: AHashMap<u64, Instant>,
     planned: AHashSet<u64>,
+    /// Whose phones changed a feature that it may not have told them; `None`: not read yet.
+    pressed: Option<AHashSet<SubscriptionId>>,
     drain: Option<Redirect>,
 }
 
@@ -173,19 +177,24 @@ impl Taker {
         }
     }
 
-    async fn take_from(&mut self, edge_id: &Arc<str>) -> Result<(), RequestError> {
+    async fn take_from(&mut self, edge_id: &Arc<str>) -> Result<(), ChangedError> {
         let now = clock::now();
         let Some(silent) = self.silent.get_mut(edge_id).filter(|silent| silent.look_at <= now) else { return Ok(()) };
         let held = self.queue.index().held_by(edge_id);
         silent.has_udp = !held.udp.is_empty();
         silent.look_at = if silent.has_udp { now } else { now + IDLE_LOOK_AFTER };
         let told_until = clock::parse_rfc3339(&held.told_until);
+        if silent.pressed.is_none() {
+            let ids = if let Some(told_until) = told_until { pressed_since(&self.bus, told_until).await? } else { Vec::new() };
+            silent.pressed = Some(ids.into_iter().collect());
+        }
         let wanted = silent.wanted(&held, &self.membership, now);
         let reads = wanted.into_iter().map(|revision| orphan::read(&self.bus, revision));
         let mut reads = stream::iter(reads).buffer_unordered(AT_A_TIME);
         while let Some(read) = reads.next().await {
             let Some(mut orphan) = read?.filter(|orphan| *orphan.record.edge_id == **edge_id) else { continue };
             orphan.told_until = told_until;
+            orphan.record.is_untold |= silent.pressed.as_ref().is_some_and(|pressed| pressed.contains(&orphan.id));
             if &*orphan.record.transport == "udp" {
                 // The edge may be back by now.
                 if !self.membership.lock().is_silent(edge_id, clock::now()) || self.orphans.send(Box::new(orphan)).await.is_err() {
@@ -239,7 +248,7 @@ impl Taker {
 
 impl Silent {
     fn new(now: Instant) -> Self {
-        Self { since: now, look_at: now, has_udp: true, tried: AHashMap::new(), planned: AHashSet::new(), drain: None }
+        Self { since: now, look_at: now, has_udp: true, tried: AHashMap::new(), planned: AHashSet::new(), pressed: None, drain: None }
     }
 
     /// The revisions that are ours to handle now: at first our share, later also what others have left.

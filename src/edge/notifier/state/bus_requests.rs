@@ -16,6 +16,7 @@ use crate::edge::notifier::io::{BusRequest, Output, ReplyMessage, Token, Unavail
 use crate::edge::notifier::state::backlog::Backlog;
 use crate::edge::notifier::state::{Timer, Timers};
 use crate::edge::subscription::SubscriptionId;
+use crate::edge::subscription::cover::Cover;
 use crate::edge::subscription::lane::{Arrival, Exchange, Query};
 use crate::edge::subscription::outbox::Owed;
 use crate::edge::subscription::record::Record;
@@ -28,10 +29,10 @@ const ANSWER_PATIENCE: Duration = Duration::from_millis(800);
 /// Why a bus reply is waited for.
 #[derive(Debug)]
 pub(crate) enum Wait {
-    /// The exchange in the subscription's lane is being stored, and with it `CSeq` numbers up to this one are reserved.
-    Store(SubscriptionId, u32, Instant),
-    /// More `CSeq` numbers are being reserved, up to this one.
-    Reserve(SubscriptionId, u32),
+    /// The exchange in the subscription's lane is being stored, in a record that covers this.
+    Store(SubscriptionId, Cover, Instant),
+    /// A record is being stored that covers this: more `CSeq` numbers, mostly.
+    Reserve(SubscriptionId, Cover),
     /// A reservation met another revision: whose the subscription is.
     Holder(SubscriptionId),
     /// A subscription of another edge, or of our past, is looked up for this SUBSCRIBE.
@@ -40,8 +41,8 @@ pub(crate) enum Wait {
     Auth(Box<Unproven>),
     /// A key is being removed that has this revision.
     Remove(SubscriptionId, u64),
-    /// An orphan is being stored in our name, and `CSeq` numbers up to this one are reserved.
-    TakeOver(SubscriptionId, u32),
+    /// An orphan is being stored in our name, in a record that covers this.
+    TakeOver(SubscriptionId, Cover),
     /// Workers were asked for states.
     Get(SubscriptionId, Query),
     /// Workers were asked for a change.

@@ -37,6 +37,8 @@ pub(crate) struct Watermark {
     is_polling: bool,
     /// The mark of this edge before its restart.
     before_restart: Option<SystemTime>,
+    /// When a record with the mark was last stored.
+    stored_at: Option<Instant>,
     /// When the next phone is told that may have missed something.
     tell_next_at: Instant,
     /// Whether what was not told when draining ended is stored.
@@ -54,7 +56,15 @@ pub(crate) struct PutDown {
 
 impl Watermark {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { waiting: VecDeque::new(), last_told: None, is_polling: false, before_restart: None, tell_next_at: now, is_put_down: false }
+        Self {
+            waiting: VecDeque::new(),
+            last_told: None,
+            is_polling: false,
+            before_restart: None,
+            stored_at: None,
+            tell_next_at: now,
+            is_put_down: false,
+        }
     }
 
     /// A SUBSCRIBE is being stored: something follows from it.
@@ -92,6 +102,21 @@ impl Watermark {
         let presentity = self.last_told.take()?;
         let is_free = |one: &&Subscription| one.phase == Phase::Live && !one.lane.is_storing();
         registry.watchers_of(&presentity).find(is_free).map(|one| one.id)
+    }
+
+    /// A record with the mark is stored.
+    pub(crate) fn stored(&mut self, now: Instant) {
+        self.stored_at = Some(now);
+    }
+
+    /// Whether one was, within this time.
+    pub(crate) fn was_stored_since(&self, now: Instant, within: Duration) -> bool {
+        self.stored_at.is_some_and(|at| now.saturating_duration_since(at) < within)
+    }
+
+    /// The mark of this edge before its restart.
+    pub(crate) const fn before_restart(&self) -> Option<SystemTime> {
+        self.before_restart
     }
 
     /// A record of this edge before its restart had this mark.

@@ -66,6 +66,8 @@ pub(in crate::edge) fn config() -> EdgeConfig {
         passthrough: false,
         profiles: Profiles::default(),
         store_timeout: Duration::from_secs(1),
+        // Tests of what is stored ask for it.
+        unstored_for: Duration::ZERO,
         route_timeout: Duration::from_millis(1500),
         drain_patience: Duration::from_secs(6),
         silent_after: Duration::from_secs(30),

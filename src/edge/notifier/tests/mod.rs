@@ -3,6 +3,7 @@
 mod amplification;
 mod auth;
 mod auth_fixture;
+mod cover;
 mod cseq;
 mod exchange;
 pub(crate) mod fixture;

@@ -113,6 +113,8 @@ pub(in crate::edge::notifier) struct World {
     /// Up to which number a stored record of a subscription has reserved them.
     pub reserved: BTreeMap<String, u32>,
     pub ended: BTreeSet<String>,
+    /// Keys that an operator removed, which the notifier may not know yet.
+    pub purged: BTreeSet<String>,
     pub lasts: BTreeMap<String, u32>,
     pub jobs: u64,
     pub open_jobs: BTreeSet<u64>,
@@ -127,7 +129,8 @@ impl World {
     pub(in crate::edge::notifier) fn new() -> Self {
         let now = clock::moment();
         let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL, &CAPACITIES));
-        let notifier = Notifier::new(Arc::new(config()), Arc::new(FeatureTable::built_in()), metrics, now);
+        let config = EdgeConfig { unstored_for: Duration::from_secs(5), ..config() };
+        let notifier = Notifier::new(Arc::new(config), Arc::new(FeatureTable::built_in()), metrics, now);
         let phones = (0..3).map(|_| Phone::default()).collect();
         let mut world = Self {
             notifier,
@@ -144,6 +147,7 @@ impl World {
             last_cseq: BTreeMap::new(),
             reserved: BTreeMap::new(),
             ended: BTreeSet::new(),
+            purged: BTreeSet::new(),
             lasts: BTreeMap::new(),
             jobs: 0,
             open_jobs: BTreeSet::new(),
@@ -324,6 +328,9 @@ impl World {
         }
         let key = keys[at % keys.len()].clone();
         let (record, until) = (write(self.bucket[&key].record.clone()), self.bucket[&key].until);
+        if record.is_none() {
+            self.purged.insert(key.clone());
+        }
         self.store(key, record, until);
     }
 

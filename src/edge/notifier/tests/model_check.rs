@@ -10,6 +10,7 @@ use crate::edge::notifier::tests::model::{Entry, Pending, World};
 use crate::edge::notifier::*;
 use crate::edge::subscription::next_hop::Destination;
 use crate::edge::subscription::record::Record;
+use crate::runtime::clock;
 use crate::sip::flow::Flow;
 use crate::sip::header::Via;
 use crate::sip::message::{Message, Start, parse};
@@ -51,12 +52,26 @@ impl World {
         request.response = Some(packet);
         assert!([200, 400, 403, 423, 481, 482, 500, 503].contains(&status), "{status}");
         if status == 200 {
+            self.is_covered(message);
             let phone: usize = message.header(Name::CallId).unwrap().strip_prefix("call").unwrap().parse().unwrap();
             let tag = tag_of(message, Name::To);
             // What had ended without the phone's knowing lives again with its next SUBSCRIBE, as long as the bucket has it.
             self.ended.remove(&tag);
             self.phones[phone].tag = Some(tag);
         }
+    }
+
+    /// What a 200 grants, the bucket has, whoever holds the subscription: a crash at this moment costs nothing of it.
+    fn is_covered(&self, message: &Message) {
+        let (granted, key) = (message.header(Name::Expires).unwrap().parse().unwrap(), tag_of(message, Name::To));
+        if granted == 0 || self.purged.contains(&key) {
+            return;
+        }
+        let entry = self.bucket.get(&key).unwrap_or_else(|| panic!("{key} is granted and not stored"));
+        let record = entry.record.as_ref().unwrap_or_else(|| panic!("{key} is granted and removed"));
+        let (until, granted) = (clock::parse_rfc3339(&record.expires_at).unwrap(), Duration::from_secs(granted));
+        assert!(until + Duration::from_secs(1) >= self.now.utc + granted, "{until:?} is stored, {granted:?} are granted");
+        assert!(entry.until >= self.now.at + granted, "its key is gone before it expires");
     }
 
     fn on_notify(&mut self, message: Message, packet: Bytes, to: Destination, id: Option<NotifyId>) {
@@ -169,6 +184,9 @@ impl World {
     pub(in crate::edge::notifier) fn store(&mut self, key: String, record: Option<Record>, until: Instant) -> u64 {
         self.sequence += 1;
         self.name(&key);
+        if record.is_some() {
+            self.purged.remove(&key);
+        }
         match &record {
             Some(record) => self.reserved.insert(key.clone(), record.local_cseq),
             // nobody continues it

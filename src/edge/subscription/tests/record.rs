@@ -10,6 +10,10 @@ fn text() -> impl Strategy<Value = Box<str>> {
     prop_oneof!["[ -~]{0,12}", ".{0,8}"].prop_map(String::into_boxed_str)
 }
 
+fn time(seconds: u64) -> Box<str> {
+    clock::rfc3339(UNIX_EPOCH + Duration::from_secs(seconds)).into()
+}
+
 prop_compose! {
     fn record()(
         [watcher, call_id, remote_tag, local, remote, target, user_agent] in prop::array::uniform7(text()),
@@ -20,7 +24,8 @@ prop_compose! {
         (is_tcp, is_direct, is_trusted, accepts_multipart) in any::<(bool, bool, bool, bool)>(),
         taken_from in prop::option::of(text()),
         (host, port) in any::<([u8; 4], u16)>(),
-        (expires_at, asked_at) in (0_u64..4_000_000_000, prop::option::of(1_u64..4_000_000_000)),
+        (expires_at, told_before) in (0_u64..4_000_000_000, prop::option::of(1_u64..7200)),
+        asked_at in prop::option::of(1_u64..4_000_000_000),
         is_untold in any::<bool>(),
         versions in prop::collection::btree_map(prop::sample::select(vec!["DoNotDisturb", "CallForwardingBusy"]), any::<u64>(), 0..3),
     ) -> Record {
@@ -33,10 +38,11 @@ prop_compose! {
             peer: SocketAddr::from((host, port)),
             listener: Some(SocketAddr::from(([192, 0, 2, 1], 5060))),
             is_direct, is_trusted, accepts_multipart, user_agent, taken_from, is_untold,
-            asked_at: asked_at.map(|at| clock::rfc3339(UNIX_EPOCH + Duration::from_secs(at)).into()),
+            asked_at: asked_at.map(time),
             told_until: None,
             versions: versions.into_iter().map(|(feature, version)| (feature.into(), version)).collect(),
-            expires_at: clock::rfc3339(UNIX_EPOCH + Duration::from_secs(expires_at)).into(),
+            expires_at: time(expires_at),
+            told_expires_at: told_before.and_then(|before| expires_at.checked_sub(before)).map(time),
         }
     }
 }
@@ -53,12 +59,13 @@ proptest! {
     fn a_restored_subscription_is_stored_the_same(record in record(), seconds in 1_000_000_000_u64..2_000_000_000) {
         let (now, utc) = (clock::now(), UNIX_EPOCH + Duration::from_secs(seconds));
         let id = SubscriptionId::random();
-        let expires_utc = clock::parse_rfc3339(&record.expires_at).unwrap();
+        let told = clock::parse_rfc3339(record.told_expires_at.as_ref().unwrap_or(&record.expires_at)).unwrap();
         // A monotonic clock cannot say what was before this machine started.
-        prop_assume!(expires_utc >= utc);
+        prop_assume!(told >= utc);
         let subscription = record.clone().restore(id, 7, &config(), now, utc).unwrap();
         let table = FeatureTable::built_in();
-        let again = Record::of(&subscription, &config(), now, utc).confirmed(&record.versions(&table), &table);
+        let cover = Cover { cseq: subscription.cseq_to_reserve(), until: subscription.covered_until };
+        let again = Record::of(&subscription, cover, &config(), now, utc).confirmed(&record.versions(&table), &table);
         prop_assert!(again.local_cseq >= record.local_cseq);
         prop_assert_eq!(again, Record { local_cseq: subscription.cseq_to_reserve(), ..record });
     }
