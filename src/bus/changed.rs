@@ -87,7 +87,7 @@ impl Bus {
         let read = async {
             let last = self.last_feature_change().await?;
             let mut pressed = Vec::new();
-            let mut feed = Feed::open(self, &self.subjects().feature_bucket(), From::Time(since)).await?;
+            let mut feed = Feed::open(self, &self.subjects().feature_bucket(), From::Time(since), OPEN_TIMEOUT).await?;
             while feed.position().stream_seq < last {
                 let value = feed.next().await?.and_then(|record| record.value);
                 let record = value.and_then(|value| serde_json::from_slice::<FeatureRecord>(&value).ok());

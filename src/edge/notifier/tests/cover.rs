@@ -29,7 +29,7 @@ fn live() -> (Bench, String, Record) {
     let mut bench = Bench::new(saving());
     bench.packet(&subscribe("a", 1, None, REFRESH, ""));
     let (token, BusRequest::Store { ttl, .. }) = bench.take_store() else { panic!("a store") };
-    assert_eq!(ttl, Duration::from_secs(2 * 3600 + 60), "kept for two lifetimes and grace");
+    assert_eq!(ttl, Duration::from_mins(121), "kept for two lifetimes and grace");
     bench.stored(token, 7);
     let tag = to_tag(&bench.expect_response(200));
     bench.answer_get(four(1)[..1].to_vec());
@@ -76,12 +76,15 @@ fn a_refresh_and_a_key_press_that_alter_nothing_but_the_expiry_have_their_200_at
     assert_eq!(bench.notifier.live().count(), 0);
 }
 
+/// What it is called, the SUBSCRIBE's `CSeq` and headers, how it is edited, and what happens before.
+type Case = (&'static str, u32, &'static str, fn(String) -> String, fn(&mut Bench));
+
 /// What the store is for: each of these is stored before its 200.
 #[test]
 fn whatever_the_record_does_not_cover_is_stored_first() {
     let contact = |text: String| text.replace("Contact: <sip:alice@", "Contact: <sip:other@");
     let plain = |text: String| text;
-    let cases: [(&str, u32, &str, fn(String) -> String, fn(&mut Bench)); 7] = [
+    let cases: [Case; 7] = [
         ("a longer life", 2, "Expires: 7200\n", plain, |_| {}),
         ("another Contact", 2, REFRESH, contact, |_| {}),
         ("another User-Agent", 2, "Expires: 3600\nUser-Agent: other\n", plain, |_| {}),
@@ -208,8 +211,8 @@ fn a_take_over_keeps_what_was_granted_without_a_store() {
     taker.pass(Duration::from_mins(70));
     let orphan = Orphan { id: tag.parse().unwrap(), record: record.clone(), revision: 7, told_until: None };
     taker.input(Input::Orphan(Box::new(orphan)));
-    let (token, BusRequest::Store { record: taken, ttl, .. }) = taker.take_store() else { panic!("a store") };
-    assert_eq!(clock::parse_rfc3339(&taken.expires_at), clock::parse_rfc3339(&record.expires_at), "no less than was promised");
+    let (token, BusRequest::Store { record: stored, ttl, .. }) = taker.take_store() else { panic!("a store") };
+    assert_eq!(clock::parse_rfc3339(&stored.expires_at), clock::parse_rfc3339(&record.expires_at), "no less than was promised");
     assert!(ttl > Duration::from_mins(49), "{ttl:?}");
     taker.stored(token, 8);
     taker.pass(Duration::from_mins(45));
