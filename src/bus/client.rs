@@ -47,7 +47,8 @@ struct Shared {
 }
 
 impl Bus {
-    /// A client of the servers of `nats.url`, called `name` (`dfks-edge`) there, with inboxes below `_INBOX_edge`.
+    /// A client of the servers of `nats.url`, called `name` (`dfks-edge`) there, with inboxes below `_INBOX_edge`. The one of several
+    /// roles, `dfks-edge+worker+mi`, has those of the first.
     ///
     /// Connects in the background, for as long as it takes; [`connected`](Self::connected) waits for it.
     ///
@@ -59,7 +60,7 @@ impl Bus {
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let servers = link::servers(&config.url)?;
         let link = Arc::new(Link::new(name, &servers));
-        let role: String = name.rsplit('-').next().unwrap_or(name).chars().filter(char::is_ascii_alphanumeric).collect();
+        let role: String = name.rsplit('-').next().unwrap_or(name).chars().take_while(char::is_ascii_alphanumeric).collect();
         let options = link::options(config, name, &format!("_INBOX_{role}"), Arc::clone(&link)).await?;
         tracing::info!(servers = link::describe(&servers), name, "connecting to nats");
         let client = options.connect(servers).await?;

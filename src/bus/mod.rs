@@ -36,4 +36,4 @@ pub use embedded::{Embedded, EmbeddedError};
 pub use error::{BusError, PublishError, RequestError};
 pub(crate) use keeper::StreamKeeper;
 pub use trace::headers;
-pub use watchers::{Change, EdgeWatchers, IndexEvent, IndexHook, WatcherIndex};
+pub use watchers::{Change, EdgeWatchers, IndexEvent, IndexHook, SharedIndex, WatcherIndex};

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::args::{Role, RunArgs};
 use super::exit::{Failure, chain};
 use super::output;
-use crate::bus::{Embedded, EmbeddedError};
+use crate::bus::{Bus, Embedded, EmbeddedError};
+use crate::cli::role::common::Common;
 use crate::cli::role::{self, Roles, Shared};
 use crate::config::{Config, Listener, LogFormat, NatsConfig};
 use crate::runtime::{StopSignals, Tasks};
@@ -49,7 +50,9 @@ async fn serve(mut config: Config, roles: &[Role], metrics: PrometheusHandle) ->
     // until every role has its own condition
     let starting = readiness.condition("process", "starting");
     let base = base(&mut config, &readiness, metrics).await?;
-    let shared = Shared { config: Arc::new(config), readiness };
+    let common = Common::start(&config.nats, roles, &base.tasks).await?;
+    let bus = common.bus.clone();
+    let shared = Shared { config: Arc::new(config), readiness, common };
     let mut running = Roles::new(shared.clone(), base.tasks.clone());
     let started = start(&mut running, roles);
     starting.ready();
@@ -64,7 +67,7 @@ async fn serve(mut config: Config, roles: &[Role], metrics: PrometheusHandle) ->
         Err(failure) => Err(failure),
     };
     let stopped = tokio::select! {
-        stopped = stop(running, &base.tasks, grace) => stopped,
+        stopped = stop(running, &base.tasks, &bus, grace) => stopped,
         // the operator does not want to wait
         signal = signals.recv() => Err(Failure::Refused(format!("second signal ({signal}): stopped without finishing"))),
     };
@@ -105,11 +108,12 @@ async fn watch(running: &mut Roles, config: &Config, roles: &[Role], base: &Base
     }
 }
 
-/// The roles first, then what runs beside them, all within `grace`.
-async fn stop(running: Roles, tasks: &Tasks, grace: Duration) -> Result<(), Failure> {
+/// The roles first, then what runs beside them, then their connection, all within `grace`.
+async fn stop(running: Roles, tasks: &Tasks, bus: &Bus, grace: Duration) -> Result<(), Failure> {
     let deadline = Instant::now() + grace;
     let roles = running.stop(deadline).await;
     let others = tasks.stop(deadline.saturating_duration_since(Instant::now())).await;
+    bus.drain().await;
     roles.and(others.map_err(|error| Failure::Refused(error.to_string())))
 }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::queues::{self, QueueName, Watched};
 use crate::bus::subject::edge_token;
-use crate::bus::watchers::{IndexEvent, WatcherIndex};
+use crate::bus::watchers::{IndexEvent, SharedIndex, WatcherIndex};
 use crate::bus::{Bus, RequestError};
 use crate::config::{AuthMode, Cidr, Config};
 use crate::edge::config::{EdgeConfig, Listener};
@@ -104,7 +104,7 @@ impl Edge {
     /// # Errors
     ///
     /// [`EdgeError`]; nothing is bound then.
-    pub async fn start(config: &Config, bus: Bus, table: Arc<FeatureTable>) -> Result<Self, EdgeError> {
+    pub async fn start(config: &Config, bus: Bus, index: &SharedIndex, table: Arc<FeatureTable>) -> Result<Self, EdgeError> {
         let tasks = Tasks::new();
         let (inbound, streams) = mpsc::channel(STREAM_QUEUE);
         let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL, &CAPACITIES));
@@ -118,7 +118,7 @@ impl Edge {
         let mut notifier = Notifier::new(Arc::clone(&config), Arc::clone(&table), Arc::clone(&metrics), now);
         let users = users_file.map(|path| follow_users(path, &tasks, &metrics, &mut notifier)).transpose()?;
 
-        let (index, changes) = follow_bucket(&bus, &config.edge_id, &tasks, &metrics, &mut notifier).await;
+        let (index, changes) = follow_bucket(&bus, index, &config.edge_id, &metrics, &mut notifier).await;
         let queue = Queue::new(bus.clone(), index);
         let told_before = notifier.told_before_restart();
         let take_over = TakeOver::start(&bus, queue.clone(), &config, &metrics, told_before, &tasks).await?;
@@ -284,8 +284,8 @@ fn follow_users(
 /// Reads the whole bucket, gives the notifier the records of this edge, and follows the changes from there.
 async fn follow_bucket(
     bus: &Bus,
+    index: &SharedIndex,
     edge_id: &str,
-    tasks: &Tasks,
     metrics: &Arc<EdgeMetrics>,
     notifier: &mut Notifier,
 ) -> (WatcherIndex, Changes) {
@@ -317,7 +317,7 @@ async fn follow_bucket(
             None => {}
         }
     };
-    let index = WatcherIndex::start(bus, tasks, Some(Box::new(hook)));
+    let index = index.follow(Box::new(hook)).await;
     index.loaded().await;
     let now = Now { at: clock::now(), utc: bus.utc_now() };
     for (key, (revision, value)) in held.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default() {

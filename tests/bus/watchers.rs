@@ -31,7 +31,7 @@ async fn count(index: &WatcherIndex, name: &str) -> Result<Vec<(String, u64)>, R
 /// A server with its streams, and a bus to it.
 async fn index(bus: &Bus) -> (WatcherIndex, Tasks) {
     let tasks = Tasks::new();
-    let index = WatcherIndex::start(bus, &tasks, None);
+    let index = WatcherIndex::start(bus, &tasks, Vec::new());
     tokio::time::timeout(Duration::from_secs(20), index.loaded()).await.expect("loaded");
     (index, tasks)
 }
@@ -216,7 +216,7 @@ async fn tells_each_change_once_in_order_even_over_an_outage() {
             told.lock().unwrap().push(line);
         })
     };
-    let index = WatcherIndex::start(&bus, &tasks, Some(hook));
+    let index = WatcherIndex::start(&bus, &tasks, vec![hook]);
     tokio::time::timeout(Duration::from_secs(20), index.loaded()).await.expect("loaded");
     let revision = store(&bus, "after", &record("alice", "edge-0"), "60s", None).await.unwrap();
     store(&bus, "after", &record("alice", "edge-1"), "60s", Some(revision)).await.unwrap();

@@ -11,6 +11,7 @@
 mod feed;
 mod fence;
 mod metrics;
+mod shared;
 mod table;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,7 @@ use crate::bus::watchers::feed::Record;
 pub(crate) use crate::bus::watchers::feed::{Feed, FeedError, From, OPEN_TIMEOUT};
 use crate::bus::watchers::fence::{Passed, Progress};
 use crate::bus::watchers::metrics::IndexMetrics;
+pub use crate::bus::watchers::shared::SharedIndex;
 pub use crate::bus::watchers::table::EdgeWatchers;
 pub(crate) use crate::bus::watchers::table::Held;
 use crate::bus::watchers::table::{RecordHead, Table};
@@ -84,9 +86,9 @@ pub enum IndexEvent {
 pub type IndexHook = Box<dyn FnMut(IndexEvent) + Send>;
 
 impl WatcherIndex {
-    /// Starts to read the bucket of subscriptions, and to follow it until `tasks` stop.
+    /// Starts to read the bucket of subscriptions, and to follow it until `tasks` stop. Every hook is called for each event.
     #[must_use]
-    pub fn start(bus: &Bus, tasks: &Tasks, hook: Option<IndexHook>) -> Self {
+    pub fn start(bus: &Bus, tasks: &Tasks, hooks: Vec<IndexHook>) -> Self {
         let bucket = bus.subjects().subscription_bucket();
         let (progress, seen) = watch::channel(Progress::default());
         let (fences, asked) = mpsc::channel(fence::MAX_WAITING);
@@ -100,7 +102,7 @@ impl WatcherIndex {
             shared,
             fences: index.fences.clone(),
             progress,
-            hook,
+            hooks,
             feeds: 0,
             previous: None,
             metrics: IndexMetrics::new(),
@@ -228,7 +230,7 @@ struct Follower {
     shared: Arc<Shared>,
     fences: mpsc::Sender<oneshot::Sender<Passed>>,
     progress: watch::Sender<Progress>,
-    hook: Option<IndexHook>,
+    hooks: Vec<IndexHook>,
     feeds: u64,
     /// The last table that was complete, until the new one is.
     previous: Option<Table>,
@@ -300,7 +302,7 @@ impl Follower {
     fn loaded(&mut self) {
         self.previous = None;
         self.metrics.loaded(self.shared.current().table.len());
-        if let Some(hook) = &mut self.hook {
+        for hook in &mut self.hooks {
             hook(IndexEvent::Loaded);
         }
         self.shared.is_loaded.send_replace(true);
@@ -320,10 +322,12 @@ impl Follower {
         };
         self.metrics.entries(current.table.len());
         drop(current);
-        let Some(hook) = &mut self.hook else { return };
         let is_told = self.previous.as_ref().is_some_and(|previous| previous.has(&key, revision));
-        if !is_told {
-            hook(IndexEvent::Changed(Change { key, revision, value, edge_id }));
+        let Some((last, others)) = self.hooks.split_last_mut().filter(|_| !is_told) else { return };
+        let change = Change { key, revision, value, edge_id };
+        for hook in others {
+            hook(IndexEvent::Changed(change.clone()));
         }
+        last(IndexEvent::Changed(change));
     }
 }

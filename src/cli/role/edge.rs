@@ -8,15 +8,13 @@ use crate::edge::{Edge, EdgeError};
 
 /// Runs the role until it is told to stop.
 pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
-    let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
+    let (bus, table, config) = (start.bus(), table(&start.config)?, Arc::clone(&start.config));
     let failed = |error: EdgeError| match error {
         EdgeError::Users(error) => Failure::Config(error.to_string()),
         other => Failure::Refused(format!("role edge: {}", chain(&other))),
     };
-    let _streams = start.streams(&bus).await?;
-    let edge = Box::pin(Edge::start(&config, bus.clone(), table)).await.map_err(failed)?;
+    start.streams().await?;
+    let edge = Box::pin(Edge::start(&config, bus, start.index(), table)).await.map_err(failed)?;
     let listening = edge.listening();
-    let served = Box::pin(edge.run(start.serving(listening))).await;
-    bus.drain().await;
-    served.map_err(failed)
+    Box::pin(edge.run(start.serving(listening))).await.map_err(failed)
 }

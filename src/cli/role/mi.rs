@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::future::join;
 
-use crate::bus::WatcherIndex;
 use crate::bus::queues::{self, QueueName, StreamName, Watched};
 use crate::cli::exit::{Failure, chain};
 use crate::cli::role::start::{Start, table};
@@ -15,18 +14,18 @@ use crate::mi::{Bridge, Patience, durable, teller};
 use crate::notify::Queue;
 use crate::runtime::Tasks;
 
-/// Timeout of stopping the watcher index.
-const INDEX_STOPS_WITHIN: Duration = Duration::from_secs(2);
+/// Timeout of stopping what looks at the queues.
+const WATCH_STOPS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs the role until it is told to stop.
 pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
     let config = Arc::clone(&start.config);
     let token = Token::read(&config.mi.token_file).map_err(|error| Failure::Config(format!("mi.token_file: {error}")))?;
-    let (bus, table) = (start.bus().await?, table(&config)?);
+    let (bus, table) = (start.bus(), table(&config)?);
     let failed = |error: &dyn Error| Failure::Refused(format!("role mi: {}", chain(error)));
-    let _streams = start.streams(&bus).await?;
+    start.streams().await?;
     let tasks = Tasks::new();
-    let index = WatcherIndex::start(&bus, &tasks, None);
+    let index = start.index().look_up().await;
     index.loaded().await;
     let consumers = vec![(QueueName::Commands, durable::DURABLE.to_owned()), (QueueName::Changes, teller::DURABLE.to_owned())];
     let watched = Watched { streams: StreamName::ALL.into(), consumers };
@@ -62,7 +61,6 @@ pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
         intake.stop(bus.timeout() * 6).await.map_err(|error| failed(&error))
     };
     let (served, taken_in) = join(served, stopped).await;
-    let stopped = tasks.stop(INDEX_STOPS_WITHIN).await.map_err(|error| failed(&error));
-    bus.drain().await;
+    let stopped = tasks.stop(WATCH_STOPS_WITHIN).await.map_err(|error| failed(&error));
     served.and(taken_in).and(stopped)
 }

@@ -6,6 +6,7 @@
 //! ```
 //! The edge has a thread and a runtime of its own: a slow route script or a burst of commands never delays its SIP loop.
 
+pub(super) mod common;
 pub(super) mod edge;
 pub(super) mod mi;
 pub(super) mod start;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::args::Role;
 use crate::cli::exit::Failure;
+use crate::cli::role::common::Common;
 use crate::cli::role::start::Start;
 use crate::config::Config;
 use crate::runtime::Tasks;
@@ -35,6 +37,7 @@ const STOP_ORDER: [&[Role]; 2] = [&[Role::Edge, Role::Mi], &[Role::Worker]];
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) readiness: Readiness,
+    pub(crate) common: Common,
 }
 
 /// The running roles of a process.
@@ -96,8 +99,8 @@ impl Roles {
         let stop = CancellationToken::new();
         self.running.insert(role, Running { stop: stop.clone(), condition: condition.clone(), serving: Some(is_serving) });
         let config = Arc::clone(&self.shared.config);
-        let readiness = self.shared.readiness.clone();
-        let start = Start { role, config, readiness, stop, condition, serving, is_serving: Arc::default() };
+        let (readiness, common) = (self.shared.readiness.clone(), self.shared.common.clone());
+        let start = Start { role, config, readiness, common, stop, condition, serving, is_serving: Arc::default() };
         (start, EndReport { role, reports: self.reports.clone(), is_sent: false })
     }
 
@@ -207,11 +210,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::NatsConfig;
 
-    fn roles() -> (Roles, Readiness) {
-        let shared = Shared { config: Arc::new(Config::default()), readiness: Readiness::new() };
+    async fn roles() -> (Roles, Readiness) {
+        let (config, tasks) = (Config::default(), Tasks::new());
+        // nobody listens there, and nobody asks
+        let nats = NatsConfig { url: "nats://127.0.0.1:1".to_owned(), ..config.nats.clone() };
+        let common = Common::start(&nats, &[], &tasks).await.unwrap();
+        let shared = Shared { config: Arc::new(config), readiness: Readiness::new(), common };
         let readiness = shared.readiness.clone();
-        (Roles::new(shared, Tasks::new()), readiness)
+        (Roles::new(shared, tasks), readiness)
     }
 
     fn in_a_second() -> Instant {
@@ -220,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_worker_stops_last_and_readiness_follows() {
-        let (mut roles, readiness) = roles();
+        let (mut roles, readiness) = roles().await;
         let order = Arc::new(Mutex::new(Vec::new()));
         for role in [Role::Worker, Role::Mi] {
             let order = Arc::clone(&order);
@@ -248,7 +256,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_role_that_does_not_start_says_why() {
-        let (mut roles, _) = roles();
+        let (mut roles, _) = roles().await;
         roles.spawn(Role::Worker, |start| async move {
             start.serving(Vec::new()).cancelled().await;
             Ok(())
@@ -260,7 +268,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_role_that_ends_early_or_panics_fails_the_process() {
-        let (mut roles, _) = roles();
+        let (mut roles, _) = roles().await;
         roles.spawn(Role::Worker, |start| async move {
             start.serving(Vec::new());
             Ok(())
@@ -276,7 +284,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_role_that_still_starts_is_stopped_at_once() {
-        let (mut roles, _) = roles();
+        let (mut roles, _) = roles().await;
         roles.spawn(Role::Worker, |_start| std::future::pending());
         roles.spawn_on_thread(Role::Edge, |_start| std::future::pending()).unwrap();
         assert_eq!(roles.stop(in_a_second()).await, Ok(()));
@@ -284,7 +292,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_role_that_does_not_stop_is_named_at_the_deadline() {
-        let (mut roles, _) = roles();
+        let (mut roles, _) = roles().await;
         roles.spawn(Role::Mi, |start| async move {
             start.serving(Vec::new());
             std::future::pending().await

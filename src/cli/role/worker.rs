@@ -8,13 +8,11 @@ use crate::worker::{self, WorkerError};
 
 /// Runs the role until it is told to stop.
 pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
-    let (bus, table, config) = (start.bus().await?, table(&start.config)?, Arc::clone(&start.config));
-    let _streams = start.streams(&bus).await?;
+    let (bus, table, config) = (start.bus(), table(&start.config)?, Arc::clone(&start.config));
+    start.streams().await?;
     let stop = start.stop.clone();
     let on_serving = || drop(start.serving(Vec::new()));
-    let served = worker::run(bus.clone(), table, &config.routes, on_serving, stop).await;
-    bus.drain().await;
-    served.map_err(|error| match error {
+    worker::run(bus, table, &config.routes, on_serving, stop).await.map_err(|error| match error {
         WorkerError::Script(error) => Failure::Config(error.to_string()),
         other => Failure::Refused(format!("role worker: {}", chain(&other))),
     })
