@@ -147,6 +147,13 @@ def worker():
             stack=True,
         ),
         lines(
+            "Requests in memory",
+            "Of those received, the ones that edge and mi bridge of the same process handed over without NATS (run.local).",
+            "reqps",
+            ("{{kind}}", "sum by (kind) (rate(dfks_worker_local_requests_total{@}[~]))"),
+            stack=True,
+        ),
+        lines(
             "Requests by outcome",
             "denied is a rule at work; responder_failed, store_failed and internal are faults.",
             "reqps",

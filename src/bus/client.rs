@@ -18,6 +18,7 @@ use crate::bus::attempts::Failed;
 use crate::bus::domain::Domain;
 use crate::bus::error::{BusError, PublishError, RequestError};
 use crate::bus::link::{self, Link, LinkStatus};
+use crate::bus::local::Local;
 use crate::bus::subject::{Pattern, Subjects};
 use crate::bus::time::ServerClock;
 use crate::bus::trace::{Cause, headers};
@@ -43,6 +44,7 @@ struct Shared {
     inbox: String,
     link: Arc<Link>,
     clock: ServerClock,
+    local: Local,
     _replies: AbortOnDropHandle<()>,
 }
 
@@ -81,6 +83,7 @@ impl Bus {
                 _replies: tasks::spawn_owned(link.replies.clone().deliver(replies)),
                 link,
                 clock: ServerClock::default(),
+                local: Local::default(),
                 client,
             }),
         })
@@ -161,6 +164,11 @@ impl Bus {
     /// Why there is no connection yet, as far as the client knows.
     pub(crate) fn why_not_connected(&self) -> Option<Failed> {
         self.shared.link.why_not_connected()
+    }
+
+    /// The worker of this process, for requests that need not go over NATS.
+    pub(crate) fn local(&self) -> &Local {
+        &self.shared.local
     }
 
     pub(crate) fn server_clock(&self) -> &ServerClock {
@@ -356,7 +364,11 @@ impl Bus {
         }
     }
 
-    async fn measured<T>(&self, pattern: Pattern, work: impl Future<Output = Result<T, RequestError>>) -> Result<T, RequestError> {
+    pub(crate) async fn measured<T>(
+        &self,
+        pattern: Pattern,
+        work: impl Future<Output = Result<T, RequestError>>,
+    ) -> Result<T, RequestError> {
         let metrics = &self.shared.link.metrics;
         let _in_flight = metrics.request_started();
         let started_at = clock::now();

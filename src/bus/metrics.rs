@@ -32,7 +32,7 @@ impl Drop for BusMetrics {
     }
 }
 
-/// The clients of this process: each role has its own, and one gauge says whether all are connected.
+/// The clients of this process: one, as a rule. One gauge says whether all are connected.
 static CLIENTS: Clients = Clients(Mutex::new(Count { all: 0, connected: 0 }));
 
 struct Clients(Mutex<Count>);
@@ -223,7 +223,7 @@ fn describe() {
         "From a request or store to its answer or acknowledgement, or to giving up"
     );
     metrics::describe_gauge!("dfks_bus_requests_in_flight", "Requests and stores that wait for their answer");
-    metrics::describe_gauge!("dfks_bus_connected", "1 while every role's client is connected to NATS");
+    metrics::describe_gauge!("dfks_bus_connected", "1 while the process is connected to NATS");
     metrics::describe_counter!("dfks_bus_reconnects_total", "Connections to NATS after the first");
     metrics::describe_counter!("dfks_bus_slow_consumers_total", "Times that a subscription lost messages, being read too slowly");
     metrics::describe_counter!("dfks_bus_permission_violations_total", "Subjects that the server refused us");
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_roles_count_as_connected_when_each_is() {
+    fn clients_count_as_connected_when_each_is() {
         let clients = Clients(Mutex::new(Count { all: 0, connected: 0 }));
         let values = [
             clients.count(|clients| clients.all += 2),

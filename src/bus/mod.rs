@@ -2,6 +2,7 @@
 
 mod answer;
 mod api;
+mod ask;
 pub mod asyncapi;
 pub(crate) mod attempts;
 mod changed;
@@ -13,6 +14,7 @@ pub(crate) mod feature_record;
 mod keeper;
 pub(crate) mod kv;
 mod link;
+pub(crate) mod local;
 pub mod message;
 mod metrics;
 mod pattern;

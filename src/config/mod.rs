@@ -154,12 +154,25 @@ impl Default for HttpConfig {
 pub struct RunConfig {
     /// Longest time to finish the work in hand.
     pub shutdown_grace_seconds: u64,
+    /// Whether edge and mi bridge ask a worker of their own process in memory.
+    pub local: LocalWay,
 }
 
 impl Default for RunConfig {
     fn default() -> Self {
-        Self { shutdown_grace_seconds: 40 }
+        Self { shutdown_grace_seconds: 40, local: LocalWay::Auto }
     }
+}
+
+/// `run.local`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalWay {
+    /// In memory where a worker runs in this process and has room, else over NATS.
+    #[default]
+    Auto,
+    /// Always over NATS.
+    Off,
 }
 
 /// `[trace]`

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join;
 
 use crate::bus::message::{
-    CommandPlace, ErrorBody, FeatureEvent, GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse, SetResponse,
+    CommandPlace, ErrorBody, FeatureEvent, GetRequest, Kind, Origin, RouteSetRequest, RouteSetResponse, SetResponse,
 };
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{self, Cause};
@@ -168,8 +168,7 @@ impl<F: Fanout> Bridge<F> {
             features: Some(vec![feature.clone()]),
             package: None,
         };
-        let asked = self.bus.request::<_, GetResponse>(Pattern::Get, self.bus.subjects().get(), &request, cause, self.bus.timeout());
-        let states = asked.await.map(|answer| answer.features).unwrap_or_default();
+        let states = self.bus.get(request, cause, self.bus.timeout()).await.map(|answer| answer.features).unwrap_or_default();
         let state = states.into_iter().find(|state| state.feature == *feature).unwrap_or_else(|| unset.clone());
         let new_id = || id.map_or_else(trace::new_id, |id| format!("{id}-refused"));
         let asked = command.asked();
@@ -193,7 +192,7 @@ impl<F: Fanout> Bridge<F> {
     /// the request out: a change that was made is found then.
     async fn ask_worker(&self, request: &RouteSetRequest) -> Result<RouteSetResponse, Failure> {
         let timeout = self.bus.timeout();
-        let ask = |timeout| self.bus.request(Pattern::RouteSet, self.bus.subjects().route_set(), request, &request.cause, timeout);
+        let ask = |timeout| self.bus.route_set(request, timeout);
         let lost = match ask(timeout).await {
             Ok(answer) => return Ok(answer),
             // A durable command is tried again as a whole.

@@ -1,4 +1,4 @@
-//! Handles one request, from payload to reply: asks responders, script and store. I/O.
+//! Handles one request: asks responders, script and store. I/O.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 
 use crate::bus::feature_record::FeatureRecord;
-use crate::bus::message::{GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
+use crate::bus::message::{GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity};
 use crate::worker::change::Change;
@@ -44,8 +44,7 @@ impl Handler {
     /// # Errors
     ///
     /// [`Refusal`].
-    pub(crate) async fn get(&self, payload: &[u8], cause: &Cause) -> Result<GetResponse, Refusal> {
-        let request = get::read(payload)?;
+    pub(crate) async fn get(&self, request: &GetRequest, cause: &Cause) -> Result<GetResponse, Refusal> {
         let presentity = Presentity::parse(&request.presentity)?;
         let specs = get::asked(&self.table, request.features.as_deref(), request.package.as_deref())?;
         let asked = join_all(specs.iter().map(|spec| self.responders.get(&presentity, spec, cause)));

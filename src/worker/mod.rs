@@ -14,6 +14,7 @@ mod commit;
 pub(crate) mod error;
 mod get;
 mod handler;
+mod local;
 mod metrics;
 mod recent;
 mod responder;

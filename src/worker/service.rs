@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
+use futures_util::FutureExt;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
+use crate::bus::local::{AskedGet, AskedSet};
 use crate::bus::message::{ErrorBody, GetRequest, GetResponse, RouteSetRequest, RouteSetResponse};
-use crate::bus::service::{self, Endpoint, EndpointSpec, Request, Service};
+use crate::bus::service::{self, Endpoint, EndpointSpec, Place, Request, Service};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::Cause;
 use crate::config::RoutesConfig;
@@ -18,6 +21,7 @@ use crate::runtime::clock;
 use crate::worker::error::{Refusal, WorkerError};
 use crate::worker::get;
 use crate::worker::handler::Handler;
+use crate::worker::local::{self, Taken};
 use crate::worker::metrics::WorkerMetrics;
 use crate::worker::metrics::label::{DropReason, RequestOutcome};
 use crate::worker::responder::Responders;
@@ -63,6 +67,10 @@ pub async fn run(
 
     let mut tasks = JoinSet::new();
     let lane = |route| Lane { route, handler: Arc::clone(&handler) };
+    let (local_gets, local_sets) = local::open(&bus, [gets.places(), sets.places()]);
+    let (by_get, by_set, stop) = (Arc::new(lane(Route::Get)), Arc::new(lane(Route::Set)), shutdown.clone());
+    tasks.spawn(local::serve(local_gets, stop.clone(), move |taken| Arc::clone(&by_get).get_here(taken)).map(|()| "local gets"));
+    tasks.spawn(local::serve(local_sets, stop, move |taken| Arc::clone(&by_set).set_here(taken)).map(|()| "local sets"));
     for (endpoint, lane) in [(gets, lane(Route::Get)), (gets_of_tenants, lane(Route::Get)), (sets, lane(Route::Set))] {
         let shutdown = shutdown.clone();
         tasks.spawn(async move {
@@ -115,8 +123,8 @@ impl service::Handler for Lane {
         let metrics = &self.handler.metrics;
         metrics.request_started(self.route);
         let (cause, (reply, outcome)) = match self.route {
-            Route::Get => self.get(&request).await,
-            Route::Set => self.set(&request).await,
+            Route::Get => self.read_and_get(&request).await,
+            Route::Set => self.read_and_set(&request).await,
         };
         if !request.respond(reply.map(Into::into), &cause).await {
             metrics.dropped(DropReason::ReplyNotSent);
@@ -126,7 +134,7 @@ impl service::Handler for Lane {
 
     fn turn_away(&self) -> ErrorBody {
         self.handler.metrics.request_turned_away(self.route);
-        self.refused(Refusal::Overloaded(MAX_IN_HAND), false)
+        self.refused(Refusal::Overloaded(MAX_IN_HAND))
     }
 
     fn reply_not_sent(&self) {
@@ -135,36 +143,73 @@ impl service::Handler for Lane {
 }
 
 impl Lane {
-    async fn get(&self, request: &Request) -> (Cause, Reply) {
+    async fn read_and_get(&self, request: &Request) -> (Cause, Reply) {
         let cause = request.cause().clone();
-        let outcome = match request.domain().map_or(Ok(()), |domain| get::within(request.payload(), domain)) {
-            Ok(()) => self.handler.get(request.payload(), &cause).await,
+        let asked = request.domain().map_or(Ok(()), |domain| get::within(request.payload(), domain));
+        let outcome = match asked.and_then(|()| get::read(request.payload())) {
+            Ok(asked) => self.get(&asked, &cause).await,
             Err(refusal) => Err(refusal),
         };
-        let reply = self.reply(outcome.map(|response| (response, RequestOutcome::Ok)), true);
-        (cause, reply)
+        (cause, self.reply(outcome))
     }
 
     /// A set sent by an edge or the mi bridge names its cause in the message.
-    async fn set(&self, request: &Request) -> (Cause, Reply) {
+    async fn read_and_set(&self, request: &Request) -> (Cause, Reply) {
         let mut cause = request.cause().clone();
         let outcome = match serde_json::from_slice::<RouteSetRequest>(request.payload()) {
             Ok(request) => {
                 if !request.cause.0.is_empty() {
                     cause = cause.named_by(request.cause.clone());
                 }
-                self.handler.set(request, &cause).await
+                self.set(request, &cause).await
             }
             Err(error) => Err(error.into()),
         };
-        let outcome = outcome.map(|response| {
-            let word = if response.denied.is_some() { RequestOutcome::Denied } else { RequestOutcome::Ok };
-            (response, word)
-        });
-        (cause, self.reply(outcome, false))
+        (cause, self.reply(outcome))
     }
 
-    fn reply<M: Serialize>(&self, outcome: Result<(M, RequestOutcome), Refusal>, names_a_list: bool) -> Reply {
+    async fn get_here(self: Arc<Self>, Taken { asked, place }: Taken<AskedGet>) {
+        let taken_at = asked.asked_at;
+        self.handler.metrics.request_handed_over(self.route);
+        let (request, cause, answer) = asked.into_parts();
+        let outcome = self.get(&request, &cause).await;
+        answer(self.ended_here(outcome, taken_at, &place));
+    }
+
+    async fn set_here(self: Arc<Self>, Taken { asked, place }: Taken<AskedSet>) {
+        let taken_at = asked.asked_at;
+        self.handler.metrics.request_handed_over(self.route);
+        let (request, cause, answer) = asked.into_parts();
+        let outcome = self.set(*request, &cause).await;
+        answer(self.ended_here(outcome, taken_at, &place));
+    }
+
+    /// Counts a request of this process as one that came over NATS.
+    fn ended_here<M>(&self, outcome: Result<(M, RequestOutcome), Refusal>, taken_at: Instant, place: &Place) -> Result<M, ErrorBody> {
+        let (answer, outcome) = match outcome {
+            Ok((response, outcome)) => (Ok(response), outcome),
+            Err(refusal) => {
+                let outcome = refusal.outcome();
+                (Err(self.refused(refusal)), outcome)
+            }
+        };
+        let took = clock::now().saturating_duration_since(taken_at);
+        place.ended(took, answer.as_ref().err());
+        self.handler.metrics.request_ended(self.route, outcome, took);
+        answer
+    }
+
+    async fn get(&self, request: &GetRequest, cause: &Cause) -> Result<(GetResponse, RequestOutcome), Refusal> {
+        self.handler.get(request, cause).await.map(|response| (response, RequestOutcome::Ok))
+    }
+
+    async fn set(&self, request: RouteSetRequest, cause: &Cause) -> Result<(RouteSetResponse, RequestOutcome), Refusal> {
+        let response = self.handler.set(request, cause).await?;
+        let outcome = if response.denied.is_some() { RequestOutcome::Denied } else { RequestOutcome::Ok };
+        Ok((response, outcome))
+    }
+
+    fn reply<M: Serialize>(&self, outcome: Result<(M, RequestOutcome), Refusal>) -> Reply {
         let refusal = match outcome {
             Ok((response, outcome)) => match serde_json::to_vec(&response) {
                 Ok(payload) => return (Ok(payload), outcome),
@@ -173,11 +218,12 @@ impl Lane {
             Err(refusal) => refusal,
         };
         let outcome = refusal.outcome();
-        (Err(self.refused(refusal, names_a_list)), outcome)
+        (Err(self.refused(refusal)), outcome)
     }
 
-    fn refused(&self, refusal: Refusal, names_a_list: bool) -> ErrorBody {
+    /// A get names its features in a list.
+    fn refused(&self, refusal: Refusal) -> ErrorBody {
         self.handler.metrics.request_refused(self.route, refusal.outcome(), refusal.is_ours(), &refusal);
-        refusal.into_body(names_a_list)
+        refusal.into_body(self.route == Route::Get)
     }
 }

@@ -270,6 +270,30 @@ async fn its_inboxes_are_below_a_prefix_of_its_role() {
     assert!(matches!(denied, Err(RequestError::Timeout(_))), "a denial is only told by the server's error: {denied:?}");
 }
 
+/// ```text
+/// flood ─▶ subscription that nobody reads      question ─▶ answer: all on one connection
+/// ```
+#[tokio::test]
+async fn what_nobody_reads_holds_up_nothing_else_on_the_connection() {
+    const FLOOD: usize = 300_000;
+    let nats = Nats::start();
+    let (bus, others) = (connect(&nats.config()).await, connect(&nats.config()).await);
+    let mut unread = bus.client().subscribe("t.flood").await.unwrap();
+    bus.client().flush().await.unwrap();
+    let _responder = responder(&others, "t.get", r#"{"presentity":"sip:alice@10.0.0.11","features":[]}"#).await;
+    for _ in 0..FLOOD {
+        others.client().publish("t.flood", "x".into()).await.unwrap();
+    }
+    others.client().flush().await.unwrap();
+    let got: GetResponse = bus.request(Pattern::Get, "t.get".into(), &ask(), &Cause::new(), 5 * SECOND).await.unwrap();
+    assert_eq!(got.presentity, "sip:alice@10.0.0.11");
+    let mut kept = 0;
+    while let Ok(Some(_)) = tokio::time::timeout(SECOND / 10, unread.next()).await {
+        kept += 1;
+    }
+    assert!((1..FLOOD).contains(&kept), "some are lost, to this subscription alone: {kept}");
+}
+
 #[tokio::test]
 async fn waits_for_a_server_that_starts_later() {
     let mut nats = Nats::start();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dfks::bus::{Bus, IndexEvent, RequestError, WatcherIndex};
+use dfks::bus::{Bus, IndexEvent, RequestError, SharedIndex, WatcherIndex};
 use dfks::feature::Presentity;
 use dfks::feature::package::PACKAGES;
 use dfks::runtime::{Tasks, clock};
@@ -230,4 +230,39 @@ async fn tells_each_change_once_in_order_even_over_an_outage() {
     eventually("loaded again", async || told_again().contains(&"loaded".to_owned())).await;
     // the marker of a removed key may be told again, a live key that did not change is not
     assert_eq!(told_again().into_iter().filter(|line| !line.contains("removed")).collect::<Vec<_>>(), ["loaded"]);
+}
+
+/// ```text
+/// edge ─follow─┐
+/// edge ─follow─┼─▶ one index: each hears of every record; mi looks up
+/// mi ──look up─┘
+/// ```
+#[tokio::test]
+async fn a_process_has_one_index_that_starts_when_all_who_follow_it_are_there() {
+    let (_nats, bus) = server().await;
+    store(&bus, "k1", &record("alice", "edge-0"), "60s", None).await.unwrap();
+    let tasks = Tasks::new();
+    let shared = SharedIndex::new(bus.clone(), tasks.clone(), 2);
+    let hears = || {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let keys = Arc::clone(&heard);
+        let hook = move |event| {
+            if let IndexEvent::Changed(change) = event {
+                keys.lock().unwrap().push(change.key);
+            }
+        };
+        (heard, Box::new(hook))
+    };
+    let ((first, hook), (second, other)) = (hears(), hears());
+    let alone = tokio::time::timeout(Duration::from_millis(100), shared.follow(hook)).await;
+    assert!(alone.is_err() && first.lock().unwrap().is_empty(), "one of two followers is missing");
+    let (index, looked_up) = futures_util::future::join(shared.follow(other), shared.look_up()).await;
+    index.loaded().await;
+    assert_eq!(count(&looked_up, "alice").await.unwrap(), [("edge-0".to_owned(), 1)]);
+    store(&bus, "k2", &record("alice", "edge-1"), "60s", None).await.unwrap();
+    assert_eq!(count(&index, "alice").await.unwrap().len(), 2);
+    for heard in [first, second] {
+        assert_eq!(*heard.lock().unwrap(), ["k1", "k2"]);
+    }
+    tasks.stop(Duration::from_secs(2)).await.unwrap();
 }

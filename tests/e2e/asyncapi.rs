@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::ALICE;
 use crate::auth::{User, ha1};
 use crate::common::Nats;
-use crate::harness::{Phone, Product, Service, Setup, Subscribe, Taken, dfks_with, set_dnd};
+use crate::harness::{Phone, Service, Setup, Subscribe, Taken, dfks_with, set_dnd};
 
 /// The document, with the committed schemas that it refers to.
 struct Document {
@@ -92,7 +92,8 @@ fn every_message_is_where_and_what_the_document_says() {
         _ => Some(json!({"error": {"code": 404, "description": "no such user"}})),
     });
     let tap = service.wiretap(&["dfks.>", "_INBOX.>", "_INBOX_edge.>", "_INBOX_worker.>", "_INBOX_mi.>", "_INBOX_cli.>"]);
-    let all = Product::start(&nats);
+    // over NATS, where every message can be seen
+    let all = Setup::on(&nats).with("run.local", "off").start();
     let other = Setup::on(&nats).role("edge").with("sip.edge_id", "edge-b").start();
     let strict = Setup::on(&nats).role("edge").with("sip.edge_id", "edge-c").with("sip.auth.mode", "digest").start();
     let (phone, elsewhere, third) = (Phone::tcp(all.tcp()), Phone::tcp(other.tcp()), Phone::tcp(strict.tcp()));

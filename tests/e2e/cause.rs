@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::ALICE;
 use crate::common::Nats;
-use crate::harness::{Phone, Product, Service, Setup, Taken, dfks_with, set_dnd};
+use crate::harness::{Phone, Service, Setup, Taken, dfks_with, set_dnd};
 
 /// ```text
 /// phone ──SUBSCRIBE──▶ edge-a    phone ──press──▶ edge-a ──job──▶ edge-b    dfks set ──▶ mi ──jobs──▶ both
@@ -17,7 +17,8 @@ fn every_message_carries_its_cause() {
     let others = ["set", "get", "route.>", "watchers", "command.>", "notify.>", "event.>", "dead.>", "responder.*.*.DoNotDisturb"];
     let wiretap = service.wiretap(&others.map(|subject| format!("dfks.{subject}")));
     service.respond("dfks.responder.*.*.DoNotDisturb", |_| Some(json!({})));
-    let all = Product::start(&nats);
+    // over NATS, where every message can be seen
+    let all = Setup::on(&nats).with("run.local", "off").start();
     let other = Setup::on(&nats).role("edge").with("sip.edge_id", "edge-b").start();
     let (phone, elsewhere) = (Phone::tcp(all.tcp()), Phone::tcp(other.tcp()));
     let mut dialog = phone.subscribe(ALICE);
@@ -91,7 +92,8 @@ fn flags_and_state_of_the_caller_go_all_the_way() {
     let others = ["route.>", "notify.>", "event.>", "dead.>", "responder.set.*.DoNotDisturb"];
     let wiretap = service.wiretap(&others.map(|subject| format!("dfks.{subject}")));
     service.respond("dfks.responder.*.*.DoNotDisturb", |_| Some(json!({})));
-    let all = Product::start(&nats);
+    // over NATS, where every message can be seen
+    let all = Setup::on(&nats).with("run.local", "off").start();
     let phone = Phone::tcp(all.tcp());
     let mut dialog = phone.subscribe(ALICE);
     dialog.notify();

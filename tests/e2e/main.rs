@@ -26,6 +26,7 @@ mod durable;
 mod edges;
 mod examples;
 mod feature;
+mod local;
 mod mi;
 mod readme;
 mod responder;

@@ -18,7 +18,7 @@ use std::future::{Future, poll_fn};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Message, SubscribeError, Subscriber};
 use bytes::Bytes;
@@ -103,6 +103,11 @@ impl Endpoint {
         Ok(Self { requests, shared: Arc::new(shared) })
     }
 
+    /// Its places, for requests that come another way than over NATS: together they are no more than the limit.
+    pub(crate) fn places(&self) -> Places {
+        Places { shared: Arc::clone(&self.shared) }
+    }
+
     /// Handles requests until `shutdown`, then finishes what is in hand. Returns early if the subscription ends.
     ///
     /// After `shutdown` it waits no longer than `nats.timeout_ms` for the end of the subscription, which does not come while
@@ -160,6 +165,44 @@ impl Endpoint {
         if !is_sent {
             tracing::warn!(subject = self.shared.spec.pattern.as_str(), "subscription not ended: the queue to nats is full");
         }
+    }
+}
+
+/// The places of an endpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    shared: Arc<Shared>,
+}
+
+/// The place of a request that is in hand, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    shared: Arc<Shared>,
+}
+
+impl Places {
+    /// How many there are.
+    pub(crate) fn limit(&self) -> usize {
+        self.shared.spec.limit
+    }
+
+    /// A place, if there is one within the limit.
+    pub(crate) fn take(&self) -> Option<Place> {
+        let place = Place { shared: Arc::clone(&self.shared) };
+        (self.shared.in_hand.fetch_add(1, Ordering::Relaxed) < self.shared.spec.limit).then_some(place)
+    }
+}
+
+impl Place {
+    /// Counts the request, as answered with this error or none.
+    pub(crate) fn ended(&self, took: Duration, error: Option<&ErrorBody>) {
+        self.shared.tally().request_ended(took, error);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.in_hand.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

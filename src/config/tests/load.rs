@@ -87,6 +87,7 @@ fn nothing_configured_is_the_documented_default() {
         token_file = ""
         [run]
         shutdown_grace_seconds = 40
+        local = "auto"
         [trace]
         otlp = ""
         [log]
@@ -178,7 +179,8 @@ const BAD: &[(&str, &str)] = &[
         "[nat]\nurl = \"\"",
         "nat = { url = \"\" }: unknown key, expected features, http, log, mi, nats, profile, routes, run, sip, subscription, trace",
     ),
-    ("[run]\ngrace = 1", "run.grace = 1: unknown key, expected shutdown_grace_seconds"),
+    ("[run]\ngrace = 1", "run.grace = 1: unknown key, expected local, shutdown_grace_seconds"),
+    ("[run]\nlocal = \"on\"", "run.local = \"on\": expected `auto` or `off`"),
     (
         "[sip.auth]\nusr = \"x\"",
         "sip.auth.usr = \"x\": unknown key, expected allow_other_presentities, allow_unauthenticated, mode, realm, trusted, users",

@@ -201,6 +201,7 @@ impl Driver {
             notifier.handle(Input::Packet { flow, bytes }, now);
         });
         had_any |= take("bus replies", |cx| port.poll_reply(cx), cx, |(token, reply)| notifier.handle(Input::Reply { token, reply }, now))?;
+        had_any |= take("answers", |cx| port.poll_local(cx), cx, |(token, reply)| notifier.handle(Input::Reply { token, reply }, now))?;
         had_any |= take(
             "stream messages",
             |cx| sources.streams.poll_recv(cx),

@@ -10,13 +10,17 @@ use ahash::AHashMap;
 use async_nats::{HeaderMap, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use tokio::sync::mpsc;
 
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::kv;
+use crate::bus::local::Asked;
+use crate::bus::message::{GetRequest, RouteSetRequest};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, headers};
 use crate::edge::event::Event;
+use crate::edge::limit::MAX_WAITS;
 use crate::edge::notifier::{BusReply, BusRequest, ReplyMessage, Token, Unavailable};
 use crate::runtime::clock;
 
@@ -24,6 +28,9 @@ pub(crate) struct Port {
     bus: Bus,
     inbox: String,
     replies: Subscriber,
+    /// Answers of the worker of this process.
+    local: mpsc::Receiver<(Token, BusReply)>,
+    to_local: mpsc::Sender<(Token, BusReply)>,
     asked: AHashMap<u64, (Pattern, Instant)>,
 }
 
@@ -47,15 +54,31 @@ impl Port {
     pub(crate) async fn open(bus: Bus) -> Result<Self, async_nats::SubscribeError> {
         let inbox = bus.client().new_inbox();
         let replies = bus.client().subscribe(format!("{inbox}.*")).await?;
-        Ok(Self { bus, inbox, replies, asked: AHashMap::new() })
+        let (to_local, local) = mpsc::channel(MAX_WAITS);
+        Ok(Self { bus, inbox, replies, local, to_local, asked: AHashMap::new() })
     }
 
-    /// Sends a request; its reply comes out of [`Port::poll_reply`].
+    /// Sends a request; its reply comes out of [`Port::poll_reply`], or [`Port::poll_local`] where a worker of this process has it.
     ///
     /// # Errors
     ///
     /// The request is not sent: the bus is away, or its queue is full.
     pub(crate) fn ask(&mut self, token: Token, request: BusRequest, cause: &Cause) -> Result<(), PublishError> {
+        let (pattern, request) = match request {
+            BusRequest::Get(request) => match self.hand_get(token, request, cause) {
+                Ok(()) => (Pattern::Get, None),
+                Err(request) => (Pattern::Get, Some(BusRequest::Get(request))),
+            },
+            BusRequest::RouteSet(request) => match self.hand_set(token, request, cause) {
+                Ok(()) => (Pattern::RouteSet, None),
+                Err(request) => (Pattern::RouteSet, Some(BusRequest::RouteSet(request))),
+            },
+            other => (Pattern::SubscriptionBucket, Some(other)),
+        };
+        let Some(request) = request else {
+            self.asked.insert(token.0, (pattern, clock::now()));
+            return Ok(());
+        };
         let outgoing = self.outgoing(request, cause);
         let reply_to = format!("{}.{}", self.inbox, token.0);
         self.bus.try_publish(outgoing.pattern, outgoing.subject, Some(reply_to), outgoing.headers, outgoing.payload)?;
@@ -74,6 +97,28 @@ impl Port {
                 return Poll::Ready(Some((Token(token), reply)));
             }
         }
+    }
+
+    /// The next answer of the worker of this process.
+    pub(crate) fn poll_local(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Token, BusReply)>> {
+        let answer = ready!(self.local.poll_recv(cx));
+        if let Some((token, reply)) = &answer {
+            self.answered(token.0, reply);
+        }
+        Poll::Ready(answer)
+    }
+
+    fn hand_get(&self, token: Token, request: GetRequest, cause: &Cause) -> Result<(), GetRequest> {
+        let answers = self.to_local.clone();
+        // full, it is late: then nobody waits for this one any more
+        let answer = move |got| drop(answers.try_send((token, BusReply::States(Box::new(got)))));
+        self.bus.hand_get(Asked::new(request, cause.clone(), answer)).map_err(|asked| asked.request)
+    }
+
+    fn hand_set(&self, token: Token, request: Box<RouteSetRequest>, cause: &Cause) -> Result<(), Box<RouteSetRequest>> {
+        let answers = self.to_local.clone();
+        let answer = move |got| drop(answers.try_send((token, BusReply::Set(Box::new(got)))));
+        self.bus.hand_set(Asked::new(request, cause.clone(), answer)).map_err(|asked| asked.request)
     }
 
     /// Counts the requests that were never answered as such.

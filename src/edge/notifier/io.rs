@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::bus::message::{AuthRequest, FeatureEvent, GetRequest, NotifyJob, RouteSetRequest};
+use crate::bus::message::{
+    AuthRequest, ErrorBody, FeatureEvent, GetRequest, GetResponse, NotifyJob, RouteSetRequest, RouteSetResponse, read_reply,
+};
 use crate::bus::trace::Cause;
 use crate::edge::event::Event;
 use crate::edge::gate::users::Users;
@@ -256,6 +258,10 @@ pub struct FanOut {
 pub enum BusReply {
     /// A message came back.
     Message(ReplyMessage),
+    /// A worker of this process answered a get.
+    States(Box<Result<GetResponse, ErrorBody>>),
+    /// A worker of this process answered a set.
+    Set(Box<Result<RouteSetResponse, ErrorBody>>),
     /// None did.
     Unavailable(Unavailable),
 }
@@ -300,12 +306,38 @@ impl Unavailable {
 const NO_RESPONDERS: u16 = 503;
 
 impl BusReply {
+    /// The states that a worker gave, or why there are none.
+    pub(crate) fn into_states(self) -> Result<GetResponse, ErrorBody> {
+        match self {
+            Self::States(answer) => *answer,
+            other => read_from("worker", other.into_result()),
+        }
+    }
+
+    /// What a worker made of a change, or why there is no answer.
+    pub(crate) fn into_set(self) -> Result<RouteSetResponse, ErrorBody> {
+        match self {
+            Self::Set(answer) => *answer,
+            other => read_from("worker", other.into_result()),
+        }
+    }
+
     /// The message, or why there is none.
     pub(crate) fn into_result(self) -> Result<ReplyMessage, Unavailable> {
         match self {
             Self::Message(message) if message.status == Some(NO_RESPONDERS) => Err(Unavailable::NoResponders),
             Self::Message(message) => Ok(message),
             Self::Unavailable(why) => Err(why),
+            // an answer to something else
+            Self::States(_) | Self::Set(_) => Err(Unavailable::NotSent),
         }
+    }
+}
+
+/// The answer of a worker or responder, or why there is none: the code and text of its error, 503 where nobody answered.
+pub(crate) fn read_from<M: serde::de::DeserializeOwned>(whom: &str, message: Result<ReplyMessage, Unavailable>) -> Result<M, ErrorBody> {
+    match message {
+        Ok(message) => read_reply(&message.payload),
+        Err(why) => Err(ErrorBody { code: 503, description: format!("no {whom} answered: {}", why.as_str()), field: None }),
     }
 }

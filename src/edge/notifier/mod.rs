@@ -31,8 +31,9 @@ use crate::bus::trace::Cause;
 use crate::edge::config::EdgeConfig;
 use crate::edge::gate::Gate;
 use crate::edge::metrics::{Direction, EdgeMetrics};
+use crate::edge::notifier::io::read_from;
 use crate::edge::notifier::state::availability::Availability;
-use crate::edge::notifier::state::bus_requests::{BusRequests, StoreOutcome, Wait, read_from, read_record, store_outcome};
+use crate::edge::notifier::state::bus_requests::{BusRequests, StoreOutcome, Wait, read_record, store_outcome};
 use crate::edge::notifier::state::delivery::{Delivery, Due};
 use crate::edge::notifier::state::job_table::JobTable;
 use crate::edge::notifier::state::registry::Registry;
@@ -240,7 +241,18 @@ impl Notifier {
     fn on_reply(&mut self, token: Token, reply: BusReply, now: Now) {
         // A reply that comes after its time was given up already.
         let Some(wait) = self.requests.end(token, now.at) else { return self.metrics.late_reply() };
-        let message = reply.into_result();
+        let (wait, message) = match wait {
+            // One that waits for the workers is let go of only after their answer.
+            Wait::Get(id, query) => {
+                let answer = reply.into_states();
+                return self.step_of(id, |notifier, subscription| notifier.on_states(subscription, &query, answer, now));
+            }
+            Wait::Set(id, query) => {
+                let answer = reply.into_set();
+                return self.step_of(id, |notifier, subscription| notifier.on_route_set(subscription, query, answer, now));
+            }
+            wait => (wait, reply.into_result()),
+        };
         match wait {
             Wait::Store(id, cover, _) => {
                 let outcome = store_outcome(message);
@@ -266,15 +278,7 @@ impl Notifier {
             }
             Wait::Auth(unproven) => self.on_account(*unproven, read_from("responder", message), now),
             Wait::Remove(id, revision) => self.on_removed(id, revision, store_outcome(message), now),
-            // One that waits for the workers is let go of only after their answer.
-            Wait::Get(id, query) => {
-                let answer = read_from("worker", message);
-                self.step_of(id, |notifier, subscription| notifier.on_states(subscription, &query, answer, now));
-            }
-            Wait::Set(id, query) => {
-                let answer = read_from("worker", message);
-                self.step_of(id, |notifier, subscription| notifier.on_route_set(subscription, query, answer, now));
-            }
+            Wait::Get(..) | Wait::Set(..) => {}
         }
     }
 

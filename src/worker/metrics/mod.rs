@@ -24,6 +24,7 @@ const SCRIPT_SECONDS: &str = "dfks_worker_script_duration_seconds";
 const SCRIPT_ERRORS: &str = "dfks_worker_script_errors_total";
 const SCRIPT_RELOADS: &str = "dfks_worker_script_reloads_total";
 const IN_FLIGHT: &str = "dfks_worker_in_flight";
+const LOCAL: &str = "dfks_worker_local_requests_total";
 const DROPPED: &str = "dfks_worker_dropped_total";
 
 /// At most one warning of a kind in this time; the counter counts all.
@@ -63,6 +64,7 @@ impl Throttle {
 #[derive(Debug)]
 struct RouteMetrics {
     received: Counter,
+    local: Counter,
     in_hand: QueueGauges,
     requests: [Counter; RequestOutcome::ALL.len()],
     request_seconds: Histogram,
@@ -77,6 +79,7 @@ impl RouteMetrics {
         let kind = route.as_str();
         Self {
             received: from_zero(counter!(RECEIVED, "kind" => kind)),
+            local: from_zero(counter!(LOCAL, "kind" => kind)),
             in_hand: QueueGauges::new(QueueStage::Worker, kind, capacity),
             requests: RequestOutcome::ALL.map(|outcome| from_zero(counter!(REQUESTS, "kind" => kind, "outcome" => outcome.as_str()))),
             request_seconds: histogram!(REQUEST_SECONDS, "kind" => kind),
@@ -112,6 +115,12 @@ impl WorkerMetrics {
         self.of(route).received.increment(1);
         self.of(route).in_hand.entered();
         self.in_flight.increment(1.0);
+    }
+
+    /// A request of this process was taken in: it came in memory.
+    pub(crate) fn request_handed_over(&self, route: Route) {
+        self.of(route).local.increment(1);
+        self.request_started(route);
     }
 
     /// A request came in when there were too many in hand.
@@ -192,6 +201,7 @@ impl WorkerMetrics {
 
 fn describe() {
     describe_counter!(RECEIVED, "Requests that came in, by kind");
+    describe_counter!(LOCAL, "Of the requests that came in, those of the own process: handed over in memory, by kind");
     describe_counter!(REQUESTS, "Requests that workers answered, by kind and outcome");
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "From a request to its reply");
     describe_counter!(RESPONDER_REQUESTS, "Requests to responders, by kind and outcome");
@@ -239,6 +249,7 @@ mod tests {
             for (name, label) in [(REQUEST_SECONDS, "kind"), (RESPONDER_SECONDS, "kind"), (SCRIPT_SECONDS, "route")] {
                 want.push(format!("{name}_count{{{label}=\"{kind}\"}} 0"));
             }
+            want.push(format!("{LOCAL}{{kind=\"{kind}\"}} 0"));
             want.push(format!("{SCRIPT_ERRORS}{{route=\"{kind}\"}} 0"));
         }
         for outcome in ["ok", "failed"] {

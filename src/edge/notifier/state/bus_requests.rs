@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use ahash::AHashMap;
 
 use crate::bus::kv::{self, Entry, Written};
-use crate::bus::message::{ErrorBody, read_reply};
 use crate::bus::trace::Cause;
 use crate::edge::config::EdgeConfig;
 use crate::edge::limit::{MAX_AUTH_WAITS, MAX_LOOKUPS, MAX_WAITS};
@@ -198,14 +197,6 @@ pub(crate) fn read_record(message: &ReplyMessage) -> Result<Found, Unavailable> 
         Entry::Value(revision, value) => {
             Ok(serde_json::from_slice(&value).map_or(Found::Gone(revision), |record| Found::Record(record, revision)))
         }
-    }
-}
-
-/// The answer of a worker or responder, or why there is none: the code and text of its error, 503 where nobody answered.
-pub(crate) fn read_from<M: serde::de::DeserializeOwned>(whom: &str, message: Result<ReplyMessage, Unavailable>) -> Result<M, ErrorBody> {
-    match message {
-        Ok(message) => read_reply(&message.payload),
-        Err(why) => Err(ErrorBody { code: 503, description: format!("no {whom} answered: {}", why.as_str()), field: None }),
     }
 }
 
