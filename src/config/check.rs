@@ -20,6 +20,8 @@ const MAX_STREAM_BYTES: u64 = 1 << 50;
 const MAX_EDGE_ID_BYTES: usize = 64;
 /// Longest lifetime of a subscription, in seconds: a year.
 const MAX_EXPIRES_SECONDS: u32 = 31_536_000;
+/// Longest of the shortest lifetimes that may be asked for, in seconds.
+const MAX_MIN_EXPIRES_SECONDS: u32 = 3600;
 /// Longest `sip.auth.realm`, in bytes.
 const MAX_REALM_BYTES: usize = 128;
 /// Largest payload of a UDP datagram over IPv4, in bytes.
@@ -252,6 +254,8 @@ fn subscription(config: &Config) -> Result<(), ConfigError> {
     let min = lifetimes.min_expires_seconds;
     ensure(min <= max, "subscription.min_expires_seconds", &min, &format!("at most max_expires_seconds, which is {max}"))?;
     let is_between = (min.max(1)..=max).contains(&lifetimes.default_expires_seconds);
+    // A request for an hour or more may not be refused as too short. Source: RFC 6665 §4.2.1.1.
+    ensure(min <= MAX_MIN_EXPIRES_SECONDS, "subscription.min_expires_seconds", &min, "at most 3600")?;
     let expected = format!("between min_expires_seconds and max_expires_seconds, which are {min} and {max}");
     ensure(is_between, "subscription.default_expires_seconds", &lifetimes.default_expires_seconds, &expected)
 }

@@ -270,6 +270,7 @@ const BAD: &[(&str, &str)] = &[
         "[subscription]\nmin_expires_seconds = 8000",
         "subscription.min_expires_seconds = 8000: expected at most max_expires_seconds, which is 7200",
     ),
+    ("[subscription]\nmin_expires_seconds = 3601", "subscription.min_expires_seconds = 3601: expected at most 3600"),
     (
         "[subscription]\ndefault_expires_seconds = 30",
         "subscription.default_expires_seconds = 30: expected between min_expires_seconds and max_expires_seconds, which are 60 and 7200",
