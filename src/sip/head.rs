@@ -19,13 +19,16 @@ pub(super) fn end(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
 }
 
 /// The head as text: folded lines joined (RFC 3261 §7.3.1), control characters made blanks, and Latin-1 read as such where
-/// the head is no UTF-8 (display names of old phones). Lines end in LF or CRLF.
-pub(super) fn normalise(head: &[u8]) -> String {
+/// the head is no UTF-8 (display names of old phones), which the second value says. Lines end in LF or CRLF.
+pub(super) fn normalise(head: &[u8]) -> (String, bool) {
     let mut bytes = head.to_vec();
     if !is_normal(head) {
         blank_out(&mut bytes);
     }
-    String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
+    match String::from_utf8(bytes) {
+        Ok(text) => (text, false),
+        Err(error) => (error.into_bytes().into_iter().map(char::from).collect(), true),
+    }
 }
 
 /// Whether there is nothing to join and no control character: nearly always. Looks at every byte without a branch, which is
@@ -91,7 +94,7 @@ pub(super) fn split_line(line: &str) -> Option<(&str, &str)> {
 
 /// [`content_length`] of a head that is not parsed any further, as the framing of a stream needs it.
 pub(super) fn content_length_of(head: &[u8]) -> Result<Option<usize>, UnreadableLength> {
-    let text = normalise(head);
+    let (text, _) = normalise(head);
     let fields = text.split('\n').skip(1).filter_map(split_line);
     content_length(fields.filter(|(name, _)| Name::parse(name) == Some(Name::ContentLength)).map(|(_, value)| value.trim_ascii()))
 }
@@ -126,7 +129,7 @@ mod tests {
             ("UTF-8", b"a: \xc3\xa9\r\n", "a: \u{e9}\r\n"),
             ("Latin-1", b"a: \xe9\r\n", "a: \u{e9}\r\n"),
         ] {
-            assert_eq!(normalise(bytes), want, "{name}");
+            assert_eq!(normalise(bytes).0, want, "{name}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! start-line, text that is no UTF-8, control characters, a missing Content-Length, more bytes than it says. Refused: what
 //! would leave it open which message was meant. Source: RFC 3261 §7, §18.3; RFC 4475 for the spirit.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -25,6 +26,8 @@ pub(crate) const MAX_URI_BYTES: usize = 1024;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     text: String,
+    /// Whether it came in Latin-1.
+    is_latin1: bool,
     start: StartLine,
     lines: Vec<Line>,
     body: Box<[u8]>,
@@ -162,7 +165,7 @@ pub fn parse(packet: &[u8]) -> Result<Message, ParseError> {
     }
     let end = head::end(packet, 0);
     let (head_end, body_at) = end.unwrap_or((packet.len(), packet.len()));
-    let text = head::normalise(packet.get(..head_end).unwrap_or_default());
+    let (text, is_latin1) = head::normalise(packet.get(..head_end).unwrap_or_default());
     let rest = packet.get(body_at..).unwrap_or_default();
 
     let mut fault = end.is_none().then_some(Fault::NoBlankLine);
@@ -175,7 +178,7 @@ pub fn parse(packet: &[u8]) -> Result<Message, ParseError> {
     let (lines, lines_fault) = header_lines(&text, first_line_end + 1);
     fault = fault.or(lines_fault);
 
-    let mut message = Message { text, start, lines, body: Box::default() };
+    let mut message = Message { text, is_latin1, start, lines, body: Box::default() };
     let length = head::content_length(message.lines(Name::ContentLength));
     let body = match length {
         Ok(Some(length)) => rest.get(..length).unwrap_or_else(|| {
@@ -303,6 +306,12 @@ impl Message {
     /// and `<…>`, empty ones left out. Not for fields that are no lists, such as From or Authorization.
     pub fn values(&self, name: Name) -> impl Iterator<Item = &str> {
         self.lines(name).flat_map(|line| scan::split_outside(line, b',', true))
+    }
+
+    /// The bytes that a part of the head came as.
+    #[must_use]
+    pub(super) fn as_received<'a>(&self, text: &'a str) -> Cow<'a, [u8]> {
+        if self.is_latin1 { text.chars().filter_map(|char| u8::try_from(char).ok()).collect() } else { text.as_bytes().into() }
     }
 
     /// Every header line as received, in order: name and value, unknown fields included.

@@ -4,6 +4,7 @@ use super::header::{Accept, BadHeader, CSeq, Event, MediaType, NameAddr, Via, se
 use super::message::{Message, Start};
 use super::method::Method;
 use super::name::Name;
+use super::scan;
 
 /// Most hops that a request may have come over: Max-Forwards allows no more (RFC 3261 §8.1.1.6). Each Via is copied into a line of
 /// its own, so that the answer to a line of commas would be far longer than it was.
@@ -14,6 +15,7 @@ pub(crate) const MAX_ROUTES: usize = 32;
 /// A request whose mandatory header fields are all there and readable.
 ///
 /// Those are Via, From, To, Call-ID and `CSeq` (RFC 3261 §8.1.1; Max-Forwards is not insisted on), and Record-Route where it is sent.
+/// No field that has one value has two, which a proxy in front could read another way than we do.
 #[derive(Debug, Clone)]
 pub struct Request {
     message: Message,
@@ -118,7 +120,7 @@ impl Request {
     #[must_use]
     pub fn max_forwards(&self) -> Option<Result<u8, BadHeader>> {
         let value = self.message.header(Name::MaxForwards)?;
-        Some(super::scan::digits(value).and_then(|hops| u8::try_from(hops).ok()).ok_or(BadHeader(Name::MaxForwards)))
+        Some(scan::digits(value).and_then(|hops| u8::try_from(hops).ok()).ok_or(BadHeader(Name::MaxForwards)))
     }
 
     /// The event package; `None` when it is missing or unreadable (both are 489, RFC 6665 §4.2.1.1).
@@ -224,6 +226,14 @@ impl Mandatory {
         if cseq.method != method.as_str() {
             return Err("CSeq Of Another Method");
         }
+        unambiguous(message, method)?;
+        for (params, name, malformed) in
+            [(&top_via.params, "branch", "Malformed Via"), (&from.params, "tag", "Malformed From"), (&to.params, "tag", "Malformed To")]
+        {
+            if params.repeats(name) {
+                return Err(malformed);
+            }
+        }
         if message.values(Name::RecordRoute).any(|route| NameAddr::parse(route).is_none()) {
             return Err("Malformed Record-Route");
         }
@@ -232,6 +242,32 @@ impl Mandatory {
         }
         Ok(Self { method: method.clone(), top_via, via_count, from, to, cseq: cseq.number })
     }
+}
+
+/// Fields of one value that need not be there, what is said when they have two, and when a quote in them never ends.
+const SINGLE: [(Name, &str, &str); 4] = [
+    (Name::Event, "Repeated Event", "Malformed Event"),
+    (Name::Expires, "Repeated Expires", "Malformed Expires"),
+    (Name::MaxForwards, "Repeated Max-Forwards", "Malformed Max-Forwards"),
+    (Name::ContentType, "Repeated Content-Type", "Malformed Content-Type"),
+];
+
+/// Nothing in a request may be read in two ways.
+fn unambiguous(message: &Message, method: &Method) -> Result<(), &'static str> {
+    for (name, repeated, malformed) in SINGLE {
+        if differs(message.lines(name)) {
+            return Err(repeated);
+        }
+        if message.header(name).is_some_and(|value| !scan::is_closed(value)) {
+            return Err(malformed);
+        }
+    }
+    if method.is_subscribe() && differs(message.values(Name::Contact)) { Err("Repeated Contact") } else { Ok(()) }
+}
+
+/// Whether a field has two values that are not the same.
+fn differs<'a>(mut values: impl Iterator<Item = &'a str>) -> bool {
+    values.next().is_some_and(|first| values.any(|value| value != first))
 }
 
 /// The only line of a field that must not repeat.

@@ -78,6 +78,19 @@ fn quoted_bytes(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// Whether every quoted string in a text ends.
+pub(super) fn is_closed(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    while let Some(at) = bytes.get(from..).and_then(|rest| memchr(b'"', rest)) {
+        match bytes.get(from + at + 1..).and_then(quoted_bytes) {
+            Some(length) => from += at + 1 + length,
+            None => return false,
+        }
+    }
+    true
+}
+
 /// Splits a text at separators outside quotes (and `<…>`); parts are trimmed, empty ones skipped.
 pub(super) fn split_outside(text: &str, separator: u8, skip_angles: bool) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);

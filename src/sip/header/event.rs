@@ -24,6 +24,10 @@ impl<'a> Event<'a> {
         let package = parts.next().filter(|package| scan::is_token(package) && text.trim_start().starts_with(package))?;
         let mut ids = parts.filter_map(|param| param.split_once('=')).filter(|(name, _)| name.trim_end().eq_ignore_ascii_case("id"));
         let id = ids.next().map(|(_, id)| id.trim_start());
+        // Two readers may take different ones.
+        if ids.next().is_some() {
+            return None;
+        }
         match id {
             Some(id) if !scan::is_token(id) => None,
             id => Some(Self { package, id }),
@@ -62,6 +66,7 @@ mod tests {
             ("a b", None),
             ("a;id=\"1\"", None),
             ("a;id=", None),
+            ("a;id=1;id=2", None),
         ] {
             assert_eq!(Event::parse(text).map(|value| value.to_string()).as_deref(), want, "{text}");
         }

@@ -26,13 +26,13 @@ impl NameAddr {
         Self { display: None, uri: uri.into(), params: Params::default() }
     }
 
-    /// Reads one value, with or without `<>`. A display name may hold anything, even quotes that never end.
+    /// Reads one value, with or without `<>`. A quote that never ends leaves it open where the URI is, and is refused.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (display, rest) = match scan::quoted(text) {
             Some((display, rest)) => (display, rest.trim_start()),
-            None => match scan::find_outside(text, b'<', false).or_else(|| text.starts_with('"').then(|| text.rfind('<')).flatten()) {
+            None => match scan::find_outside(text, b'<', false) {
                 Some(at) => (text.get(..at)?.trim().trim_matches('"').to_owned(), text.get(at..)?),
                 None => return Self::parse_addr_spec(text),
             },
@@ -103,7 +103,9 @@ mod tests {
             ("\"A <x>, \\\"y\\\"\" <sip:a@h>", Some("\"A <x>, \\\"y\\\"\" <sip:a@h>")),
             ("Bell, A. (é) <sip:a@h>;tag=1", Some("\"Bell, A. (é)\" <sip:a@h>;tag=1")),
             ("Bob \"x\" <sip:a@h>", Some("\"Bob \\\"x\" <sip:a@h>")),
-            ("\"never ends <sip:a@h>;tag=1", Some("\"never ends\" <sip:a@h>;tag=1")),
+            ("\"never ends <sip:a@h>;tag=1", None),
+            ("5\" pipe <sip:a@h>;tag=1", None),
+            ("<sip:a@h>;tag=1;x=\"never ends", None),
             ("< sip:a@h >", Some("<sip:a@h>")),
             ("<sip:*78#@[2001:db8::1]:5060>", Some("<sip:*78#@[2001:db8::1]:5060>")),
             ("<tel:+31201234567;phone-context=x>;tag=1", Some("<tel:+31201234567;phone-context=x>;tag=1")),

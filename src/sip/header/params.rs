@@ -12,8 +12,8 @@ use crate::sip::scan;
 pub struct Params(Box<str>);
 
 impl Params {
-    /// Reads what follows a value, from its first `;` on. Blanks, empty parameters and a missing last quote are tolerated;
-    /// `None` when a parameter's name is no token or something stands before the first `;`.
+    /// Reads what follows a value, from its first `;` on. Blanks and empty parameters are tolerated; `None` when
+    /// a parameter's name is no token, a quote never ends or something stands before the first `;`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -26,7 +26,7 @@ impl Params {
                 Some((name, value)) => (name.trim_end(), Some(value.trim_start())),
                 None => (param, None),
             };
-            if !scan::is_token(name) {
+            if !scan::is_token(name) || !scan::is_closed(value.unwrap_or_default()) {
                 return None;
             }
             out.push(';');
@@ -54,6 +54,12 @@ impl Params {
             Some((name, value)) => (name, Some(value)),
             None => (param, None),
         })
+    }
+
+    /// Whether a parameter is there more than once, so that two readers may take different ones.
+    #[must_use]
+    pub(crate) fn repeats(&self, name: &str) -> bool {
+        self.iter().filter(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).nth(1).is_some()
     }
 
     /// Adds a parameter at the end, or replaces the one of that name.
@@ -117,7 +123,7 @@ mod tests {
             (";x=a b", Some(r#";x="a b""#)),
             (";x=", Some(";x")),
             (r#";x="""#, Some(r#";x="""#)),
-            (r#";x="never"#, Some(r#";x="\"never""#)),
+            (r#";x="never"#, None),
             (";+sip.instance=\"<urn:uuid:1>\"", Some(";+sip.instance=\"<urn:uuid:1>\"")),
             (";received=2001:db8::1;maddr=[::1]", Some(";received=2001:db8::1;maddr=[::1]")),
             (";tag=abc@10.0.0.1/x", Some(";tag=abc@10.0.0.1/x")),

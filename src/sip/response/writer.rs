@@ -13,12 +13,12 @@ use crate::sip::header::{NameAddr, Protocol, Via};
 use crate::sip::message::{Message, Start};
 use crate::sip::name::Name;
 use crate::sip::request::{MAX_HOPS, Request};
-use crate::sip::scan::Clean;
+use crate::sip::scan::{self, Clean};
 
 /// A response in the making.
 ///
-/// It copies every Via, From, To, Call-ID and `CSeq` of the request (RFC 3261 §8.2.6.2) in strict form, whatever form they came
-/// in. Nothing that is put into it can end its line.
+/// It gives back every Via, From, To, Call-ID and `CSeq` of the request as they came (RFC 3261 §8.2.6.2), each on a line of its
+/// own; only the top Via and a To without a tag get what is missing. Nothing that is put into it can end its line.
 #[derive(Debug)]
 pub struct ResponseWriter<'a> {
     message: &'a Message,
@@ -26,19 +26,12 @@ pub struct ResponseWriter<'a> {
     reason: &'a str,
     source: SocketAddr,
     top_via: Cow<'a, Via>,
-    from: Party<'a>,
-    to: Party<'a>,
+    /// `None`: it could not be read.
+    to: Option<Cow<'a, NameAddr>>,
     to_tag: Option<Box<str>>,
     /// Header lines added by the caller.
     lines: Vec<u8>,
     body: Option<(&'a str, &'a [u8])>,
-}
-
-/// From or To: typed, or as received when unreadable.
-#[derive(Debug)]
-enum Party<'a> {
-    Typed(Cow<'a, NameAddr>),
-    Raw(&'a str),
 }
 
 /// Begins the response to a request that came from `source`.
@@ -50,8 +43,7 @@ pub fn response(request: &Request, status: u16, source: SocketAddr) -> ResponseW
         reason: reason_phrase(status),
         source,
         top_via: Cow::Borrowed(request.top_via()),
-        from: Party::Typed(Cow::Borrowed(request.from())),
-        to: Party::Typed(Cow::Borrowed(request.to())),
+        to: Some(Cow::Borrowed(request.to())),
         to_tag: None,
         lines: Vec::new(),
         body: None,
@@ -77,18 +69,13 @@ pub fn to_message<'a>(message: &'a Message, status: u16, reason: &'a str, source
     if ![Name::From, Name::To, Name::CallId, Name::CSeq].into_iter().all(is_there) {
         return None;
     }
-    let party = |name: Name| {
-        let value = message.header(name).unwrap_or_default();
-        NameAddr::parse(value).map_or(Party::Raw(value), |value| Party::Typed(Cow::Owned(value)))
-    };
     Some(ResponseWriter {
         message,
         status,
         reason,
         source,
         top_via: Cow::Owned(top_via),
-        from: party(Name::From),
-        to: party(Name::To),
+        to: message.header(Name::To).and_then(NameAddr::parse).map(Cow::Owned),
         to_tag: None,
         lines: Vec::new(),
         body: None,
@@ -118,10 +105,7 @@ impl<'a> ResponseWriter<'a> {
     /// Copies the Record-Route of the request, as a response that makes a dialog must (RFC 3261 §12.1.1).
     pub fn copy_record_route(&mut self) -> &mut Self {
         for route in self.message.values(Name::RecordRoute) {
-            match NameAddr::parse(route) {
-                Some(route) => Clean(&mut self.lines).line(Name::RecordRoute.as_str(), route),
-                None => Clean(&mut self.lines).line(Name::RecordRoute.as_str(), route),
-            }
+            echo(&mut self.lines, self.message, Name::RecordRoute, route);
         }
         self
     }
@@ -140,18 +124,19 @@ impl<'a> ResponseWriter<'a> {
         let mut clean = Clean(&mut out);
         let _infallible = write!(clean, "SIP/2.0 {} {}", self.status, self.reason);
         clean.0.extend_from_slice(b"\r\n");
-        clean.line("Via", TopVia { via: &self.top_via, source: self.source });
-        for via in self.message.values(Name::Via).skip(1) {
-            match Via::parse(via) {
-                Some(via) => clean.line("Via", via),
-                None => clean.line("Via", via),
-            }
+        let mut vias = self.message.values(Name::Via);
+        let top_via = with_source(vias.next().unwrap_or_default(), &self.top_via, self.source);
+        echo(&mut out, self.message, Name::Via, &top_via);
+        for via in vias {
+            echo(&mut out, self.message, Name::Via, via);
         }
-        clean.line("From", &self.from);
-        clean.line("To", WithTag { party: &self.to, tag: self.new_to_tag().as_deref() });
-        clean.line("Call-ID", self.message.header(Name::CallId).unwrap_or_default());
-        clean.line("CSeq", CSeqText(self.message.header(Name::CSeq).unwrap_or_default()));
-        clean.0.extend_from_slice(&self.lines);
+        let first = |name: Name| self.message.header(name).unwrap_or_default();
+        echo(&mut out, self.message, Name::From, first(Name::From));
+        echo(&mut out, self.message, Name::To, &self.to_text());
+        echo(&mut out, self.message, Name::CallId, first(Name::CallId));
+        echo(&mut out, self.message, Name::CSeq, first(Name::CSeq));
+        out.extend_from_slice(&self.lines);
+        let mut clean = Clean(&mut out);
         if let Some((content_type, _)) = self.body {
             clean.line("Content-Type", content_type);
         }
@@ -161,20 +146,35 @@ impl<'a> ResponseWriter<'a> {
         out.into()
     }
 
-    /// The tag to add to To; `None` where it has one, and in a 100.
-    fn new_to_tag(&self) -> Option<Cow<'_, str>> {
-        let has_tag = match &self.to {
-            Party::Typed(to) => to.tag().is_some(),
-            Party::Raw(_) => true,
-        };
-        if has_tag || self.status == 100 {
-            return None;
-        }
-        Some(match &self.to_tag {
-            Some(tag) => Cow::Borrowed(tag),
+    /// The To as it came, with a tag where it has none.
+    fn to_text(&self) -> Cow<'a, str> {
+        let raw = self.message.header(Name::To).unwrap_or_default();
+        let Some(to) = self.to.as_ref().filter(|to| to.tag().is_none() && self.status != 100) else { return raw.into() };
+        let tag = match &self.to_tag {
+            Some(tag) => Cow::Borrowed(&**tag),
             None => Cow::Owned(stateless_tag(&self.top_via, self.message.header(Name::CallId).unwrap_or_default())),
-        })
+        };
+        if to.params.has("tag") {
+            // An empty tag counts as none, and must not remain beside ours.
+            let mut to = NameAddr::clone(to);
+            to.params.set("tag", &tag);
+            return to.to_string().into();
+        }
+        format!("{};tag={tag}", raw.trim_end_matches([' ', '\t', ';'])).into()
     }
+}
+
+/// Gives back a value of the request, byte for byte.
+fn echo(out: &mut Vec<u8>, message: &Message, name: Name, value: &str) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    let at = out.len();
+    out.extend_from_slice(&message.as_received(value));
+    // A caller's tag may hold anything.
+    for byte in out.iter_mut().skip(at).filter(|byte| byte.is_ascii_control()) {
+        *byte = b' ';
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// A stateless tag, equal for every retransmission of a request.
@@ -186,79 +186,28 @@ fn stateless_tag(via: &Via, call_id: &str) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-impl fmt::Display for Party<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Typed(value) => value.fmt(f),
-            Self::Raw(text) => f.write_str(text),
+/// The top Via as it came, with what we know about its sender: `received` when the address differs, is a name, or `rport` was
+/// asked for (RFC 3261 §18.2.1, RFC 3581 §4). What the sender itself put there does not count.
+fn with_source(raw: &str, via: &Via, source: SocketAddr) -> String {
+    let (sent_by, mut rest) = raw.split_at_checked(raw.find(';').unwrap_or(raw.len())).unwrap_or((raw, ""));
+    let mut out = String::with_capacity(raw.len() + 40);
+    out.push_str(sent_by);
+    while let Some(params) = rest.strip_prefix(';') {
+        let (param, after) = params.split_at_checked(scan::find_outside(params, b';', false).unwrap_or(params.len())).unwrap_or_default();
+        rest = after;
+        let name = param.split('=').next().unwrap_or_default().trim();
+        if name.eq_ignore_ascii_case("rport") {
+            let _infallible = write!(out, ";rport={}", source.port());
+        } else if !name.eq_ignore_ascii_case("received") {
+            out.push(';');
+            out.push_str(param);
         }
     }
-}
-
-struct WithTag<'a> {
-    party: &'a Party<'a>,
-    tag: Option<&'a str>,
-}
-
-impl fmt::Display for WithTag<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.party, self.tag) {
-            (Party::Typed(value), Some(tag)) => {
-                // An empty tag counts as none, and must not remain beside ours.
-                let mut value = NameAddr::clone(value);
-                value.params.set("tag", tag);
-                value.fmt(f)
-            }
-            (party, _) => party.fmt(f),
-        }
+    let address = source.ip().to_canonical();
+    if via.wants_rport() || via.host_ip().is_none_or(|host| host.to_canonical() != address) {
+        let _infallible = write!(out, ";received={address}");
     }
-}
-
-/// `CSeq` in strict form if readable, else as received.
-struct CSeqText<'a>(&'a str);
-
-impl fmt::Display for CSeqText<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match crate::sip::header::CSeq::parse(self.0) {
-            Some(cseq) => cseq.fmt(f),
-            None => f.write_str(self.0),
-        }
-    }
-}
-
-/// The top Via with what we know about its sender: `received` when the address differs, is a name, or `rport` was asked for
-/// (RFC 3261 §18.2.1, RFC 3581 §4). What the sender itself put there does not count.
-struct TopVia<'a> {
-    via: &'a Via,
-    source: SocketAddr,
-}
-
-impl fmt::Display for TopVia<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { via, source } = self;
-        write!(f, "SIP/2.0/{} {}", via.transport, via.host)?;
-        if let Some(port) = via.port {
-            write!(f, ":{port}")?;
-        }
-        for (name, value) in via.params.iter() {
-            if name.eq_ignore_ascii_case("received") {
-                continue;
-            }
-            if name.eq_ignore_ascii_case("rport") {
-                write!(f, ";rport={}", source.port())?;
-                continue;
-            }
-            write!(f, ";{name}")?;
-            if let Some(value) = value {
-                write!(f, "={value}")?;
-            }
-        }
-        let address = source.ip().to_canonical();
-        if via.wants_rport() || via.host_ip().is_none_or(|host| host.to_canonical() != address) {
-            write!(f, ";received={address}")?;
-        }
-        Ok(())
-    }
+    out
 }
 
 /// Where a response that goes over UDP is sent: to the port it came from when `rport` was asked for, else to the port of the

@@ -115,14 +115,13 @@ fn verdict(packet: &[u8]) -> String {
 }
 
 fn first_line(bytes: &[u8]) -> String {
-    let text = std::str::from_utf8(bytes).unwrap();
-    text.lines().next().unwrap().trim_start_matches("SIP/2.0 ").to_owned()
+    String::from_utf8_lossy(bytes).lines().next().unwrap().trim_start_matches("SIP/2.0 ").to_owned()
 }
 
-/// Whether what we write is in the form that our own strict eye allows: one line a field, known characters, right length.
+/// Whether what we write is in the form that our own strict eye allows: one line a field, no control character, right length.
 fn is_strict(packet: &[u8]) -> bool {
     let Some(head_end) = packet.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
-    let Ok(head) = std::str::from_utf8(&packet[..head_end]) else { return false };
+    let head = String::from_utf8_lossy(&packet[..head_end]);
     let mut lengths = head.split("\r\n").filter_map(|line| line.strip_prefix("Content-Length: "));
     let has_length = lengths.next() == Some((packet.len() - head_end - 4).to_string().as_str()) && lengths.next().is_none();
     has_length && head.split("\r\n").all(|line| !line.is_empty() && !line.contains(['\r', '\n', '\0']) && !line.starts_with(' '))

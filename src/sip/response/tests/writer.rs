@@ -14,13 +14,13 @@ fn text(writer: ResponseWriter<'_>) -> String {
 }
 
 #[test]
-fn copies_what_it_must_in_strict_form() {
+fn gives_back_what_it_must_as_it_came() {
     let request = request("SIP / 2.0 / UDP h : 5060 ; branch = z9hG4bKx;rport , SIP/2.0/UDP  g;branch=y", "sip:a@h");
     let mut writer = response(&request, 200, "10.0.0.7:5062".parse().unwrap());
     writer.to_tag("t1").header("Expires", 60).copy_record_route().body("text/plain", b"\0\xff");
     let bytes = writer.finish();
-    let want = "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h:5060;branch=z9hG4bKx;rport=5062;received=10.0.0.7\r\nVia: SIP/2.0/UDP g;branch=y\r\n\
-        From: \"Alice\" <sip:a@h>;tag=f\r\nTo: <sip:a@h>;tag=t1\r\nCall-ID: c1\r\nCSeq: 7 SUBSCRIBE\r\nExpires: 60\r\n\
+    let want = "SIP/2.0 200 OK\r\nVia: SIP / 2.0 / UDP h : 5060 ; branch = z9hG4bKx;rport=5062;received=10.0.0.7\r\nVia: SIP/2.0/UDP  g;branch=y\r\n\
+        From: Alice <sip:a@h> ; tag = f\r\nTo: sip:a@h;tag=t1\r\nCall-ID: c1\r\nCSeq: 007  SUBSCRIBE\r\nExpires: 60\r\n\
         Record-Route: <sip:p1;lr>\r\nRecord-Route: <sip:p2;lr>\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n";
     assert_eq!(bytes, [want.as_bytes(), b"\0\xff"].concat());
     let read = Response::from_message(parse(&bytes).unwrap()).unwrap();
@@ -78,6 +78,8 @@ fn to_gets_one_tag() {
     };
     assert_eq!(to_line("<sip:a@h>;tag=old", 200, Some("new"), "x"), "To: <sip:a@h>;tag=old");
     assert_eq!(to_line("<sip:a@h>;tag=", 200, Some("new"), "x"), "To: <sip:a@h>;tag=new");
+    assert_eq!(to_line("Alice von Test <sip:a@h>;x=\"a;b\" ;", 200, Some("new"), "x"), "To: Alice von Test <sip:a@h>;x=\"a;b\";tag=new");
+    assert_eq!(to_line("\"\" <sip:a@h>", 200, Some("new"), "x"), "To: \"\" <sip:a@h>;tag=new");
     assert_eq!(to_line("<sip:a@h>", 100, Some("new"), "x"), "To: <sip:a@h>");
     let stateless = to_line("<sip:a@h>", 503, None, "x");
     assert_eq!(stateless.len(), "To: <sip:a@h>;tag=".len() + 16);
@@ -102,4 +104,15 @@ fn what_cannot_be_read_is_given_back_as_it_came() {
     let text = text(to_message(&message, 400, "Malformed From", "10.0.0.1:5060".parse().unwrap()).unwrap());
     let want = "SIP/2.0 400 Malformed From\r\nVia: SIP/2.0/UDP h;branch=x;received=10.0.0.1\r\nVia: nonsense\r\nFrom: <nonsense\r\nTo: more nonsense\r\nCall-ID: a b\r\nCSeq: x\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(text, want);
+}
+
+#[test]
+fn latin_1_is_given_back_in_latin_1() {
+    let packet = b"SUBSCRIBE sip:a@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=x\r\nFrom: Zo\xeb <sip:a@h>;tag=f\r\nTo: \"J\xf6rg\" <sip:a@h>\r\nCall-ID: c\r\nCSeq: 1 SUBSCRIBE\r\n\r\n";
+    let request = Request::from_message(parse(packet).unwrap()).unwrap();
+    let mut writer = response(&request, 200, "10.0.0.1:5060".parse().unwrap());
+    writer.to_tag("t");
+    let bytes = writer.finish();
+    let want = b"\r\nFrom: Zo\xeb <sip:a@h>;tag=f\r\nTo: \"J\xf6rg\" <sip:a@h>;tag=t\r\n";
+    assert!(bytes.windows(want.len()).any(|window| window == want), "{}", String::from_utf8_lossy(&bytes));
 }
