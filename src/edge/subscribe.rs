@@ -9,9 +9,10 @@ use crate::feature::package::{self, Package};
 use crate::feature::table::FeatureTable;
 use crate::feature::xml;
 use crate::feature::{Presentity, PresentityError};
-use crate::sip::flow::Flow;
+use crate::sip::flow::{Flow, Transport};
+use crate::sip::name::Name;
 use crate::sip::request::Request;
-use crate::sip::uri;
+use crate::sip::uri::{self, TargetHost};
 
 /// What an admitted SUBSCRIBE asks for.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub struct Subscribe {
     /// The event package that it is about.
     pub package: &'static Package,
     pub flow: Flow,
-    /// Whether it had one Via.
+    /// Whether it had one Via, and came from where its sender listens.
     pub is_direct: bool,
     /// Whether its sender may direct our NOTIFYs to another address than its own.
     pub is_trusted: bool,
@@ -33,8 +34,8 @@ pub struct Subscribe {
     pub accepts_multipart: Option<bool>,
     /// URI of its Contact.
     pub contact: Option<Box<str>>,
-    /// `id` of its Event.
-    pub event_id: Option<Box<str>>,
+    /// Its Event as it was written; `None` where it is the name of the package alone.
+    pub event: Option<Box<str>>,
     /// Lifetime granted, in seconds; 0 ends the subscription.
     pub granted_seconds: u32,
     /// The change in its body.
@@ -96,7 +97,7 @@ pub(crate) fn admit(
     table: &FeatureTable,
 ) -> Result<Subscribe, Refusal> {
     supported(request)?;
-    let (package, event_id) = event(request)?;
+    let (package, event) = event(request)?;
     let granted_seconds = granted(request, config)?;
     let accept = request.accept();
     let (main, sub) = package.media_type();
@@ -115,14 +116,14 @@ pub(crate) fn admit(
     Ok(Subscribe {
         package,
         flow,
-        is_direct: request.via_count() == 1,
+        is_direct: request.via_count() == 1 && !listens_at_contact_only(request, flow, contact.as_deref()),
         is_trusted: false,
         watcher: request.from().uri.clone(),
         user_agent: request.user_agent().unwrap_or_default().into(),
         quirks: config.profiles.of(request.user_agent().unwrap_or_default()),
         accepts_multipart,
         contact,
-        event_id,
+        event,
         granted_seconds,
         change,
         raw,
@@ -139,16 +140,20 @@ pub(crate) fn supported(request: &Request) -> Result<(), Refusal> {
     if required.is_empty() { Ok(()) } else { Err(Refusal::new(420).with("Unsupported", required.join(", "))) }
 }
 
-/// The event package, matched without regard to case as the field does, and its `id`.
+/// The event package, matched without regard to case as the field does, and the Event where it says more than that.
 fn event(request: &Request) -> Result<(&'static Package, Option<Box<str>>), Refusal> {
-    let event = request.event().and_then(|event| Some((package::find(event.package)?, event.id.map(Into::into))));
+    let package = request.event().and_then(|event| package::find(event.package));
+    let written = request.message().header(Name::Event).unwrap_or_default();
+    let event = package.map(|package| (package, (written != package.name).then(|| written.into())));
     event.ok_or_else(|| Refusal::new(489).with("Allow-Events", package::allow_events()).for_long())
 }
 
-/// Whether a SUBSCRIBE in a dialog names another package than its subscription: it is in none then. Source: RFC 6665 §4.4.1.
+/// Whether a SUBSCRIBE in a dialog names another package or `id` than its subscription: it is in none then. No `id` where the
+/// first SUBSCRIBE had one is taken for that one. Source: RFC 6665 §4.4.1, §8.2.1.
 #[must_use]
-pub(crate) fn is_of_other_package(request: &Request, package: &'static Package) -> bool {
-    request.event().and_then(|event| package::find(event.package)).is_some_and(|named| named != package)
+pub(crate) fn is_of_other_event(request: &Request, package: &'static Package, id: Option<&str>) -> bool {
+    let Some(event) = request.event() else { return false };
+    package::find(event.package).is_some_and(|named| named != package) || event.id.is_some_and(|named| Some(named) != id)
 }
 
 /// Lifetime granted: the requested one, cut to the configured maximum; absent means the default.
@@ -174,6 +179,18 @@ fn contact(request: &Request, is_in_dialog: bool) -> Result<Option<Box<str>>, Re
         None if is_in_dialog => Ok(None),
         None => Err(bad("a SUBSCRIBE needs one Contact")),
     }
+}
+
+/// Whether a phone sends from another port than it listens at: over UDP it asks for no `rport`, and its sent-by, its Contact and
+/// where it sends from are one host. Behind a NAT they are not.
+fn listens_at_contact_only(request: &Request, flow: Flow, contact: Option<&str>) -> bool {
+    let via = request.top_via();
+    let source = flow.peer.ip().to_canonical();
+    let contact = contact.and_then(|contact| uri::parse(contact).ok()).and_then(|contact| uri::target(&contact));
+    flow.transport == Transport::Udp
+        && !via.wants_rport()
+        && via.host_ip().is_some_and(|host| host.to_canonical() == source)
+        && contact.is_some_and(|to| to.host == TargetHost::Ip(source) && to.transport_after(Transport::Udp) == Transport::Udp)
 }
 
 /// What a SUBSCRIBE's body is.

@@ -1,6 +1,6 @@
 //! The strict writer of NOTIFY.
 
-use super::header::{Event, SubscriptionState};
+use super::header::SubscriptionState;
 use super::request_writer::{RequestHead, RequestWriter};
 
 /// A NOTIFY. Source: RFC 6665 §4.1.3.
@@ -8,8 +8,8 @@ use super::request_writer::{RequestHead, RequestWriter};
 pub(crate) struct Notify<'a> {
     /// The head; its method is NOTIFY.
     pub head: RequestHead<'a>,
-    /// The event package, with the `id` of the SUBSCRIBE.
-    pub event: Event<'a>,
+    /// The Event of the SUBSCRIBE, as it was written.
+    pub event: &'a str,
     /// The state of the subscription.
     pub subscription_state: SubscriptionState<'a>,
     /// Further header lines: name and value.
@@ -37,6 +37,7 @@ impl Notify<'_> {
 mod tests {
     use super::*;
     use crate::sip::flow::Transport;
+    use crate::sip::header::Event;
     use crate::sip::parse;
     use crate::sip::request::Request;
     use crate::sip::request_writer::Party;
@@ -55,8 +56,13 @@ mod tests {
             cseq: 3,
             contact: "sip:10.0.0.1:5060",
         };
-        let event = Event { package: "as-feature-event", id: Some("7") };
-        Notify { head, event, subscription_state: SubscriptionState::active(59), extra: &[("Allow-Events", "as-feature-event")], body }
+        Notify {
+            head,
+            event: "as-feature-event;id=7",
+            subscription_state: SubscriptionState::active(59),
+            extra: &[("Allow-Events", "as-feature-event")],
+            body,
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ fn envelope() -> Vec<Row> {
     vec![
         taken("Event with an id: echoed", vec![Line("Event: as-feature-event;id=a1")]).notify(&["event: as-feature-event;id=a1"]),
         taken("Event without an id: none", vec![]).notify(&["event: as-feature-event"]),
-        taken("Event in capitals", vec![Line("Event: AS-Feature-Event")]).notify(&["event: as-feature-event"]),
+        taken("Event in capitals", vec![Line("Event: AS-Feature-Event")]).notify(&["event: AS-Feature-Event"]),
         taken("no Accept", vec![Without("Accept")]),
         taken("Accept everything", vec![Line("Accept: */*")]),
         row("Accept ours alone: one feature a NOTIFY", vec![Line("Accept: application/x-as-feature-event+xml")], OK, &[])

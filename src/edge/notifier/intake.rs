@@ -312,7 +312,9 @@ impl Notifier {
 
     /// Whether a request may be in the dialog of a subscription; its `CSeq` is used up then.
     fn enter_dialog(&self, subscription: &mut Subscription, request: &Request, identity: &Identity) -> Result<(), Refusal> {
-        if !is_dialog_of(request, &subscription.dialog) || subscribe::is_of_other_package(request, subscription.package) {
+        if !is_dialog_of(request, &subscription.dialog)
+            || subscribe::is_of_other_event(request, subscription.package, subscription.dialog.event_id())
+        {
             return Err(Refusal::no_subscription());
         }
         self.gate.check_dialog(identity, &subscription.watcher, &subscription.presentity)?;
@@ -357,7 +359,7 @@ fn dialog_of(request: &Request, subscribe: &Subscribe) -> Dialog {
         remote: request.from().uri.clone(),
         target: subscribe.contact.clone().unwrap_or_default(),
         routes: request.record_route(),
-        event_id: subscribe.event_id.clone(),
+        event: subscribe.event.clone(),
         remote_cseq: request.cseq(),
         local_cseq: 0,
     }

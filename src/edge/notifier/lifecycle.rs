@@ -40,6 +40,7 @@ impl Notifier {
             (subscription.phase == Phase::Live && !subscription.lane.is_storing()).then_some(expiry),
             subscription.outbox.retry_at(),
             subscription.reserve_again_at,
+            subscription.in_flight.as_ref().and_then(|in_flight| in_flight.recalled_at),
             subscription.lane.retry.map(|retry| retry.at),
             subscription.lane.missed_at,
         ];

@@ -201,6 +201,9 @@ impl Notifier {
         while let Some(due) = self.delivery.poll_due() {
             match due {
                 Due::Again(id, packet) => self.step_of(id, |notifier, subscription| {
+                    if notifier.recall_due(subscription, now) {
+                        return notifier.pump(subscription, now);
+                    }
                     notifier.metrics.retransmitted(Direction::Out);
                     let to = notifier.delivery.next_hop_of(subscription);
                     notifier.output.push_back(Output::Send { to, packet, notify: None });
@@ -233,6 +236,7 @@ impl Notifier {
                 notifier.ask_missed(subscription, now);
             }
             subscription.reserve_again_at = subscription.reserve_again_at.filter(|at| *at > now.at);
+            notifier.recall_due(subscription, now);
             notifier.pump(subscription, now);
             notifier.arm(subscription, now);
         });

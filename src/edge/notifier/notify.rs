@@ -31,6 +31,9 @@ use crate::sip::transaction::ClientEvent;
 pub(super) const LONGEST_JOB_WAIT: Duration = Duration::from_secs(20);
 /// How long a NOTIFY waits when too many are in flight, or wait for the same connection.
 const ROOM_AFTER: Duration = Duration::from_secs(1);
+/// How long a NOTIFY is waited for when its phone has sent a SUBSCRIBE meanwhile: until it would be sent again. Source: RFC 3261
+/// §17.1.1.1, T1.
+const FRESH: Duration = Duration::from_millis(500);
 /// How often the last NOTIFY is put off at the phone's wish: then the subscription is over without it.
 const LAST_PUT_OFFS: u8 = 3;
 
@@ -136,6 +139,11 @@ impl Notifier {
             }
             Verdict::Ignored => self.notify_done(subscription, &in_flight, false, now),
             Verdict::RetryAfter(seconds) => self.put_off(subscription, in_flight, now.at + Duration::from_secs(seconds.into()), now),
+            // An answer that is older than the phone's last SUBSCRIBE: it is told once more.
+            Verdict::Ends if subscription.phase == Phase::Live && in_flight.recalled_at.is_some() => {
+                self.put_off(subscription, in_flight, now.at, now);
+                self.pump(subscription, now);
+            }
             Verdict::Ends => {
                 self.settle(in_flight.parcel.jobs(), false);
                 self.end(subscription, EndReason::Rejected, &in_flight.parcel.cause(), now);
@@ -149,6 +157,11 @@ impl Notifier {
         let Some(in_flight) = self.delivery.finish(subscription) else { return };
         if is_connection_lost {
             return self.park(subscription, in_flight, now);
+        }
+        // It has shown itself since: its SUBSCRIBE was answered, or is about to be.
+        if subscription.phase == Phase::Live && (in_flight.recalled_at.is_some() || subscription.lane.is_storing()) {
+            self.delivery.count_end(&in_flight, DeliveryOutcome::Timeout, now);
+            return self.put_off(subscription, in_flight, now.at + ROOM_AFTER, now);
         }
         self.delivery.count_end(&in_flight, DeliveryOutcome::Timeout, now);
         self.emit_notify(subscription, &in_flight, NotifyOutcome::Expired, None, now);
@@ -186,15 +199,30 @@ impl Notifier {
         }
     }
 
-    /// Takes back a NOTIFY that went another way than the phone uses now: it may never have arrived, and what it said goes
-    /// out again.
+    /// The phone has shown itself by a SUBSCRIBE: what is in flight to it may never have arrived, and goes out again with what
+    /// that SUBSCRIBE is owed. A fresh one is waited for a moment more, where it went the way that the phone uses now.
     pub(super) fn recall(&mut self, subscription: &mut Subscription, now: Now) {
         let to = self.delivery.next_hop_of(subscription);
-        let has_left = |in_flight: &InFlight| (in_flight.transport, in_flight.connection) != (to.transport(), to.connection());
-        if let Some(in_flight) = self.delivery.take_back(subscription, has_left) {
-            self.delivery.count_end(&in_flight, DeliveryOutcome::NoConnection, now);
+        let Some(in_flight) = &mut subscription.in_flight else { return };
+        let is_fresh = now.at < in_flight.sent_at + FRESH;
+        if is_fresh && (in_flight.transport, in_flight.connection) == (to.transport(), to.connection()) {
+            in_flight.recalled_at = Some(in_flight.sent_at + FRESH);
+            return self.arm(subscription, now);
+        }
+        in_flight.recalled_at = None;
+        if let Some(in_flight) = self.delivery.take_back(subscription, |_| true) {
+            self.delivery.count_end(&in_flight, DeliveryOutcome::Retried, now);
             self.put_off(subscription, in_flight, now.at, now);
         }
+    }
+
+    /// Takes back a NOTIFY that was fresh when the phone sent a SUBSCRIBE, and has still no answer.
+    pub(super) fn recall_due(&mut self, subscription: &mut Subscription, now: Now) -> bool {
+        let is_due = subscription.in_flight.as_ref().and_then(|in_flight| in_flight.recalled_at).is_some_and(|at| at <= now.at);
+        if is_due {
+            self.recall(subscription, now);
+        }
+        is_due
     }
 
     /// The phone cannot be reached now: what it was to be told waits for its next SUBSCRIBE. A last NOTIFY is not waited for.

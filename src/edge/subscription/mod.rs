@@ -23,6 +23,7 @@ use crate::edge::subscription::outbox::{Outbox, Parcel};
 use crate::feature::{FeatureState, Package, Presentity};
 use crate::runtime::clock;
 use crate::sip::flow::{ConnectionId, Flow, Transport};
+use crate::sip::header::Event;
 use crate::sip::uri;
 
 /// Names a subscription: our tag in its dialog, and its key in the bucket.
@@ -73,8 +74,8 @@ pub struct Dialog {
     pub target: Box<str>,
     /// Route headers of our NOTIFYs, in order.
     pub routes: Vec<Box<str>>,
-    /// `id` parameter of the phone's Event, echoed.
-    pub event_id: Option<Box<str>>,
+    /// The phone's Event as it was written, echoed; `None` where it is the name of the package alone.
+    pub event: Option<Box<str>>,
     /// Highest `CSeq` that the phone has used.
     pub remote_cseq: u32,
     /// `CSeq` of our last NOTIFY; 0 before the first.
@@ -82,6 +83,12 @@ pub struct Dialog {
 }
 
 impl Dialog {
+    /// The `id` of the phone's Event.
+    #[must_use]
+    pub fn event_id(&self) -> Option<&str> {
+        self.event.as_deref().and_then(Event::parse).and_then(|event| event.id)
+    }
+
     /// Whether it is one over TLS from end to end: `sips` in the phone's Contact or the first Route. Source: RFC 3261 §12.1.1.
     #[must_use]
     pub fn is_sips(&self) -> bool {
@@ -197,6 +204,8 @@ pub struct InFlight {
     pub branch: Box<str>,
     /// When it was first sent.
     pub sent_at: Instant,
+    /// Once the phone has sent a SUBSCRIBE since: when it is taken back. It ends nothing then.
+    pub recalled_at: Option<Instant>,
     /// The transport that it went over.
     pub transport: Transport,
     /// The connection that it went into, of a stream transport.
@@ -260,13 +269,11 @@ impl Subscription {
             self.dialog.target.clone_from(contact);
         }
         self.flow = subscribe.flow;
-        self.is_direct = subscribe.is_direct;
+        // Without a Contact, nothing new is known of where it listens.
+        self.is_direct = subscribe.is_direct && (subscribe.contact.is_some() || self.is_direct);
         self.is_trusted = subscribe.is_trusted;
         // What a refresh leaves out stays as it was.
         self.accepts_multipart = subscribe.accepts_multipart.unwrap_or(self.accepts_multipart);
-        if subscribe.event_id.is_some() {
-            self.dialog.event_id.clone_from(&subscribe.event_id);
-        }
         self.expires_at = expires_at;
         if !subscribe.user_agent.is_empty() {
             self.user_agent.clone_from(&subscribe.user_agent);

@@ -15,9 +15,10 @@ use crate::edge::subscription::outbox::Outbox;
 use crate::edge::subscription::sync::Sync;
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
 use crate::feature::table::FeatureTable;
-use crate::feature::{Presentity, package};
+use crate::feature::{Package, Presentity, package};
 use crate::runtime::clock;
 use crate::sip::flow::{Flow, Transport};
+use crate::sip::header::Event;
 
 /// Value of a key in `dfks-subscriptions`.
 ///
@@ -50,6 +51,9 @@ pub struct Record {
     /// `id` of the phone's Event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_id: Option<Box<str>>,
+    /// The phone's Event as it was written, where that is another than its package and `id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Box<str>>,
     /// Highest `CSeq` of the phone.
     pub remote_cseq: u32,
     /// No NOTIFY has used a `CSeq` above this one.
@@ -99,11 +103,11 @@ impl Record {
     pub fn of(subscription: &Subscription, cover: Cover, config: &EdgeConfig, now: Instant, utc: SystemTime) -> Self {
         let (told, until) = (subscription.expires_at, cover.until.max(subscription.expires_at));
         let text = |at| Box::from(clock::rfc3339(clock::time_of_day(at, now, utc)));
-        let dialog = &subscription.dialog;
+        let (dialog, package) = (&subscription.dialog, subscription.package);
         Self {
             edge_id: config.edge_id.clone(),
             presentity: subscription.presentity.as_str().into(),
-            package: subscription.package.name.to_owned(),
+            package: package.name.to_owned(),
             watcher: subscription.watcher.clone(),
             call_id: dialog.call_id.clone(),
             remote_tag: dialog.remote_tag.clone(),
@@ -111,7 +115,8 @@ impl Record {
             remote: dialog.remote.clone(),
             target: dialog.target.clone(),
             routes: dialog.routes.clone(),
-            event_id: dialog.event_id.clone(),
+            event_id: dialog.event_id().map(Into::into),
+            event: dialog.event.clone().filter(|event| **event != *strict_event(package, dialog.event_id())),
             remote_cseq: dialog.remote_cseq,
             local_cseq: cover.cseq,
             transport: subscription.flow.transport.as_str().into(),
@@ -156,7 +161,7 @@ impl Record {
     /// `None` for a record that this version could not have written.
     #[must_use]
     pub fn restore(self, id: SubscriptionId, revision: u64, config: &EdgeConfig, now: Instant, utc: SystemTime) -> Option<Subscription> {
-        let transport = Transport::parse(&self.transport)?;
+        let (transport, package) = (Transport::parse(&self.transport)?, package::find(&self.package)?);
         let listener = config.listener_of(transport, self.listener, self.peer).unwrap_or_default();
         let instant = |text: &str| {
             Some(match clock::parse_rfc3339(text)?.duration_since(utc) {
@@ -169,7 +174,7 @@ impl Record {
         Some(Subscription {
             id,
             presentity: Presentity::parse(&self.presentity).ok()?,
-            package: package::find(&self.package)?,
+            package,
             watcher: self.watcher,
             dialog: Dialog {
                 call_id: self.call_id,
@@ -178,7 +183,7 @@ impl Record {
                 remote: self.remote,
                 target: self.target,
                 routes: self.routes,
-                event_id: self.event_id,
+                event: self.event.or_else(|| self.event_id.map(|id| strict_event(package, Some(&id)).into())),
                 remote_cseq: self.remote_cseq,
                 local_cseq: self.local_cseq,
             },
@@ -209,6 +214,11 @@ impl Record {
             is_restored: false,
         })
     }
+}
+
+/// An Event of this package in its usual form.
+fn strict_event(package: &Package, id: Option<&str>) -> String {
+    Event { package: package.name, id }.to_string()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]

@@ -11,7 +11,7 @@ use crate::edge::subscription::outbox::Parcel;
 use crate::edge::subscription::{Dialog, Phase, Subscription};
 use crate::feature::multipart;
 use crate::sip::flow::{Flow, Transport};
-use crate::sip::header::{Event, SubscriptionState};
+use crate::sip::header::SubscriptionState;
 use crate::sip::notify::Notify;
 use crate::sip::request_writer::{Party, RequestHead};
 use crate::sip::uri;
@@ -73,7 +73,7 @@ fn write(subscription: &Subscription, sending: &Sending<'_>, state: Subscription
         cseq: sending.cseq,
         contact: &contact,
     };
-    let event = Event { package: package.name, id: dialog.event_id.as_deref() };
+    let event = dialog.event.as_deref().unwrap_or(package.name);
     scratch.clear();
     Notify { head, event, subscription_state: state, extra: &[], body }.write(scratch);
 }

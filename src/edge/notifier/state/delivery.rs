@@ -96,7 +96,8 @@ impl Delivery {
         let head = write::Sending { cseq, branch: branch.as_str(), to: &to, config: &self.config };
         let packet = write::notify(subscription, &parcel, &head, now.at, &mut self.scratch);
         let (transport, connection) = (to.transport(), to.connection());
-        subscription.in_flight = Some(InFlight { parcel, cseq, branch: branch.as_str().into(), sent_at: now.at, transport, connection });
+        subscription.in_flight =
+            Some(InFlight { parcel, cseq, branch: branch.as_str().into(), sent_at: now.at, recalled_at: None, transport, connection });
         if let Some(users) = connection.and_then(|connection| self.connections.get_mut(&connection)) {
             users.insert(id);
         }

@@ -8,6 +8,7 @@ mod cseq;
 mod exchange;
 pub(crate) mod fixture;
 mod limit;
+mod lost;
 mod model;
 mod model_check;
 mod next_hop;

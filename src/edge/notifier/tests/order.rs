@@ -39,12 +39,12 @@ fn a_change_outlives_its_subscription() {
     let mut bench = Bench::new(config());
     let tag = bench.subscribe("a");
     bench.subscribe("b");
-    bench.job(5, 1);
-    let (to_a, to_b) = (bench.expect_notify(), bench.expect_notify());
-    bench.respond(&to_b, 200, "");
     press(&mut bench, &tag, 2);
     let set = bench.asked.pop_front().unwrap();
     press(&mut bench, &tag, 3);
+    bench.job(5, 1);
+    let (to_a, to_b) = (bench.expect_notify(), bench.expect_notify());
+    bench.respond(&to_b, 200, "");
     bench.respond(&to_a, 481, "");
     assert_eq!(bench.reasons(), [EndReason::Rejected]);
     let Some((_, BusRequest::Remove { .. })) = bench.asked.pop_front() else { panic!("the record is removed") };
