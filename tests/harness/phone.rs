@@ -261,7 +261,7 @@ fn answered(notify: &Packet, status: u16, more: &str) -> String {
 /// The length of the first message of a stream, once it is there as a whole.
 fn message_bytes(stream: &[u8]) -> Option<usize> {
     let head = stream.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
-    let text = std::str::from_utf8(&stream[..head]).unwrap();
+    let text = String::from_utf8_lossy(&stream[..head]);
     let length: usize = text.lines().find_map(|line| line.strip_prefix("Content-Length: ")).expect("Content-Length").parse().unwrap();
     (stream.len() >= head + length).then_some(head + length)
 }

@@ -61,7 +61,25 @@ fn tolerated() -> Vec<Row> {
         taken("a display name that is no UTF-8", vec![Line("From: \"Zo\u{eb}\" <sip:zoe@127.0.0.1>;tag=l1"), Latin1])
             .notify(&["to: <sip:zoe@127.0.0.1>;tag=l1"]),
         taken("a display name in UTF-8", vec![Line("From: \"日本\" <sip:jp@127.0.0.1>;tag=u1")]).notify(&["to: <sip:jp@127.0.0.1>;tag=u1"]),
-        taken("a quote that never ends", vec![Line("From: \"Alice <sip:a@127.0.0.1>;tag=n1")]).notify(&["to: <sip:a@127.0.0.1>;tag=n1"]),
+        row("a quote that never ends", vec![Line("From: \"Alice <sip:a@127.0.0.1>;tag=n1")], 400, &["start SIP/2.0 400 Malformed From"]),
+        row(
+            "a display name without quotes",
+            vec![Line("From: Alice von Test <sip:a@127.0.0.1>;tag=n2")],
+            OK,
+            &["from: Alice von Test <sip:a@127.0.0.1>;tag=n2"],
+        )
+        .told(FULL),
+        row("an empty display name", vec![Line("From: \"\" <sip:a@127.0.0.1>;tag=n3")], OK, &["from: \"\" <sip:a@127.0.0.1>;tag=n3"])
+            .told(FULL),
+        row("no brackets, and blanks", vec![Line("From: sip:a@127.0.0.1 ; tag = n4")], OK, &["from: sip:a@127.0.0.1 ; tag = n4"])
+            .told(FULL),
+        row("a CSeq with zeros", vec![Line("CSeq: 0001 SUBSCRIBE")], OK, &["cseq: 0001 SUBSCRIBE"]).told(FULL),
+        row(
+            "two Event",
+            vec![Text(|text| text.replacen("Event:", "Event: dialog\r\nEvent:", 1))],
+            400,
+            &["start SIP/2.0 400 Repeated Event"],
+        ),
         taken("From without brackets", vec![Line("From: sip:a@127.0.0.1 ; tag=b1")]).notify(&["to: <sip:a@127.0.0.1>;tag=b1"]),
         taken("a tel: watcher", vec![Line("From: <tel:+31201234567>;tag=t1")]).notify(&["to: <tel:+31201234567>;tag=t1"]),
         taken("a watcher over IPv6", vec![Line("From: <sip:a@[2001:db8::1]>;tag=v6")]).notify(&["to: <sip:a@[2001:db8::1]>;tag=v6"]),
@@ -92,8 +110,7 @@ fn odd_contacts() -> Vec<Row> {
             .notify(&["start NOTIFY sip:p@192.0.2.1 SIP/2.0"]),
         taken("Contact with parameters", vec![Line("Contact: <sip:p@192.0.2.1;ob;x=%20>")])
             .notify(&["start NOTIFY sip:p@192.0.2.1;ob;x=%20 SIP/2.0"]),
-        taken("two Contacts: the first", vec![Line("Contact: <sip:p@192.0.2.1>, <sip:q@192.0.2.2>")])
-            .notify(&["start NOTIFY sip:p@192.0.2.1 SIP/2.0"]),
+        row("two Contacts", vec![Line("Contact: <sip:p@192.0.2.1>, <sip:q@192.0.2.2>")], 400, &["start SIP/2.0 400 Repeated Contact"]),
         taken("Contact with headers", vec![Line("Contact: <sip:p@192.0.2.1?Subject=x>")]).notify(&["start NOTIFY sip:p@192.0.2.1 SIP/2.0"]),
         row("Contact that is no UTF-8", vec![Line("Contact: <sip:zo\u{eb}@192.0.2.1>"), Latin1], 400, &["warning"]),
         row("Contact with a blank", vec![Line("Contact: <sip:p q@192.0.2.1>")], 400, &["warning"]),
