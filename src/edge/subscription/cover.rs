@@ -53,7 +53,6 @@ impl Subscription {
             && (subscribe.is_direct, subscribe.is_trusted) == (self.is_direct, self.is_trusted)
             && subscribe.contact.as_ref().is_none_or(|contact| *contact == self.dialog.target)
             && subscribe.accepts_multipart.is_none_or(|accepts| accepts == self.accepts_multipart)
-            && (subscribe.event_id.is_none() || subscribe.event_id == self.dialog.event_id)
             && (subscribe.user_agent.is_empty() || subscribe.user_agent == self.user_agent)
     }
 
