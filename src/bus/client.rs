@@ -290,10 +290,9 @@ impl Bus {
         pattern: Pattern,
         subject: String,
         msg_id: &str,
+        mut headers: HeaderMap,
         message: &M,
-        cause: &Cause,
     ) -> Result<u64, RequestError> {
-        let mut headers = headers(cause);
         let id: HeaderValue = msg_id.parse().map_err(|_| RequestError::NotSent(PublishError::Header))?;
         headers.insert(NATS_MESSAGE_ID, id);
         let payload = serde_json::to_vec(message).map_err(answer::unwritable)?;

@@ -125,7 +125,7 @@ impl Edge {
         let counted = Arc::clone(&metrics);
         let watched = Watched { streams: Vec::new(), consumers: vec![(QueueName::Notify, edge_token(&config.edge_id))] };
         tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
-        let jobs = Jobs::open(&bus, &tasks, &config.edge_id, Box::new(move |why| counted.job_given_up(why)));
+        let jobs = Jobs::behind(&bus, &tasks, &config.edge_id, queue.index().clone(), Box::new(move |why| counted.job_given_up(why)));
         let (fan_outs, to_fan_out) = mpsc::channel(FAN_OUT_QUEUE);
         // Ends when the driver lets go of its sender, so that what it asked for last is still done.
         tasks.spawn_brief("fan-out", fan_out::run(bus.clone(), queue, config.edge_id.clone(), Arc::clone(&metrics), to_fan_out));

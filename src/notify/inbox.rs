@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::Bus;
 use crate::bus::message::NotifyJob;
 use crate::bus::pull::{Delivery, EXPIRES, Pull, PullConfig, PullError, REOPEN};
 use crate::bus::subject::edge_token;
+use crate::bus::{Bus, WatcherIndex};
 use crate::notify::job::is_too_late;
+use crate::notify::queue::WATCHERS_UP_TO;
 use crate::runtime::{Tasks, clock};
 
 /// Jobs that wait for the edge to take them.
@@ -27,6 +28,8 @@ const MAX_DELIVERIES: u64 = 10;
 const SERVER_MAX_DELIVER: i64 = 20;
 /// Time after which the server deletes the consumer of an edge that is gone.
 const INACTIVE: Duration = Duration::from_hours(24);
+/// How long jobs wait for what this edge does not know yet about its subscriptions: longer than a feed that was lost takes.
+const CATCH_UP: Duration = Duration::from_secs(5);
 /// `dfks.dead.<stage>`
 const STAGE: &str = "notify";
 
@@ -66,6 +69,17 @@ impl Jobs {
     /// Takes the jobs of an edge from the work queue until `tasks` stop, those stored while the edge was away first.
     #[must_use]
     pub fn open(bus: &Bus, tasks: &Tasks, edge_id: &str, given_up: GivenUpHook) -> Self {
+        Self::start(bus, tasks, edge_id, None, given_up)
+    }
+
+    /// As [`open`](Self::open); a job comes once this index, which tells the edge what it holds, knows all watchers that the job's
+    /// sender knew. Otherwise a phone that has moved to another edge a moment ago would be told by both.
+    #[must_use]
+    pub(crate) fn behind(bus: &Bus, tasks: &Tasks, edge_id: &str, index: WatcherIndex, given_up: GivenUpHook) -> Self {
+        Self::start(bus, tasks, edge_id, Some(index), given_up)
+    }
+
+    fn start(bus: &Bus, tasks: &Tasks, edge_id: &str, index: Option<WatcherIndex>, given_up: GivenUpHook) -> Self {
         let (sender, jobs) = mpsc::channel(CAPACITY);
         let config = PullConfig {
             stream: bus.subjects().stream("NOTIFY"),
@@ -78,7 +92,7 @@ impl Jobs {
             expires: EXPIRES,
             exclusive: None,
         };
-        let taker = Taker { bus: bus.clone(), config, jobs: sender, given_up };
+        let taker = Taker { bus: bus.clone(), config, index, is_behind: false, jobs: sender, given_up };
         tasks.spawn("notify jobs", taker.run(tasks.stopping().clone()));
         Self { jobs }
     }
@@ -112,12 +126,15 @@ impl Jobs {
 struct Taker {
     bus: Bus,
     config: PullConfig,
+    index: Option<WatcherIndex>,
+    /// Whether the index was waited for in vain.
+    is_behind: bool,
     jobs: mpsc::Sender<(NotifyJob, Delivery)>,
     given_up: GivenUpHook,
 }
 
 impl Taker {
-    async fn run(self, stopping: CancellationToken) {
+    async fn run(mut self, stopping: CancellationToken) {
         let mut retry = REOPEN;
         loop {
             let opened = async {
@@ -146,7 +163,7 @@ impl Taker {
         }
     }
 
-    async fn take_from(&self, pull: &mut Pull) -> Option<PullError> {
+    async fn take_from(&mut self, pull: &mut Pull) -> Option<PullError> {
         loop {
             // room first, so that a job's `ack_wait` does not run out while it waits here
             let permit = self.jobs.reserve().await.ok()?;
@@ -162,6 +179,7 @@ impl Taker {
                 Ok(job) if is_too_late(&job, clock::utc_now()) => self.bury(delivery, GivenUp::Expired, &job.not_after).await,
                 Ok(mut job) => {
                     job.cause = delivery.cause().named_by(job.cause);
+                    catch_up(self.index.as_ref(), &mut self.is_behind, &delivery).await;
                     permit.send((job, delivery));
                 }
                 Err(error) => self.bury(delivery, GivenUp::Unreadable, &error.to_string()).await,
@@ -174,5 +192,17 @@ impl Taker {
             Ok(()) => (self.given_up)(reason),
             Err(error) => tracing::warn!(%error, "a notify job cannot be put aside, it comes again"),
         }
+    }
+}
+
+/// Waits until this edge knows who has moved before the job was made. A phone that hears from two edges takes the NOTIFYs of one, so
+/// after a while the others need not wait any longer (`is_behind`).
+async fn catch_up(index: Option<&WatcherIndex>, is_behind: &mut bool, delivery: &Delivery) {
+    let Some(index) = index else { return };
+    let position = delivery.headers().and_then(|headers| headers.get(WATCHERS_UP_TO)?.as_str().parse().ok()).unwrap_or(0);
+    if index.position() >= position {
+        *is_behind = false;
+    } else if !*is_behind {
+        *is_behind = tokio::time::timeout(CATCH_UP, index.reached(position)).await.is_err();
     }
 }

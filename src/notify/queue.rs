@@ -1,13 +1,18 @@
 //! Stores NOTIFY jobs in the work queue, one for each edge that holds a watcher.
 
+use async_nats::HeaderValue;
 use futures_util::StreamExt;
 
 use crate::bus::subject::Pattern;
+use crate::bus::trace::headers;
 use crate::bus::{Bus, EdgeWatchers, RequestError, WatcherIndex};
 use crate::feature::{Package, Presentity, package};
 use crate::notify::job::{self, EdgeJob, Notice};
 use crate::runtime::clock;
 
+/// Header of a job: the sequence in the bucket of subscriptions up to which its sender knew the watchers. An edge that knows less
+/// might tell a phone that has moved to another one.
+pub(super) const WATCHERS_UP_TO: &str = "Dfks-Watchers-Up-To";
 /// Most unacknowledged stores of one notice.
 const CONCURRENT_STORES: usize = 64;
 
@@ -89,6 +94,8 @@ impl Queue {
 
     async fn store_one(&self, EdgeJob { edge_id, job, .. }: EdgeJob) -> Result<u64, RequestError> {
         let subject = self.bus.subjects().notify(&edge_id);
-        self.bus.publish_stored(Pattern::Notify, subject, &job.id, &job, &job.cause).await
+        let mut headers = headers(&job.cause);
+        headers.insert(WATCHERS_UP_TO, HeaderValue::from(self.index.position()));
+        self.bus.publish_stored(Pattern::Notify, subject, &job.id, headers, &job).await
     }
 }

@@ -173,9 +173,9 @@ async fn refuses_what_cannot_be_sent() {
         values: CommandValues::default(),
         actor: None,
     };
-    let refused = bus.publish_stored(Pattern::CommandSet, "t.command".into(), "a\r\nb", &set, &Cause::new()).await;
+    let refused = bus.publish_stored(Pattern::CommandSet, "t.command".into(), "a\r\nb", HeaderMap::new(), &set).await;
     assert!(matches!(refused, Err(RequestError::NotSent(PublishError::Header))), "{refused:?}");
-    let nowhere = bus.publish_stored(Pattern::CommandSet, "t.command".into(), "id", &set, &Cause::new()).await;
+    let nowhere = bus.publish_stored(Pattern::CommandSet, "t.command".into(), "id", HeaderMap::new(), &set).await;
     assert!(matches!(nowhere, Err(RequestError::NoResponders)), "{nowhere:?}");
 }
 

@@ -159,6 +159,31 @@ async def older_after_newer(play: Play) -> None:
     await asyncio.sleep(5)
 
 
+async def job_lost_with_connection(play: Play) -> None:
+    """A job is on its way to an edge over a connection that is held, and then reset."""
+    await play.phone("edge1")
+    await asyncio.sleep(2 * TAKEOVER_SECONDS)
+    hold = play.fault("hold", "edge1", 0.5)
+    await asyncio.sleep(0.2)
+    await play.set()
+    await asyncio.sleep(0.1)
+    for proxy in play.stage.deployment.roles["edge1"].proxies:
+        proxy.cut()
+    await hold
+    await asyncio.sleep(1)
+
+
+async def job_held_with_silent_edge(play: Play) -> None:
+    """A job is on its way to an edge whose connection is held until another edge has taken over."""
+    await play.phone("edge1")
+    await asyncio.sleep(2 * TAKEOVER_SECONDS)
+    hold = play.fault("hold", "edge1", TAKEOVER_SECONDS + 3)
+    await asyncio.sleep(TAKEOVER_SECONDS - 1)
+    await play.set()
+    await hold
+    await asyncio.sleep(1)
+
+
 async def same_id_after_restart(play: Play) -> None:
     """A durable command, a newer change, NATS restarts, and the same `Nats-Msg-Id` again."""
     await play.phone("edge1")
@@ -228,6 +253,7 @@ class Scene:
 
 
 ONE = Shape(edges=2, workers=1, bridges=1)
+HELD = Shape(edges=2, workers=1, bridges=1, has_proxies=True)
 AT_N1 = Shape(
     nats=3, edges=2, workers=1, bridges=1, tied=tuple((name, 0) for name in ("edge1", "edge2", "worker1", "mi1"))
 )
@@ -247,6 +273,8 @@ SCENES = {
         Scene(late_store, AT_N1),
         Scene(tcp_at_silent_edge, ONE),
         Scene(older_after_newer, ONE),
+        Scene(job_lost_with_connection, HELD),
+        Scene(job_held_with_silent_edge, HELD),
         Scene(same_id_after_restart, ONE),
         Scene(cseq_twice, Shape(edges=1, workers=1, bridges=1)),
         Scene(two_senders, APART),

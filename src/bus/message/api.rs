@@ -247,6 +247,10 @@ pub struct EdgeAlive {
     pub beat: u64,
     /// Whether it can take over subscriptions over UDP.
     pub udp: bool,
+    /// Sequence in the bucket of feature states. Of what was stored after it, the phones of this edge may know nothing when it
+    /// falls silent: jobs on their way to it may be lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_change: Option<u64>,
 }
 
 /// Asks every edge for its live subscriptions: `dfks.watchers`.

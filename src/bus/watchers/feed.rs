@@ -25,7 +25,7 @@ use crate::runtime::Backoff;
 /// How often the server tells an idle consumer that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Without a word for so long, the consumer counts as lost.
-const SILENCE: Duration = Duration::from_secs(4);
+const SILENCE: Duration = Duration::from_secs(3);
 /// How long the server keeps a consumer that nobody listens to.
 const INACTIVE: Duration = Duration::from_secs(30);
 /// Timeout of making the consumer, longer with each attempt: a cluster that has no leader leaves the call unanswered, and with a

@@ -30,6 +30,13 @@ pub(crate) struct Progress {
     pub(crate) position: Position,
 }
 
+impl Progress {
+    /// Sequence of the stream that the index has come to.
+    pub(crate) fn reached(&self) -> u64 {
+        if self.feed == 0 { 0 } else { self.position.stream_seq }
+    }
+}
+
 /// The number of the feed that passed the fence.
 pub(crate) type Passed = Result<u64, RequestError>;
 

@@ -43,6 +43,7 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_se
 pub struct WatcherIndex {
     shared: Arc<Shared>,
     fences: mpsc::Sender<oneshot::Sender<Passed>>,
+    progress: watch::Receiver<Progress>,
     timeout: Duration,
 }
 
@@ -93,7 +94,7 @@ impl WatcherIndex {
         let (progress, seen) = watch::channel(Progress::default());
         let (fences, asked) = mpsc::channel(fence::MAX_WAITING);
         let shared = Arc::new(Shared { current: Mutex::default(), is_loaded: watch::Sender::new(false) });
-        let index = Self { shared: Arc::clone(&shared), fences, timeout: bus.timeout() };
+        let index = Self { shared: Arc::clone(&shared), fences, progress: seen.clone(), timeout: bus.timeout() };
         let stopping = tasks.stopping().clone();
         tasks.spawn("watcher fences", fence::run(bus.clone(), kv::stream(&bucket), seen, asked, stopping.clone()));
         let follower = Follower {
@@ -157,6 +158,18 @@ impl WatcherIndex {
     /// As [`watchers`](Self::watchers).
     pub(crate) async fn caught_up(&self) -> Result<(), RequestError> {
         self.look(|_table| ()).await
+    }
+
+    /// Sequence in the stream of the bucket up to which the index has read; 0 while it reads anew.
+    pub(crate) fn position(&self) -> u64 {
+        self.progress.borrow().reached()
+    }
+
+    /// Waits until the index has read up to this sequence, and has told its follower.
+    pub(crate) async fn reached(&self, position: u64) {
+        let mut progress = self.progress.clone();
+        // the sender ends with the role
+        let _ended = progress.wait_for(|progress| progress.reached() >= position).await;
     }
 
     /// The edges that hold subscriptions, as far as the index has read.

@@ -217,10 +217,19 @@ impl Driver {
         for (connection, is_open) in connections.drain(..) {
             if is_open { sockets.on_opened(connection) } else { sockets.on_closed(connection) }
         }
+        // Before the jobs: each was made for those that are here after these.
+        had_any |= take(
+            "bucket changes",
+            |cx| sources.changes.queue.poll_recv(cx),
+            cx,
+            |change| {
+                notifier.handle(Input::Change { key: &change.key, revision: change.revision, value: change.value.as_deref() }, now);
+            },
+        )?;
         if *is_draining {
             // What still arrives is for the next process with this edge id.
             sources.jobs.give_back();
-        } else {
+        } else if sources.changes.queue.is_empty() {
             had_any |= take(
                 "notify jobs",
                 |cx| sources.jobs.poll_recv(cx),
@@ -232,14 +241,6 @@ impl Driver {
                 },
             )?;
         }
-        had_any |= take(
-            "bucket changes",
-            |cx| sources.changes.queue.poll_recv(cx),
-            cx,
-            |change| {
-                notifier.handle(Input::Change { key: &change.key, revision: change.revision, value: change.value.as_deref() }, now);
-            },
-        )?;
         if !*is_draining {
             let orphans = &mut sources.take_over.orphans;
             let missed = &mut sources.take_over.missed;

@@ -92,7 +92,8 @@ pub enum Input<'a> {
         /// The subscription.
         id: SubscriptionId,
     },
-    /// This edge was silent, and jobs for what it still holds may be gone with the changes of these presentities; `None`: of any.
+    /// This edge, or one that it took over from, was silent, and jobs may be lost with the changes of these presentities; `None`: of
+    /// any.
     Missed {
         /// Whose states have changed meanwhile.
         presentities: Option<Vec<Presentity>>,

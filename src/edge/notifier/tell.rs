@@ -10,6 +10,7 @@ use crate::edge::notifier::Notifier;
 use crate::edge::notifier::io::JobHandle;
 use crate::edge::notifier::notify::LONGEST_JOB_WAIT;
 use crate::edge::notifier::state::job_table::JobTable;
+use crate::edge::subscription::lane::Storing;
 use crate::edge::subscription::lane::{Query, Question};
 use crate::edge::subscription::outbox::{JobKey, Owed, Update};
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
@@ -247,14 +248,17 @@ impl Notifier {
         }
     }
 
-    /// This edge was silent for so long that its jobs were given up on or went elsewhere. Phones that it still holds, those over a
-    /// connection above all, are told what they have missed, one after another.
+    /// Jobs of these presentities may be lost, gone elsewhere or late: this edge was silent or started anew, or it took over from one
+    /// that is. Phones that are here are told what they have missed, one after another.
     pub(super) fn on_missed(&mut self, presentities: Option<Vec<Presentity>>, now: Now) {
         for presentity in presentities.unwrap_or_else(|| self.registry.presentities()) {
             for id in self.registry.ids_of(&presentity) {
                 self.step_of(id, |notifier, subscription| {
-                    if subscription.phase == Phase::Live {
+                    let is_coming = matches!(subscription.lane.storing, Storing::TakenOver);
+                    if subscription.phase == Phase::Live || is_coming {
                         subscription.lane.sync.defer(None, None);
+                    }
+                    if subscription.phase == Phase::Live {
                         subscription.lane.ask_missed_at(notifier.watermark.next_turn(now.at));
                         notifier.arm(subscription, now);
                     }

@@ -3,8 +3,10 @@
 //! ```text
 //! beat ─▶ dfks.edge.alive ─▶ membership of every edge        who is silent
 //!     └─▶ bucket dfks-edges ─(acknowledged)─▶ lease           we are not, by the word of a quorum of NATS
-//! lapsed and back ─▶ what changed since the last beat of before ─▶ the phones that we still hold
+//! lapsed, connected anew, or started anew ─▶ what changed since the beats of before ─▶ the phones that we still hold
 //! ```
+//! A job that was sent to us over a connection that is no more, or that the process before us had in hand, comes again only after a
+//! while: its change is read from the bucket of feature states at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,9 +38,14 @@ pub(in crate::edge::takeover) struct Heartbeat {
     membership: SharedMembership,
     lease: watch::Sender<Option<SinceBoot>>,
     missed: mpsc::Sender<Missed>,
+    /// The last feature state of before the beats goes with it.
     alive: EdgeAlive,
-    /// The last feature state of before the last acknowledged beat.
+    /// That of before the last acknowledged beat.
     last_change: Option<u64>,
+    /// The connection of the last acknowledged beat.
+    connection: u64,
+    /// What the process before us had said last, until its phones are told.
+    before_us: Option<u64>,
     has_twin: bool,
     tasks: FuturesUnordered<BoxFuture<'static, Done>>,
     is_storing: bool,
@@ -56,6 +63,7 @@ enum Done {
 struct Beat {
     sent_at: SinceBoot,
     last_change: Option<u64>,
+    connection: u64,
 }
 
 impl Heartbeat {
@@ -68,7 +76,14 @@ impl Heartbeat {
         lease: watch::Sender<Option<SinceBoot>>,
         missed: mpsc::Sender<Missed>,
     ) -> Self {
-        let alive = EdgeAlive { kind: Kind::default(), edge_id: config.edge_id.to_string(), instance: new_id(), beat: 0, udp: takes_udp };
+        let alive = EdgeAlive {
+            kind: Kind::default(),
+            edge_id: config.edge_id.to_string(),
+            instance: new_id(),
+            beat: 0,
+            udp: takes_udp,
+            last_change: None,
+        };
         Self {
             bus,
             index,
@@ -78,6 +93,8 @@ impl Heartbeat {
             missed,
             alive,
             last_change: None,
+            connection: 0,
+            before_us: None,
             has_twin: false,
             tasks: FuturesUnordered::new(),
             is_storing: false,
@@ -85,6 +102,7 @@ impl Heartbeat {
     }
 
     pub(in crate::edge::takeover) async fn run(mut self, mut heard: Subscriber, stopping: CancellationToken) {
+        self.before_us = stopping.run_until_cancelled(said_before(self.bus.clone(), self.alive.edge_id.clone())).await.flatten();
         let mut beats = tokio::time::interval(self.beat_every());
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -134,10 +152,11 @@ impl Heartbeat {
         async move {
             // Before the beat: what changes after it is told here, or missed.
             let last_change = bus.last_feature_change().await.ok();
+            let connection = bus.link_status().borrow().connections;
             let sent_at = clock::since_boot();
             let stored = bus.store(Pattern::EdgeBucket, subject, kv::ttl_headers(ttl, &Cause::new()), Bytes::from(payload)).await;
             match stored {
-                Ok(_revision) => Some(Beat { sent_at, last_change }),
+                Ok(_revision) => Some(Beat { sent_at, last_change, connection }),
                 Err(error) => {
                     tracing::debug!(%error, "beat not stored");
                     None
@@ -152,7 +171,7 @@ impl Heartbeat {
         };
         let now = clock::now();
         if alive.edge_id != self.alive.edge_id {
-            return self.membership.lock().heard(&alive.edge_id, alive.udp, now);
+            return self.membership.lock().heard(&alive, now);
         }
         if alive.instance != self.alive.instance {
             if !std::mem::replace(&mut self.has_twin, true) {
@@ -163,8 +182,8 @@ impl Heartbeat {
         self.membership.lock().echoed(now);
     }
 
-    /// Renews the lease, with a beat as margin. After a lapse, the index must first catch up with what was taken; then the phones
-    /// that are still here are told what they missed.
+    /// Renews the lease, with a beat as margin. After a lapse, the index must first catch up with what was taken. Then, as after the
+    /// loss of a connection or of the process, the phones that are here are told what they missed.
     async fn renew(&mut self, beat: Beat) {
         let lasts = self.config.silent_after.saturating_sub(self.beat_every());
         let until = beat.sent_at + lasts;
@@ -173,11 +192,31 @@ impl Heartbeat {
             return;
         }
         self.lease.send_replace(Some(until));
-        let before = std::mem::replace(&mut self.last_change, beat.last_change);
-        if has_lapsed {
-            self.tasks.push(tell_missed(self.bus.clone(), before, self.missed.clone()).boxed());
+        // That of the beat before the last: by now its jobs have been made, and have come.
+        let since = self.alive.last_change;
+        let connection = std::mem::replace(&mut self.connection, beat.connection);
+        let is_anew = connection != 0 && connection != beat.connection;
+        if let Some(since) = self.before_us.take() {
+            self.tell_missed(Some(since));
+        } else if has_lapsed || is_anew {
+            self.tell_missed(since);
+        }
+        if beat.last_change.is_some() {
+            self.alive.last_change = std::mem::replace(&mut self.last_change, beat.last_change).or(beat.last_change);
         }
     }
+
+    fn tell_missed(&mut self, since: Option<u64>) {
+        self.tasks.push(tell_missed(self.bus.clone(), since, self.missed.clone()).boxed());
+    }
+}
+
+/// What an earlier process with this name has said last, if that was not long ago.
+async fn said_before(bus: Bus, edge_id: String) -> Option<u64> {
+    let stream = bus.jetstream().get_stream_no_info(kv::stream(&bus.subjects().edge_bucket())).await.ok()?;
+    let key = bus.subjects().edge_key(&edge_id);
+    let stored = tokio::time::timeout(bus.timeout(), stream.get_last_raw_message_by_subject(&key)).await.ok()?.ok()?;
+    serde_json::from_slice::<EdgeAlive>(&stored.payload).ok()?.last_change
 }
 
 /// Hands on whose states have changed since this sequence.

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::bus::message::EdgeAlive;
+
 /// Most edges remembered.
 const MAX_EDGES: usize = 10_000;
 
@@ -26,6 +28,7 @@ pub(super) struct Membership {
 struct Heard {
     at: Instant,
     takes_udp: bool,
+    last_change: Option<u64>,
 }
 
 impl Membership {
@@ -50,12 +53,19 @@ impl Membership {
     }
 
     /// A beat of another edge came.
-    pub(super) fn heard(&mut self, edge_id: &str, takes_udp: bool, now: Instant) {
-        if let Some(heard) = self.heard.get_mut(edge_id) {
-            *heard = Heard { at: now, takes_udp };
+    pub(super) fn heard(&mut self, alive: &EdgeAlive, now: Instant) {
+        let heard = Heard { at: now, takes_udp: alive.udp, last_change: alive.last_change };
+        if let Some(before) = self.heard.get_mut(&*alive.edge_id) {
+            *before = heard;
         } else if self.heard.len() < MAX_EDGES {
-            self.heard.insert(edge_id.into(), Heard { at: now, takes_udp });
+            self.heard.insert(alive.edge_id.as_str().into(), heard);
         }
+    }
+
+    /// The feature state after which an edge may have told its phones nothing, as it said last.
+    #[must_use]
+    pub(super) fn last_change(&self, edge_id: &str) -> Option<u64> {
+        self.heard.get(edge_id)?.last_change
     }
 
     /// Forgets edges that have been silent for long; they still count as silent.
@@ -121,9 +131,14 @@ fn weight(edge_id: &str, item: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::message::Kind;
     use crate::runtime::clock;
 
     const AFTER: Duration = Duration::from_secs(30);
+
+    fn beat(edge_id: &str, udp: bool, last_change: Option<u64>) -> EdgeAlive {
+        EdgeAlive { kind: Kind::default(), edge_id: edge_id.to_owned(), instance: "1".into(), beat: 1, udp, last_change }
+    }
 
     /// Everybody speaks every 3 s, as far as `speaks` says, for so long.
     fn listen(membership: &mut Membership, from: Instant, seconds: u64, speaks: &[&str]) -> Instant {
@@ -131,7 +146,7 @@ mod tests {
             let now = from + Duration::from_secs(3 * step);
             membership.echoed(now);
             for edge in speaks {
-                membership.heard(edge, true, now);
+                membership.heard(&beat(edge, true, Some(step)), now);
             }
         }
         from + Duration::from_secs(seconds)
@@ -147,7 +162,8 @@ mod tests {
         assert!(!membership.is_silent("b", now), "never heard, but not listened for long enough");
         let now = listen(&mut membership, now, 6, &["c"]);
         assert!(membership.is_silent("b", now) && !membership.is_silent("c", now) && !membership.is_silent("a", now));
-        membership.heard("b", true, now);
+        assert_eq!((membership.last_change("c"), membership.last_change("b")), (Some(2), None), "as it said last");
+        membership.heard(&beat("b", true, None), now);
         assert!(!membership.is_silent("b", now), "it is back");
         membership.forget_old(now + AFTER * 11);
         assert!(membership.heard.is_empty());
@@ -174,7 +190,7 @@ mod tests {
         let names = ["a", "b", "c"];
         let memberships = names.map(|own| {
             let mut membership = Membership::new(own, true, AFTER);
-            names.iter().filter(|name| **name != own).for_each(|name| membership.heard(name, true, now));
+            names.iter().filter(|name| **name != own).for_each(|name| membership.heard(&beat(name, true, None), now));
             membership
         });
         let mut first = [0; 3];
@@ -188,7 +204,7 @@ mod tests {
         let later = now + Duration::from_secs(16);
         assert_eq!(memberships[0].place(7, true, later), 0, "who is not heard does not count");
         let mut tcp_only = Membership::new("a", false, AFTER);
-        tcp_only.heard("b", false, now);
+        tcp_only.heard(&beat("b", false, None), now);
         assert_eq!(tcp_only.place(7, true, now), usize::MAX);
         assert!(tcp_only.place(7, false, now) <= 1);
     }

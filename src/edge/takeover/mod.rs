@@ -71,9 +71,10 @@ impl TakeOver {
         let stopping = tasks.stopping().clone();
         missed::follow_restart(bus, told_before_restart, config, missed_sender.clone(), tasks);
         let index = queue.index().clone();
-        let heartbeat = heartbeat::Heartbeat::new(bus.clone(), index, config, takes_udp, &membership, lease_sender, missed_sender);
+        let heartbeat = heartbeat::Heartbeat::new(bus.clone(), index, config, takes_udp, &membership, lease_sender, missed_sender.clone());
         tasks.spawn("heartbeat", heartbeat.run(heard, stopping.clone()));
-        let taker = taker::Taker::new(bus.clone(), queue, Arc::clone(config), membership, Arc::clone(metrics), orphan_sender);
+        let taker =
+            taker::Taker::new(bus.clone(), queue, Arc::clone(config), membership, Arc::clone(metrics), orphan_sender, missed_sender);
         tasks.spawn("take-over", taker.run(moved, stopping));
         Ok(Self { orphans, lease, missed, moved_jobs })
     }

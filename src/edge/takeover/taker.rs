@@ -20,7 +20,7 @@ use crate::edge::metrics::{EdgeMetrics, TakeOverOutcome};
 use crate::edge::notifier::Orphan;
 use crate::edge::subscription::SubscriptionId;
 use crate::edge::takeover::membership::SharedMembership;
-use crate::edge::takeover::missed::pressed_since;
+use crate::edge::takeover::missed::{Missed, pressed_since};
 use crate::edge::takeover::orphan;
 use crate::edge::takeover::redirect::{self, Redirect};
 use crate::notify::Queue;
@@ -33,6 +33,8 @@ const PER_TURN: usize = 2000;
 const AT_A_TIME: usize = 32;
 /// After each such period one more edge in line may take what the ones before have left.
 const NEXT_IN_LINE_AFTER: Duration = Duration::from_secs(5);
+/// How long after subscriptions were asked for it is read what their phones may have missed: jobs go to their new edge by then.
+const MISSED_AFTER: Duration = Duration::from_secs(1);
 /// Pause before a subscription that could not be taken is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Poll interval of a silent edge whose subscriptions over UDP are all taken.
@@ -61,6 +63,9 @@ pub(super) struct Taker {
     membership: SharedMembership,
     metrics: Arc<EdgeMetrics>,
     orphans: mpsc::Sender<Box<Orphan>>,
+    missed: mpsc::Sender<Missed>,
+    /// When, and from where on, the changes are read that phones of a silent edge may have missed.
+    to_read: BTreeMap<Arc<str>, (Instant, u64)>,
     silent: BTreeMap<Arc<str>, Silent>,
     /// When subscriptions over a connection are to be ended, by revision.
     endings: BTreeSet<(Instant, u64)>,
@@ -71,6 +76,8 @@ struct Silent {
     since: Instant,
     look_at: Instant,
     has_udp: bool,
+    /// After this change it may have told its phones nothing.
+    last_change: Option<u64>,
     tried: AHashMap<u64, Instant>,
     planned: AHashSet<u64>,
     /// Whose phones changed a feature that it may not have told them; `None`: not read yet.
@@ -86,8 +93,10 @@ impl Taker {
         membership: SharedMembership,
         metrics: Arc<EdgeMetrics>,
         orphans: mpsc::Sender<Box<Orphan>>,
+        missed: mpsc::Sender<Missed>,
     ) -> Self {
-        Self { bus, queue, config, membership, metrics, orphans, silent: BTreeMap::new(), endings: BTreeSet::new() }
+        let (to_read, silent, endings) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { bus, queue, config, membership, metrics, orphans, missed, to_read, silent, endings }
     }
 
     pub(super) async fn run(mut self, mut moved: mpsc::Receiver<Delivery>, stopping: CancellationToken) {
@@ -134,6 +143,23 @@ impl Taker {
         if let Err(error) = self.end_due().await {
             tracing::debug!(%error, "take-over interrupted");
         }
+        self.tell_missed().await;
+    }
+
+    /// A job that was on its way to a silent edge comes again only after a while, and nobody knows what it told its phones in the
+    /// end: those that are here now are told what has changed since.
+    async fn tell_missed(&mut self) {
+        let now = clock::now();
+        let due: Vec<_> =
+            self.to_read.iter().filter(|(_, (at, _))| *at <= now).map(|(edge, (_, since))| (Arc::clone(edge), *since)).collect();
+        for (edge_id, since) in due {
+            match self.bus.features_changed_since(since).await {
+                // The edge stops: whoever has the subscriptions next asks by itself.
+                Ok(changed) => drop(self.missed.send(Missed::Changed(Some(changed))).await),
+                Err(error) => return tracing::debug!(%error, "changes that phones of a silent edge may have missed not read yet"),
+            }
+            self.to_read.remove(&edge_id);
+        }
     }
 
     /// Updates the silent edges that hold subscriptions or have jobs waiting.
@@ -158,7 +184,8 @@ impl Taker {
         for edge_id in silent {
             if !self.silent.contains_key(&edge_id) {
                 self.metrics.edge_silent(&edge_id, self.queue.index().held_by(&edge_id).udp.len());
-                self.silent.insert(edge_id, Silent::new(now));
+                let last_change = self.membership.lock().last_change(&edge_id);
+                self.silent.insert(edge_id, Silent::new(last_change, now));
             }
         }
     }
@@ -199,6 +226,9 @@ impl Taker {
                 // The edge may be back by now.
                 if !self.membership.lock().is_silent(edge_id, clock::now()) || self.orphans.send(Box::new(orphan)).await.is_err() {
                     return Ok(());
+                }
+                if let Some(since) = silent.last_change {
+                    self.to_read.insert(Arc::clone(edge_id), (clock::now() + MISSED_AFTER, since));
                 }
             } else if let Some(gone_at) = gone_at(&orphan, &self.config, self.bus.utc_now()) {
                 self.endings.insert((gone_at.checked_sub(BEFORE_IT_IS_GONE).unwrap_or(gone_at), orphan.revision));
@@ -247,8 +277,9 @@ impl Taker {
 }
 
 impl Silent {
-    fn new(now: Instant) -> Self {
-        Self { since: now, look_at: now, has_udp: true, tried: AHashMap::new(), planned: AHashSet::new(), pressed: None, drain: None }
+    fn new(last_change: Option<u64>, now: Instant) -> Self {
+        let (tried, planned) = (AHashMap::new(), AHashSet::new());
+        Self { since: now, look_at: now, has_udp: true, last_change, tried, planned, pressed: None, drain: None }
     }
 
     /// The revisions that are ours to handle now: at first our share, later also what others have left.
