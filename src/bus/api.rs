@@ -56,7 +56,11 @@ impl Bus {
     async fn api_raw<R: DeserializeOwned>(&self, call: &str, body: Bytes, timeout: Duration) -> Result<R, RequestError> {
         let subject = format!("{PREFIX}.{call}");
         let reply = self.request_raw(Pattern::JetStreamApi, subject, HeaderMap::new(), body, timeout).await?;
-        answer::read_api(&reply.payload)
+        let answer = answer::read_api(&reply.payload);
+        if matches!(answer, Err(RequestError::Stream { code: RequestError::STREAM_NOT_FOUND, .. })) {
+            self.miss_stream();
+        }
+        answer
     }
 }
 

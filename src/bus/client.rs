@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::bus::answer;
@@ -45,6 +46,8 @@ struct Shared {
     link: Arc<Link>,
     clock: ServerClock,
     local: Local,
+    /// A stream seems to be gone.
+    missed: Notify,
     _replies: AbortOnDropHandle<()>,
 }
 
@@ -84,6 +87,7 @@ impl Bus {
                 link,
                 clock: ServerClock::default(),
                 local: Local::default(),
+                missed: Notify::new(),
                 client,
             }),
         })
@@ -311,7 +315,21 @@ impl Bus {
             let reply = self.exchange(pattern, subject, headers, payload, self.timeout()).await?;
             answer::read_store(&reply.payload)
         };
-        self.measured(pattern, stored).await
+        let stored = self.measured(pattern, stored).await;
+        if matches!(stored, Err(RequestError::NoResponders)) {
+            self.miss_stream();
+        }
+        stored
+    }
+
+    /// A stream seems to be gone: whoever keeps them looks.
+    pub(crate) fn miss_stream(&self) {
+        self.shared.missed.notify_one();
+    }
+
+    /// Waits until a stream seems to be gone.
+    pub(crate) async fn stream_missed(&self) {
+        self.shared.missed.notified().await;
     }
 
     /// Sends what is queued; whether the server has it all within [`timeout`](Self::timeout).

@@ -1,7 +1,10 @@
-//! Recreates streams and buckets after a reconnect: a server that comes back may have lost them. Keeps track of the server's clock.
+//! Recreates streams and buckets that are gone: a server that comes back may have lost them, and an operator may delete one. Keeps track
+//! of the server's clock.
 //!
 //! ```text
 //! connected ─▶ looked for, made where missing ─▶ there ─▶ connection lost ─▶ not there, as far as is known ─▶ connected …
+//!                        ▲                         └─ a store or call finds none ─┐
+//!                        └────────────────────────────────────────────────────────┘
 //! ```
 
 use std::sync::Arc;
@@ -37,6 +40,7 @@ impl StreamKeeper {
         bus.connected().await;
         let connection = bus.link_status().borrow().connections;
         Box::pin(setup::ensure(bus, wanted)).await?;
+        look_no_more(bus).await;
         bus.compare_clocks().await;
         let is_there = Arc::new(AtomicBool::new(true));
         let task = tasks::spawn_owned(keep(bus.clone(), wanted, connection, Arc::clone(&is_there)));
@@ -53,17 +57,28 @@ impl StreamKeeper {
 /// `connection`: the last one on which all streams were found.
 async fn keep(bus: Bus, wanted: Wanted, mut connection: u64, is_there: Arc<AtomicBool>) {
     let mut link = bus.link_status();
-    let mut said = String::new();
+    let (mut said, mut is_missed) = (String::new(), false);
     loop {
         let status = *link.borrow_and_update();
         let is_known = status.is_up && status.connections == connection;
         is_there.store(is_known, Ordering::Release);
-        if !is_known && bus.is_connected() {
-            match Box::pin(setup::ensure(&bus, wanted)).await {
+        if (is_missed || !is_known) && bus.is_connected() {
+            let ensured = tokio::select! {
+                biased;
+                // What is said of the streams below must be of the connection that there is.
+                changed = link.changed(), if is_known => match changed {
+                    Ok(()) => continue,
+                    Err(_closed) => return,
+                },
+                ensured = Box::pin(setup::ensure(&bus, wanted)) => ensured,
+            };
+            look_no_more(&bus).await;
+            match ensured {
                 Ok(made) => {
                     if made > 0 {
-                        tracing::warn!(streams = made, "streams were gone when nats came back, and what they held with them");
+                        tracing::warn!(streams = made, "streams were gone, and what they held with them: made again");
                     }
+                    is_missed = false;
                     connection = status.connections;
                     bus.compare_clocks().await;
                     is_there.store(!link.has_changed().unwrap_or(true), Ordering::Release);
@@ -81,8 +96,18 @@ async fn keep(bus: Bus, wanted: Wanted, mut connection: u64, is_there: Arc<Atomi
         let is_settled = is_there.load(Ordering::Acquire);
         tokio::select! {
             changed = link.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(AGAIN_AFTER), if !is_settled => {}
+            () = bus.stream_missed(), if is_settled && !is_missed => {
+                is_missed = true;
+                // Where a cluster has no leader, every store finds nobody. A new connection is looked at as soon as it is there.
+                let _either = tokio::time::timeout(AGAIN_AFTER, link.changed()).await;
+            }
+            () = tokio::time::sleep(AGAIN_AFTER), if is_missed || !is_settled => {}
             () = tokio::time::sleep(COMPARE_CLOCKS_EVERY), if is_settled => bus.compare_clocks().await,
         }
     }
+}
+
+/// What was missed until now is there.
+async fn look_no_more(bus: &Bus) {
+    let _missed_before = tokio::time::timeout(Duration::ZERO, bus.stream_missed()).await;
 }

@@ -89,6 +89,35 @@ fn a_nats_that_comes_back_empty_gets_its_streams_again() {
     assert!(matches!(refreshed, Some(200 | 481)), "{refreshed:?}");
 }
 
+/// ```text
+/// streams and buckets ✕ deleted by hand, NATS stays ──▶ whoever stores next finds none ──▶ made again, and logged
+/// ```
+#[test]
+fn streams_that_are_deleted_are_made_again_while_the_connection_stays() {
+    let nats = Nats::start();
+    let product = Setup::on(&nats).start();
+    let phone = Phone::udp(product.udp());
+    phone.subscribe(ALICE).shows(4);
+    let service = Service::on(&nats);
+    assert_eq!(service.set(ALICE, "DoNotDisturb", 1)["watchers"], 1);
+    for stream in ["KV_dfks-features", "KV_dfks-subscriptions", "DFKS_NOTIFY", "DFKS_COMMANDS"] {
+        assert_eq!(service.ask(&format!("$JS.API.STREAM.DELETE.{stream}"), &json!({}))["success"], true, "{stream}");
+    }
+    assert_eq!(product.metric("dfks_bus_reconnects_total"), Some(0.0));
+    let mut after = wait_for("a subscription", || {
+        let mut dialog = phone.dialog("sip:bob@127.0.0.1");
+        (dialog.send(&Subscribe::default()).status() == Some(200)).then_some(dialog)
+    });
+    after.shows(4);
+    wait_for("all are there", || (product.log().matches("stream made").count() >= 11).then_some(()));
+    assert!(product.log().contains("streams were gone"), "{}", product.log());
+    wait_for("the edge is known to hold it", || (service.set("sip:bob@127.0.0.1", "DoNotDisturb", 1)["watchers"] == 1).then_some(()));
+    after.until("DoNotDisturb on");
+    service.store("dfks.command.set", &json!({"presentity": "sip:bob@127.0.0.1", "feature": "DoNotDisturb", "status": 0}), "a");
+    after.until("DoNotDisturb off");
+    assert_eq!(product.metric("dfks_bus_reconnects_total"), Some(0.0));
+}
+
 /// A NATS that hangs is noticed by the time that its acknowledgement takes.
 #[test]
 fn a_nats_that_hangs_is_away_after_the_timeout() {
