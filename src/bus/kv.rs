@@ -72,6 +72,13 @@ pub(crate) fn ttl_headers(ttl: Duration, cause: &Cause) -> HeaderMap {
     headers
 }
 
+/// Headers of a marker under a key that nothing is stored under, for as long as any index may take to see it.
+pub(crate) fn marker_headers(cause: &Cause) -> HeaderMap {
+    let mut headers = ttl_headers(REMOVED_MARKER, cause);
+    headers.insert(OPERATION, "DEL");
+    headers
+}
+
 /// Headers that remove a key which has this revision, and leave a marker for a while.
 pub(crate) fn removal_headers(revision: u64, cause: &Cause) -> HeaderMap {
     let mut headers = put_headers(revision, Some(REMOVED_MARKER), cause);

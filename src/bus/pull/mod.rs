@@ -25,7 +25,7 @@ use crate::runtime::{Backoff, clock};
 /// Lifetime of a pull request at the server, unless a consumer says otherwise.
 pub const EXPIRES: Duration = Duration::from_secs(30);
 /// Heartbeat of a pull request: it is lost without a word when the node goes down that leads the consumer.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Heartbeats without which a pull request counts as lost and is sent again.
 const MISSED: u32 = 3;
 /// Most messages asked for at a time.

@@ -23,6 +23,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::kv;
+use crate::bus::subject::{Pattern, edge_token};
+use crate::bus::trace::Cause;
 use crate::bus::watchers::feed::Record;
 pub(crate) use crate::bus::watchers::feed::{Feed, FeedError, From, OPEN_TIMEOUT};
 use crate::bus::watchers::fence::{Passed, Progress};
@@ -151,13 +153,16 @@ impl WatcherIndex {
         self.shared.current().table.watchers(presentity.as_str(), packages)
     }
 
-    /// Waits until the index has all that was stored before this call, and has told its follower.
+    /// Waits until the index has all that was stored before this call, and has told its follower. What is asked may be answered by a
+    /// node of NATS that was cut off from its peers, and knows less than they; so a marker is written with this name, and waited for.
     ///
     /// # Errors
     ///
     /// As [`watchers`](Self::watchers).
-    pub(crate) async fn caught_up(&self) -> Result<(), RequestError> {
-        self.look(|_table| ()).await
+    pub(crate) async fn caught_up(&self, bus: &Bus, name: &str) -> Result<(), RequestError> {
+        let subject = bus.subjects().subscription_key(&format!("fence-{}", edge_token(name)));
+        let written = bus.store(Pattern::SubscriptionBucket, subject, kv::marker_headers(&Cause::new()), Bytes::new()).await?;
+        tokio::time::timeout(self.timeout, self.reached(written)).await.map_err(|_elapsed| RequestError::Timeout(self.timeout))
     }
 
     /// Sequence in the stream of the bucket up to which the index has read; 0 while it reads anew.

@@ -106,10 +106,14 @@ impl Notifier {
         }
     }
 
-    /// Whether a phone that missed something has this state: it did not miss it, has confirmed it, or is being told it.
+    /// Whether a phone that missed something has this state: it did not miss it, has confirmed it, or is being told it. What was never
+    /// changed was not missed.
     fn has(&self, subscription: &Subscription, state: &FeatureState) -> bool {
         let feature = self.table.index_of(&state.feature);
-        !subscription.lane.sync.covers(feature) || subscription.has_confirmed(feature, state.version) || subscription.is_being_told(state)
+        state.version == 0
+            || !subscription.lane.sync.covers(feature)
+            || subscription.has_confirmed(feature, state.version)
+            || subscription.is_being_told(state)
     }
 
     /// A state came of which it is not known whether the phone was told a newer one: asks for the full state, if none is asked for.

@@ -188,7 +188,7 @@ impl Heartbeat {
         let lasts = self.config.silent_after.saturating_sub(self.beat_every());
         let until = beat.sent_at + lasts;
         let has_lapsed = self.lease.borrow().is_some_and(|until| until <= clock::since_boot());
-        if until <= clock::since_boot() || (has_lapsed && self.index.caught_up().await.is_err()) {
+        if until <= clock::since_boot() || (has_lapsed && self.index.caught_up(&self.bus, &self.alive.edge_id).await.is_err()) {
             return;
         }
         self.lease.send_replace(Some(until));
