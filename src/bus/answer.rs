@@ -1,10 +1,12 @@
 //! Reads replies.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use async_nats::{HeaderValue, Message};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::bus::error::RequestError;
@@ -27,6 +29,90 @@ pub(crate) fn read<R: DeserializeOwned>(reply: &Message) -> Result<R, RequestErr
         return Err(RequestError::Refused(error));
     }
     serde_json::from_slice(&reply.payload).map_err(unreadable)
+}
+
+/// What is said on the inbox of a request and is no answer: a stream that keeps the requests acknowledges each.
+///
+/// Of our own services everything else is one.
+pub(crate) fn is_answer(reply: &Message) -> bool {
+    if is_service_error(reply) {
+        return true;
+    }
+    let is_object = reply.payload.trim_ascii_start().first() == Some(&b'{');
+    // only few replies have the word: most are told apart without being parsed twice
+    is_object && (memchr::memmem::find(&reply.payload, b"\"seq\"").is_none() || !Keys::of(&reply.payload).is_acknowledgement())
+}
+
+/// Whether a responder says this, or something else that listens on its subject.
+///
+/// It is `{}`, or an object with `error`, a field of a responder's state or one of our types; never an acknowledgement.
+pub(crate) fn is_responder_answer(reply: &Message) -> bool {
+    if is_service_error(reply) {
+        return true;
+    }
+    let keys = Keys::of(&reply.payload);
+    keys.is_object && !keys.is_acknowledgement() && (keys.is_empty || keys.is_known)
+}
+
+/// An error of a NATS service (ADR-32): a stream has no such header.
+fn is_service_error(reply: &Message) -> bool {
+    reply.headers.as_ref().is_some_and(|headers| headers.get(ERROR_CODE_HEADER).is_some())
+}
+
+/// What a JSON object says of itself by its keys.
+#[derive(Debug, Default)]
+struct Keys {
+    is_object: bool,
+    is_empty: bool,
+    has_stream: bool,
+    has_seq: bool,
+    /// It has a key of a responder's answer.
+    is_known: bool,
+}
+
+impl Keys {
+    fn of(payload: &[u8]) -> Self {
+        serde_json::from_slice(payload).unwrap_or_default()
+    }
+
+    /// `{"stream":"AUDIT","seq":7}`, also `{"error":{…},"stream":"AUDIT","seq":0}`
+    const fn is_acknowledgement(&self) -> bool {
+        self.has_stream && self.has_seq
+    }
+}
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Look;
+        impl<'de> Visitor<'de> for Look {
+            type Value = Keys;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+                let mut keys = Keys { is_object: true, is_empty: true, ..Keys::default() };
+                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+                    keys.is_empty = false;
+                    match &*key {
+                        "type" => {
+                            let kind = map.next_value::<Value>()?;
+                            keys.is_known |= kind.as_str().is_some_and(|kind| kind.starts_with("io.dfks."));
+                            continue;
+                        }
+                        "stream" => keys.has_stream = true,
+                        "seq" => keys.has_seq = true,
+                        "error" | "status" | "values" | "assigned" | "notify" | "also" => keys.is_known = true,
+                        _ => {}
+                    }
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Ok(keys)
+            }
+        }
+        deserializer.deserialize_map(Look)
+    }
 }
 
 /// The sequence that a stream acknowledged: `{"stream":"DFKS_NOTIFY","seq":7}`.
@@ -159,6 +245,38 @@ mod tests {
                 Err(RequestError::Refused(error)) => assert_eq!(error, want, "{payload}"),
                 other => panic!("{payload}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn tells_a_responder_from_whoever_else_listens() {
+        let code = [(ERROR_CODE_HEADER, "403")];
+        for (payload, headers, is_responder, is_ours) in [
+            ("{}", &[][..], true, true),
+            (r#" {"status":1}"#, &[], true, true),
+            (r#"{"also":[]}"#, &[], true, true),
+            (r#"{"error":"no"}"#, &[], true, true),
+            (r#"{"type":"io.dfks.api.v1.responder_state"}"#, &[], true, true),
+            (r#"{"type":"io.nats.other"}"#, &[], false, true),
+            (r#"{"type":7,"colour":"red"}"#, &[], false, true),
+            (r#"{"seq":7,"status":1}"#, &[], true, true),
+            (r#"{"stream":"AUDIT","seq":7}"#, &[], false, false),
+            (r#"{"stream":"AUDIT","seq":7,"status":1,"duplicate":true}"#, &[], false, false),
+            (
+                r#"{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"},"stream":"AUDIT","seq":0}"#,
+                &[],
+                false,
+                false,
+            ),
+            ("[]", &[], false, false),
+            ("1", &[], false, false),
+            ("+OK", &[], false, false),
+            ("", &[], false, false),
+            ("", &code, true, true),
+            (r#"{"status":1"#, &[], false, true),
+        ] {
+            let message = message(payload, headers);
+            assert_eq!((is_responder_answer(&message), is_answer(&message)), (is_responder, is_ours), "{payload}");
         }
     }
 

@@ -10,7 +10,7 @@ use async_nats::{Client, Message, PublishErrorKind, StatusCode};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::IgnoredAny;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -20,6 +20,7 @@ use crate::bus::domain::Domain;
 use crate::bus::error::{BusError, PublishError, RequestError};
 use crate::bus::link::{self, Link, LinkStatus};
 use crate::bus::local::Local;
+use crate::bus::replies::Inbox;
 use crate::bus::subject::{Pattern, Subjects};
 use crate::bus::time::ServerClock;
 use crate::bus::trace::{Cause, headers};
@@ -41,7 +42,7 @@ struct Shared {
     subjects: Subjects,
     domain: Domain,
     timeout: Duration,
-    has_replicas: bool,
+    replicas: usize,
     inbox: String,
     link: Arc<Link>,
     clock: ServerClock,
@@ -81,7 +82,7 @@ impl Bus {
                 domain: Domain::new(&config.domain),
                 subjects: Subjects::new(&config.prefix),
                 timeout,
-                has_replicas: config.replicas > 1,
+                replicas: config.replicas,
                 inbox,
                 _replies: tasks::spawn_owned(link.replies.clone().deliver(replies)),
                 link,
@@ -124,7 +125,12 @@ impl Bus {
 
     /// Whether streams and buckets are kept by more than one server.
     pub(crate) fn has_replicas(&self) -> bool {
-        self.shared.has_replicas
+        self.shared.replicas > 1
+    }
+
+    /// `nats.replicas`
+    pub(crate) fn replicas(&self) -> usize {
+        self.shared.replicas
     }
 
     /// Whether there is a connection now.
@@ -243,29 +249,6 @@ impl Bus {
         }
     }
 
-    /// Sends a request and reads the reply.
-    ///
-    /// Fails at once while there is no connection or nobody listens, and never waits longer than `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`]; counted here.
-    pub async fn request<M: Serialize, R: DeserializeOwned>(
-        &self,
-        pattern: Pattern,
-        subject: String,
-        message: &M,
-        cause: &Cause,
-        timeout: Duration,
-    ) -> Result<R, RequestError> {
-        let payload = serde_json::to_vec(message).map_err(answer::unwritable);
-        let asked = async {
-            let reply = self.exchange(pattern, subject, headers(cause), payload?.into(), timeout).await?;
-            answer::read(&reply)
-        };
-        self.measured(pattern, asked).await
-    }
-
     /// Sends a request and returns the reply unread.
     ///
     /// # Errors
@@ -381,6 +364,18 @@ impl Bus {
         }
     }
 
+    /// An inbox for one request, of which every message is looked at, and its subject.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Overloaded`]
+    pub(crate) fn open_inbox(&self) -> Result<(Inbox, String), RequestError> {
+        let inbox = self.shared.link.replies.open_inbox()?;
+        let subject = inbox.subject(&self.shared.inbox);
+        Ok((inbox, subject))
+    }
+
+    /// Counts a request and how long it takes.
     pub(crate) async fn measured<T>(
         &self,
         pattern: Pattern,

@@ -87,6 +87,14 @@ pub(crate) fn removal_headers(revision: u64, cause: &Cause) -> HeaderMap {
     headers
 }
 
+/// Headers that take a key away for good, whatever its revision: the marker stays.
+pub(crate) fn forget_headers(cause: &Cause) -> HeaderMap {
+    let mut headers = headers(cause);
+    headers.insert(OPERATION, "PURGE");
+    headers.insert(ROLLUP, "sub");
+    headers
+}
+
 /// Whole seconds, rounded up, at least one: the server takes no less.
 fn ttl_seconds(ttl: Duration) -> u64 {
     (ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).max(1)

@@ -194,7 +194,9 @@ impl SubjectMetrics {
 const fn is_requested(pattern: Pattern) -> bool {
     match pattern {
         Pattern::EdgeAlive | Pattern::EventSubscription | Pattern::EventFeature | Pattern::EventNotify | Pattern::EventRaw => false,
-        Pattern::Set
+        Pattern::Responders
+        | Pattern::RespondersForget
+        | Pattern::Set
         | Pattern::Get
         | Pattern::SetDomain
         | Pattern::GetDomain
@@ -210,6 +212,8 @@ const fn is_requested(pattern: Pattern) -> bool {
         | Pattern::SubscriptionBucket
         | Pattern::FeatureBucket
         | Pattern::EdgeBucket
+        | Pattern::ResponderAnybody
+        | Pattern::ResponderBucket
         | Pattern::JetStreamApi => true,
     }
 }

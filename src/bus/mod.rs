@@ -1,6 +1,6 @@
 //! The bus: subjects, messages and headers (pure), and the NATS client, streams and buckets they travel over.
 
-mod answer;
+pub(crate) mod answer;
 mod api;
 mod ask;
 pub mod asyncapi;
@@ -22,6 +22,7 @@ pub(crate) mod poll;
 pub mod pull;
 pub(crate) mod queues;
 mod replies;
+pub(crate) mod request;
 mod room;
 pub mod schema;
 pub(crate) mod service;

@@ -23,6 +23,12 @@ pub enum Pattern {
     ResponderSet,
     /// `dfks.responder.auth.<domain>`
     ResponderAuth,
+    /// `dfks.responder.anybody`
+    ResponderAnybody,
+    /// `dfks.responders`
+    Responders,
+    /// `dfks.responders.forget`
+    RespondersForget,
     /// `dfks.notify.<edge_id>`
     Notify,
     /// `dfks.edge.alive`
@@ -45,13 +51,15 @@ pub enum Pattern {
     FeatureBucket,
     /// The bucket of the edges that live.
     EdgeBucket,
+    /// The bucket of responders that were heard.
+    ResponderBucket,
     /// The JetStream API.
     JetStreamApi,
 }
 
 impl Pattern {
     /// All of them, to have every metric series from the start.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Set,
         Self::Get,
         Self::SetDomain,
@@ -62,6 +70,9 @@ impl Pattern {
         Self::ResponderGet,
         Self::ResponderSet,
         Self::ResponderAuth,
+        Self::ResponderAnybody,
+        Self::Responders,
+        Self::RespondersForget,
         Self::Notify,
         Self::EdgeAlive,
         Self::Watchers,
@@ -73,6 +84,7 @@ impl Pattern {
         Self::SubscriptionBucket,
         Self::FeatureBucket,
         Self::EdgeBucket,
+        Self::ResponderBucket,
         Self::JetStreamApi,
     ];
 
@@ -90,6 +102,9 @@ impl Pattern {
             Self::ResponderGet => "dfks.responder.get.<domain>.<Feature>",
             Self::ResponderSet => "dfks.responder.set.<domain>.<Feature>",
             Self::ResponderAuth => "dfks.responder.auth.<domain>",
+            Self::ResponderAnybody => "dfks.responder.anybody",
+            Self::Responders => "dfks.responders",
+            Self::RespondersForget => "dfks.responders.forget",
             Self::Notify => "dfks.notify.<edge_id>",
             Self::EdgeAlive => "dfks.edge.alive",
             Self::Watchers => "dfks.watchers",
@@ -101,6 +116,7 @@ impl Pattern {
             Self::SubscriptionBucket => "$KV.dfks-subscriptions.<subscription>",
             Self::FeatureBucket => "$KV.dfks-features.<presentity>",
             Self::EdgeBucket => "$KV.dfks-edges.<edge_id>",
+            Self::ResponderBucket => "$KV.dfks-responders.<kind>.<domain>.<Feature>",
             Self::JetStreamApi => "$JS.API.>",
         }
     }

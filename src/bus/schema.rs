@@ -7,9 +7,9 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::bus::message::{
-    AuthRequest, AuthResponse, EdgeAlive, ErrorReply, FeatureEvent, GetRequest, GetResponse, Named, NotifyEvent, NotifyJob, RawEvent,
-    ResponderGetRequest, ResponderSetRequest, ResponderState, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse,
-    SubscriptionEvent, WatchersRequest, WatchersResponse,
+    AuthRequest, AuthResponse, EdgeAlive, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest, GetResponse, Named,
+    NotifyEvent, NotifyJob, RawEvent, ResponderGetRequest, ResponderSetRequest, ResponderState, RespondersRequest, RespondersResponse,
+    RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest, WatchersResponse,
 };
 
 /// `title` of the schema of an [`ErrorReply`], which has no `type` on the bus.
@@ -35,6 +35,10 @@ pub fn all() -> Vec<(String, Value)> {
         named::<AuthResponse>(),
         named::<NotifyJob>(),
         named::<EdgeAlive>(),
+        named::<RespondersRequest>(),
+        named::<RespondersResponse>(),
+        named::<ForgetRequest>(),
+        named::<ForgetResponse>(),
         named::<WatchersRequest>(),
         named::<WatchersResponse>(),
         named::<SubscriptionEvent>(),

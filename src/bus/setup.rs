@@ -178,7 +178,22 @@ fn streams(subjects: &Subjects, replicas: usize, room: Room) -> Vec<(Option<Size
         ),
         (None, bucket(subjects.feature_bucket())),
         (None, Config { allow_message_ttl: true, subject_delete_marker_ttl: Some(EXPIRY_MARKER), ..bucket(subjects.edge_bucket()) }),
+        (None, bucket(subjects.responder_bucket())),
     ]
+}
+
+/// Creates the bucket of responders where it is gone. It asks for no size, so there is room wherever there is any.
+///
+/// # Errors
+///
+/// [`RequestError`] of the JetStream API.
+pub(crate) async fn ensure_responders(bus: &Bus) -> Result<bool, RequestError> {
+    let name = kv::stream(&bus.subjects().responder_bucket());
+    let all = streams(bus.subjects(), bus.replicas(), Room::new(NatsMaxBytes::default()));
+    match all.into_iter().find(|(_, config)| config.name == name) {
+        Some((_, config)) => ensure_stream(bus, &config, bus.timeout()).await,
+        None => Ok(false),
+    }
 }
 
 /// Returns whether it was created here.
@@ -285,6 +300,7 @@ mod tests {
             ("KV_dfks-subscriptions", "$KV.dfks-subscriptions.>", limits),
             ("KV_dfks-features", "$KV.dfks-features.>", limits),
             ("KV_dfks-edges", "$KV.dfks-edges.>", limits),
+            ("KV_dfks-responders", "$KV.dfks-responders.>", limits),
         ];
         assert_eq!(made, want.map(|(name, subject, retention)| (name.to_owned(), subject.to_owned(), retention, 3)));
     }
@@ -293,7 +309,7 @@ mod tests {
     fn says_what_other_settings_break() {
         let subjects = Subjects::new("dfks");
         let all = streams(&subjects, 1, Room::new(NatsMaxBytes::default()));
-        let [(_, commands), (_, notify), _, _, (_, subscriptions), _, _] = &*all else { panic!("seven") };
+        let [(_, commands), (_, notify), _, _, (_, subscriptions), _, _, _] = &*all else { panic!("eight") };
         assert_eq!(consequence(&subjects, subscriptions, subscriptions), None);
         assert_eq!(consequence(&subjects, commands, &Config { subjects: vec!["dfks.command.set".into()], ..commands.clone() }), None);
         assert_eq!(consequence(&subjects, notify, &Config { max_bytes: 1, num_replicas: 3, ..notify.clone() }), None);

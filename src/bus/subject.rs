@@ -115,6 +115,36 @@ impl Subjects {
     pub(crate) fn responder_auth(&self, presentity: &Presentity) -> String {
         format!("{}.responder.auth.{}", self.prefix, presentity.domain_token())
     }
+    /// `dfks.responder.anybody`: no responder's; who hears it looks on.
+    #[must_use]
+    pub(crate) fn responder_anybody(&self) -> String {
+        self.under("responder.anybody")
+    }
+    /// `dfks.responder.<key>`: the subject of a key `<kind>.<domain>.<Feature>`.
+    #[must_use]
+    pub(crate) fn responder_of_key(&self, key: &str) -> String {
+        format!("{}.responder.{key}", self.prefix)
+    }
+    /// The key `<kind>.<domain>.<Feature>` of `dfks.responder.<kind>.<domain>.<Feature>`, or what stands there in a pattern.
+    #[must_use]
+    pub(crate) fn responder_key<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix(&*self.prefix)?.strip_prefix(".responder.")
+    }
+    /// `dfks.responders`
+    #[must_use]
+    pub fn responders(&self) -> String {
+        self.under("responders")
+    }
+    /// `dfks.responders.forget`
+    #[must_use]
+    pub fn responders_forget(&self) -> String {
+        self.under("responders.forget")
+    }
+    /// Bucket `dfks-responders`.
+    #[must_use]
+    pub fn responder_bucket(&self) -> String {
+        format!("{}-responders", self.prefix)
+    }
     /// `dfks.notify.<edge_id>`; the edge id is encoded as one token, see `edge_token`.
     #[must_use]
     pub fn notify(&self, edge_id: &str) -> String {

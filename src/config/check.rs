@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::error::as_toml;
-use super::{AuthConfig, AuthMode, Cidr, Config, ConfigError, Listener, NatsConfig, NatsMaxBytes, ProfileConfig, SipConfig, SipTlsConfig};
+use super::{
+    AuthConfig, AuthMode, Cidr, Config, ConfigError, Listener, NatsConfig, NatsMaxBytes, ProfileConfig, Responders, SipConfig, SipTlsConfig,
+};
 use crate::feature::{FeatureTable, Presentity};
 use crate::sip::Transport;
 use crate::sip::transport::Tls;
@@ -26,6 +28,8 @@ const MAX_MIN_EXPIRES_SECONDS: u32 = 3600;
 const MAX_REALM_BYTES: usize = 128;
 /// Largest payload of a UDP datagram over IPv4, in bytes.
 const MAX_UDP_BYTES: usize = 65_507;
+/// Longest that a responder is remembered, in days.
+const MAX_MEMORY_DAYS: u32 = 3650;
 /// Longest time for one step, in milliseconds.
 const MAX_TIMEOUT_MS: u64 = 60_000;
 
@@ -264,6 +268,22 @@ fn routes(config: &Config) -> Result<(), ConfigError> {
     let routes = &config.routes;
     named_file("routes.script", &routes.script)?;
     range("routes.responder_timeout_ms", routes.responder_timeout_ms, 1, MAX_TIMEOUT_MS)?;
+    range("routes.responder_memory_days", routes.responder_memory_days, 1, MAX_MEMORY_DAYS)?;
+    let table = FeatureTable::with_config(&config.features.tables)?;
+    for (at, text) in routes.required.iter().enumerate() {
+        let expected = "<domain>.<Feature> as in subjects, with \"*\" for either: \"example_com.DoNotDisturb\"";
+        let is_pattern = text.split_once('.').is_some_and(|(domain, feature)| {
+            let is_domain = !domain.is_empty() && domain.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+            (domain == "*" || is_domain) && (feature == "*" || table.require(feature).is_ok())
+        });
+        ensure(is_pattern, &format!("routes.required[{at}]"), text, expected)?;
+    }
+    ensure(
+        routes.required.is_empty() || routes.responders != Responders::Off,
+        "routes.required",
+        &routes.required,
+        "none where routes.responders = \"off\": nobody would be asked to approve",
+    )?;
     for (key, name) in [("routes.get_route", &routes.get_route), ("routes.set_route", &routes.set_route)] {
         let is_name =
             name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');

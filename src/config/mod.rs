@@ -91,6 +91,10 @@ pub struct RoutesConfig {
     pub responder_timeout_ms: u64,
     /// Whether responders are asked.
     pub responders: Responders,
+    /// `<domain>.<Feature>`, `*` for either: a set of these needs the approval of a responder, heard before or not.
+    pub required: Vec<String>,
+    /// How long a responder that was heard owns its subject after its last answer, in days.
+    pub responder_memory_days: u32,
 }
 
 impl Default for RoutesConfig {
@@ -101,6 +105,8 @@ impl Default for RoutesConfig {
             set_route: "dfks_set".into(),
             responder_timeout_ms: 500,
             responders: Responders::Auto,
+            required: Vec::new(),
+            responder_memory_days: 30,
         }
     }
 }

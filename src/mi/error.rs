@@ -1,6 +1,6 @@
 //! What goes wrong in the mi bridge, and what the sender of a command is told of it.
 
-use crate::bus::message::ErrorBody;
+use crate::bus::message::{ErrorBody, OWNER_ABSENT};
 use async_nats::SubscribeError;
 
 use crate::bus::RequestError;
@@ -44,7 +44,7 @@ impl Step {
 pub(crate) struct Failure {
     /// What its sender is told. 503: another attempt may succeed.
     pub(crate) body: ErrorBody,
-    /// Whether bus or workers are away, so that neither the command nor its responder is at fault.
+    /// Whether bus, workers or the responder that owns the feature are away: it may be made later.
     pub(crate) is_away: bool,
     /// Whether the event of the refusal is still to be published.
     pub(crate) is_untold: bool,
@@ -52,7 +52,8 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(step: Step, error: &RequestError) -> Self {
-        let is_answer = step == Step::Route && matches!(error, RequestError::Refused(_));
+        let is_answer =
+            step == Step::Route && matches!(error, RequestError::Refused(refused) if !refused.description.starts_with(OWNER_ABSENT));
         let body = error_body(step, error);
         Self { is_away: body.code == 503 && !is_answer, is_untold: step == Step::Route, body }
     }
@@ -97,6 +98,8 @@ mod tests {
             (Step::Route, RequestError::NoResponders, true),
             (Step::Route, RequestError::Refused(busy), false),
             (Step::Jobs, RequestError::Timeout(Duration::from_secs(1)), true),
+            (Step::Route, RequestError::Refused(ErrorBody::new(503, format!("{OWNER_ABSENT}dfks.responder.set.a.B: …"))), true),
+            (Step::Route, RequestError::Refused(ErrorBody::new(400, format!("{OWNER_ABSENT}x"))), false),
         ] {
             assert_eq!(Failure::new(step, &error).is_away, is_away, "{error}");
         }

@@ -8,7 +8,9 @@ use crate::bus::kv::ReadError;
 use crate::bus::message::ErrorBody;
 use crate::bus::service::reason_text;
 use crate::feature::{FeatureError, PresentityError};
-use crate::worker::metrics::label::{AnswerOutcome, RequestOutcome};
+use crate::worker::metrics::label::RequestOutcome;
+use crate::worker::responder::answer::Unapproved;
+use crate::worker::responder::pattern::PatternError;
 use crate::worker::script::{RouteError, ScriptError};
 
 /// Why the worker does not start, or cannot go on.
@@ -79,13 +81,15 @@ pub(crate) enum Refusal {
     /// The change of script or responder does not fit the stored state.
     #[error("the route's change does not fit: {0}")]
     Route(#[source] FeatureError),
-    /// The responder of the feature failed or was late.
-    #[error("the responder for {feature} gave no usable answer ({})", .outcome.as_str())]
-    Responder {
-        feature: String,
-        /// `failed`, `timeout` or `open`.
-        outcome: AnswerOutcome,
-    },
+    /// Whoever owns the feature has not approved the change.
+    #[error("{0}")]
+    Responder(Box<Unapproved>),
+    /// What names responders names none.
+    #[error("invalid subject: {0}")]
+    Pattern(#[from] PatternError),
+    /// The bucket of responders has no answer.
+    #[error("the memory of responders is away: {0}")]
+    Memory(#[source] RequestError),
     /// The store has no answer.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -107,11 +111,11 @@ impl Refusal {
     /// Word for the log field `reason` and the metric label `outcome`.
     pub(crate) const fn outcome(&self) -> RequestOutcome {
         match self {
-            Self::Unreadable(_) | Self::Field(_) | Self::Presentity(_) | Self::Feature(_) => RequestOutcome::BadRequest,
+            Self::Unreadable(_) | Self::Field(_) | Self::Presentity(_) | Self::Feature(_) | Self::Pattern(_) => RequestOutcome::BadRequest,
             Self::OtherDomain(_) => RequestOutcome::Denied,
             Self::Script(_) | Self::Route(_) => RequestOutcome::ScriptError,
-            Self::Responder { .. } => RequestOutcome::ResponderFailed,
-            Self::Store(_) => RequestOutcome::StoreFailed,
+            Self::Responder(_) => RequestOutcome::ResponderFailed,
+            Self::Store(_) | Self::Memory(_) => RequestOutcome::StoreFailed,
             Self::Late => RequestOutcome::Late,
             Self::Passed => RequestOutcome::Passed,
             Self::Unwritable(_) => RequestOutcome::Internal,
@@ -123,31 +127,40 @@ impl Refusal {
     pub(crate) const fn is_ours(&self) -> bool {
         !matches!(
             self,
-            Self::Unreadable(_) | Self::Field(_) | Self::OtherDomain(_) | Self::Presentity(_) | Self::Feature(_) | Self::Script(_)
+            Self::Unreadable(_)
+                | Self::Field(_)
+                | Self::OtherDomain(_)
+                | Self::Presentity(_)
+                | Self::Feature(_)
+                | Self::Pattern(_)
+                | Self::Script(_)
         )
     }
 
     const fn code(&self) -> u16 {
         match self {
-            Self::Unreadable(_) | Self::Field(_) | Self::Presentity(_) | Self::Feature(_) => 400,
+            Self::Unreadable(_) | Self::Field(_) | Self::Presentity(_) | Self::Feature(_) | Self::Pattern(_) => 400,
             Self::Script(_) | Self::Route(_) | Self::Unwritable(_) | Self::Store(StoreError::Unreadable(_) | StoreError::Unwritable(_)) => {
                 500
             }
             Self::OtherDomain(_) => 403,
             Self::Passed => 409,
-            Self::Responder { .. } | Self::Store(_) | Self::Late | Self::Overloaded(_) => 503,
+            Self::Responder(_) | Self::Memory(_) | Self::Store(_) | Self::Late | Self::Overloaded(_) => 503,
         }
     }
 
     /// The reply's body. `in_list`: the feature was named in the field `features`.
     pub(crate) fn into_body(self, in_list: bool) -> ErrorBody {
-        let (code, description) = (self.code(), reason_text(&self.to_string()));
+        // what came from a responder is cut and escaped already
+        let description = if let Self::Responder(unapproved) = &self { unapproved.to_string() } else { reason_text(&self.to_string()) };
+        let code = self.code();
         let field = match self {
             Self::Presentity(_) => Some("presentity".to_owned()),
             Self::Feature(FeatureError::Unknown { .. }) if in_list => Some("features".to_owned()),
             Self::Feature(error) => Some(error.field()),
             Self::Script(error) => error.field,
             Self::Field(body) | Self::OtherDomain(body) => body.field,
+            Self::Pattern(_) => Some("subject".to_owned()),
             _ => None,
         };
         ErrorBody { code, description, field }
@@ -158,6 +171,7 @@ impl Refusal {
 mod tests {
     use super::*;
     use crate::feature::{FeatureTable, Presentity};
+    use crate::worker::metrics::label::AnswerOutcome;
 
     #[test]
     fn each_refusal_has_its_code_field_and_word() {
@@ -203,7 +217,14 @@ mod tests {
             ),
             (Refusal::Route(bad_value), false, 500, None, "script_error", "the route's change does not fit"),
             (
-                Refusal::Responder { feature: "DoNotDisturb".into(), outcome: AnswerOutcome::Timeout },
+                Refusal::Responder(Box::new(Unapproved {
+                    feature: "DoNotDisturb".into(),
+                    subject: "dfks.responder.set.a_example.DoNotDisturb".into(),
+                    outcome: AnswerOutcome::Timeout,
+                    said: None,
+                    last_heard: None,
+                    is_required: false,
+                })),
                 false,
                 503,
                 None,

@@ -17,7 +17,7 @@ use crate::worker::get;
 use crate::worker::metrics::WorkerMetrics;
 use crate::worker::metrics::label::DropReason;
 use crate::worker::responder::Responders;
-use crate::worker::responder::answer::Answer;
+use crate::worker::responder::answer::{Answer, Approval};
 use crate::worker::route::Route;
 use crate::worker::script::Script;
 use crate::worker::script::call::Call;
@@ -33,7 +33,7 @@ const LAST_KNOWN_WITHIN: Duration = Duration::from_millis(250);
 pub(crate) struct Handler {
     pub(crate) table: Arc<FeatureTable>,
     pub(crate) routes: Arc<Routes>,
-    pub(crate) responders: Responders,
+    pub(crate) responders: Arc<Responders>,
     pub(crate) store: Store,
     pub(crate) metrics: Arc<WorkerMetrics>,
 }
@@ -169,12 +169,10 @@ impl Handler {
         }
         let scripted = set.scripted(&stored.record).map_err(Refusal::Route)?;
         match self.responders.set(&presentity, spec, scripted, request.origin, param, cause).await {
-            Answer::Change(change) => set.responder = Some(change),
-            Answer::None => {}
-            Answer::Denied(why) => return Ok(denied(&presentity, stored.record.state(spec), why)),
-            failed @ (Answer::Failed | Answer::Timeout | Answer::Open) => {
-                return Err(Refusal::Responder { feature: spec.name().to_owned(), outcome: failed.outcome() });
-            }
+            Approval::Change(change) => set.responder = Some(change),
+            Approval::Nobody => {}
+            Approval::Denied(why) => return Ok(denied(&presentity, stored.record.state(spec), why)),
+            Approval::Missing(unapproved) => return Err(Refusal::Responder(unapproved)),
         }
         commit(&self.store, &presentity, &set, stored, &claim).await
     }

@@ -1,16 +1,19 @@
 //! The worker: runs gets and sets. Stateless; any number of instances share the queue group.
 //!
 //! ```text
-//! dfks.get ───────▶ service ─▶ handler ─┬─▶ responder/ (all features at once): answer, breaker
+//! dfks.get ───────▶ service ─▶ handler ─┬─▶ responder/ (all features at once): owners, answer, breaker ─▶ again
 //! dfks.route.set ─▶    │               ├─▶ store/: record
 //!                      ▼               └─▶ script/: live ─▶ script ─▶ call (the object dfks)
 //!                    reply  ◀── get, set: the outcome (pure)
 //! ```
 //!
-//! I/O: `service`, `handler`, `responder/mod`, `store/mod`, `script/live`; every other file is pure.
+//! `dfks.responders` is answered by the desk. I/O: `service`, `desk`, `handler`, `again`, `responder/` (`mod`, `ask`, `memory`),
+//! `store`, `script/live`; every other file is pure.
 
+mod again;
 mod change;
 mod commit;
+mod desk;
 pub(crate) mod error;
 mod get;
 mod handler;

@@ -18,6 +18,8 @@ use crate::bus::trace::Cause;
 use crate::config::RoutesConfig;
 use crate::feature::FeatureTable;
 use crate::runtime::clock;
+use crate::worker::again;
+use crate::worker::desk::{self, Desk};
 use crate::worker::error::{Refusal, WorkerError};
 use crate::worker::get;
 use crate::worker::handler::Handler;
@@ -48,15 +50,28 @@ pub async fn run(
 ) -> Result<(), WorkerError> {
     let routes = Arc::new(Routes::load(config)?);
     let metrics = Arc::new(WorkerMetrics::new(MAX_IN_HAND));
+    let (responders, to_ask_again) = Responders::new(bus.clone(), Arc::clone(&table), config, Arc::clone(&metrics));
     let handler = Arc::new(Handler {
-        responders: Responders::new(bus.clone(), Arc::clone(&table), config, Arc::clone(&metrics)),
+        responders: Arc::clone(&responders),
         store: Store::open(bus.clone()).await?,
         routes: Arc::clone(&routes),
         metrics: Arc::clone(&metrics),
         table,
     });
+    let mut tasks = JoinSet::new();
+    let (followed, followed_until) = (Arc::clone(&responders), shutdown.clone());
+    tasks.spawn(async move {
+        followed_until.run_until_cancelled(followed.memory().follow()).await;
+        "memory of responders"
+    });
+    // before that a set could pass without the owner whom another worker has heard
+    if shutdown.run_until_cancelled(responders.memory().loaded()).await.is_none() {
+        return Ok(());
+    }
     let [gets, gets_of_tenants, sets] = endpoints(&bus).await?;
+    let [told, forgotten] = desk::endpoints(&bus).await?;
     let name = bus.subjects().worker_service();
+    // `told` and `forgotten` are for the operator: they are no part of the service
     let shown =
         Service::announce(&bus, name.clone(), DESCRIPTION, BTreeMap::new(), &[&gets, &gets_of_tenants, &sets], shutdown.clone()).await;
     let _shown = shown.map_err(WorkerError::Service)?;
@@ -65,7 +80,6 @@ pub async fn run(
     tracing::info!(queue_group = name, is_serving, "worker started");
     on_serving();
 
-    let mut tasks = JoinSet::new();
     let lane = |route| Lane { route, handler: Arc::clone(&handler) };
     let (local_gets, local_sets) = local::open(&bus, [gets.places(), sets.places()]);
     let (by_get, by_set, stop) = (Arc::new(lane(Route::Get)), Arc::new(lane(Route::Set)), shutdown.clone());
@@ -78,6 +92,19 @@ pub async fn run(
             lane.route.as_str()
         });
     }
+    for (endpoint, question) in [(told, desk::Question::Report), (forgotten, desk::Question::Forget)] {
+        let desk = Desk::new(bus.clone(), Arc::clone(&responders), Arc::clone(&metrics), question);
+        let shutdown = shutdown.clone();
+        tasks.spawn(async move {
+            endpoint.serve(&desk, &shutdown).await;
+            "responders"
+        });
+    }
+    let asking = again::run(bus.clone(), Arc::clone(&handler), to_ask_again, shutdown.clone());
+    tasks.spawn(async move {
+        asking.await;
+        "asking again"
+    });
     let watched = shutdown.clone();
     tasks.spawn(async move {
         routes.watch(metrics, watched).await;

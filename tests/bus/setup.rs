@@ -28,6 +28,7 @@ async fn makes_what_is_missing_once_whoever_comes_first() {
         ("KV_dfks-subscriptions", stream::RetentionPolicy::Limits),
         ("KV_dfks-features", stream::RetentionPolicy::Limits),
         ("KV_dfks-edges", stream::RetentionPolicy::Limits),
+        ("KV_dfks-responders", stream::RetentionPolicy::Limits),
     ] {
         let stream = bus.jetstream().get_stream(name).await.unwrap();
         assert_eq!(stream.cached_info().config.retention, retention, "{name}");

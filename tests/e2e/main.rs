@@ -36,5 +36,6 @@ mod stop;
 mod subscribe;
 mod takeover;
 mod telemetry;
+mod trust;
 
 use harness::{ALICE, ALL_OFF};

@@ -11,11 +11,11 @@ use crate::common::{Nats, wait_for};
 use crate::harness::{Phone, Product, Service, Setup, set_dnd, set_forwarding};
 
 /// `responder.py`. Killed when dropped.
-struct Python(Child);
+pub(crate) struct Python(Child);
 
 impl Python {
     /// Starts it with the packages that `make tools` fetched, and waits until it listens.
-    fn start(nats: &Nats) -> Self {
+    pub(crate) fn start(nats: &Nats) -> Self {
         let root = env!("CARGO_MANIFEST_DIR");
         let packages = format!("{root}/.tools/python:{}", std::env::var("PYTHONPATH").unwrap_or_default());
         let script = format!("{root}/tests/e2e/responder.py");
@@ -28,7 +28,7 @@ impl Python {
         python
     }
 
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
@@ -101,6 +101,16 @@ fn a_change_that_a_responder_denies_is_refused_and_nobody_else_is_told() {
     assert_eq!(service.state(ALICE, "CallForwardingAlways")["version"], 0);
 }
 
+/// Has the workers know that a responder was heard on a subject.
+fn was_heard(service: &Service, key: &str) {
+    service.publish(&format!("$KV.dfks-responders.{key}"), &json!({"last_heard": "2099-01-01T00:00:00.000Z"}));
+    wait_for("the workers know it", || {
+        let report = service.ask("dfks.responders", &json!({}));
+        let known = report["responders"].as_array()?.iter().find(|known| known["subject"] == format!("dfks.responder.{key}"))?;
+        known["last_heard"].is_string().then_some(())
+    });
+}
+
 /// ```text
 /// phone ──press──▶ edge ──dfks.route.set──▶ worker ──▶ responder: …      503; NOTIFY: as it is
 /// ```
@@ -110,6 +120,9 @@ fn a_responder_that_is_late_fails_the_change_and_the_phone_is_told_how_it_is() {
     let service = Service::on(&nats);
     service.respond("dfks.responder.*.*.CallForwardingBusy", |_| None);
     let product = Setup::on(&nats).with("routes.responder_timeout_ms", 300).start();
+    for kind in ["get", "set"] {
+        was_heard(&service, &format!("{kind}.127_0_0_1.CallForwardingBusy"));
+    }
     let events = service.wiretap(&["dfks.event.feature.>"]);
     let phone = Phone::tcp(product.tcp());
     let subscribed_at = Instant::now();

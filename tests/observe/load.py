@@ -19,7 +19,7 @@ def presentity(name, domain=DOMAIN):
 
 async def responders(bus):
     """One that answers, one that denies, late ones, and one that fails."""
-    answers = set()
+    answers, heard = set(), set()
 
     async def ok(msg):
         await msg.respond(b'{"status":1}')
@@ -36,11 +36,14 @@ async def responders(bus):
         answers.add(task)
         task.add_done_callback(answers.discard)
 
-    async def late(_msg):
-        await asyncio.sleep(0)
+    async def late(msg):
+        # who has never answered would be taken for an observer
+        if msg.subject not in heard:
+            heard.add(msg.subject)
+            await msg.respond(b"{}")
 
     async def fails(msg):
-        await msg.respond(b"no JSON")
+        await msg.respond(b'{"status":"no status"}')
 
     for way in ("get", "set"):
         await bus.subscribe(f"dfks.responder.{way}.example_com.CallForwardingBusy", cb=ok)

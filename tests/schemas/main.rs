@@ -15,9 +15,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dfks::bus::message::{
-    AuthRequest, AuthResponse, EdgeAlive, ErrorReply, FeatureEvent, GetRequest, GetResponse, NotifyEvent, NotifyJob, RawEvent,
-    ResponderGetRequest, ResponderSetRequest, ResponderState, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse,
-    SubscriptionEvent, WatchersRequest, WatchersResponse,
+    AuthRequest, AuthResponse, EdgeAlive, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest, GetResponse, NotifyEvent,
+    NotifyJob, RawEvent, ResponderGetRequest, ResponderSetRequest, ResponderState, RespondersRequest, RespondersResponse, RouteSetRequest,
+    RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest, WatchersResponse,
 };
 use dfks::bus::schema;
 use dfks::feature::FeatureTable;
@@ -32,7 +32,7 @@ fn round_trip<M: Serialize + DeserializeOwned>(json: &Value) -> serde_json::Resu
 
 type RoundTrip = fn(&Value) -> serde_json::Result<Value>;
 
-const TYPES: [(&str, RoundTrip); 20] = [
+const TYPES: [(&str, RoundTrip); 24] = [
     ("set_request", round_trip::<SetRequest>),
     ("set_response", round_trip::<SetResponse>),
     ("get_request", round_trip::<GetRequest>),
@@ -46,6 +46,10 @@ const TYPES: [(&str, RoundTrip); 20] = [
     ("auth_response", round_trip::<AuthResponse>),
     ("notify_job", round_trip::<NotifyJob>),
     ("edge_alive", round_trip::<EdgeAlive>),
+    ("responders_request", round_trip::<RespondersRequest>),
+    ("responders_response", round_trip::<RespondersResponse>),
+    ("forget_request", round_trip::<ForgetRequest>),
+    ("forget_response", round_trip::<ForgetResponse>),
     ("watchers_request", round_trip::<WatchersRequest>),
     ("watchers_response", round_trip::<WatchersResponse>),
     ("event_subscription", round_trip::<SubscriptionEvent>),

@@ -94,6 +94,41 @@ impl Bench {
         asked
     }
 
+    /// A responder that can be stopped: it is asked until what is returned is dropped.
+    pub(crate) async fn owner(&self, subject: &str, answer: impl Fn(&Value) -> Value + Send + 'static) -> Owner {
+        let client = async_nats::connect(self.nats.url()).await.unwrap();
+        let mut requests = client.subscribe(subject.to_owned()).await.unwrap();
+        client.flush().await.unwrap();
+        let mut task = JoinSet::new();
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        task.spawn(async move {
+            while let Some(request) = requests.next().await {
+                let question = serde_json::from_slice(&request.payload).unwrap();
+                let reply = answer(&question);
+                seen.lock().unwrap().push(question);
+                client.publish(request.reply.unwrap(), serde_json::to_vec(&reply).unwrap().into()).await.unwrap();
+            }
+        });
+        Owner { asked, _task: task }
+    }
+
+    /// What the workers know of a subject; the first that knows it.
+    pub(crate) async fn known(&self, subject: &str) -> Option<Value> {
+        let report = self.ask(Pattern::Responders, "dfks.responders", json!({})).await.unwrap();
+        assert_eq!((&report["type"], &report["more"]), (&json!("io.dfks.api.v1.responders_response"), &json!(false)));
+        report["responders"].as_array().unwrap().iter().find(|known| known["subject"] == subject).cloned()
+    }
+
+    /// Has every worker know that a responder was heard on this subject.
+    pub(crate) async fn was_heard(&self, key: &str) {
+        let bucket = self.bus.jetstream().get_key_value("dfks-responders").await.unwrap();
+        let heard = json!({ "last_heard": dfks::runtime::clock::rfc3339(dfks::runtime::clock::utc_now()) });
+        bucket.put(key, heard.to_string().into()).await.unwrap();
+        let subject = format!("dfks.responder.{key}");
+        eventually("the worker knows it", async || self.known(&subject).await.is_some_and(|known| known["last_heard"].is_string())).await;
+    }
+
     pub(crate) async fn get(&self, presentity: &str, features: Value) -> Result<Value, ErrorBody> {
         self.ask(Pattern::Get, "dfks.get", json!({ "presentity": presentity, "features": features })).await
     }
@@ -115,6 +150,13 @@ impl Bench {
             Err(error) => panic!("{request}: {error}"),
         }
     }
+}
+
+/// See [`Bench::owner`].
+pub(crate) struct Owner {
+    /// What it was asked so far.
+    pub(crate) asked: Arc<std::sync::Mutex<Vec<Value>>>,
+    _task: JoinSet<()>,
 }
 
 async fn connect(nats: &Nats) -> Bus {

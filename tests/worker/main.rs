@@ -12,3 +12,4 @@ mod responder;
 mod script;
 mod service;
 mod store;
+mod trust;

@@ -80,6 +80,7 @@ async fn a_responder_changes_denies_and_fails_a_set() {
         assert_eq!(error.code, 503, "{user}: {error:?}");
         assert_eq!(bench.state(&format!("sip:{user}@a.example"), "DoNotDisturb").await["version"], 0, "{user}");
     }
+    bench.was_heard("set.b_example.DoNotDisturb").await;
     let error = bench.set("sip:late@b.example", "DoNotDisturb", 1, "phone").await.unwrap_err();
     assert_eq!((error.code, error.description.contains("timeout")), (503, true), "{error:?}");
 }
@@ -125,6 +126,10 @@ async fn the_features_of_a_get_are_asked_for_at_the_same_time() {
 async fn a_slow_responder_delays_only_its_own_tenant() {
     let mut bench = Bench::with(RoutesConfig { responder_timeout_ms: 2000, ..routes() }).await;
     let asked = bench.responder("dfks.responder.*.slow_example.*", Duration::from_secs(9), |_| json!({})).await;
+    for feature in FeatureTable::built_in().names() {
+        bench.was_heard(&format!("get.slow_example.{feature}")).await;
+    }
+    bench.was_heard("set.slow_example.DoNotDisturb").await;
     let presentities: Vec<_> = (0..200).map(|i| format!("sip:u{i}@slow.example")).collect();
     let gets = join_all(presentities.iter().map(|presentity| bench.get(presentity, Value::Null)));
     let sets = join_all(presentities.iter().map(|presentity| bench.set(presentity, "DoNotDisturb", 1, "phone")));
@@ -148,6 +153,7 @@ async fn a_slow_responder_delays_only_its_own_tenant() {
 async fn a_slow_responder_delays_no_other_feature_of_its_tenant() {
     let mut bench = Bench::with(RoutesConfig { responder_timeout_ms: 2000, ..routes() }).await;
     let asked = bench.responder("dfks.responder.set.slow_example.DoNotDisturb", Duration::from_secs(9), |_| json!({})).await;
+    bench.was_heard("set.slow_example.DoNotDisturb").await;
     let presentities: Vec<_> = (0..200).map(|i| format!("sip:u{i}@slow.example")).collect();
     let slow = join_all(presentities.iter().map(|presentity| bench.set(presentity, "DoNotDisturb", 1, "phone")));
     let fast = async {
@@ -190,6 +196,9 @@ async fn a_responder_that_is_late_again_and_again_is_not_waited_for_until_a_prob
             json!({"status": 1})
         })
         .await;
+    for kind in ["get", "set"] {
+        bench.was_heard(&format!("{kind}.dead_example.DoNotDisturb")).await;
+    }
     let dead = |user: u32| format!("sip:u{user}@dead.example");
     let late: Vec<_> = (0..5).map(dead).collect();
     join_all(late.iter().map(|presentity| bench.state(presentity, "DoNotDisturb"))).await;

@@ -13,7 +13,7 @@ struct Traffic {
     replies: &'static [&'static str],
 }
 
-const TRAFFIC: [Traffic; 18] = [
+const TRAFFIC: [Traffic; 20] = [
     Traffic {
         pattern: Pattern::Set,
         title: "Set a feature",
@@ -75,7 +75,7 @@ const TRAFFIC: [Traffic; 18] = [
         pattern: Pattern::ResponderSet,
         title: "Have the responder of a feature change it",
         description: "A worker asks the service that owns a feature to change it, before anything is changed. An error 403 denies it, any other error, and no answer in \
-                      time, is a failure; nobody there: the change is made without one.",
+                      time, is a failure; so is nobody there where a responder was heard before. Where none was ever heard the change is made without one.",
         messages: &["responder_set_request"],
         replies: &["responder_state", "error"],
     },
@@ -106,6 +106,20 @@ const TRAFFIC: [Traffic; 18] = [
         description: "Every edge answers, each in one message or more; `more` tells whether another one follows.",
         messages: &["watchers_request"],
         replies: &["watchers_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::Responders,
+        title: "Ask for responders",
+        description: "Whoever operates dfks asks what the workers know of responders. Every worker answers, in one message or more.",
+        messages: &["responders_request"],
+        replies: &["responders_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::RespondersForget,
+        title: "Have responders forgotten",
+        description: "Responders that are gone for good own nothing any more: the store decides, until one is heard. One of the workers answers, all know it.",
+        messages: &["forget_request"],
+        replies: &["forget_response", "error"],
     },
     Traffic {
         pattern: Pattern::EventSubscription,

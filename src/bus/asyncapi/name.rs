@@ -3,7 +3,7 @@
 use crate::bus::asyncapi::shape::Reference;
 use crate::bus::subject::Pattern;
 
-/// The channel of a subject in the document; `None` for what is no subject of ours: buckets and the JetStream API.
+/// The channel of a subject in the document; `None` for what is no subject that others use: buckets, the JetStream API, the question whether anybody looks on.
 #[must_use]
 pub(crate) const fn channel_id(pattern: Pattern) -> Option<&'static str> {
     match pattern {
@@ -17,6 +17,8 @@ pub(crate) const fn channel_id(pattern: Pattern) -> Option<&'static str> {
         Pattern::ResponderGet => Some("responderGet"),
         Pattern::ResponderSet => Some("responderSet"),
         Pattern::ResponderAuth => Some("responderAuth"),
+        Pattern::Responders => Some("responders"),
+        Pattern::RespondersForget => Some("respondersForget"),
         Pattern::Notify => Some("notify"),
         Pattern::EdgeAlive => Some("edgeAlive"),
         Pattern::Watchers => Some("watchers"),
@@ -25,7 +27,12 @@ pub(crate) const fn channel_id(pattern: Pattern) -> Option<&'static str> {
         Pattern::EventNotify => Some("eventNotify"),
         Pattern::Dead => Some("dead"),
         Pattern::EventRaw => Some("eventRaw"),
-        Pattern::SubscriptionBucket | Pattern::FeatureBucket | Pattern::EdgeBucket | Pattern::JetStreamApi => None,
+        Pattern::SubscriptionBucket
+        | Pattern::FeatureBucket
+        | Pattern::EdgeBucket
+        | Pattern::ResponderBucket
+        | Pattern::ResponderAnybody
+        | Pattern::JetStreamApi => None,
     }
 }
 

@@ -26,7 +26,7 @@ const WORKERS: Option<&str> = Some("dfks-worker");
 const BRIDGES: Option<&str> = Some("dfks-mi");
 
 #[rustfmt::skip]
-const DEEDS: [Deed; 21] = [
+const DEEDS: [Deed; 23] = [
     Deed { id: "takeCommand", action: RECEIVE, pattern: Pattern::Set, title: "Take a command", summary: "Set a feature and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
     Deed { id: "takeDurableCommand", action: RECEIVE, pattern: Pattern::CommandSet, title: "Take a durable command", summary: "Carry out what the stream holds.", description: "One mi bridge at a time pulls them.", tag: "services", queue: None },
     Deed { id: "takeCommandOfDomain", action: RECEIVE, pattern: Pattern::SetDomain, title: "Take a tenant's command", summary: "Set a feature of that domain and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
@@ -34,6 +34,8 @@ const DEEDS: [Deed; 21] = [
     Deed { id: "tellFeaturesOfDomain", action: RECEIVE, pattern: Pattern::GetDomain, title: "Tell features to a tenant", summary: "Say the state of features of that domain.", description: "The workers, as a queue group.", tag: "services", queue: WORKERS },
     Deed { id: "tellFeatures", action: RECEIVE, pattern: Pattern::Get, title: "Tell features", summary: "Say the state of features.", description: "The workers, as a queue group.", tag: "services", queue: WORKERS },
     Deed { id: "tellWatchers", action: RECEIVE, pattern: Pattern::Watchers, title: "Tell watchers", summary: "List the live subscriptions.", description: "Every edge, each for itself.", tag: "services", queue: None },
+    Deed { id: "tellResponders", action: RECEIVE, pattern: Pattern::Responders, title: "Tell responders", summary: "Say what is known of responders.", description: "Every worker, each for itself.", tag: "services", queue: None },
+    Deed { id: "forgetResponders", action: RECEIVE, pattern: Pattern::RespondersForget, title: "Forget responders", summary: "Let those go that are gone for good.", description: "The workers, as a queue group.", tag: "services", queue: WORKERS },
     Deed { id: "askResponder", action: SEND, pattern: Pattern::ResponderGet, title: "Ask a responder", summary: "Ask for the state of a feature.", description: "The workers. Responders of one feature should share a queue group.", tag: "responders", queue: None },
     Deed { id: "changeAtResponder", action: SEND, pattern: Pattern::ResponderSet, title: "Have a responder change a feature", summary: "Ask for a change, which may be denied.", description: "The workers. Responders of one feature should share a queue group.", tag: "responders", queue: None },
     Deed { id: "askForPassword", action: SEND, pattern: Pattern::ResponderAuth, title: "Ask for a password", summary: "Ask for what stands for a user's password.", description: "The edges.", tag: "responders", queue: None },

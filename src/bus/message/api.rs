@@ -262,6 +262,9 @@ pub struct WatchersRequest {
     /// Whose watchers; null: all.
     #[serde(default)]
     pub presentity: Option<String>,
+    /// Those of the presentities of one domain alone, as it stands in subjects; null: of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
 }
 
 /// One edge's live subscriptions, in one or more of these.

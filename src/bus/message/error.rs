@@ -30,6 +30,9 @@ pub struct ErrorBody {
     pub field: Option<String>,
 }
 
+/// How the description of a 503 begins where the responder of a feature is not there at all: it may come back.
+pub(crate) const OWNER_ABSENT: &str = "nobody listens on ";
+
 /// What the field `presentity` has to be.
 pub(crate) const PRESENTITY_EXPECTED: &str = "sip:user@host or tel:number";
 

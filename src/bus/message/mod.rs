@@ -10,6 +10,7 @@ mod event;
 mod kind;
 mod origin;
 mod responder;
+mod responders;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub use event::*;
 pub use kind::*;
 pub use origin::Origin;
 pub use responder::*;
+pub use responders::*;
 
 macro_rules! messages {
     ($($name:ident = $type:literal;)*) => { $(
@@ -37,6 +39,10 @@ messages! {
     ResponderGetRequest = "io.dfks.api.v1.responder_get_request";
     ResponderSetRequest = "io.dfks.api.v1.responder_set_request";
     ResponderState = "io.dfks.api.v1.responder_state";
+    RespondersRequest = "io.dfks.api.v1.responders_request";
+    RespondersResponse = "io.dfks.api.v1.responders_response";
+    ForgetRequest = "io.dfks.api.v1.forget_request";
+    ForgetResponse = "io.dfks.api.v1.forget_response";
     WatchersRequest = "io.dfks.api.v1.watchers_request";
     WatchersResponse = "io.dfks.api.v1.watchers_response";
     AuthRequest = "io.dfks.api.v1.auth_request";

@@ -79,6 +79,8 @@ fn nothing_configured_is_the_documented_default() {
         set_route = "dfks_set"
         responder_timeout_ms = 500
         responders = "auto"
+        required = []
+        responder_memory_days = 30
         [mi]
         http = "127.0.0.1:8888"
         token_file = ""
@@ -279,6 +281,19 @@ const BAD: &[(&str, &str)] = &[
     // the rest
     ("[routes]\nget_route = \"1x\"", "routes.get_route = \"1x\": expected the name of a function: letters, digits and '_', no digit first"),
     ("[routes]\nresponder_timeout_ms = 0", "routes.responder_timeout_ms = 0: expected a whole number from 1 to 60000"),
+    ("[routes]\nresponder_memory_days = 0", "routes.responder_memory_days = 0: expected a whole number from 1 to 3650"),
+    (
+        "[routes]\nrequired = [\"*.*\", \"example_com.Foo\"]",
+        "routes.required[1] = \"example_com.Foo\": expected <domain>.<Feature> as in subjects, with \"*\" for either: \"example_com.DoNotDisturb\"",
+    ),
+    (
+        "[routes]\nrequired = [\"example.com.DoNotDisturb\"]",
+        "routes.required[0] = \"example.com.DoNotDisturb\": expected <domain>.<Feature> as in subjects, with \"*\" for either: \"example_com.DoNotDisturb\"",
+    ),
+    (
+        "[routes]\nresponders = \"off\"\nrequired = [\"*.*\"]",
+        "routes.required = [\"*.*\"]: expected none where routes.responders = \"off\": nobody would be asked to approve",
+    ),
     ("[mi]\nhttp = \"8888\"", "mi.http = \"8888\": expected ADDRESS:PORT, or \"\" for off"),
     ("[http]\nlisten = \"localhost:1\"", "http.listen = \"localhost:1\": expected ADDRESS:PORT, or \"\" for off"),
     ("[run]\nshutdown_grace_seconds = 4000", "run.shutdown_grace_seconds = 4000: expected a whole number from 0 to 3600"),

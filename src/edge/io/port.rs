@@ -7,11 +7,12 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use ahash::AHashMap;
-use async_nats::{HeaderMap, Subscriber};
+use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
+use crate::bus::answer;
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::kv;
@@ -92,6 +93,10 @@ impl Port {
             let Some(message) = ready!(self.replies.poll_next_unpin(cx)) else { return Poll::Ready(None) };
             let token = message.subject.rsplit('.').next().and_then(|token| token.parse().ok());
             if let Some(token) = token {
+                if self.is_passed_over(token, &message) {
+                    tracing::debug!("what came on the inbox is no answer");
+                    continue;
+                }
                 let reply = read(message);
                 self.answered(token, &reply);
                 return Poll::Ready(Some((Token(token), reply)));
@@ -151,6 +156,14 @@ impl Port {
                 self.bus.publish_event(Pattern::EventRaw, subjects.event_raw(&presentity), &event, &event.cause);
             }
         }
+    }
+
+    /// Whether something else than a service says this: a stream that keeps requests acknowledges each. Our own stores are
+    /// answered so.
+    fn is_passed_over(&self, token: u64, message: &Message) -> bool {
+        let asks_a_service =
+            self.asked.get(&token).is_some_and(|(pattern, _)| matches!(pattern, Pattern::Get | Pattern::RouteSet | Pattern::ResponderAuth));
+        asks_a_service && message.status.is_none() && !answer::is_answer(message)
     }
 
     fn answered(&mut self, token: u64, reply: &BusReply) {
@@ -224,7 +237,7 @@ fn json<T: serde::Serialize>(value: &T) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }
 
-fn read(message: async_nats::Message) -> BusReply {
+fn read(message: Message) -> BusReply {
     let headers = message.headers.unwrap_or_default();
     BusReply::Message(ReplyMessage {
         status: message.status.map(|status| status.as_u16()),

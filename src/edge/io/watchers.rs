@@ -82,8 +82,12 @@ impl Watchers {
             return;
         }
         let left = match read(request.payload()) {
-            Ok(None) => notifier.live().map(|subscription| subscription.id).collect(),
-            Ok(Some(presentity)) => notifier.live_of(&presentity).map(|subscription| subscription.id).collect(),
+            Ok(Of::All) => notifier.live().map(|subscription| subscription.id).collect(),
+            Ok(Of::Domain(domain)) => {
+                let is_meant = |subscription: &&Subscription| subscription.presentity.domain_token() == domain;
+                notifier.live().filter(is_meant).map(|subscription| subscription.id).collect()
+            }
+            Ok(Of::Presentity(presentity)) => notifier.live_of(&presentity).map(|subscription| subscription.id).collect(),
             Err(error) => return refuse(&request, error),
         };
         self.answers.push_back(Answer { request, left });
@@ -132,15 +136,23 @@ fn refuse(request: &Request, error: ErrorBody) {
     }
 }
 
-/// Whose watchers are asked for; `None`: all.
-fn read(payload: &[u8]) -> Result<Option<Presentity>, ErrorBody> {
+/// Whose watchers are asked for.
+enum Of {
+    All,
+    /// As it stands in subjects.
+    Domain(String),
+    Presentity(Presentity),
+}
+
+fn read(payload: &[u8]) -> Result<Of, ErrorBody> {
     if payload.is_empty() {
-        return Ok(None);
+        return Ok(Of::All);
     }
     let request: WatchersRequest =
         serde_json::from_slice(payload).map_err(|unreadable| error(400, &format!("no watchers_request: {unreadable}"), None))?;
     let presentity = request.presentity.map(|text| Presentity::parse(&text)).transpose();
-    presentity.map_err(|why| error(400, &format!("Invalid presentity: {why}"), Some("presentity")))
+    let presentity = presentity.map_err(|why| error(400, &format!("Invalid presentity: {why}"), Some("presentity")))?;
+    Ok(presentity.map_or_else(|| request.domain.map_or(Of::All, Of::Domain), Of::Presentity))
 }
 
 fn error(code: u16, description: &str, field: Option<&str>) -> ErrorBody {

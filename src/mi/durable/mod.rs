@@ -55,7 +55,7 @@ pub struct Patience {
     pub silent_for: Duration,
     /// Waits between attempts at one command.
     pub retry: Backoff,
-    /// Most attempts while bus or workers are away.
+    /// Most attempts while bus, workers or the responder that owns the feature are away.
     pub attempts_away: u32,
     /// Most attempts while the responder fails.
     pub attempts: u32,
@@ -64,7 +64,7 @@ pub struct Patience {
 }
 
 impl Default for Patience {
-    /// About 15 minutes while bus or workers are away, half a minute while a responder fails.
+    /// About 15 minutes while bus, workers or the owner of the feature are away, half a minute while a responder fails.
     fn default() -> Self {
         Self {
             ack_wait: Duration::from_secs(5),

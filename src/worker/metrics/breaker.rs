@@ -14,7 +14,6 @@ pub(crate) struct BreakerMetrics(PerRoute<OfKind>);
 
 #[derive(Debug)]
 struct OfKind {
-    kind: &'static str,
     /// By position; closed breakers are not stored, so there is no gauge of them.
     standing: Vec<(Position, Gauge)>,
     transitions: Vec<(Position, Counter)>,
@@ -33,7 +32,7 @@ impl OfKind {
             counter.increment(0);
             (to, counter)
         });
-        Self { kind, standing: standing.into(), transitions: transitions.into() }
+        Self { standing: standing.into(), transitions: transitions.into() }
     }
 }
 
@@ -44,8 +43,8 @@ impl BreakerMetrics {
         Self(PerRoute::new(OfKind::new))
     }
 
-    /// The breaker of a feature's responder went from one state to another.
-    pub(crate) fn went(&self, route: Route, feature: &str, transition: Transition) {
+    /// The breaker of a responder subject went from one state to another.
+    pub(crate) fn went(&self, route: Route, subject: &str, transition: Transition) {
         let of = self.0.of(route);
         for (position, gauge) in &of.standing {
             if *position == transition.from {
@@ -58,9 +57,9 @@ impl BreakerMetrics {
             counter.increment(1);
         }
         match transition.to {
-            Position::Open => tracing::warn!(kind = of.kind, feature, "responder not asked for a while"),
-            Position::Closed => tracing::info!(kind = of.kind, feature, "responder asked again"),
-            Position::HalfOpen => tracing::debug!(kind = of.kind, feature, "responder probed"),
+            Position::Open => tracing::warn!(subject, breaker = "open", "responder not asked for a while"),
+            Position::Closed => tracing::info!(subject, breaker = "closed", "responder asked again"),
+            Position::HalfOpen => tracing::debug!(subject, breaker = "half_open", "responder probed"),
         }
     }
 

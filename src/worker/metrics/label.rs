@@ -67,10 +67,12 @@ pub(crate) enum AnswerOutcome {
     None,
     /// Not asked: its circuit breaker is open.
     Open,
+    /// Somebody listens and has never answered: gone on without.
+    Observer,
 }
 
 impl AnswerOutcome {
-    pub(crate) const ALL: [Self; 6] = [Self::Ok, Self::Denied, Self::Failed, Self::Timeout, Self::None, Self::Open];
+    pub(crate) const ALL: [Self; 7] = [Self::Ok, Self::Denied, Self::Failed, Self::Timeout, Self::None, Self::Open, Self::Observer];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -80,6 +82,7 @@ impl AnswerOutcome {
             Self::Timeout => "timeout",
             Self::None => "none",
             Self::Open => "open",
+            Self::Observer => "observer",
         }
     }
 }
@@ -122,10 +125,15 @@ pub(crate) enum DropReason {
     ReplyNotSent,
     /// A responder's state could not be stored as the last known one.
     LastKnownNotStored,
+    /// That a responder was heard could not be written down; this worker knows it.
+    OwnerNotStored,
+    /// Too many states wait to be asked for again.
+    NotAskedAgain,
 }
 
 impl DropReason {
-    pub(crate) const ALL: [Self; 4] = [Self::Overloaded, Self::ResponderBusy, Self::ReplyNotSent, Self::LastKnownNotStored];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Overloaded, Self::ResponderBusy, Self::ReplyNotSent, Self::LastKnownNotStored, Self::OwnerNotStored, Self::NotAskedAgain];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -133,6 +141,8 @@ impl DropReason {
             Self::ResponderBusy => "responder_busy",
             Self::ReplyNotSent => "reply_not_sent",
             Self::LastKnownNotStored => "last_known_not_stored",
+            Self::OwnerNotStored => "owner_not_stored",
+            Self::NotAskedAgain => "not_asked_again",
         }
     }
 }
@@ -144,8 +154,8 @@ mod tests {
     #[test]
     fn words_are_listed_in_the_order_they_are_looked_up() {
         assert_eq!(RequestOutcome::ALL.map(|word| word as usize), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        assert_eq!(AnswerOutcome::ALL.map(|word| word as usize), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(AnswerOutcome::ALL.map(|word| word as usize), [0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(Position::ALL.map(|word| word as usize), [0, 1, 2]);
-        assert_eq!(DropReason::ALL.map(|word| word as usize), [0, 1, 2, 3]);
+        assert_eq!(DropReason::ALL.map(|word| word as usize), [0, 1, 2, 3, 4, 5]);
     }
 }

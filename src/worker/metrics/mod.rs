@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+use crate::feature::Presentity;
 use crate::runtime::clock;
+use crate::telemetry::Pii;
 use crate::telemetry::depth::{QueueGauges, QueueStage};
 use crate::worker::metrics::label::{AnswerOutcome, DropReason, RequestOutcome};
 use crate::worker::route::{PerRoute, Route};
@@ -155,13 +157,28 @@ impl WorkerMetrics {
         count(&self.of(route).responder_requests, outcome as usize);
     }
 
-    /// A responder's answer cannot be used.
-    pub(crate) fn responder_failed(&self, route: Route, feature: &str, reason: &'static str, error: &dyn Error) {
-        // What it said may name a presentity, which is for the debug log only.
-        tracing::debug!(kind = route.as_str(), feature, %error, "responder failed");
+    /// A responder's answer cannot be used, or did not come. `said` is what came, `anonymous` that without the presentity.
+    pub(crate) fn responder_failed(&self, subject: &str, presentity: &Presentity, reason: &'static str, said: &str, anonymous: &str) {
+        tracing::debug!(subject, presentity = %Pii(presentity), reason, error = said, "responder failed");
         if self.responder_warnings.may_warn(clock::now()) {
-            tracing::warn!(kind = route.as_str(), feature, reason, "responder failed");
+            tracing::warn!(subject, reason, error = anonymous, "responder failed");
         }
+    }
+
+    /// Somebody listens where nobody has ever answered.
+    pub(crate) fn observer_found(&self, subject: &str) {
+        tracing::warn!(subject, "somebody listens and has never answered: taken for an observer, gone on without it");
+    }
+
+    /// A responder was heard for the first time: it owns its subject.
+    pub(crate) fn owner_found(&self, subject: &str) {
+        tracing::info!(subject, "responder heard for the first time: it owns its subject from now on");
+    }
+
+    /// That a responder was heard could not be written down.
+    pub(crate) fn owner_not_stored(&self, subject: &str, error: &str) {
+        self.dropped(DropReason::OwnerNotStored);
+        tracing::warn!(subject, error, "responder heard, but not written down: only this worker knows it");
     }
 
     pub(crate) fn script_ran(&self, route: Route, took: Duration) {
@@ -243,7 +260,7 @@ mod tests {
             for outcome in ["ok", "denied", "bad_request", "script_error", "responder_failed", "store_failed", "internal", "overloaded"] {
                 want.push(format!("{REQUESTS}{{kind=\"{kind}\",outcome=\"{outcome}\"}} 0"));
             }
-            for outcome in ["ok", "denied", "failed", "timeout", "none", "open"] {
+            for outcome in ["ok", "denied", "failed", "timeout", "none", "open", "observer"] {
                 want.push(format!("{RESPONDER_REQUESTS}{{kind=\"{kind}\",outcome=\"{outcome}\"}} 0"));
             }
             for (name, label) in [(REQUEST_SECONDS, "kind"), (RESPONDER_SECONDS, "kind"), (SCRIPT_SECONDS, "route")] {
@@ -255,7 +272,7 @@ mod tests {
         for outcome in ["ok", "failed"] {
             want.push(format!("{SCRIPT_RELOADS}{{outcome=\"{outcome}\"}} 0"));
         }
-        for reason in ["overloaded", "responder_busy", "reply_not_sent", "last_known_not_stored"] {
+        for reason in ["overloaded", "responder_busy", "reply_not_sent", "last_known_not_stored", "owner_not_stored", "not_asked_again"] {
             want.push(format!("{DROPPED}{{reason=\"{reason}\"}} 0"));
         }
         for line in want {

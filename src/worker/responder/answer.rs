@@ -1,11 +1,14 @@
 //! What a responder's answer comes to. Pure.
 
+use std::fmt;
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use crate::bus::RequestError;
-use crate::bus::message::{ErrorBody, ResponderState};
+use crate::bus::message::{ErrorBody, OWNER_ABSENT, ResponderState};
 use crate::bus::service::reason_text;
-use crate::feature::{FeatureError, FeatureSpec, FeatureTable};
+use crate::feature::{FeatureError, FeatureSpec, FeatureTable, Presentity};
 use crate::worker::change::Change;
 use crate::worker::metrics::label::AnswerOutcome;
 use crate::worker::route::Route;
@@ -23,6 +26,103 @@ pub(crate) enum Answer {
     None,
     /// It failed again and again: not asked for a while.
     Open,
+    /// Somebody listens and has never answered: it looks on.
+    Observer,
+}
+
+/// What a set may do after its responder was asked.
+#[derive(Debug)]
+pub(crate) enum Approval {
+    /// It is approved with this change.
+    Change(Change),
+    /// It is nobody's: the store decides.
+    Nobody,
+    /// It is denied, and why.
+    Denied(String),
+    /// Its owner has not approved it.
+    Missing(Box<Unapproved>),
+}
+
+/// Why a set that needs a responder's approval has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unapproved {
+    pub(crate) feature: Box<str>,
+    pub(crate) subject: Box<str>,
+    /// `failed`, `timeout`, `open` or `none`.
+    pub(crate) outcome: AnswerOutcome,
+    /// What came, or what came last.
+    pub(crate) said: Option<Box<str>>,
+    /// When it was heard last: RFC 3339 UTC.
+    pub(crate) last_heard: Option<Box<str>>,
+    /// `routes.required` asks for its approval.
+    pub(crate) is_required: bool,
+}
+
+impl fmt::Display for Unapproved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { feature, subject, outcome, said, last_heard, is_required } = self;
+        if *outcome == AnswerOutcome::None {
+            write!(f, "{OWNER_ABSENT}{subject}: the responder for {feature} is not there ({})", outcome.as_str())?;
+        } else {
+            write!(f, "the responder for {feature} gave no usable answer ({}", outcome.as_str())?;
+            match said {
+                Some(said) if *outcome == AnswerOutcome::Open => write!(f, ": its circuit breaker is open, last: {said})")?,
+                Some(said) => write!(f, ": {said})")?,
+                None => f.write_str(")")?,
+            }
+        }
+        match last_heard {
+            Some(last_heard) => {
+                write!(f, "; {subject} was last heard {last_heard}; if it is gone for good: dfks responders forget {subject}")
+            }
+            None if *is_required => write!(f, "; {subject} was never heard, and routes.required asks for its approval"),
+            None => f.write_str("; nothing was changed"),
+        }
+    }
+}
+
+/// Longest text of what came, in characters.
+const MAX_SHOWN_CHARS: usize = 200;
+
+/// What came, on one line: control characters escaped, cut to 200 characters.
+pub(crate) fn shown(payload: &[u8]) -> String {
+    // more bytes than that are not looked at
+    let text = String::from_utf8_lossy(payload.get(..4 * MAX_SHOWN_CHARS).unwrap_or(payload));
+    if text.is_empty() {
+        return "nothing".to_owned();
+    }
+    cut(&text)
+}
+
+fn cut(text: &str) -> String {
+    let mut shown = String::new();
+    for (at, character) in text.chars().enumerate() {
+        if at == MAX_SHOWN_CHARS {
+            shown.push('…');
+            break;
+        }
+        if character.is_control() { shown.extend(character.escape_default()) } else { shown.push(character) }
+    }
+    shown
+}
+
+/// Why there is no usable answer, with what came.
+pub(crate) fn trouble(answer: &Result<Answer, AnswerError>, came: Option<&[u8]>, timeout: Duration) -> Option<String> {
+    match (answer, came) {
+        (Ok(Answer::Timeout), None) => Some(format!("no answer within {timeout:?}")),
+        (Ok(Answer::Timeout), Some(came)) => Some(format!("no answer within {timeout:?}, what came is none: {}", shown(came))),
+        (Ok(_), _) => None,
+        (Err(error @ AnswerError::Error(_)), _) => Some(cut(&error.to_string())),
+        (Err(error), Some(came)) if !matches!(error, AnswerError::Bus(_)) => Some(format!("{error}: {}", shown(came))),
+        (Err(error), _) => Some(error.to_string()),
+    }
+}
+
+/// A text without the presentity, for the log.
+pub(crate) fn anonymous(text: &str, presentity: &Presentity) -> String {
+    let whole = presentity.as_str();
+    let address = whole.split_once(':').map_or(whole, |(_scheme, address)| address);
+    text.replace(whole, "<presentity>").replace(address, "<presentity>")
 }
 
 impl Answer {
@@ -35,6 +135,7 @@ impl Answer {
             Self::Timeout => AnswerOutcome::Timeout,
             Self::None => AnswerOutcome::None,
             Self::Open => AnswerOutcome::Open,
+            Self::Observer => AnswerOutcome::Observer,
         }
     }
 }
@@ -162,11 +263,78 @@ mod tests {
     }
 
     #[test]
+    fn what_came_is_told_on_one_line_and_cut() {
+        let long = "ü".repeat(300);
+        for (payload, want) in [
+            (&b"[1,2]"[..], "[1,2]".to_owned()),
+            (b"", "nothing".to_owned()),
+            (b"a\r\nb\x00", "a\\r\\nb\\u{0}".to_owned()),
+            (b"\xff", "\u{fffd}".to_owned()),
+            (long.as_bytes(), format!("{}…", "ü".repeat(200))),
+        ] {
+            assert_eq!(shown(payload), want);
+        }
+        let after = Duration::from_millis(500);
+        let error = |code, description: &str| Err(AnswerError::Error(ErrorBody::new(code, description)));
+        for (answer, came, want) in [
+            (Ok(Answer::Timeout), None, Some("no answer within 500ms")),
+            (Ok(Answer::Timeout), Some(&b"[1]"[..]), Some("no answer within 500ms, what came is none: [1]")),
+            (Ok(Answer::Denied("no".into())), None, None),
+            (error(500, "database is\ndown"), Some(b"{}"), Some("answered with error 500: database is\\ndown")),
+            (
+                Err(AnswerError::TooManyAlso(7)),
+                Some(b"{\"also\":[]}"),
+                Some("also has 7 entries, more than there are features: {\"also\":[]}"),
+            ),
+            (Err(AnswerError::Bus(RequestError::Disconnected)), None, Some("not connected to NATS")),
+        ] {
+            assert_eq!(trouble(&answer, came, after).as_deref(), want, "{answer:?}");
+        }
+        let alice = Presentity::parse("sip:alice@a.example").unwrap();
+        let text = "no sip:alice@a.example, nor 'alice@a.example'";
+        assert_eq!(anonymous(text, &alice), "no <presentity>, nor '<presentity>'");
+    }
+
+    #[test]
+    fn a_set_without_approval_says_whose_and_how_to_go_on() {
+        let unapproved = |outcome, said: Option<&str>, last_heard: Option<&str>| {
+            let (feature, subject) = ("DoNotDisturb".into(), "dfks.responder.set.a_example.DoNotDisturb".into());
+            let (said, last_heard) = (said.map(Into::into), last_heard.map(Into::into));
+            Unapproved { feature, subject, outcome, said, last_heard, is_required: true }.to_string()
+        };
+        let heard = Some("2026-11-27T18:00:00.000Z");
+        for (text, words) in [
+            (
+                unapproved(AnswerOutcome::None, None, heard),
+                &[
+                    "nobody listens on dfks.responder.set.a_example.DoNotDisturb",
+                    "(none)",
+                    "last heard 2026-11-27T18",
+                    "forget dfks.responder.set",
+                ][..],
+            ),
+            (
+                unapproved(AnswerOutcome::Failed, Some("answered with error 500: x"), heard),
+                &["the responder for DoNotDisturb", "(failed: answered with error 500: x)"],
+            ),
+            (
+                unapproved(AnswerOutcome::Open, Some("no answer within 500ms"), heard),
+                &["(open: its circuit breaker is open, last: no answer"],
+            ),
+            (unapproved(AnswerOutcome::Timeout, None, None), &["(timeout)", "was never heard, and routes.required"]),
+        ] {
+            for word in words {
+                assert!(text.contains(word), "{word}: {text}");
+            }
+        }
+    }
+
+    #[test]
     fn a_missing_reply_is_told_apart() {
         let refused = |code: u16| RequestError::Refused(ErrorBody { code, description: "no\r\nway".into(), field: None });
         for (error, want) in [
             (RequestError::NoResponders, Some(Answer::None)),
-            (RequestError::Timeout(std::time::Duration::from_millis(5)), Some(Answer::Timeout)),
+            (RequestError::Timeout(Duration::from_millis(5)), Some(Answer::Timeout)),
             (refused(403), Some(Answer::Denied("no  way".into()))),
             (refused(404), None),
             (refused(500), None),

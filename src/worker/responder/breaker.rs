@@ -110,6 +110,18 @@ impl Breakers {
         (may_pass, (from != to).then_some(Transition { from, to }))
     }
 
+    /// Where the breaker of a subject stands.
+    pub(crate) fn position(&self, subject: &str) -> Position {
+        self.known.get(subject).map_or(Position::Closed, |(state, _)| state.position())
+    }
+
+    /// Forgets a subject. Returns the transition, if its breaker was not closed.
+    pub(crate) fn forget(&mut self, subject: &str) -> Option<Transition> {
+        let (state, _) = self.known.remove(subject)?;
+        let from = state.position();
+        (from != Position::Closed).then_some(Transition { from, to: Position::Closed })
+    }
+
     /// Drops idle breakers, at most once a minute. Returns a transition for each that was not closed.
     pub(crate) fn sweep(&mut self, now: Instant) -> Vec<Transition> {
         let mut gone = Vec::new();

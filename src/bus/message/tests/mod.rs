@@ -116,12 +116,23 @@ proptest! {
     }
 
     #[test]
-    fn watchers(presentity in maybe(), edge_id in text(), rows in prop::collection::vec((prop::array::uniform9(text()), prop::collection::btree_map(text(), any::<u64>(), 0..3)), 0..3), more: bool) {
-        check(&WatchersRequest { kind: Kind::default(), presentity })?;
+    fn watchers((presentity, domain) in (maybe(), maybe()), edge_id in text(), rows in prop::collection::vec((prop::array::uniform9(text()), prop::collection::btree_map(text(), any::<u64>(), 0..3)), 0..3), more: bool) {
+        check(&WatchersRequest { kind: Kind::default(), presentity, domain })?;
         let watchers = rows.into_iter().map(|([subscription, presentity, watcher, call_id, contact, transport, user_agent, expires_at, package], versions)| {
             Watcher { subscription, presentity, package, watcher, call_id, contact, transport, user_agent, expires_at, versions }
         });
         check(&WatchersResponse { kind: Kind::default(), edge_id, watchers: watchers.collect(), more })?;
+    }
+
+    #[test]
+    fn responders(worker in text(), rows in prop::collection::vec((prop::array::uniform5(text()), prop::array::uniform3(maybe()), any::<(Option<bool>, bool, Option<u64>)>()), 0..3), more: bool, subject in text(), forgotten in prop::collection::vec(text(), 0..3)) {
+        let responders = rows.into_iter().map(|([subject, kind, domain, feature, breaker], [last_heard, last_error, last_error_at], (listening, observer, latency_ms))| {
+            ResponderReport { subject, kind, domain, feature, listening, observer, last_heard, latency_ms, breaker, last_error, last_error_at }
+        });
+        check(&RespondersRequest { kind: Kind::default() })?;
+        check(&RespondersResponse { kind: Kind::default(), worker, responders: responders.collect(), more })?;
+        check(&ForgetRequest { kind: Kind::default(), subject })?;
+        check(&ForgetResponse { kind: Kind::default(), forgotten })?;
     }
 
     #[test]
