@@ -241,9 +241,21 @@ impl Bus {
 
     /// Publishes an event, best effort: one that is not sent is counted and lost.
     pub(crate) fn publish_event<M: Serialize>(&self, pattern: Pattern, subject: String, message: &M, cause: &Cause) {
+        self.publish_event_with(pattern, subject, message, headers(cause));
+    }
+
+    /// As [`publish_event`](Self::publish_event), for an event that several may publish: the stream keeps one of those with this
+    /// id within its duplicate window.
+    pub(crate) fn publish_event_once<M: Serialize>(&self, pattern: Pattern, subject: String, id: &str, message: &M, cause: &Cause) {
+        let mut headers = headers(cause);
+        headers.insert(NATS_MESSAGE_ID, id);
+        self.publish_event_with(pattern, subject, message, headers);
+    }
+
+    fn publish_event_with<M: Serialize>(&self, pattern: Pattern, subject: String, message: &M, headers: HeaderMap) {
         match serde_json::to_vec(message) {
             Ok(payload) => {
-                let _counted = self.try_publish(pattern, subject, None, headers(cause), payload.into());
+                let _counted = self.try_publish(pattern, subject, None, headers, payload.into());
             }
             Err(error) => tracing::error!(subject = pattern.as_str(), %error, "unwritable event"),
         }

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bus::learnt::{Learnt, Pace};
 use crate::bus::message::{CommandPlace, RouteSetResponse};
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity, Source, Status, Values};
@@ -21,6 +22,11 @@ use crate::runtime::clock;
 pub(crate) const DUTY_LIFETIME: Duration = Duration::from_hours(1);
 /// How long the id that a sender gave its durable command is known: as long as a stream knows it while nothing restarts.
 const SENDER_ID_LIFETIME: Duration = Duration::from_mins(2);
+/// What was learnt and is covered up by later changes: so many of them are still told as events.
+const MAX_COVERED_UP: usize = 16;
+/// An event that is older is taken for published, unless its change is the last one: its id is not known any more to the stream that
+/// would drop a second one.
+const EVENT_LIFETIME: Duration = Duration::from_mins(2);
 /// Sender's ids known for one presentity; over it the oldest is forgotten.
 const MAX_SENDER_IDS: usize = 128;
 /// How long a request is known after the change that followed its own: whoever has lost its answer asks again before.
@@ -63,6 +69,8 @@ struct Stored {
     #[serde(default)]
     values: Values,
     version: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    learnt: Option<Pace>,
 }
 
 /// A committed change that phones are to be told of.
@@ -85,6 +93,9 @@ pub(crate) struct Duty {
     pub(crate) actor: Option<Box<str>>,
     /// When it was committed: RFC 3339 UTC.
     pub(crate) at: String,
+    /// What a get learnt from responders; empty: whoever asked for the change publishes its event.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) learnt: Vec<Learnt>,
 }
 
 /// The durable command that was carried out last, its answer, and what is known of those before it.
@@ -122,8 +133,10 @@ pub(crate) enum Fenced<'r> {
 /// What the watchers of a presentity are to be told of one change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Telling<'r> {
-    /// The states as phones are shown them.
+    /// The states as phones are shown them; none where there is only an event.
     pub(crate) states: Vec<FeatureState>,
+    /// What is to be told as an event.
+    pub(crate) learnt: &'r [Learnt],
     /// The duty that asks for it.
     pub(crate) duty: &'r Duty,
 }
@@ -166,8 +179,21 @@ impl FeatureRecord {
 
     /// Puts in the state of a feature, with its version.
     pub(crate) fn put(&mut self, state: &FeatureState) {
-        let stored = Stored { assigned: state.assigned, status: state.status, values: state.values.clone(), version: state.version };
+        let learnt = self.features.get(&state.feature).and_then(|before| before.learnt);
+        let (status, values) = (state.status, state.values.clone());
+        let stored = Stored { assigned: state.assigned, status, values, version: state.version, learnt };
         self.features.insert(state.feature.clone(), stored);
+    }
+
+    /// Puts in what a get has learnt; `false`, and nothing is changed: this feature was learnt often enough for now.
+    pub(crate) fn put_learnt(&mut self, state: &FeatureState, now: SystemTime) -> bool {
+        let before = self.features.get(&state.feature).and_then(|before| before.learnt);
+        let Some(pace) = Pace::next(before, now) else { return false };
+        self.put(state);
+        if let Some(stored) = self.features.get_mut(&state.feature) {
+            stored.learnt = Some(pace);
+        }
+        true
     }
 
     /// What a durable command is to this record.
@@ -208,7 +234,15 @@ impl FeatureRecord {
         for duty in &mut self.duties {
             duty.features.retain(|feature| !features.contains(feature));
         }
-        self.duties.retain(|duty| !duty.features.is_empty() && duty.is_fresh(now));
+        let covered_up = self.duties.iter().filter(|duty| duty.features.is_empty()).count();
+        let mut surplus = covered_up.saturating_sub(MAX_COVERED_UP);
+        self.duties.retain(|duty| {
+            let is_covered_up = duty.features.is_empty();
+            let is_surplus = is_covered_up && surplus > 0;
+            surplus -= usize::from(is_surplus);
+            let is_wanted = !is_covered_up || !duty.events(false, now).is_empty();
+            is_wanted && !is_surplus && duty.is_fresh(now)
+        });
         self.duties.extend(duty);
     }
 
@@ -225,7 +259,8 @@ impl FeatureRecord {
         let is_last_alone = told.is_some_and(|told| told == self.after);
         let is_meant = |duty: &&Duty| duty.is_fresh(now) && (!is_last_alone || duty.request == self.request);
         let fresh = self.duties.iter().filter(is_meant);
-        fresh.map(|duty| Telling { states: self.shown(duty, table), duty }).filter(|telling| !telling.states.is_empty()).collect()
+        let telling = |duty| Telling { states: self.shown(duty, table), learnt: duty.events(duty.request == self.request, now), duty };
+        fresh.map(telling).filter(|telling| !telling.states.is_empty() || !telling.learnt.is_empty()).collect()
     }
 
     /// The subscriptions whose phones have asked for a change since then.
@@ -234,8 +269,12 @@ impl FeatureRecord {
         self.duties.iter().filter(is_late).filter_map(|duty| duty.skip.as_deref())
     }
 
-    /// The feature asked for as its duty says, and of the others those that are assigned.
+    /// The feature asked for as its duty says, and of the others those that are assigned; of what was learnt, what the script shows.
     fn shown(&self, duty: &Duty, table: &FeatureTable) -> Vec<FeatureState> {
+        if !duty.learnt.is_empty() {
+            let is_last = |learnt: &&Learnt| duty.features.contains(&learnt.new.feature) && table.require(&learnt.new.feature).is_ok();
+            return duty.learnt.iter().filter(is_last).filter_map(Learnt::told).cloned().collect();
+        }
         let mut states = Vec::with_capacity(duty.features.len());
         for (at, feature) in duty.features.iter().enumerate() {
             let Ok(spec) = table.require(feature) else { continue };
@@ -264,8 +303,17 @@ impl Known {
 }
 
 impl Duty {
+    /// What is to be told as an event. `is_last`: it is of the last change.
+    fn events(&self, is_last: bool, now: SystemTime) -> &[Learnt] {
+        if is_last || self.is_younger(EVENT_LIFETIME, now) { &self.learnt } else { &[] }
+    }
+
     fn is_fresh(&self, now: SystemTime) -> bool {
-        clock::parse_rfc3339(&self.at).is_none_or(|at| now.duration_since(at).is_ok_and(|age| age <= DUTY_LIFETIME) || at > now)
+        self.is_younger(DUTY_LIFETIME, now)
+    }
+
+    fn is_younger(&self, lifetime: Duration, now: SystemTime) -> bool {
+        clock::parse_rfc3339(&self.at).is_none_or(|at| now.duration_since(at).is_ok_and(|age| age <= lifetime) || at > now)
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod error;
 pub(crate) mod feature_record;
 mod keeper;
 pub(crate) mod kv;
+pub(crate) mod learnt;
 mod link;
 pub(crate) mod local;
 pub mod message;

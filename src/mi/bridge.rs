@@ -167,6 +167,7 @@ impl<F: Fanout> Bridge<F> {
             presentity: presentity.as_str().to_owned(),
             features: Some(vec![feature.clone()]),
             package: None,
+            subscription: None,
         };
         let states = self.bus.get(request, cause, self.bus.timeout()).await.map(|answer| answer.features).unwrap_or_default();
         let state = states.into_iter().find(|state| state.feature == *feature).unwrap_or_else(|| unset.clone());

@@ -10,7 +10,7 @@
 //! ids made of what they say, and an edge tells no phone a version that it has.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ahash::AHashMap;
 use futures_util::StreamExt;
@@ -18,8 +18,10 @@ use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::feature_record::{FeatureRecord, Telling};
+use crate::bus::learnt::Learnt;
+use crate::bus::message::{FeatureChange, FeatureEvent, Origin};
 use crate::bus::pull::{Delivery, Held, Pull, PullConfig, PullError, REOPEN};
-use crate::bus::subject::Subjects;
+use crate::bus::subject::{Pattern, Subjects};
 use crate::bus::trace::Cause;
 use crate::bus::{RequestError, kv};
 use crate::feature::{FeatureTable, Presentity, package};
@@ -171,10 +173,13 @@ impl<F: Fanout> Teller<F> {
     }
 
     async fn store_jobs(&self, presentity: &Presentity, telling: &Telling<'_>, writer: &Cause) -> Result<(), RequestError> {
-        let Telling { states, duty } = telling;
+        let Telling { states, learnt, duty } = telling;
         // The record has the id alone; of the write itself the headers have the caller's flags and state too.
         let cause = writer.clone().named_by(duty.cause.clone());
-        let watchers = self.bridge.fanout().watchers(presentity, &package::of_states(states), duty.skip.as_deref()).await?;
+        let watchers = match states.is_empty() {
+            true => Vec::new(),
+            false => self.bridge.fanout().watchers(presentity, &package::of_states(states), duty.skip.as_deref()).await?,
+        };
         let notice =
             Notice { presentity, states, assigned: duty.assigned, skip_edge: None, skip_subscription: duty.skip.as_deref(), cause: &cause };
         let at = clock::parse_rfc3339(&duty.at).unwrap_or_else(|| self.bridge.bus().utc_now());
@@ -184,6 +189,20 @@ impl<F: Fanout> Teller<F> {
             self.bridge.fanout().store(jobs).await?;
             self.bridge.metrics().jobs_stored(count);
         }
+        for learnt in *learnt {
+            let is_told = states.iter().any(|state| state.feature == learnt.new.feature);
+            let told = if is_told { watchers.iter().map(|edge| edge.count).sum() } else { 0 };
+            self.publish(presentity, learnt, at, &cause, told);
+        }
         Ok(())
+    }
+
+    /// Publishes the event of what a get has learnt.
+    fn publish(&self, presentity: &Presentity, learnt: &Learnt, at: SystemTime, cause: &Cause, watchers: u64) {
+        let bus = self.bridge.bus();
+        let change = FeatureChange { presentity: presentity.as_str(), old: &learnt.old, new: &learnt.new, origin: Origin::Responder };
+        let event = FeatureEvent::new(learnt.event.to_string(), at, cause.clone(), change).notified(watchers);
+        let subject = bus.subjects().event_feature(presentity, &event.feature);
+        bus.publish_event_once(Pattern::EventFeature, subject, &learnt.event, &event, cause);
     }
 }

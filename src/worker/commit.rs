@@ -122,6 +122,7 @@ impl Claim {
             cause: self.cause.clone(),
             actor: self.actor.clone(),
             at: clock::rfc3339(now),
+            learnt: Vec::new(),
         }
     }
 }

@@ -96,20 +96,6 @@ pub(crate) fn scripted(spec: &FeatureSpec, before: &FeatureState, change: &Chang
     Ok(state)
 }
 
-/// The record with the responders' answers as the last known states; `None` when nothing changed.
-///
-/// Runs again on a fresh record when another worker was faster, so that versions only grow.
-pub(crate) fn last_known(record: &FeatureRecord, answers: &[(&FeatureSpec, Answer)]) -> Option<FeatureRecord> {
-    let mut updated = None;
-    for (spec, answer) in answers {
-        let (state, is_news) = known(spec, record, answer);
-        if is_news {
-            updated.get_or_insert_with(|| record.clone()).put(&state);
-        }
-    }
-    updated
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,9 +188,6 @@ mod tests {
             let (state, is_news) = known(spec, &record, &answer);
             let got = (state.status.is_on(), state.assigned, state.notify, state.version, state.source, is_news);
             assert_eq!(got, want, "{name}");
-            let stored = last_known(&record, &[(spec, answer)]).map(|record| record.state(spec));
-            let want = is_news.then_some(FeatureState { source: Source::Store, notify: true, ..state });
-            assert_eq!(stored, want, "{name}");
         }
     }
 

@@ -1,21 +1,18 @@
 //! Handles one request: asks responders, script and store. I/O.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 
-use crate::bus::feature_record::FeatureRecord;
 use crate::bus::message::{GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity};
 use crate::worker::change::Change;
 use crate::worker::commit::{Claim, commit};
-use crate::worker::error::{Refusal, StoreError};
+use crate::worker::error::Refusal;
 use crate::worker::get;
+use crate::worker::learn::Asker;
 use crate::worker::metrics::WorkerMetrics;
-use crate::worker::metrics::label::DropReason;
 use crate::worker::responder::Responders;
 use crate::worker::responder::answer::{Answer, Approval};
 use crate::worker::route::Route;
@@ -23,10 +20,7 @@ use crate::worker::script::Script;
 use crate::worker::script::call::Call;
 use crate::worker::script::live::Routes;
 use crate::worker::set::Set;
-use crate::worker::store::{MAX_ATTEMPTS, Store, Versioned};
-
-/// Most time that a get spends on storing what responders said; the next get can store it.
-const LAST_KNOWN_WITHIN: Duration = Duration::from_millis(250);
+use crate::worker::store::Store;
 
 /// What requests need. Has no state of its own.
 #[derive(Debug)]
@@ -49,21 +43,14 @@ impl Handler {
         let specs = get::asked(&self.table, request.features.as_deref(), request.package.as_deref())?;
         let asked = join_all(specs.iter().map(|spec| self.responders.get(&presentity, spec, cause)));
         let (stored, answers) = join(self.store.read(&presentity), asked).await;
-        let stored = stored?;
-        let asked_over: BTreeMap<_, _> = specs.iter().map(|spec| (spec.name(), stored.record.state(spec).version)).collect();
         let answers: Vec<_> = specs.into_iter().zip(answers).collect();
         // The answer is what was stored, also when another worker stored it first.
-        let known = self.keep_last_known(&presentity, stored, &answers, cause).await;
+        let asker = Asker { subscription: request.subscription.as_deref(), cause };
+        let known = self.learn(&presentity, stored?, &answers, asker).await;
         let script = self.routes.script_with(Route::Get);
         let mut features = Vec::with_capacity(answers.len());
         for (spec, answer) in &answers {
-            let (mut before, is_news) = get::known(spec, &known.record, answer);
-            if is_news {
-                let now = known.record.state(spec);
-                // It was changed since the responder was asked.
-                let is_newer = now.version != asked_over.get(spec.name()).copied().unwrap_or_default();
-                before = if is_newer { now } else { before };
-            }
+            let before = known.state(spec, answer);
             features.push(match &script {
                 Some(script) => self.scripted(script, &presentity, spec, before).await,
                 None => before,
@@ -72,59 +59,8 @@ impl Handler {
         Ok(GetResponse { kind: Kind::default(), presentity: presentity.as_str().to_owned(), features })
     }
 
-    /// Stores the responders' answers as the last known states. A get neither fails nor waits long for it.
-    ///
-    /// Returns the record to apply the answers to.
-    async fn keep_last_known(
-        &self,
-        presentity: &Presentity,
-        stored: Versioned,
-        answers: &[(&FeatureSpec, Answer)],
-        cause: &Cause,
-    ) -> Versioned {
-        let Some(record) = get::last_known(&stored.record, answers) else { return stored };
-        let kept = self.write_last_known(presentity, &stored.record, record, stored.revision, answers, cause);
-        match tokio::time::timeout(LAST_KNOWN_WITHIN, kept).await {
-            Ok(Ok(None)) => stored,
-            Ok(Ok(Some(latest))) => latest,
-            Ok(Err(_)) | Err(_) => {
-                self.metrics.dropped(DropReason::LastKnownNotStored);
-                stored
-            }
-        }
-    }
-
-    /// Returns the latest record if another worker was faster.
-    async fn write_last_known(
-        &self,
-        presentity: &Presentity,
-        asked_over: &FeatureRecord,
-        mut record: FeatureRecord,
-        mut revision: u64,
-        answers: &[(&FeatureSpec, Answer)],
-        cause: &Cause,
-    ) -> Result<Option<Versioned>, StoreError> {
-        let mut latest = None;
-        for attempt in 0..MAX_ATTEMPTS {
-            // It is nobody's request, and nobody is told: the phone that asked is.
-            record.put_change("", revision, &[], None, self.store.utc_now());
-            if self.store.write(presentity, &record, revision, cause).await? {
-                return Ok(latest);
-            }
-            self.store.pause(attempt).await;
-            let theirs = self.store.read_latest(presentity).await?;
-            // What has changed since the responder was asked is newer than its answer.
-            let still = answers.iter().filter(|(spec, _)| theirs.record.state(spec).version == asked_over.state(spec).version);
-            let still: Vec<_> = still.cloned().collect();
-            let Some(again) = get::last_known(&theirs.record, &still) else { return Ok(Some(theirs)) };
-            (record, revision) = (again, theirs.revision);
-            latest = Some(theirs);
-        }
-        Err(StoreError::Conflict(MAX_ATTEMPTS))
-    }
-
     /// The state after the script's get route; as it was before, where that fails.
-    async fn scripted(&self, script: &Arc<Script>, presentity: &Presentity, spec: &FeatureSpec, before: FeatureState) -> FeatureState {
+    pub(super) async fn scripted(&self, script: &Arc<Script>, presentity: &Presentity, spec: &FeatureSpec, before: FeatureState) -> FeatureState {
         let call = Call::new(Route::Get, Arc::clone(&self.table), presentity.as_str(), None, before.clone());
         match self.routes.run(script, Route::Get, &presentity.domain_token(), call, &self.metrics).await {
             Ok(verdict) => get::scripted(spec, &before, &verdict.change).unwrap_or(before),

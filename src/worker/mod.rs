@@ -17,6 +17,7 @@ mod desk;
 pub(crate) mod error;
 mod get;
 mod handler;
+mod learn;
 mod local;
 mod metrics;
 mod recent;

@@ -18,7 +18,7 @@ use crate::connect;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn ask() -> GetRequest {
-    GetRequest { kind: Kind::default(), presentity: "sip:alice@10.0.0.11".into(), features: None, package: None }
+    GetRequest { kind: Kind::default(), presentity: "sip:alice@10.0.0.11".into(), features: None, package: None, subscription: None }
 }
 
 /// Answers everything on `subject` with `payload`.

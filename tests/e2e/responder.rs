@@ -74,6 +74,47 @@ fn what_a_python_responder_says_shows_on_the_phone_and_stays_known_when_it_is_go
 }
 
 /// ```text
+/// phone ──refresh──▶ edge 1 ──dfks.get──▶ worker ──▶ responder: on        its answer to that phone
+///                                           └─▶ bucket ──▶ bridge ──▶ jobs to the other phones, the event
+/// ```
+#[test]
+fn what_one_get_learns_from_a_responder_every_other_phone_is_told() {
+    let nats = Nats::start();
+    let service = Service::on(&nats);
+    let is_on = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let says = std::sync::Arc::clone(&is_on);
+    let (product, elsewhere) = (Product::start(&nats), Setup::on(&nats).with("sip.edge_id", "edge-2").start());
+    let events = service.wiretap(&["dfks.event.feature.>"]);
+    let (phone, far) = (Phone::tcp(product.tcp()), Phone::tcp(elsewhere.tcp()));
+    let (mut dialog, mut near, mut other) = (phone.subscribe(ALICE), phone.subscribe(ALICE), far.subscribe(ALICE));
+    for dialog in [&mut dialog, &mut near, &mut other] {
+        assert_eq!(dialog.notify().shows()[0], "DoNotDisturb off");
+    }
+    service.respond("dfks.responder.get.127_0_0_1.DoNotDisturb", move |_| Some(json!({"status": says.load(std::sync::atomic::Ordering::Relaxed)})));
+    is_on.store(true, std::sync::atomic::Ordering::Relaxed);
+    // Where nobody listened is asked again after 5 s.
+    wait_for("the responder is asked", || (service.state(ALICE, "DoNotDisturb")["source"] == "responder").then_some(()));
+    for dialog in [&mut dialog, &mut near, &mut other] {
+        assert_eq!(dialog.notify().shows(), ["DoNotDisturb on"]);
+    }
+    let event = events.find("the event", |event| event.json["version"] == 1);
+    let seen = (&event.json["origin"], &event.json["old"]["status"], &event.json["new"]["status"], &event.json["watchers"]);
+    assert_eq!(seen, (&json!("responder"), &json!(0), &json!(1), &json!(3)), "{}", event.json);
+
+    is_on.store(false, std::sync::atomic::Ordering::Relaxed);
+    dialog.refresh();
+    assert_eq!(dialog.notify().shows()[0], "DoNotDisturb off", "the phone that asked has the answer");
+    for dialog in [&mut near, &mut other] {
+        assert_eq!(dialog.notify().shows(), ["DoNotDisturb off"]);
+    }
+    let event = events.find("the event", |event| event.json["version"] == 2);
+    assert_eq!((&event.json["origin"], &event.json["watchers"]), (&json!("responder"), &json!(2)), "{}", event.json);
+    dialog.press(set_dnd(true));
+    assert_eq!(dialog.notify().shows(), ["DoNotDisturb on"], "and nothing else was told meanwhile");
+    assert_eq!(events.all().iter().filter(|event| event.json["origin"] == "responder").count(), 2);
+}
+
+/// ```text
 /// phone ──press──▶ edge ──dfks.route.set──▶ worker ──▶ responder: 403      NOTIFY: as it is, to that phone alone
 /// ```
 #[test]

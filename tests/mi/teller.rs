@@ -109,6 +109,33 @@ async fn what_is_committed_is_told_to_every_edge_once() {
     teller.stop().await;
 }
 
+/// What a get has learnt from a responder: nobody but the teller publishes its event.
+#[tokio::test]
+async fn what_a_get_has_learnt_is_told_and_is_one_event_however_often_it_is_told() {
+    let bucket = Bucket::new().await;
+    let state = |status: u8, version: u64| json!({ "feature": "DoNotDisturb", "status": status, "version": version, "source": "responder" });
+    let mut learnt = duty("r1", &["DoNotDisturb"]);
+    learnt["skip"] = json!("s1");
+    learnt["learnt"] = json!([{ "event": "e1", "old": state(0, 6), "new": state(1, 7) }]);
+    for _ in 0..2 {
+        // Each teller knows nothing of what another has told.
+        let teller = bucket.teller(two_edges()).await;
+        bucket.put(&record(7, &[learnt.clone()])).await;
+        eventually("the change is told", async || teller.jobs().len() == 2 && bucket.waiting().await == 0).await;
+        assert_eq!(teller.jobs(), ["edge-0: DoNotDisturb 7 but s1", "edge-1: DoNotDisturb 7 but s1"]);
+        teller.stop().await;
+    }
+    let events = bucket.bus.jetstream().get_stream("DFKS_EVENTS").await.unwrap();
+    eventually("the event is stored", async || events.get_info().await.unwrap().state.messages > 0).await;
+    let event = events.get_last_raw_message_by_subject("dfks.event.feature.h.DoNotDisturb").await.unwrap();
+    let event: Value = serde_json::from_slice(&event.payload).unwrap();
+    for (field, want) in [("id", json!("e1")), ("origin", json!("responder")), ("outcome", json!("applied")), ("watchers", json!(3))] {
+        assert_eq!(event[field], want, "{event}");
+    }
+    assert_eq!((&event["old"]["status"], &event["new"]["status"], &event["version"]), (&json!(0), &json!(1), &json!(7)), "{event}");
+    assert_eq!(events.get_info().await.unwrap().state.messages, 1);
+}
+
 /// All bridges are away: changes are committed, then covered up by later ones. Whoever comes tells all of them.
 #[tokio::test]
 async fn what_nobody_was_there_to_tell_is_told_by_the_next_one() {

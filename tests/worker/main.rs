@@ -8,6 +8,7 @@ mod common;
 mod doubt;
 mod fence;
 mod fixture;
+mod learn;
 mod responder;
 mod script;
 mod service;

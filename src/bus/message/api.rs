@@ -97,6 +97,9 @@ pub struct GetRequest {
     /// Of all, only those of this event package; left out or null: of every package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
+    /// Subscription of the phone that the answer is for: what is learnt from a responder is told to the others alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<String>,
 }
 
 /// The states asked for, in the order of the feature table.

@@ -11,6 +11,8 @@ pub enum Origin {
     Phone,
     /// A command: `dfks.set`, `dfks.command.set` or MI.
     Mi,
+    /// Nobody: a responder told a get another state than was known. In events only.
+    Responder,
 }
 
 impl Origin {
@@ -20,6 +22,7 @@ impl Origin {
         match self {
             Self::Phone => "phone",
             Self::Mi => "mi",
+            Self::Responder => "responder",
         }
     }
 }

@@ -30,6 +30,7 @@ fn duty(request: &str, features: &[&str], now: SystemTime) -> Duty {
         cause: Cause(format!("cause of {request}").into()),
         actor: Some("crm".into()),
         at: clock::rfc3339(now),
+        learnt: Vec::new(),
     }
 }
 
@@ -139,6 +140,62 @@ fn a_telling_shows_the_feature_as_its_duty_says_and_leaves_out_what_is_unassigne
         let shown: Vec<_> = tellings.iter().map(|state| (state.feature.as_str(), state.assigned, state.version)).collect();
         assert_eq!(shown, [(DND, assigned, 3), (CFB, true, 2)]);
     }
+}
+
+/// A record in which a get has learnt a feature's state at each of these seconds.
+fn learnt(seconds: &[u64]) -> FeatureRecord {
+    let mut record = FeatureRecord::new(&alice());
+    for (revision, second) in (0..).zip(seconds) {
+        let spec = table().require(DND).unwrap().clone();
+        let old = record.state(&spec);
+        let new = FeatureState { version: old.version + 1, source: Source::Responder, ..state(DND, 0) };
+        let request = format!("get {revision}");
+        let learnt = vec![Learnt { event: format!("event {revision}").into(), old, new: new.clone(), shown: None }];
+        if record.put_learnt(&new, at(*second)) {
+            let duty = Duty { learnt, ..duty(&request, &[DND], at(*second)) };
+            record.put_change(&request, revision, &[DND.to_owned()], Some(duty), at(*second));
+        }
+    }
+    record
+}
+
+/// The events of what is to be told.
+fn events(record: &FeatureRecord, now: SystemTime) -> Vec<String> {
+    let tellings = record.tellings(&table(), None, now);
+    tellings.iter().flat_map(|telling| telling.learnt).map(|learnt| learnt.event.to_string()).collect()
+}
+
+#[test]
+fn what_is_learnt_is_told_once_to_phones_and_each_time_as_an_event() {
+    let record = learnt(&[0, 1, 2]);
+    assert_eq!(told(&record, at(2)), ["get 0: ", "get 1: ", "get 2: DoNotDisturb 3"]);
+    assert_eq!(events(&record, at(2)), ["event 0", "event 1", "event 2"]);
+    assert_eq!(told_after(&record, Some(2), at(2)), ["get 2: DoNotDisturb 3"], "the others are told");
+    assert_eq!(events(&record, at(200)), ["event 2"], "the others' ids are not known any more to the stream: published long ago");
+    let mut later = record.clone();
+    later.put(&state(DND, 4));
+    later.put_change("set", 3, &[DND.to_owned()], Some(duty("set", &[DND], at(3))), at(3));
+    assert_eq!(events(&later, at(3)), ["event 0", "event 1", "event 2"], "a command covers up what is to be told, not what happened");
+    assert_eq!(told(&later, at(3)).last().unwrap(), "set: DoNotDisturb 4");
+    let again: FeatureRecord = serde_json::from_slice(&serde_json::to_vec(&later).unwrap()).unwrap();
+    assert_eq!(again, later);
+}
+
+#[test]
+fn a_responder_that_flaps_makes_no_record_grow() {
+    let seconds: Vec<u64> = (0..40 * 60).step_by(2).collect();
+    let record = learnt(&seconds);
+    let version = record.state(table().require(DND).unwrap()).version;
+    assert_eq!(version, 400, "10 a minute");
+    assert!(record.duties.len() <= MAX_COVERED_UP + 2, "{}", record.duties.len());
+    assert_eq!(told(&record, at(2400)).last().unwrap(), &format!("get {}: DoNotDisturb 400", 39 * 30 + 9));
+}
+
+#[test]
+fn phones_are_not_told_what_the_script_hides() {
+    let mut record = learnt(&[0]);
+    record.duties[0].learnt[0].shown = Some(FeatureState { assigned: false, ..state(DND, 1) });
+    assert_eq!((told(&record, at(0)), events(&record, at(0))), (vec!["get 0: ".to_owned()], vec!["event 0".to_owned()]));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::edge::notifier::state::bus_requests::Wait;
 use crate::edge::notifier::tell::Whom;
 use crate::edge::subscription::lane::{Query, Question, Refused, Retry};
 use crate::edge::subscription::{Phase, Subscription};
-use crate::feature::{FeatureChange, FeatureState, Package};
+use crate::feature::{FeatureChange, FeatureState};
 use crate::runtime::clock::{self, Now};
 
 /// How long what was missed waits for a bus that is away.
@@ -24,8 +24,8 @@ impl Notifier {
         let presentity = subscription.presentity.as_str().to_owned();
         let (id, cause) = (subscription.id, query.cause.clone());
         let (request, wait) = match &query.what {
-            Question::FullState | Question::Missed => (get(presentity, None, subscription.package), Wait::Get(id, query)),
-            Question::Confirm { feature, .. } => (get(presentity, Some(vec![feature.clone()]), subscription.package), Wait::Get(id, query)),
+            Question::FullState | Question::Missed => (get(presentity, None, subscription), Wait::Get(id, query)),
+            Question::Confirm { feature, .. } => (get(presentity, Some(vec![feature.clone()]), subscription), Wait::Get(id, query)),
             Question::Change(change) => {
                 let request = RouteSetRequest {
                     kind: Kind::default(),
@@ -215,6 +215,7 @@ fn asked_by(change: &FeatureChange) -> Asked {
     Asked { status: change.status, values: change.values.clone() }
 }
 
-fn get(presentity: String, features: Option<Vec<String>>, package: &'static Package) -> BusRequest {
-    BusRequest::Get(GetRequest { kind: Kind::default(), presentity, features, package: Some(package.name.to_owned()) })
+fn get(presentity: String, features: Option<Vec<String>>, subscription: &Subscription) -> BusRequest {
+    let package = Some(subscription.package.name.to_owned());
+    BusRequest::Get(GetRequest { kind: Kind::default(), presentity, features, package, subscription: Some(subscription.id.to_string()) })
 }

@@ -129,11 +129,20 @@ pub(crate) enum DropReason {
     OwnerNotStored,
     /// Too many states wait to be asked for again.
     NotAskedAgain,
+    /// A responder's state differs again, more often than is learnt: the last known one counts.
+    ResponderFlaps,
 }
 
 impl DropReason {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Overloaded, Self::ResponderBusy, Self::ReplyNotSent, Self::LastKnownNotStored, Self::OwnerNotStored, Self::NotAskedAgain];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Overloaded,
+        Self::ResponderBusy,
+        Self::ReplyNotSent,
+        Self::LastKnownNotStored,
+        Self::OwnerNotStored,
+        Self::NotAskedAgain,
+        Self::ResponderFlaps,
+    ];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -143,6 +152,7 @@ impl DropReason {
             Self::LastKnownNotStored => "last_known_not_stored",
             Self::OwnerNotStored => "owner_not_stored",
             Self::NotAskedAgain => "not_asked_again",
+            Self::ResponderFlaps => "responder_flaps",
         }
     }
 }
@@ -156,6 +166,6 @@ mod tests {
         assert_eq!(RequestOutcome::ALL.map(|word| word as usize), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(AnswerOutcome::ALL.map(|word| word as usize), [0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(Position::ALL.map(|word| word as usize), [0, 1, 2]);
-        assert_eq!(DropReason::ALL.map(|word| word as usize), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(DropReason::ALL.map(|word| word as usize), [0, 1, 2, 3, 4, 5, 6]);
     }
 }

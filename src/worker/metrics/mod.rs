@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+use crate::bus::learnt::MAX_LEARNT;
 use crate::feature::Presentity;
 use crate::runtime::clock;
 use crate::telemetry::Pii;
@@ -45,6 +46,7 @@ pub(crate) struct WorkerMetrics {
     request_warnings: Throttle,
     responder_warnings: Throttle,
     script_warnings: Throttle,
+    flap_warnings: Throttle,
 }
 
 /// Lets one warning pass in [`WARN_EVERY`].
@@ -109,6 +111,7 @@ impl WorkerMetrics {
             request_warnings: Throttle::default(),
             responder_warnings: Throttle::default(),
             script_warnings: Throttle::default(),
+            flap_warnings: Throttle::default(),
         }
     }
 
@@ -179,6 +182,14 @@ impl WorkerMetrics {
     pub(crate) fn owner_not_stored(&self, subject: &str, error: &str) {
         self.dropped(DropReason::OwnerNotStored);
         tracing::warn!(subject, error, "responder heard, but not written down: only this worker knows it");
+    }
+
+    /// A responder says something else again, more often than is learnt.
+    pub(crate) fn responder_flaps(&self, domain: &str, feature: &str) {
+        self.dropped(DropReason::ResponderFlaps);
+        if self.flap_warnings.may_warn(clock::now()) {
+            tracing::warn!(domain, feature, most = MAX_LEARNT, "a responder's answers differ too often: the last known state is served for up to a minute");
+        }
     }
 
     pub(crate) fn script_ran(&self, route: Route, took: Duration) {

@@ -28,7 +28,7 @@ fn values() -> impl Strategy<Value = Values> {
 }
 
 fn origin() -> impl Strategy<Value = Origin> {
-    prop_oneof![Just(Origin::Phone), Just(Origin::Mi)]
+    prop_oneof![Just(Origin::Phone), Just(Origin::Mi), Just(Origin::Responder)]
 }
 
 fn state() -> impl Strategy<Value = FeatureState> {
@@ -77,8 +77,8 @@ proptest! {
     }
 
     #[test]
-    fn gets(presentity in text(), features in prop::option::of(prop::collection::vec(text(), 0..4)), package in maybe(), states in states()) {
-        check(&GetRequest { kind: Kind::default(), presentity: presentity.clone(), features, package })?;
+    fn gets(presentity in text(), features in prop::option::of(prop::collection::vec(text(), 0..4)), (package, subscription) in (maybe(), maybe()), states in states()) {
+        check(&GetRequest { kind: Kind::default(), presentity: presentity.clone(), features, package, subscription })?;
         check(&GetResponse { kind: Kind::default(), presentity, features: states })?;
     }
 
