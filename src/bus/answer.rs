@@ -159,10 +159,10 @@ pub(crate) fn unwritable(error: serde_json::Error) -> RequestError {
     RequestError::Unwritable(Arc::new(error))
 }
 
-/// Stream and consumer sequence in the reply subject of a delivered message.
-pub(crate) fn sequences(reply: &str) -> Option<(u64, u64)> {
-    let [_deliveries, stream_seq, consumer_seq, _stored_at] = delivery_numbers(reply)?;
-    Some((stream_seq, consumer_seq))
+/// Stream and consumer sequence in the reply subject of a delivered message, and when the stream took it (nanoseconds since 1970).
+pub(crate) fn sequences(reply: &str) -> Option<(u64, u64, u64)> {
+    let [_deliveries, stream_seq, consumer_seq, stored_at] = delivery_numbers(reply)?;
+    Some((stream_seq, consumer_seq, stored_at))
 }
 
 /// How often a message was delivered, its stream sequence and when the stream took it (nanoseconds since 1970), in the reply

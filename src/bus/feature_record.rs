@@ -24,9 +24,6 @@ pub(crate) const DUTY_LIFETIME: Duration = Duration::from_hours(1);
 const SENDER_ID_LIFETIME: Duration = Duration::from_mins(2);
 /// What was learnt and is covered up by later changes: so many of them are still told as events.
 const MAX_COVERED_UP: usize = 16;
-/// An event that is older is taken for published, unless its change is the last one: its id is not known any more to the stream that
-/// would drop a second one.
-const EVENT_LIFETIME: Duration = Duration::from_mins(2);
 /// Sender's ids known for one presentity; over it the oldest is forgotten.
 const MAX_SENDER_IDS: usize = 128;
 /// How long a request is known after the change that followed its own: whoever has lost its answer asks again before.
@@ -240,7 +237,7 @@ impl FeatureRecord {
             let is_covered_up = duty.features.is_empty();
             let is_surplus = is_covered_up && surplus > 0;
             surplus -= usize::from(is_surplus);
-            let is_wanted = !is_covered_up || !duty.events(false, now).is_empty();
+            let is_wanted = !is_covered_up || !duty.learnt.is_empty();
             is_wanted && !is_surplus && duty.is_fresh(now)
         });
         self.duties.extend(duty);
@@ -255,15 +252,21 @@ impl FeatureRecord {
     /// What is to be told, oldest first. The states are those of now: where a feature changed again, its newest.
     ///
     /// `told` is a revision whose duties are done with: where the last change was made over it, that change alone is told.
-    pub(crate) fn tellings(&self, table: &FeatureTable, told: Option<u64>, now: SystemTime) -> Vec<Telling<'_>> {
+    /// `unseen_since`: a change that was made before, and is not the last one, was seen by itself: its events are published.
+    pub(crate) fn tellings(&self, table: &FeatureTable, told: Option<u64>, unseen_since: SystemTime, now: SystemTime) -> Vec<Telling<'_>> {
         let is_last_alone = told.is_some_and(|told| told == self.after);
         let is_meant = |duty: &&Duty| duty.is_fresh(now) && (!is_last_alone || duty.request == self.request);
         let fresh = self.duties.iter().filter(is_meant);
-        let telling = |duty| Telling { states: self.shown(duty, table), learnt: duty.events(duty.request == self.request, now), duty };
+        let telling = |duty| self.telling(duty, table, unseen_since);
         fresh.map(telling).filter(|telling| !telling.states.is_empty() || !telling.learnt.is_empty()).collect()
     }
 
-    /// The subscriptions whose phones have asked for a change since then.
+    fn telling<'r>(&'r self, duty: &'r Duty, table: &FeatureTable, unseen_since: SystemTime) -> Telling<'r> {
+        let is_unseen = duty.request == self.request || clock::parse_rfc3339(&duty.at).is_none_or(|at| at >= unseen_since);
+        Telling { states: self.shown(duty, table), learnt: if is_unseen { &duty.learnt } else { &[] }, duty }
+    }
+
+    /// The subscriptions whose phones have asked for a change since then, or were told what a get has learnt.
     pub(crate) fn pressed_since(&self, since: SystemTime) -> impl Iterator<Item = &str> {
         let is_late = move |duty: &&Duty| clock::parse_rfc3339(&duty.at).is_none_or(|at| at >= since);
         self.duties.iter().filter(is_late).filter_map(|duty| duty.skip.as_deref())
@@ -303,17 +306,8 @@ impl Known {
 }
 
 impl Duty {
-    /// What is to be told as an event. `is_last`: it is of the last change.
-    fn events(&self, is_last: bool, now: SystemTime) -> &[Learnt] {
-        if is_last || self.is_younger(EVENT_LIFETIME, now) { &self.learnt } else { &[] }
-    }
-
     fn is_fresh(&self, now: SystemTime) -> bool {
-        self.is_younger(DUTY_LIFETIME, now)
-    }
-
-    fn is_younger(&self, lifetime: Duration, now: SystemTime) -> bool {
-        clock::parse_rfc3339(&self.at).is_none_or(|at| now.duration_since(at).is_ok_and(|age| age <= lifetime) || at > now)
+        clock::parse_rfc3339(&self.at).is_none_or(|at| now.duration_since(at).is_ok_and(|age| age <= DUTY_LIFETIME) || at > now)
     }
 }
 

@@ -2,8 +2,12 @@
 //!
 //! A bucket is a stream of one subject a key. A write names the revision that it replaces (compare-and-set), a removal leaves a
 //! marker, and so does a key that expires. Sources: ADR-8 (buckets), ADR-31 (direct get), ADR-43 (TTL and markers).
+//!
+//! **What has ended stays ended.** A server that starts after a crash reads its files again: what a write or marker has covered
+//! up comes back where that is gone by its own TTL, and then has none any more (nats-server 2.15). So whatever takes the place of
+//! a value lives as long as that value could, and whoever reads a value looks at the time itself ([`has_outlived`]).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
 use async_nats::{HeaderMap, HeaderValue, Message};
@@ -12,6 +16,7 @@ use bytes::Bytes;
 use crate::bus::answer;
 use crate::bus::error::RequestError;
 use crate::bus::trace::{Cause, headers};
+use crate::runtime::clock;
 
 /// Operation of a message; a value has none.
 const OPERATION: &str = "KV-Operation";
@@ -23,14 +28,18 @@ const TTL: &str = "Nats-TTL";
 const ROLLUP: &str = "Nats-Rollup";
 /// Sequence of a message that a direct get returns: the key's revision.
 const SEQUENCE: &str = "Nats-Sequence";
+/// When the stream took a message that a direct get returns.
+const STORED_AT: &str = "Nats-Time-Stamp";
 /// Subject of a message that a direct get returns.
 const SUBJECT: &str = "Nats-Subject";
 
 /// Status of a direct get that finds no message.
 const NO_MESSAGE: u16 = 404;
 
-/// Lifetime of the marker of a removed key: long enough for every index to see it.
+/// How much longer than what it covers the marker of a removed key lives: long enough for every index to see it.
 const REMOVED_MARKER: Duration = Duration::from_mins(1);
+/// A value that should have been gone for so long is no value. Less than [`REMOVED_MARKER`]: it is none when it comes back.
+const OUTLIVED_AFTER: Duration = Duration::from_secs(10);
 
 pub(crate) fn stream(bucket: &str) -> String {
     format!("KV_{bucket}")
@@ -79,9 +88,9 @@ pub(crate) fn marker_headers(cause: &Cause) -> HeaderMap {
     headers
 }
 
-/// Headers that remove a key which has this revision, and leave a marker for a while.
-pub(crate) fn removal_headers(revision: u64, cause: &Cause) -> HeaderMap {
-    let mut headers = put_headers(revision, Some(REMOVED_MARKER), cause);
+/// Headers that remove a key which has this revision, and leave a marker for longer than what it `covers` would have lived.
+pub(crate) fn removal_headers(revision: u64, covers: Duration, cause: &Cause) -> HeaderMap {
+    let mut headers = put_headers(revision, Some(covers + REMOVED_MARKER), cause);
     headers.insert(OPERATION, "PURGE");
     headers.insert(ROLLUP, "sub");
     headers
@@ -104,6 +113,19 @@ fn ttl_seconds(ttl: Duration) -> u64 {
 pub(crate) fn is_marker(headers: &HeaderMap) -> bool {
     let operation = headers.get(OPERATION).map(HeaderValue::as_str);
     matches!(operation, Some("DEL" | "PURGE")) || headers.get(MARKER_REASON).is_some()
+}
+
+/// Whether a value has outlived its TTL: the server brought it back, and will keep it.
+pub(crate) fn has_outlived(headers: &HeaderMap, stored_at: Option<SystemTime>, now: SystemTime) -> bool {
+    let ttl = headers.get(TTL).and_then(|ttl| ttl.as_str().trim_end_matches('s').parse().ok()).map(Duration::from_secs);
+    let gone_at = stored_at.zip(ttl).and_then(|(stored_at, ttl)| stored_at.checked_add(ttl + OUTLIVED_AFTER));
+    gone_at.is_some_and(|gone_at| gone_at < now)
+}
+
+/// Whether a message that a direct get returned is no value: a marker, or one that has outlived its TTL.
+pub(crate) fn is_gone(headers: &HeaderMap, now: SystemTime) -> bool {
+    let stored_at = headers.get(STORED_AT).and_then(|at| clock::parse_rfc3339(at.as_str()));
+    is_marker(headers) || has_outlived(headers, stored_at, now)
 }
 
 /// The revision in the answer to a direct get.
@@ -131,17 +153,17 @@ pub(crate) enum ReadError {
     NoRevision,
 }
 
-/// The answer to a direct get, from its parts.
+/// The answer to a direct get, from its parts. `is_gone`: it is no value.
 ///
 /// # Errors
 ///
 /// [`ReadError`]
-pub(crate) fn entry(status: Option<u16>, revision: Option<u64>, is_marker: bool, value: Bytes) -> Result<Entry, ReadError> {
+pub(crate) fn entry(status: Option<u16>, revision: Option<u64>, is_gone: bool, value: Bytes) -> Result<Entry, ReadError> {
     match (status, revision) {
         (Some(NO_MESSAGE), _) => Ok(Entry::Absent(0)),
         (Some(status), _) => Err(ReadError::Status(status)),
         (None, None) => Err(ReadError::NoRevision),
-        (None, Some(revision)) if is_marker => Ok(Entry::Absent(revision)),
+        (None, Some(revision)) if is_gone => Ok(Entry::Absent(revision)),
         (None, Some(revision)) => Ok(Entry::Value(revision, value)),
     }
 }
@@ -151,9 +173,9 @@ pub(crate) fn entry(status: Option<u16>, revision: Option<u64>, is_marker: bool,
 /// # Errors
 ///
 /// [`ReadError`]
-pub(crate) fn read(answer: Message) -> Result<Entry, ReadError> {
+pub(crate) fn read(answer: Message, now: SystemTime) -> Result<Entry, ReadError> {
     let headers = answer.headers.unwrap_or_default();
-    entry(answer.status.map(|status| status.as_u16()), revision(&headers), is_marker(&headers), answer.payload)
+    entry(answer.status.map(|status| status.as_u16()), revision(&headers), is_gone(&headers, now), answer.payload)
 }
 
 /// The subject of the message in the answer to a direct get by sequence.
@@ -222,10 +244,10 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_is_a_purge_with_a_marker_that_expires() {
+    fn a_removal_is_a_purge_with_a_marker_that_outlives_what_it_covers() {
         let cause = Cause::new();
-        let headers = removal_headers(7, &cause);
-        let want = [("KV-Operation", "PURGE"), ("Nats-Expected-Last-Subject-Sequence", "7"), ("Nats-Rollup", "sub"), ("Nats-TTL", "60s")];
+        let headers = removal_headers(7, Duration::from_hours(1), &cause);
+        let want = [("KV-Operation", "PURGE"), ("Nats-Expected-Last-Subject-Sequence", "7"), ("Nats-Rollup", "sub"), ("Nats-TTL", "3660s")];
         assert_eq!(text(&headers), want.map(|(name, value)| (name.to_owned(), value)));
         assert!(is_marker(&headers));
         assert_eq!(Cause::of_headers(Some(&headers)), cause);
@@ -245,6 +267,31 @@ mod tests {
             assert_eq!(is_marker(&headers), want, "{name}: {value}");
         }
         assert!(!is_marker(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_value_past_its_time_is_none() {
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + seconds);
+        for (name, ttl, stored_at, now, want) in [
+            ("young", Some("60s"), Some(at(0)), at(59), false),
+            ("the server is a moment behind", Some("60s"), Some(at(0)), at(70), false),
+            ("it came back", Some("60s"), Some(at(0)), at(71), true),
+            ("in seconds, as others may write it", Some("60"), Some(at(0)), at(71), true),
+            ("in another form", Some("1h0m0s"), Some(at(0)), at(71), false),
+            ("for ever", None, Some(at(0)), at(1_000_000), false),
+            ("stored nobody knows when", Some("60s"), None, at(1_000_000), false),
+            ("our clock is behind", Some("60s"), Some(at(100)), at(0), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(ttl) = ttl {
+                headers.insert("Nats-TTL", ttl);
+            }
+            assert_eq!(has_outlived(&headers, stored_at, now), want, "{name}");
+            if let Some(stored_at) = stored_at {
+                headers.insert("Nats-Time-Stamp", clock::rfc3339(stored_at));
+            }
+            assert_eq!(is_gone(&headers, now), want, "{name}");
+        }
     }
 
     #[test]

@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::queues::{self, QueueName, Watched};
-use crate::bus::subject::edge_token;
-use crate::bus::watchers::{IndexEvent, SharedIndex, WatcherIndex};
-use crate::bus::{Bus, RequestError};
+use crate::bus::subject::{Pattern, edge_token};
+use crate::bus::trace::Cause;
+use crate::bus::watchers::{Change, IndexEvent, SharedIndex, WatcherIndex};
+use crate::bus::{Bus, RequestError, kv};
 use crate::config::{AuthMode, Cidr, Config};
 use crate::edge::config::{EdgeConfig, Listener};
 use crate::edge::gate::policy::AuthPolicy;
@@ -281,6 +283,13 @@ fn follow_users(
     Ok(users)
 }
 
+/// Removes a record that NATS has brought back. Its edge may be gone for good, so each edge does; one is first. What is not sent is
+/// removed when the bucket is read the next time.
+fn remove_outlived(bus: &Bus, change: &Change) {
+    let removal = kv::removal_headers(change.revision, Duration::ZERO, &Cause::new());
+    let _counted = bus.try_publish(Pattern::SubscriptionBucket, bus.subjects().subscription_key(&change.key), None, removal, Bytes::new());
+}
+
 /// Reads the whole bucket, gives the notifier the records of this edge, and follows the changes from there.
 async fn follow_bucket(
     bus: &Bus,
@@ -293,13 +302,16 @@ async fn follow_bucket(
     let is_any_lost = Arc::new(AtomicBool::new(false));
     let lost = Arc::clone(&is_any_lost);
     let held = Arc::new(Mutex::new(Some(HashMap::new())));
-    let (loading, own, counted) = (Arc::clone(&held), edge_id.to_owned(), Arc::clone(metrics));
+    let (loading, own, counted, cleaned) = (Arc::clone(&held), edge_id.to_owned(), Arc::clone(metrics), bus.clone());
     let hook = move |event| {
         let mut loading = loading.lock().unwrap_or_else(PoisonError::into_inner);
         let IndexEvent::Changed(change) = event else {
             // A key that is gone was not told.
             return lost.store(loading.is_none(), Ordering::Release);
         };
+        if change.has_outlived {
+            remove_outlived(&cleaned, &change);
+        }
         match loading.as_mut() {
             // As long as the bucket is loaded only the records that are ours at its end matter.
             Some(held) => {

@@ -10,7 +10,7 @@
 //! ids made of what they say, and an edge tells no phone a version that it has.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ahash::AHashMap;
 use futures_util::StreamExt;
@@ -41,6 +41,8 @@ const WORKING_EVERY: Duration = Duration::from_millis(700);
 const MAX_IN_HAND: usize = 256;
 /// Changes in hand of all bridges. One that stands still holds no more than its own.
 const MAX_ACK_PENDING: i64 = 16 * 256;
+/// How much longer one delivery may take than the next.
+const DELIVERED_WITHIN: Duration = Duration::from_millis(100);
 /// Presentities whose last telling is remembered, some 6 MB.
 const MAX_TOLD: usize = 65_536;
 /// Waits between attempts to tell one change.
@@ -96,6 +98,22 @@ struct Teller<F> {
     told: Mutex<Told>,
 }
 
+/// A write that is delivered.
+#[derive(Debug, Clone, Copy)]
+struct Stored {
+    revision: u64,
+    at: SystemTime,
+}
+
+impl Stored {
+    /// Writes are delivered in their order, this one after a while: what was written longer before it than that was delivered
+    /// before it was covered up.
+    fn unseen_since(self, now: SystemTime) -> SystemTime {
+        let waited = now.duration_since(self.at).unwrap_or_default();
+        self.at.checked_sub(waited + DELIVERED_WITHIN).unwrap_or(UNIX_EPOCH)
+    }
+}
+
 /// The revision of each presentity's record whose duties this bridge has done last. What it does not know is told again.
 #[derive(Default)]
 struct Told(AHashMap<Box<str>, u64>);
@@ -140,11 +158,12 @@ impl<F: Fanout> Teller<F> {
     /// Tells a change. The server hears meanwhile that it is in hand.
     async fn tell_held(&self, delivery: Delivery) {
         let record = delivery.payload().clone();
-        let (revision, deliveries) = (delivery.stream_seq, delivery.deliveries);
+        let deliveries = delivery.deliveries;
+        let stored = Stored { revision: delivery.stream_seq, at: UNIX_EPOCH + Duration::from_nanos(delivery.stored_at_nanos) };
         let writer = delivery.cause();
         let is_removal = delivery.headers().is_some_and(kv::is_marker) || record.is_empty();
         let mut held = Held::new(delivery, WORKING_EVERY, clock::now());
-        let told = if is_removal { Ok(()) } else { held.during(self.tell(&record, revision, &writer)).await };
+        let told = if is_removal { Ok(()) } else { held.during(self.tell(&record, stored, &writer)).await };
         let _comes_again_anyway = match told {
             Ok(()) => held.into_delivery().ack(),
             Err(error) => {
@@ -156,7 +175,7 @@ impl<F: Fanout> Teller<F> {
     }
 
     /// Stores the jobs of all that the record says is to be told.
-    async fn tell(&self, record: &[u8], revision: u64, writer: &Cause) -> Result<(), RequestError> {
+    async fn tell(&self, record: &[u8], stored: Stored, writer: &Cause) -> Result<(), RequestError> {
         let record = serde_json::from_slice::<FeatureRecord>(record).ok();
         let read = record.and_then(|record| Presentity::parse(record.presentity()).ok().map(|presentity| (record, presentity)));
         let Some((record, presentity)) = read else {
@@ -165,10 +184,11 @@ impl<F: Fanout> Teller<F> {
             return Ok(());
         };
         let told = self.told().get(record.presentity()).copied();
-        for telling in record.tellings(&self.table, told, self.bridge.bus().utc_now()) {
+        let now = self.bridge.bus().utc_now();
+        for telling in record.tellings(&self.table, told, stored.unseen_since(now), now) {
             self.store_jobs(&presentity, &telling, writer).await?;
         }
-        self.told().insert(record.presentity(), revision);
+        self.told().insert(record.presentity(), stored.revision);
         Ok(())
     }
 

@@ -60,7 +60,13 @@ impl Handler {
     }
 
     /// The state after the script's get route; as it was before, where that fails.
-    pub(super) async fn scripted(&self, script: &Arc<Script>, presentity: &Presentity, spec: &FeatureSpec, before: FeatureState) -> FeatureState {
+    pub(super) async fn scripted(
+        &self,
+        script: &Arc<Script>,
+        presentity: &Presentity,
+        spec: &FeatureSpec,
+        before: FeatureState,
+    ) -> FeatureState {
         let call = Call::new(Route::Get, Arc::clone(&self.table), presentity.as_str(), None, before.clone());
         match self.routes.run(script, Route::Get, &presentity.domain_token(), call, &self.metrics).await {
             Ok(verdict) => get::scripted(spec, &before, &verdict.change).unwrap_or(before),

@@ -59,7 +59,7 @@ impl Store {
         let subject = self.bus.subjects().feature_direct_get(presentity);
         let timeout = self.bus.timeout();
         match self.bus.request_raw(Pattern::FeatureBucket, subject, HeaderMap::new(), Bytes::new(), timeout).await {
-            Ok(reply) => versioned(presentity, kv::read(reply).map_err(StoreError::Read)?),
+            Ok(reply) => versioned(presentity, kv::read(reply, self.bus.utc_now()).map_err(StoreError::Read)?),
             // An operator may have switched direct gets off for the bucket.
             Err(RequestError::NoResponders) => self.read_latest(presentity).await,
             Err(error) => Err(StoreError::Away(error)),

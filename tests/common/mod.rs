@@ -16,6 +16,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+mod onlooker;
+
+pub use onlooker::look_on;
+
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(10);
@@ -127,6 +131,15 @@ impl Nats {
         self.child = Some(child);
         self.port = wait_for("the server's port", || client_port(&ports_file));
         self.check_that_it_is_ours();
+        look_on(self.port, "dfks");
+    }
+
+    /// Ends the server as its operator would, and waits until it has.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+            child.wait().unwrap();
+        }
     }
 
     /// Stops the server's process without ending it: connections stay open, nothing answers.

@@ -24,6 +24,7 @@ mod cover;
 mod domain;
 mod durable;
 mod edges;
+mod ended;
 mod examples;
 mod feature;
 mod local;

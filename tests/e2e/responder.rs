@@ -90,7 +90,9 @@ fn what_one_get_learns_from_a_responder_every_other_phone_is_told() {
     for dialog in [&mut dialog, &mut near, &mut other] {
         assert_eq!(dialog.notify().shows()[0], "DoNotDisturb off");
     }
-    service.respond("dfks.responder.get.127_0_0_1.DoNotDisturb", move |_| Some(json!({"status": says.load(std::sync::atomic::Ordering::Relaxed)})));
+    service.respond("dfks.responder.get.127_0_0_1.DoNotDisturb", move |_| {
+        Some(json!({"status": says.load(std::sync::atomic::Ordering::Relaxed)}))
+    });
     is_on.store(true, std::sync::atomic::Ordering::Relaxed);
     // Where nobody listened is asked again after 5 s.
     wait_for("the responder is asked", || (service.state(ALICE, "DoNotDisturb")["source"] == "responder").then_some(()));
@@ -111,7 +113,8 @@ fn what_one_get_learns_from_a_responder_every_other_phone_is_told() {
     assert_eq!((&event.json["origin"], &event.json["watchers"]), (&json!("responder"), &json!(2)), "{}", event.json);
     dialog.press(set_dnd(true));
     assert_eq!(dialog.notify().shows(), ["DoNotDisturb on"], "and nothing else was told meanwhile");
-    assert_eq!(events.all().iter().filter(|event| event.json["origin"] == "responder").count(), 2);
+    let learnt = events.all().into_iter().filter(|event| event.json["origin"] == "responder");
+    assert_eq!(learnt.map(|event| event.json["id"].to_string()).collect::<std::collections::BTreeSet<_>>().len(), 2);
 }
 
 /// ```text

@@ -29,8 +29,25 @@ impl Service {
 
     /// Sends a request as it is, and waits for the reply.
     pub fn ask_raw(&self, subject: &str, payload: impl Into<String>) -> Message {
-        let asked = self.client.request(subject.to_owned(), payload.into().into());
-        self.runtime.block_on(asked).unwrap_or_else(|error| panic!("{subject}: {error}"))
+        self.reply(subject, HeaderMap::new(), payload.into())
+    }
+
+    /// The first reply that is no acknowledgement of a stream: somebody may record what is asked.
+    fn reply(&self, subject: &str, headers: HeaderMap, payload: String) -> Message {
+        let asked = async {
+            let inbox = self.client.new_inbox();
+            let mut replies = self.client.subscribe(inbox.clone()).await.unwrap();
+            self.client.publish_with_reply_and_headers(subject.to_owned(), inbox, headers, payload.into()).await.unwrap();
+            loop {
+                let reply = replies.next().await.unwrap();
+                assert!(reply.status.is_none(), "{subject}: nobody listens");
+                let said: Value = serde_json::from_slice(&reply.payload).unwrap_or_default();
+                if !(said["stream"].is_string() && said["seq"].is_u64()) {
+                    return reply;
+                }
+            }
+        };
+        self.runtime.block_on(tokio::time::timeout(PATIENCE, asked)).unwrap_or_else(|_| panic!("{subject}: no reply within {PATIENCE:?}"))
     }
 
     /// Asks; the reply, an error included.
@@ -45,8 +62,7 @@ impl Service {
                 all.insert(name, value);
                 all
             });
-        let asked = self.client.request_with_headers(subject.to_owned(), headers, request.to_string().into());
-        self.runtime.block_on(asked).unwrap_or_else(|error| panic!("{subject}: {error}")).headers.unwrap_or_default()
+        self.reply(subject, headers, request.to_string()).headers.unwrap_or_default()
     }
 
     /// `dfks.set` of a status.

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::common::{Nats, end_servers_of, wait_for};
+use crate::common::{Nats, end_servers_of, look_on, wait_for};
 
 /// What is to be run.
 #[derive(Debug, Clone)]
@@ -157,6 +157,18 @@ impl Product {
         self.mi = mi.map(|url| url.strip_suffix("/mi").unwrap().parse().unwrap());
         self.http = Some(running["http"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap());
         wait_for("dfks to be ready", || (self.get("/readyz").0 == 200).then_some(()));
+        self.have_looked_on();
+    }
+
+    /// A server of a test has its onlookers since it started; one that this brought along, or of another prefix, has them now.
+    fn have_looked_on(&self) {
+        let prefix = self.setup.config.get("nats.prefix").map_or("dfks", |prefix| prefix.trim_matches('"'));
+        let is_brought_along = !self.setup.config.contains_key("nats.url");
+        if let Some(port) = self.nats.rsplit(':').next().and_then(|port| port.parse().ok())
+            && (is_brought_along || prefix != "dfks")
+        {
+            look_on(port, prefix);
+        }
     }
 
     /// Kills it, as a crash would.

@@ -113,7 +113,8 @@ async fn what_is_committed_is_told_to_every_edge_once() {
 #[tokio::test]
 async fn what_a_get_has_learnt_is_told_and_is_one_event_however_often_it_is_told() {
     let bucket = Bucket::new().await;
-    let state = |status: u8, version: u64| json!({ "feature": "DoNotDisturb", "status": status, "version": version, "source": "responder" });
+    let state =
+        |status: u8, version: u64| json!({ "feature": "DoNotDisturb", "status": status, "version": version, "source": "responder" });
     let mut learnt = duty("r1", &["DoNotDisturb"]);
     learnt["skip"] = json!("s1");
     learnt["learnt"] = json!([{ "event": "e1", "old": state(0, 6), "new": state(1, 7) }]);
@@ -134,6 +135,23 @@ async fn what_a_get_has_learnt_is_told_and_is_one_event_however_often_it_is_told
     }
     assert_eq!((&event["old"]["status"], &event["new"]["status"], &event["version"]), (&json!(0), &json!(1), &json!(7)), "{event}");
     assert_eq!(events.get_info().await.unwrap().state.messages, 1);
+
+    // Covered up long after it was told: a bridge that knows nothing of that publishes no second one, not even to who follows live.
+    let mut live = bucket.bus.client().subscribe("dfks.event.feature.>").await.unwrap();
+    learnt["at"] = json!(clock::rfc3339(clock::utc_now() - Duration::from_secs(60)));
+    let teller = bucket.teller(two_edges()).await;
+    bucket.put(&record(8, &[learnt.clone(), duty("r2", &["CallForwardingBusy"])])).await;
+    eventually("the change is told", async || !teller.jobs().is_empty() && bucket.waiting().await == 0).await;
+    teller.stop().await;
+    // Covered up while no bridge was there: told by the next.
+    learnt["learnt"][0]["event"] = json!("e2");
+    learnt["at"] = json!(clock::rfc3339(clock::utc_now()));
+    learnt["features"] = json!([]);
+    bucket.put(&record(9, &[learnt, duty("r3", &["DoNotDisturb"])])).await;
+    let teller = bucket.teller(two_edges()).await;
+    let event = tokio::time::timeout(TIMEOUT, futures_util::StreamExt::next(&mut live)).await.expect("an event").unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&event.payload).unwrap()["id"], "e2");
+    teller.stop().await;
 }
 
 /// All bridges are away: changes are committed, then covered up by later ones. Whoever comes tells all of them.

@@ -59,7 +59,7 @@ fn told_after(record: &FeatureRecord, done: Option<u64>, now: SystemTime) -> Vec
         let states: Vec<_> = telling.states.iter().map(|state| format!("{} {}", state.feature, state.version)).collect();
         format!("{}: {}", telling.duty.request, states.join(", "))
     };
-    record.tellings(&table(), done, now).iter().map(told).collect()
+    record.tellings(&table(), done, at(0), now).iter().map(told).collect()
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_telling_shows_the_feature_as_its_duty_says_and_leaves_out_what_is_unassigne
         duty.assigned = assigned;
         let mut record = record.clone();
         record.put_change("a", 0, &duty.features.clone(), Some(duty.clone()), at(0));
-        let tellings = record.tellings(&table(), None, at(0)).into_iter().next().unwrap().states;
+        let tellings = record.tellings(&table(), None, at(0), at(0)).into_iter().next().unwrap().states;
         let shown: Vec<_> = tellings.iter().map(|state| (state.feature.as_str(), state.assigned, state.version)).collect();
         assert_eq!(shown, [(DND, assigned, 3), (CFB, true, 2)]);
     }
@@ -160,8 +160,8 @@ fn learnt(seconds: &[u64]) -> FeatureRecord {
 }
 
 /// The events of what is to be told.
-fn events(record: &FeatureRecord, now: SystemTime) -> Vec<String> {
-    let tellings = record.tellings(&table(), None, now);
+fn events(record: &FeatureRecord, unseen_since: SystemTime) -> Vec<String> {
+    let tellings = record.tellings(&table(), None, unseen_since, at(9));
     tellings.iter().flat_map(|telling| telling.learnt).map(|learnt| learnt.event.to_string()).collect()
 }
 
@@ -169,13 +169,14 @@ fn events(record: &FeatureRecord, now: SystemTime) -> Vec<String> {
 fn what_is_learnt_is_told_once_to_phones_and_each_time_as_an_event() {
     let record = learnt(&[0, 1, 2]);
     assert_eq!(told(&record, at(2)), ["get 0: ", "get 1: ", "get 2: DoNotDisturb 3"]);
-    assert_eq!(events(&record, at(2)), ["event 0", "event 1", "event 2"]);
+    assert_eq!(events(&record, at(0)), ["event 0", "event 1", "event 2"]);
     assert_eq!(told_after(&record, Some(2), at(2)), ["get 2: DoNotDisturb 3"], "the others are told");
-    assert_eq!(events(&record, at(200)), ["event 2"], "the others' ids are not known any more to the stream: published long ago");
+    assert_eq!(events(&record, at(1)), ["event 1", "event 2"], "the first was seen before it was covered up");
+    assert_eq!(events(&record, at(5)), ["event 2"], "the last one is seen now");
     let mut later = record.clone();
     later.put(&state(DND, 4));
     later.put_change("set", 3, &[DND.to_owned()], Some(duty("set", &[DND], at(3))), at(3));
-    assert_eq!(events(&later, at(3)), ["event 0", "event 1", "event 2"], "a command covers up what is to be told, not what happened");
+    assert_eq!(events(&later, at(0)), ["event 0", "event 1", "event 2"], "a command covers up what is to be told, not what happened");
     assert_eq!(told(&later, at(3)).last().unwrap(), "set: DoNotDisturb 4");
     let again: FeatureRecord = serde_json::from_slice(&serde_json::to_vec(&later).unwrap()).unwrap();
     assert_eq!(again, later);
@@ -285,5 +286,5 @@ fn reads_what_was_stored_before_duties_and_places_were() {
     let record: FeatureRecord = serde_json::from_str(&text).unwrap();
     assert!(matches!(record.fence("a", Some(&place(1, 1, None)), at(0)), Fenced::Answered(_)));
     assert_eq!(record.fence("b", Some(&place(1, 1, None)), at(0)), Fenced::No);
-    assert!(record.tellings(&table(), None, at(0)).is_empty());
+    assert!(record.tellings(&table(), None, at(0), at(0)).is_empty());
 }

@@ -4,7 +4,7 @@
 //! far the consumer has come when the last messages of the stream are gone, and makes itself anew without a word, so that
 //! keys which expired meanwhile would stay. Here every doubt ends the feed, and a new one starts with what is live then.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::jetstream::consumer::push;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, IntoConsumerConfig};
@@ -71,6 +71,8 @@ pub(crate) struct Record {
     pub(crate) revision: u64,
     /// `None`: removed or expired.
     pub(crate) value: Option<Bytes>,
+    /// Its time is over, but the server has brought it back after a crash, and keeps it.
+    pub(crate) has_outlived: bool,
 }
 
 /// Why a feed ended. A new one heals each of these.
@@ -163,15 +165,19 @@ impl Feed {
     }
 
     fn record(&mut self, message: Message) -> Result<Record, FeedError> {
-        let (stream_seq, consumer_seq) = message.reply.as_deref().and_then(answer::sequences).ok_or(FeedError::Foreign)?;
+        let (stream_seq, consumer_seq, stored_at) = message.reply.as_deref().and_then(answer::sequences).ok_or(FeedError::Foreign)?;
         let want = self.position.consumer_seq + 1;
         if consumer_seq != want {
             return Err(FeedError::Gap { want, got: consumer_seq });
         }
         self.position = Position { consumer_seq, stream_seq };
         let key = kv::key(&self.bucket, &message.subject).ok_or(FeedError::Foreign)?.to_owned();
+        let stored_at = Some(UNIX_EPOCH + Duration::from_nanos(stored_at));
         let is_marker = message.headers.as_ref().is_some_and(kv::is_marker);
-        Ok(Record { key, revision: stream_seq, value: (!is_marker).then_some(message.payload) })
+        let now = self.bus.utc_now();
+        let has_outlived = !is_marker && message.headers.as_ref().is_some_and(|headers| kv::has_outlived(headers, stored_at, now));
+        let value = (!is_marker && !has_outlived).then_some(message.payload);
+        Ok(Record { key, revision: stream_seq, value, has_outlived })
     }
 
     /// A heartbeat, or the server's question whether we keep up (flow control): both come in order with the records.

@@ -40,9 +40,14 @@ impl IndexMetrics {
     }
 
     /// All subscriptions have been read.
-    pub(super) fn loaded(&self, subscriptions: usize) {
+    ///
+    /// `outlived`: those that have ended, and that the server has brought back after a crash. They are none.
+    pub(super) fn loaded(&self, subscriptions: usize, outlived: usize) {
         self.loads.increment(1);
         self.entries(subscriptions);
+        if outlived > 0 {
+            tracing::info!(outlived, "NATS brought back subscriptions that have ended, they are passed over and removed");
+        }
         tracing::info!(subscriptions, "watcher index loaded");
     }
 

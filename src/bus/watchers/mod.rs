@@ -71,6 +71,8 @@ pub struct Change {
     pub revision: u64,
     /// The record; `None` where the key was removed or has expired.
     pub value: Option<Bytes>,
+    /// It has expired, but the server has brought it back after a crash: somebody must remove it.
+    pub has_outlived: bool,
     /// The edge that holds the subscription, or held it before it was removed; `None` where that is not known.
     pub edge_id: Option<Arc<str>>,
 }
@@ -108,6 +110,7 @@ impl WatcherIndex {
             hooks,
             feeds: 0,
             previous: None,
+            outlived: 0,
             metrics: IndexMetrics::new(),
         };
         tasks.spawn("watcher index", async move {
@@ -252,6 +255,8 @@ struct Follower {
     feeds: u64,
     /// The last table that was complete, until the new one is.
     previous: Option<Table>,
+    /// Records that came back although they have ended, since the last load.
+    outlived: usize,
     metrics: IndexMetrics,
 }
 
@@ -319,7 +324,7 @@ impl Follower {
 
     fn loaded(&mut self) {
         self.previous = None;
-        self.metrics.loaded(self.shared.current().table.len());
+        self.metrics.loaded(self.shared.current().table.len(), std::mem::take(&mut self.outlived));
         for hook in &mut self.hooks {
             hook(IndexEvent::Loaded);
         }
@@ -327,7 +332,8 @@ impl Follower {
     }
 
     fn apply(&mut self, record: Record) {
-        let Record { key, revision, value } = record;
+        let Record { key, revision, value, has_outlived } = record;
+        self.outlived += usize::from(has_outlived);
         let head = value.as_ref().map(|value| serde_json::from_slice::<RecordHead<'_>>(value));
         let mut current = self.shared.current();
         let edge_id = match &head {
@@ -342,7 +348,7 @@ impl Follower {
         drop(current);
         let is_told = self.previous.as_ref().is_some_and(|previous| previous.has(&key, revision));
         let Some((last, others)) = self.hooks.split_last_mut().filter(|_| !is_told) else { return };
-        let change = Change { key, revision, value, edge_id };
+        let change = Change { key, revision, value, has_outlived, edge_id };
         for hook in others {
             hook(IndexEvent::Changed(change.clone()));
         }

@@ -97,7 +97,7 @@ impl Port {
                     tracing::debug!("what came on the inbox is no answer");
                     continue;
                 }
-                let reply = read(message);
+                let reply = read(message, self.bus.utc_now());
                 self.answered(token, &reply);
                 return Poll::Ready(Some((Token(token), reply)));
             }
@@ -184,8 +184,8 @@ impl Port {
                 let subject = subjects.subscription_key(&id.to_string());
                 Outgoing { pattern: Pattern::SubscriptionBucket, subject, headers, payload: json(&record) }
             }
-            BusRequest::Remove { id, expected_revision } => {
-                let headers = kv::removal_headers(expected_revision, cause);
+            BusRequest::Remove { id, expected_revision, covers } => {
+                let headers = kv::removal_headers(expected_revision, covers, cause);
                 let subject = subjects.subscription_key(&id.to_string());
                 Outgoing { pattern: Pattern::SubscriptionBucket, subject, headers, payload: Bytes::new() }
             }
@@ -237,12 +237,12 @@ fn json<T: serde::Serialize>(value: &T) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }
 
-fn read(message: Message) -> BusReply {
+fn read(message: Message, now: SystemTime) -> BusReply {
     let headers = message.headers.unwrap_or_default();
     BusReply::Message(ReplyMessage {
         status: message.status.map(|status| status.as_u16()),
         sequence: kv::revision(&headers),
-        is_deleted: kv::is_marker(&headers),
+        is_deleted: kv::is_gone(&headers, now),
         payload: message.payload,
     })
 }

@@ -69,7 +69,8 @@ impl Notifier {
         let expected_revision = subscription.revision;
         // One that comes here only to end is made ours first, so that the edge which held it lets go.
         let (request, cover) = if granted == 0 && subscription.phase == Phase::Live && !exchange.is_moving {
-            (BusRequest::Remove { id, expected_revision }, Cover { cseq: 0, until: now.at })
+            let covers = subscription.kept_for(now.at);
+            (BusRequest::Remove { id, expected_revision, covers }, Cover { cseq: 0, until: now.at })
         } else {
             subscription.refresh(&exchange.subscribe, expires_at);
             subscription.asked_at = now.utc;

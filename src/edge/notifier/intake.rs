@@ -304,7 +304,7 @@ impl Notifier {
 
     fn may_look_up(&self, id: SubscriptionId) -> Result<(), Refusal> {
         // Ended here, but the bucket does not know yet.
-        if self.removals.revision_of(id).is_some() {
+        if self.removals.under_way(id).is_some() {
             return Err(Refusal::no_subscription());
         }
         if self.refuses_new() || !self.requests.has_room_for_lookup() { Err(Refusal::unavailable()) } else { Ok(()) }

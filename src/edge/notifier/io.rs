@@ -218,6 +218,8 @@ pub enum BusRequest {
         id: SubscriptionId,
         /// Revision that it must have.
         expected_revision: u64,
+        /// How long what is removed would have been kept.
+        covers: Duration,
     },
     /// Read the key.
     Lookup {

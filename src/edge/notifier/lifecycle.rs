@@ -10,7 +10,7 @@
 //!
 //! A closed subscription is let go of by the registry as soon as the workers have nothing left to answer.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::bus::message::{EndReason, SubscriptionChange};
 use crate::bus::trace::Cause;
@@ -114,36 +114,43 @@ impl Notifier {
     }
 
     /// The request that stores a subscription's record, and what that covers. `anew`: for a SUBSCRIBE that was granted anew.
-    pub(super) fn store_of(&self, subscription: &Subscription, anew: bool, told_until: SystemTime, now: Now) -> (BusRequest, Cover) {
+    pub(super) fn store_of(&self, subscription: &mut Subscription, anew: bool, told_until: SystemTime, now: Now) -> (BusRequest, Cover) {
         let cover = Cover { cseq: subscription.cseq_to_reserve(), until: subscription.cover_until(anew, now.at) };
+        let ttl = subscription.keep(cover, self.config.grace(), now.at);
         let record = Record::of(subscription, cover, &self.config, now.at, now.utc).told_until(told_until);
         let record = Box::new(record.confirmed(&subscription.versions, &self.table));
-        let ttl = cover.until.saturating_duration_since(now.at) + self.config.grace();
         (BusRequest::Store { id: subscription.id, record, ttl, expected_revision: subscription.revision }, cover)
     }
 
     /// Removes the record of a subscription that ends.
     pub(super) fn remove_record(&mut self, subscription: &Subscription, cause: &Cause, now: Now) {
-        let until = subscription.expires_at.max(subscription.covered_until).max(now.at) + self.config.grace();
+        let until = now.at + subscription.kept_for(now.at);
         let (id, expected_revision) = (subscription.id, subscription.newest_revision());
         self.removals.begin(id, expected_revision, until);
-        self.ask(BusRequest::Remove { id, expected_revision }, Wait::Remove(id, expected_revision), cause.clone(), now);
+        self.ask_removal(id, expected_revision, until, cause.clone(), now);
     }
 
     /// Removes a key that nobody serves.
     pub(super) fn remove_key(&mut self, id: SubscriptionId, expected_revision: u64, now: Now) {
-        self.removals.begin(id, expected_revision, now.at + self.config.longest_record_ttl());
-        self.ask(BusRequest::Remove { id, expected_revision }, Wait::Remove(id, expected_revision), Cause::new(), now);
+        let until = now.at + self.config.longest_record_ttl();
+        self.removals.begin(id, expected_revision, until);
+        self.ask_removal(id, expected_revision, until, Cause::new(), now);
+    }
+
+    /// Asks the bucket to remove a key that is gone by itself at `until`.
+    pub(super) fn ask_removal(&mut self, id: SubscriptionId, expected_revision: u64, until: Instant, cause: Cause, now: Now) {
+        let covers = until.saturating_duration_since(now.at);
+        self.ask(BusRequest::Remove { id, expected_revision, covers }, Wait::Remove(id, expected_revision), cause, now);
     }
 
     /// Stores the record again with more `CSeq` numbers, beside everything else.
-    pub(super) fn reserve(&mut self, subscription: &Subscription, now: Now) {
+    pub(super) fn reserve(&mut self, subscription: &mut Subscription, now: Now) {
         let told_until = self.watermark.told_until(&self.registry, Some(subscription), now);
         self.store_again(subscription, told_until, now);
     }
 
     /// The same, for an edge that has told all that was asked of it before this time.
-    pub(super) fn store_again(&mut self, subscription: &Subscription, told_until: SystemTime, now: Now) {
+    pub(super) fn store_again(&mut self, subscription: &mut Subscription, told_until: SystemTime, now: Now) {
         if subscription.lane.is_storing() || subscription.phase != Phase::Live {
             return;
         }

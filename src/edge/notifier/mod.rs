@@ -306,11 +306,11 @@ impl Notifier {
     }
 
     fn retry_removal(&mut self, id: SubscriptionId, now: Now) {
-        let Some(expected_revision) = self.removals.revision_of(id) else { return };
+        let Some((expected_revision, until)) = self.removals.under_way(id) else { return };
         if !self.availability.is_bus_up() || !self.requests.is_half_empty() {
             return self.timers.schedule(now.at + removals::FIRST_AGAIN_AFTER, Timer::Removal(id));
         }
-        self.ask(BusRequest::Remove { id, expected_revision }, Wait::Remove(id, expected_revision), Cause::new(), now);
+        self.ask_removal(id, expected_revision, until, Cause::new(), now);
     }
 
     /// Time to check whether every request has been told.

@@ -256,6 +256,7 @@ impl Notifier {
     fn take_back(&mut self, subscription: &mut Subscription, record: &Record, now: Now) {
         subscription.continue_after(record.local_cseq);
         subscription.versions = record.versions(&self.table);
+        subscription.kept_until = subscription.kept_until.max(now.at + record.covers(self.config.grace(), now.utc));
         let in_flight = self.delivery.abandon(subscription);
         if let Some(in_flight) = &in_flight {
             self.delivery.count_end(in_flight, DeliveryOutcome::Retried, now);
@@ -285,7 +286,7 @@ impl Notifier {
         subscription.taken_from = Some(from);
         subscription.is_untold |= told_until.is_some_and(|told_until| subscription.asked_at >= told_until);
         subscription.lane.storing = Storing::TakenOver;
-        let (store, cover) = self.store_of(&subscription, false, ours_told_until, now);
+        let (store, cover) = self.store_of(&mut subscription, false, ours_told_until, now);
         self.ask(store, Wait::TakeOver(id, cover), Cause::new(), now);
         self.registry.check_in(subscription);
     }

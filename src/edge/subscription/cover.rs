@@ -45,6 +45,20 @@ impl Subscription {
         if anew { until } else { until.max(self.covered_until) }
     }
 
+    /// How long a record that is stored now is kept: no shorter than those before it would have been, which come back with a server
+    /// that crashed where it is gone before them.
+    #[must_use]
+    pub fn keep(&mut self, cover: Cover, grace: Duration, now: Instant) -> Duration {
+        self.kept_until = self.kept_until.max(cover.until.max(now) + grace);
+        self.kept_for(now)
+    }
+
+    /// How long from now what is stored of it would be kept.
+    #[must_use]
+    pub fn kept_for(&self, now: Instant) -> Duration {
+        self.kept_until.saturating_duration_since(now)
+    }
+
     /// Whether a refresh alters nothing but the expiry.
     #[must_use]
     pub fn is_same_but_expiry(&self, subscribe: &Subscribe) -> bool {

@@ -155,6 +155,8 @@ pub struct Subscription {
     pub accepts_multipart: bool,
     /// When it expires.
     pub expires_at: Instant,
+    /// Until when its stored records are kept, the longest of them.
+    pub kept_until: Instant,
     /// Where it stands.
     pub phase: Phase,
     /// Last `CSeq` that the stored record covers.
@@ -229,6 +231,7 @@ impl Subscription {
             quirks: subscribe.quirks,
             accepts_multipart: subscribe.accepts_multipart.unwrap_or(true),
             expires_at,
+            kept_until: expires_at,
             phase: Phase::Storing,
             cseq_reserved: 0,
             covered_until: expires_at,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -80,6 +80,9 @@ pub struct Record {
     /// When it expires as its phone was told, where that is earlier: RFC 3339 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_expires_at: Option<Box<str>>,
+    /// Until when its key is kept, where that is longer than its lifetime and grace: RFC 3339 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<Box<str>>,
     /// The silent edge that it was taken over from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_from: Option<Box<str>>,
@@ -128,6 +131,7 @@ impl Record {
             user_agent: subscription.user_agent.clone(),
             expires_at: text(until),
             told_expires_at: (told < until).then(|| text(told)),
+            kept_until: (subscription.kept_until > until + config.grace() + Duration::from_secs(1)).then(|| text(subscription.kept_until)),
             taken_from: subscription.taken_from.clone(),
             asked_at: (subscription.asked_at > SystemTime::UNIX_EPOCH).then(|| clock::rfc3339(subscription.asked_at).into()),
             is_untold: subscription.is_untold,
@@ -156,6 +160,17 @@ impl Record {
         versions.map(|(feature, version)| (table.index_of(feature), *version)).collect()
     }
 
+    /// How long it is kept from now, by what it says.
+    #[must_use]
+    pub fn covers(&self, grace: Duration, utc: SystemTime) -> Duration {
+        self.ends_at(grace).and_then(|at| at.duration_since(utc).ok()).unwrap_or_default()
+    }
+
+    fn ends_at(&self, grace: Duration) -> Option<SystemTime> {
+        let kept_until = self.kept_until.as_deref().and_then(clock::parse_rfc3339);
+        kept_until.or_else(|| clock::parse_rfc3339(&self.expires_at).map(|at| at + grace))
+    }
+
     /// The subscription of a record: live, at a listener of its transport here, without the connection that it had.
     ///
     /// `None` for a record that this version could not have written.
@@ -170,6 +185,7 @@ impl Record {
             })
         };
         let covered_until = instant(&self.expires_at)?;
+        let kept_until = now + self.covers(config.grace(), utc);
         let expires_at = self.told_expires_at.as_deref().and_then(instant).unwrap_or(covered_until);
         Some(Subscription {
             id,
@@ -194,6 +210,7 @@ impl Record {
             user_agent: self.user_agent,
             accepts_multipart: self.accepts_multipart,
             expires_at,
+            kept_until,
             phase: Phase::Live,
             cseq_reserved: self.local_cseq,
             covered_until,

@@ -1,5 +1,7 @@
 //! Reads and ends subscriptions of a silent edge.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
@@ -20,16 +22,17 @@ pub(in crate::edge::takeover) async fn read(bus: &Bus, revision: u64) -> Result<
     let message = bus.request_raw(Pattern::SubscriptionBucket, subject, HeaderMap::new(), body.into(), bus.timeout()).await?;
     let key = kv::subject_of(&message).and_then(|subject| bus.subjects().subscription_of_key(subject));
     let Some(id) = key.and_then(|key| key.parse::<SubscriptionId>().ok()) else { return Ok(None) };
-    let Ok(Entry::Value(revision, value)) = kv::read(message) else { return Ok(None) };
+    let Ok(Entry::Value(revision, value)) = kv::read(message, bus.utc_now()) else { return Ok(None) };
     Ok(serde_json::from_slice::<Record>(&value).ok().map(|record| Orphan { id, record, revision, told_until: None }))
 }
 
 /// Ends a subscription in the name of its silent edge, if nobody has written its key since. `true` when it has ended.
-pub(in crate::edge::takeover) async fn end(bus: &Bus, orphan: &Orphan) -> Result<bool, RequestError> {
+pub(in crate::edge::takeover) async fn end(bus: &Bus, orphan: &Orphan, grace: Duration) -> Result<bool, RequestError> {
     let Orphan { id, record, revision, .. } = orphan;
     let cause = Cause::new();
     let subject = bus.subjects().subscription_key(&id.to_string());
-    match bus.store(Pattern::SubscriptionBucket, subject, kv::removal_headers(*revision, &cause), Bytes::new()).await {
+    let removal = kv::removal_headers(*revision, record.covers(grace, bus.utc_now()), &cause);
+    match bus.store(Pattern::SubscriptionBucket, subject, removal, Bytes::new()).await {
         Ok(_seq) => {}
         Err(RequestError::Stream { .. }) => return Ok(false),
         Err(error) => return Err(error),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ahash::{AHashMap, AHashSet};
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::RawMessage;
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -47,13 +49,7 @@ const MAX_SILENT: usize = 64;
 /// The answer to `STREAM.MSG.GET`.
 #[derive(Deserialize)]
 struct Stored {
-    message: StoredMessage,
-}
-
-#[derive(Deserialize)]
-struct StoredMessage {
-    #[serde(default)]
-    data: Option<String>,
+    message: RawMessage,
 }
 
 pub(super) struct Taker {
@@ -196,8 +192,7 @@ impl Taker {
         let body = serde_json::json!({ "last_by_subj": self.bus.subjects().edge_key(edge_id) });
         let call = format!("STREAM.MSG.GET.{}", kv::stream(&self.bus.subjects().edge_bucket()));
         match self.bus.api_with::<_, Stored>(&call, &body, self.bus.timeout()).await {
-            // The marker of an expired key has no data.
-            Ok(stored) => Ok(stored.message.data.is_some_and(|data| !data.is_empty())),
+            Ok(stored) => Ok(StreamMessage::try_from(stored.message).is_ok_and(|beat| is_valid(&beat, self.bus.utc_now()))),
             // No such key.
             Err(RequestError::Stream { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -245,7 +240,7 @@ impl Taker {
             let Some(&(at, revision)) = self.endings.first().filter(|(at, _)| *at <= now) else { return Ok(()) };
             if let Some(orphan) = orphan::read(&self.bus, revision).await?
                 && self.membership.lock().is_silent(&orphan.record.edge_id, now)
-                && orphan::end(&self.bus, &orphan).await?
+                && orphan::end(&self.bus, &orphan, self.config.grace()).await?
             {
                 self.metrics.take_over_ended(TakeOverOutcome::Expired);
             }
@@ -301,6 +296,12 @@ impl Silent {
 /// How many edges in line may act by now.
 fn in_line(waited: Duration) -> usize {
     1 + usize::try_from(waited.as_secs() / NEXT_IN_LINE_AFTER.as_secs()).unwrap_or(usize::MAX / 2)
+}
+
+/// Whether a beat counts: the marker of an expired key has no data, and a server that starts again after a crash may bring back one of
+/// long ago, and keep it.
+fn is_valid(beat: &StreamMessage, now: SystemTime) -> bool {
+    !beat.payload.is_empty() && !kv::has_outlived(&beat.headers, Some(beat.time.into()), now)
 }
 
 /// When the key expires.

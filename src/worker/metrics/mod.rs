@@ -188,7 +188,12 @@ impl WorkerMetrics {
     pub(crate) fn responder_flaps(&self, domain: &str, feature: &str) {
         self.dropped(DropReason::ResponderFlaps);
         if self.flap_warnings.may_warn(clock::now()) {
-            tracing::warn!(domain, feature, most = MAX_LEARNT, "a responder's answers differ too often: the last known state is served for up to a minute");
+            tracing::warn!(
+                domain,
+                feature,
+                most = MAX_LEARNT,
+                "a responder's answers differ too often: the last known state is served for up to a minute"
+            );
         }
     }
 

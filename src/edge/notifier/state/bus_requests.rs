@@ -221,7 +221,7 @@ mod tests {
             Output::Request { token, .. } => token,
             other => panic!("{other:?}"),
         };
-        let removal = ask(BusRequest::Remove { id, expected_revision: 7 }, Wait::Remove(id, 7));
+        let removal = ask(BusRequest::Remove { id, expected_revision: 7, covers: Duration::ZERO }, Wait::Remove(id, 7));
         let get = ask(BusRequest::Lookup { id }, Wait::Get(id, query(now, true)));
         assert_eq!((timers.len(), requests.len()), (3, 2), "a query has patience too");
         assert!(requests.is_waiting(removal) && requests.take_owed(removal).is_none(), "no NOTIFY is owed for it");

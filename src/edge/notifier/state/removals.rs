@@ -88,9 +88,9 @@ impl Removals {
         Next::Done
     }
 
-    /// The revision that a key must have to be removed, while it is to be.
-    pub(crate) fn revision_of(&self, id: SubscriptionId) -> Option<u64> {
-        self.under_way.get(&id).map(|removal| removal.expected_revision)
+    /// The revision that a key must have to be removed, while it is to be, and when it is gone by itself.
+    pub(crate) fn under_way(&self, id: SubscriptionId) -> Option<(u64, Instant)> {
+        self.under_way.get(&id).map(|removal| (removal.expected_revision, removal.until))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -140,8 +140,8 @@ mod tests {
         removals.begin(id, 7, now + Duration::from_hours(1));
         removals.begin(id, 9, now + Duration::from_hours(1));
         assert_eq!(removals.answered(id, 7, StoreOutcome::Stored(8), now), Next::Superseded);
-        assert_eq!(removals.revision_of(id), Some(9));
+        assert_eq!(removals.under_way(id), Some((9, now + Duration::from_hours(1))));
         assert_eq!(removals.answered(id, 9, StoreOutcome::Conflict, now), Next::Done, "another wrote it");
-        assert_eq!((removals.revision_of(id), removals.is_empty()), (None, true));
+        assert_eq!((removals.under_way(id), removals.is_empty()), (None, true));
     }
 }

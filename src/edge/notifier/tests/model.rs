@@ -345,7 +345,9 @@ impl World {
             (_, BusRequest::Store { id, record, expected_revision, ttl }) => {
                 plain(json(self.cas(id, Some(*record), expected_revision, ttl)))
             }
-            (_, BusRequest::Remove { id, expected_revision }) => plain(json(self.cas(id, None, expected_revision, Duration::from_mins(1)))),
+            (_, BusRequest::Remove { id, expected_revision, covers }) => {
+                plain(json(self.cas(id, None, expected_revision, covers + Duration::from_mins(1))))
+            }
             (_, BusRequest::Lookup { id }) => match self.bucket.get(&id.to_string()) {
                 None => empty(404),
                 Some(Entry { revision, record: None, .. }) => {

@@ -42,6 +42,7 @@ prop_compose! {
             is_direct, is_trusted, accepts_multipart, user_agent, taken_from, is_untold,
             asked_at: asked_at.map(time),
             told_until: None,
+            kept_until: None,
             versions: versions.into_iter().map(|(feature, version)| (feature.into(), version)).collect(),
             expires_at: time(expires_at),
             told_expires_at: told_before.and_then(|before| expires_at.checked_sub(before)).map(time),
