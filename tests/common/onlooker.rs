@@ -102,7 +102,19 @@ impl Connection {
     fn make_audit_stream(&mut self, prefix: &str) {
         let under = |subject: &str| format!("{prefix}.{subject}");
         let subjects = [
-            "responder.>", "get", "get.*", "set", "set.*", "route.set", "watchers", "edge.>", "resync", "end", "why", "responders", "responders.>",
+            "responder.>",
+            "get",
+            "get.*",
+            "set",
+            "set.*",
+            "route.set",
+            "watchers",
+            "edge.>",
+            "resync",
+            "end",
+            "why",
+            "responders",
+            "responders.>",
         ];
         let subjects: Vec<String> = subjects.into_iter().map(under).collect();
         let name = format!("AUDIT_{prefix}");
