@@ -5,7 +5,7 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help run quick build test lint lint-scripts bench bench-short bench-abuse fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw chaos chaos-short helm-check helm-check-full helm-docs deb
+.PHONY: help run quick build test test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-abuse fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw chaos chaos-short helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -24,6 +24,15 @@ build: $(NATS_SERVER) ## Build the optimised binary, its symbols and nats-server
 
 test: tools ## Run all tests, with a real NATS server
 	$(CARGO) test --locked
+
+test-onlooker: tools ## Run the suites of the whole product while somebody looks on: subscribers to dfks.> and to >
+	DFKS_TEST_ONLOOKER=1 $(CARGO) test --locked --test e2e --test manual
+
+test-audit: tools ## The same while a stream records all that is asked
+	DFKS_TEST_AUDIT=1 $(CARGO) test --locked --test e2e --test manual
+
+test-onlooker-short: tools ## Run the suite of the manual under both at once
+	DFKS_TEST_ONLOOKER=1 DFKS_TEST_AUDIT=1 $(CARGO) test --locked --test manual
 
 lint: lint-scripts ## Check format, lints and documentation
 	$(CARGO) fmt --check

@@ -11,7 +11,6 @@ use crate::worker::change::Change;
 use crate::worker::commit::{Claim, commit};
 use crate::worker::error::Refusal;
 use crate::worker::get;
-use crate::worker::learn::Asker;
 use crate::worker::metrics::WorkerMetrics;
 use crate::worker::responder::Responders;
 use crate::worker::responder::answer::{Answer, Approval};
@@ -32,6 +31,14 @@ pub(crate) struct Handler {
     pub(crate) metrics: Arc<WorkerMetrics>,
 }
 
+/// Who is told by the answer itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// Subscription of the phone that the answer is for.
+    pub(crate) subscription: Option<&'a str>,
+    pub(crate) cause: &'a Cause,
+}
+
 impl Handler {
     /// Answers `dfks.get`.
     ///
@@ -41,12 +48,12 @@ impl Handler {
     pub(crate) async fn get(&self, request: &GetRequest, cause: &Cause) -> Result<GetResponse, Refusal> {
         let presentity = Presentity::parse(&request.presentity)?;
         let specs = get::asked(&self.table, request.features.as_deref(), request.package.as_deref())?;
-        let asked = join_all(specs.iter().map(|spec| self.responders.get(&presentity, spec, cause)));
-        let (stored, answers) = join(self.store.read(&presentity), asked).await;
+        let asking = join_all(specs.iter().map(|spec| self.responders.get(&presentity, spec, cause)));
+        let (stored, answers) = join(self.store.read(&presentity), asking).await;
         let answers: Vec<_> = specs.into_iter().zip(answers).collect();
         // The answer is what was stored, also when another worker stored it first.
-        let asker = Asker { subscription: request.subscription.as_deref(), cause };
-        let known = self.learn(&presentity, stored?, &answers, asker).await;
+        let told = Asker { subscription: request.subscription.as_deref(), cause };
+        let known = self.learn(&presentity, stored?, &answers, told).await;
         let script = self.routes.script_with(Route::Get);
         let mut features = Vec::with_capacity(answers.len());
         for (spec, answer) in &answers {

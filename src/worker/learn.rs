@@ -11,12 +11,12 @@ use std::time::{Duration, SystemTime};
 
 use crate::bus::feature_record::{Duty, FeatureRecord};
 use crate::bus::learnt::Learnt;
-use crate::bus::trace::{Cause, new_id};
+use crate::bus::trace::new_id;
 use crate::feature::{FeatureSpec, FeatureState, Presentity};
 use crate::runtime::clock;
 use crate::worker::error::StoreError;
 use crate::worker::get;
-use crate::worker::handler::Handler;
+use crate::worker::handler::{Asker, Handler};
 use crate::worker::metrics::label::DropReason;
 use crate::worker::responder::answer::Answer;
 use crate::worker::route::Route;
@@ -24,14 +24,6 @@ use crate::worker::store::{MAX_ATTEMPTS, Versioned};
 
 /// Most time that a get spends on storing what responders said; the next get can store it.
 const STORED_WITHIN: Duration = Duration::from_millis(250);
-
-/// Who is told by the answer itself.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Asker<'a> {
-    /// Subscription of the phone that the answer is for.
-    pub(crate) subscription: Option<&'a str>,
-    pub(crate) cause: &'a Cause,
-}
 
 /// What is known once responders have answered.
 #[derive(Debug)]

@@ -154,6 +154,22 @@ class Bus:
             with contextlib.suppress(*Failure):
                 await found.unsubscribe()
 
+    async def watched(self, seconds: float = 1.0) -> dict[str, str]:
+        """The live subscriptions that the edges say they hold: Call-ID -> presentity."""
+        watched: dict[str, str] = {}
+        inbox = self.client.new_inbox()
+
+        async def took(msg: Msg) -> None:
+            for watcher in json.loads(msg.data or b"{}").get("watchers", []):
+                watched[watcher["call_id"]] = watcher["presentity"]
+
+        with contextlib.suppress(*Failure):
+            answers = await self.client.subscribe(inbox, cb=took)
+            await self.client.publish("dfks.watchers", b"{}", reply=inbox)
+            await asyncio.sleep(seconds)
+            await answers.unsubscribe()
+        return watched
+
     async def api(self, subject: str, payload: object = None) -> dict[str, Any]:
         data = b"" if payload is None else json.dumps(payload).encode()
         return json.loads((await self.client.request(f"$JS.API.{subject}", data, timeout=3)).data)

@@ -89,7 +89,7 @@ class Phone:
 
     # what is sent
 
-    async def ask(self, dialog: Dialog, edge: str, serial: int = 0, body: str = "", expires: int = 0) -> Message | None:
+    async def ask(self, dialog: Dialog, edge: str, serial: int = 0, body: str = "", expires: int | None = None) -> Message | None:
         """Sends a SUBSCRIBE of the dialog and waits for its final response."""
         self.cseq += 1
         branch = f"z9hG4bK{self.name}.{next(SERIAL)}"
@@ -99,7 +99,7 @@ class Phone:
         message = None
         try:
             await self.flow.reach(port)
-            text = self.subscribe_text(dialog, branch, body, expires or self.expires)
+            text = self.subscribe_text(dialog, branch, body, self.expires if expires is None else expires)
             for wait in (TIMEOUT,) if self.flow.is_reliable else (*RETRANSMIT_AFTER, TIMEOUT - sum(RETRANSMIT_AFTER)):
                 self.flow.send(port, text)
                 done, _ = await asyncio.wait([answer], timeout=wait)
@@ -185,6 +185,18 @@ class Phone:
             if self.dialog is dialog:
                 self.refresh_at = self.record.now() + 2  # when it is refused for now
                 self.judge(dialog, self.edge, await self.ask(dialog, self.edge))
+
+    async def unsubscribe(self) -> bool:
+        """Ends its dialog; whether the edge took it."""
+        async with self.turn:
+            dialog = self.dialog
+            message = await self.ask(dialog, self.edge, expires=0) if dialog else None
+            is_taken = message is not None and message.status == 200
+            if dialog and is_taken:
+                self.record.unsubscribed[dialog.call_id] = self.record.now()
+                await asyncio.sleep(0.5)  # its last NOTIFY
+                self.end(dialog, "unsubscribed")
+            return is_taken
 
     async def press(self, change: Change, edge: str | None = None) -> None:
         """Presses a key in the dialog, at this edge or at its own. Nothing is sent when there is no dialog."""

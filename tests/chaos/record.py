@@ -138,6 +138,9 @@ class Record:
     final: dict[Key, tuple[int, int]] = field(default_factory=dict)
     settled_at: float = 0.0
     stray_notifies: int = 0
+    unsubscribed: dict[str, float] = field(default_factory=dict)  # Call-ID -> when
+    # when it was asked, and what the edges said: Call-ID -> presentity
+    watched: list[tuple[float, dict[str, str]]] = field(default_factory=list)
 
     def now(self) -> float:
         return time.monotonic() - self.began

@@ -6,6 +6,7 @@ from typing import Any
 
 import checks_command
 import checks_dialog
+import checks_ended
 import checks_told
 from ledger import Broken, Ledger
 from record import Record
@@ -15,7 +16,7 @@ from story import story
 def judge(record: Record) -> Ledger:
     """The ledger of a run that is over."""
     ledger = Ledger(record)
-    for check in (checks_told.check, checks_dialog.check, checks_command.check):
+    for check in (checks_told.check, checks_dialog.check, checks_command.check, checks_ended.check):
         check(ledger)
     ledger.broken.sort(key=lambda broken: (broken.at, broken.promise))
     ledger.close()

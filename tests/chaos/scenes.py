@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from deployment import TAKEOVER_SECONDS, Shape
+from ended import what_has_ended
 from ledger import Ledger
 from natsbus import Bus
 from phone import Phone
@@ -279,6 +280,7 @@ SCENES = {
         Scene(cseq_twice, Shape(edges=1, workers=1, bridges=1)),
         Scene(two_senders, APART),
         Scene(old_get, APART),
+        Scene(what_has_ended, Shape(nats=3, edges=2, workers=1, bridges=1)),
     )
 }
 

@@ -47,7 +47,8 @@ impl Service {
                 }
             }
         };
-        self.runtime.block_on(tokio::time::timeout(PATIENCE, asked)).unwrap_or_else(|_| panic!("{subject}: no reply within {PATIENCE:?}"))
+        let within = async { tokio::time::timeout(PATIENCE, asked).await };
+        self.runtime.block_on(within).unwrap_or_else(|_| panic!("{subject}: no reply within {PATIENCE:?}"))
     }
 
     /// Asks; the reply, an error included.

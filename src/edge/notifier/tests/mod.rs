@@ -13,6 +13,7 @@ mod model;
 mod model_check;
 mod next_hop;
 mod order;
+mod kept;
 mod ownership;
 mod package;
 mod quirk;
