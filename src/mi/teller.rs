@@ -220,7 +220,8 @@ impl<F: Fanout> Teller<F> {
     /// Publishes the event of what a get has learnt.
     fn publish(&self, presentity: &Presentity, learnt: &Learnt, at: SystemTime, cause: &Cause, watchers: u64) {
         let bus = self.bridge.bus();
-        let change = FeatureChange { presentity: presentity.as_str(), old: &learnt.old, new: &learnt.new, origin: Origin::Responder };
+        let (old, new, origin) = (&learnt.old, &learnt.new, Origin::Responder);
+        let change = FeatureChange { presentity: presentity.as_str(), old, new, origin, actor: None, asked: None };
         let event = FeatureEvent::new(learnt.event.to_string(), at, cause.clone(), change).notified(watchers);
         let subject = bus.subjects().event_feature(presentity, &event.feature);
         bus.publish_event_once(Pattern::EventFeature, subject, &learnt.event, &event, cause);

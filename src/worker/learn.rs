@@ -147,6 +147,7 @@ impl Handler {
             skip: asker.subscription.map(str::to_owned),
             request: request.clone(),
             cause: asker.cause.clone(),
+            actor: None,
             at: clock::rfc3339(now),
             learnt,
         };
