@@ -196,9 +196,10 @@ impl<F: Fanout> Teller<F> {
         let Telling { states, learnt, duty } = telling;
         // The record has the id alone; of the write itself the headers have the caller's flags and state too.
         let cause = writer.clone().named_by(duty.cause.clone());
-        let watchers = match states.is_empty() {
-            true => Vec::new(),
-            false => self.bridge.fanout().watchers(presentity, &package::of_states(states), duty.skip.as_deref()).await?,
+        let watchers = if states.is_empty() {
+            Vec::new()
+        } else {
+            self.bridge.fanout().watchers(presentity, &package::of_states(states), duty.skip.as_deref()).await?
         };
         let notice =
             Notice { presentity, states, assigned: duty.assigned, skip_edge: None, skip_subscription: duty.skip.as_deref(), cause: &cause };

@@ -13,7 +13,7 @@ fn no_record_and_no_marker_is_gone_before_what_it_covers() {
     let mut bench = Bench::new(config());
     bench.packet(&subscribe("a", 1, None, "Expires: 3600\n", ""));
     let Some((_, BusRequest::Store { ttl, record, .. })) = bench.asked.front() else { panic!("{:?}", bench.asked) };
-    assert_eq!((*ttl, &record.kept_until), (minutes(61), &None));
+    assert_eq!((*ttl, &record.kept_until), (minutes(121), &None));
     bench.ack_store();
     let tag = to_tag(&bench.expect_response(200));
     bench.answer_get(Vec::new());
@@ -22,9 +22,9 @@ fn no_record_and_no_marker_is_gone_before_what_it_covers() {
     bench.pass(minutes(1));
     bench.packet(&subscribe("a", 2, Some(&tag), "Expires: 60\n", ""));
     let Some((_, BusRequest::Store { ttl, record, .. })) = bench.asked.front() else { panic!("{:?}", bench.asked) };
-    assert_eq!(*ttl, minutes(60), "shorter than before, but what is stored lives no shorter");
+    assert_eq!(*ttl, minutes(120), "shorter than before, but what is stored lives no shorter");
     let kept_until = clock::parse_rfc3339(record.kept_until.as_deref().unwrap()).unwrap();
-    assert!(kept_until.duration_since(bench.now.utc).unwrap().abs_diff(minutes(60)) < Duration::from_millis(2));
+    assert!(kept_until.duration_since(bench.now.utc).unwrap().abs_diff(minutes(120)) < Duration::from_millis(2));
     let record = record.clone();
     bench.ack_store();
     bench.expect_response(200);
@@ -33,13 +33,13 @@ fn no_record_and_no_marker_is_gone_before_what_it_covers() {
     bench.respond(&second, 200, "");
     bench.packet(&subscribe("a", 3, Some(&tag), "Expires: 0\n", ""));
     let Some((_, BusRequest::Remove { covers, .. })) = bench.asked.front() else { panic!("{:?}", bench.asked) };
-    assert_eq!(*covers, minutes(60));
+    assert_eq!(*covers, minutes(120));
 
     // An edge that starts knows it from the record.
     let mut restarted = Bench::new(config());
     let value = serde_json::to_vec(&record).unwrap();
     assert!(restarted.restore(&tag, 7, &value));
-    restarted.pass(minutes(3));
+    restarted.pass(minutes(4));
     let Some((_, BusRequest::Remove { covers, .. })) = restarted.asked.front() else { panic!("{:?}", restarted.asked) };
-    assert!(covers.abs_diff(minutes(57)) < minutes(2), "{covers:?}");
+    assert!(covers.abs_diff(minutes(116)) < minutes(2), "{covers:?}");
 }
