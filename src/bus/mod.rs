@@ -32,6 +32,7 @@ pub mod subject;
 mod time;
 pub mod trace;
 pub(crate) mod watchers;
+pub(crate) mod who;
 mod widen;
 
 pub(crate) use changed::ChangedError;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::help::{AFTER, CHECK, COMPLETIONS, EVENTS, GET, MAN, PHONE, RUN, SCHEMAS, SET, WATCHERS};
+pub(crate) use super::connection::{ClientArgs, ConfigArgs};
+use super::help::{AFTER, CHECK, COMPLETIONS, EVENTS, GET, MAN, PHONE, RESPONDERS, RUN, SCHEMAS, SET, WATCHERS};
+use super::responders_args::RespondersArgs;
 use crate::feature::{FeatureTable, Values};
 
 /// Keeps the feature keys of SIP phones in step with the services that own them, over NATS.
@@ -35,6 +37,9 @@ pub(crate) enum Command {
     /// List live subscriptions
     #[command(after_help = WATCHERS)]
     Watchers(WatchersArgs),
+    /// List who answers for what, and how it is with them; forget one that is gone, test one
+    #[command(after_help = RESPONDERS, args_conflicts_with_subcommands = true)]
+    Responders(RespondersArgs),
     /// Follow the event stream until Ctrl-C
     #[command(after_help = EVENTS)]
     Events(EventsArgs),
@@ -66,18 +71,11 @@ impl Command {
             | Self::Get(GetArgs { client, .. })
             | Self::Watchers(WatchersArgs { client, .. })
             | Self::Events(EventsArgs { client, .. }) => client.json,
+            Self::Responders(responders) => responders.client().json,
             Self::Phone(phone) => phone.json,
             _ => false,
         }
     }
-}
-
-/// Where the configuration is.
-#[derive(Debug, Args)]
-pub(crate) struct ConfigArgs {
-    /// The TOML file.
-    #[arg(long, value_name = "FILE", env = "DFKS_CONFIG", help = "TOML file; each key can be overridden as DFKS__SECTION__KEY")]
-    pub(crate) config: Option<PathBuf>,
 }
 
 /// Of `dfks run`.
@@ -112,35 +110,6 @@ impl Role {
             Self::Mi => "mi",
         }
     }
-}
-
-/// How a client command reaches NATS, and how it prints.
-#[derive(Debug, Args)]
-pub(crate) struct ClientArgs {
-    /// NATS server.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "NATS_URL",
-        hide_env_values = true,
-        help = "NATS server; none: that of the configuration, else nats://127.0.0.1:4222"
-    )]
-    pub(crate) nats: Option<String>,
-    /// Where [nats] says how to reach it.
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
-    /// Credentials for it, in place of those of the configuration
-    #[arg(long, value_name = "FILE", env = "NATS_CREDS")]
-    pub(crate) creds: Option<PathBuf>,
-    /// First token of every subject, as nats.prefix; none: that of the configuration, else dfks
-    #[arg(long, value_name = "PREFIX", env = "DFKS__NATS__PREFIX")]
-    pub(crate) prefix: Option<String>,
-    /// Longest wait for an answer, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=600))]
-    pub(crate) timeout: u16,
-    /// One JSON object a line
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Of `dfks set`.

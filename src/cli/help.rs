@@ -35,6 +35,15 @@ Examples:
   dfks watchers
   dfks watchers sip:alice@127.0.0.1 --json";
 
+pub(super) const RESPONDERS: &str = "\
+Examples:
+  dfks responders                                       who answers for what, when it was heard, what was wrong last
+  dfks responders --json | jq 'select(.breaker != \"closed\")'
+  dfks responders test dfks.responder.get.example_com.DoNotDisturb
+  dfks responders test dfks.responder.set.example_com.DoNotDisturb --set on --presentity sip:nobody@example.com
+  dfks responders forget dfks.responder.set.example_com.DoNotDisturb
+  dfks responders forget example.com                    all of that domain";
+
 pub(super) const EVENTS: &str = "\
 Examples:
   dfks events

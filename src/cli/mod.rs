@@ -2,6 +2,7 @@
 
 mod args;
 mod client;
+mod connection;
 mod events;
 mod exit;
 mod help;
@@ -10,6 +11,8 @@ mod output;
 mod paint;
 pub(crate) mod phone;
 mod reach;
+mod responders;
+mod responders_args;
 mod role;
 mod run;
 mod schemas;
@@ -67,6 +70,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Set(args) => client::block_on(client::set(args)),
         Command::Get(args) => client::block_on(client::get(args)),
         Command::Watchers(args) => client::block_on(client::watchers(args)),
+        Command::Responders(args) => client::block_on(responders::responders(args)),
         Command::Events(args) => client::block_on(events::follow(args)),
         Command::Phone(args) => client::block_on(phone::run(args)),
         Command::Schemas(args) => schemas::write(args.out.as_deref()),

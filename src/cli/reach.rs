@@ -32,6 +32,8 @@ pub(super) enum Whom {
     Worker,
     /// Takes `dfks.watchers`.
     Edge,
+    /// Takes `dfks.responder.…`.
+    Responder,
 }
 
 impl Whom {
@@ -40,6 +42,7 @@ impl Whom {
             Self::Bridge => "mi bridge",
             Self::Worker => "worker",
             Self::Edge => "edge",
+            Self::Responder => "responder",
         }
     }
 
@@ -48,6 +51,8 @@ impl Whom {
             Self::Bridge => "mi",
             Self::Worker => "worker",
             Self::Edge => "edge",
+            // of a service of its own
+            Self::Responder => "worker",
         }
     }
 }

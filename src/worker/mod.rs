@@ -11,7 +11,7 @@
 //! `store`, `script/live`; every other file is pure.
 
 mod again;
-mod change;
+pub(crate) mod change;
 mod commit;
 mod desk;
 pub(crate) mod error;
@@ -21,7 +21,7 @@ mod learn;
 mod local;
 mod metrics;
 mod recent;
-mod responder;
+pub(crate) mod responder;
 pub(crate) mod route;
 pub(crate) mod script;
 mod service;

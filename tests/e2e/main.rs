@@ -31,6 +31,7 @@ mod local;
 mod mi;
 mod readme;
 mod responder;
+mod responders;
 mod services;
 mod sipp;
 mod stop;

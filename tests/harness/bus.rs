@@ -99,7 +99,7 @@ impl Service {
         let client = self.client.clone();
         self.runtime.spawn(async move {
             while let Some(request) = requests.next().await {
-                let Some(answer) = answer(serde_json::from_slice(&request.payload).unwrap()) else { continue };
+                let Some(answer) = answer(serde_json::from_slice(&request.payload).unwrap_or_default()) else { continue };
                 client.publish(request.reply.unwrap(), answer.to_string().into()).await.unwrap();
             }
         });

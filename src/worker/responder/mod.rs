@@ -16,6 +16,7 @@ mod memory;
 mod owners;
 pub(crate) mod pattern;
 mod question;
+pub(crate) mod trial;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

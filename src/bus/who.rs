@@ -1,0 +1,81 @@
+//! Which NATS services listen on which subjects, by their answers to `$SRV.INFO` (ADR-32). I/O.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde::Deserialize;
+
+use crate::bus::client::Bus;
+use crate::bus::error::{PublishError, RequestError};
+
+/// Silence after which all count as having answered.
+const SILENCE: Duration = Duration::from_millis(300);
+/// Most instances that are listed.
+const MAX_INSTANCES: usize = 4096;
+
+/// An instance of a service, as it says of itself.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Instance {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) version: String,
+    #[serde(default)]
+    endpoints: Vec<Listening>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Listening {
+    subject: String,
+}
+
+impl Instance {
+    /// Whether it says that it listens on this subject.
+    pub(crate) fn listens_on(&self, subject: &str) -> bool {
+        self.subjects().any(|filter| takes(filter, subject))
+    }
+
+    /// Where it says that it listens: wildcards and all.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &str> {
+        self.endpoints.iter().map(|endpoint| &*endpoint.subject)
+    }
+}
+
+/// Every instance that answers. Ends when nobody has said anything for a moment.
+///
+/// # Errors
+///
+/// [`RequestError`] when the request was not sent. No answer at all is not an error.
+pub(crate) async fn instances(bus: &Bus, timeout: Duration) -> Result<Vec<Instance>, RequestError> {
+    let client = bus.client();
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.map_err(|_closed| PublishError::Disconnected)?;
+    client.publish_with_reply("$SRV.INFO", inbox, Bytes::new()).await.map_err(|_closed| PublishError::Disconnected)?;
+    let mut instances = Vec::new();
+    let mut patience = timeout;
+    while instances.len() < MAX_INSTANCES {
+        let Ok(Some(answer)) = tokio::time::timeout(patience, answers.next()).await else { break };
+        if answer.status.is_some() {
+            break;
+        }
+        if let Ok(instance) = serde_json::from_slice::<Instance>(&answer.payload) {
+            instances.push(instance);
+            patience = SILENCE.min(timeout);
+        }
+    }
+    Ok(instances)
+}
+
+/// Whether a subject with wildcards takes in a subject, which may have some itself.
+pub(crate) fn takes(filter: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for wanted in filter.split('.') {
+        match (wanted, tokens.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(token)) if token != ">" => {}
+            (wanted, Some(token)) if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
