@@ -20,6 +20,7 @@ use crate::bus::domain::Domain;
 use crate::bus::error::{BusError, PublishError, RequestError};
 use crate::bus::link::{self, Link, LinkStatus};
 use crate::bus::local::Local;
+use crate::bus::login::{self, Arrival};
 use crate::bus::replies::Inbox;
 use crate::bus::subject::{Pattern, Subjects};
 use crate::bus::time::ServerClock;
@@ -62,12 +63,21 @@ impl Bus {
     ///
     /// [`BusError`] for a configuration that cannot work: a bad URL, a file that is not there.
     pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, BusError> {
+        let role: String = name.rsplit('-').next().unwrap_or(name).chars().take_while(char::is_ascii_alphanumeric).collect();
+        Self::arrive(config, name, Arrival { login: None, inbox_prefix: format!("_INBOX_{role}"), is_tls_first: false }).await
+    }
+
+    /// As [`connect`](Self::connect), for a client that says for itself how it arrives.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`]
+    pub(crate) async fn arrive(config: &NatsConfig, name: &str, arrival: Arrival) -> Result<Self, BusError> {
         // the process may have installed one already
         let _installed = rustls::crypto::ring::default_provider().install_default();
-        let servers = link::servers(&config.url)?;
+        let servers = login::servers(&config.url)?;
         let link = Arc::new(Link::new(name, &servers));
-        let role: String = name.rsplit('-').next().unwrap_or(name).chars().take_while(char::is_ascii_alphanumeric).collect();
-        let options = link::options(config, name, &format!("_INBOX_{role}"), Arc::clone(&link)).await?;
+        let options = link::options(config, name, arrival, Arc::clone(&link)).await?;
         tracing::info!(servers = link::describe(&servers), name, "connecting to nats");
         let client = options.connect(servers).await?;
         let inbox = client.new_inbox();

@@ -1,16 +1,15 @@
 //! The connection below the client: its options, and what happens to it.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::{ClientError, ConnectOptions, Event, Server, ServerAddr, ServerError};
-use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 
 use crate::bus::attempts::{Attempts, Failed};
 use crate::bus::error::BusError;
+use crate::bus::login::{Arrival, Login, secret};
 use crate::bus::metrics::BusMetrics;
 use crate::bus::replies::Replies;
 use crate::config::NatsConfig;
@@ -154,31 +153,21 @@ fn permission_violation(text: &str) -> Option<(&'static str, String)> {
     Some((action, subject.split('.').take(2).collect::<Vec<_>>().join(".")))
 }
 
-/// The servers of `nats.url`.
-///
-/// # Errors
-///
-/// [`BusError::Url`]
-pub(crate) fn servers(url: &str) -> Result<Vec<ServerAddr>, BusError> {
-    let entries = url.split(',').map(str::trim).enumerate();
-    entries.map(|(n, entry)| entry.parse().map_err(|source| BusError::Url { position: n + 1, source })).collect()
-}
-
 /// `host:port` of each server, without credentials.
 pub(crate) fn describe(servers: &[ServerAddr]) -> String {
     servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect::<Vec<_>>().join(",")
 }
 
-/// The options of a client called `name`, whose inboxes are below `inbox_prefix`.
+/// The options of a client called `name`.
 ///
 /// # Errors
 ///
 /// [`BusError`] for a file that cannot be read, or credentials of two kinds.
-pub(crate) async fn options(config: &NatsConfig, name: &str, inbox_prefix: &str, link: Arc<Link>) -> Result<ConnectOptions, BusError> {
+pub(crate) async fn options(config: &NatsConfig, name: &str, arrival: Arrival, link: Arc<Link>) -> Result<ConnectOptions, BusError> {
     let (is_first, seen) = (AtomicBool::new(true), Arc::clone(&link));
     let options = ConnectOptions::new()
         .name(name)
-        .custom_inbox_prefix(inbox_prefix)
+        .custom_inbox_prefix(arrival.inbox_prefix)
         .client_capacity(CLIENT_CAPACITY)
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .ping_interval(PING_INTERVAL)
@@ -200,46 +189,12 @@ pub(crate) async fn options(config: &NatsConfig, name: &str, inbox_prefix: &str,
             let link = Arc::clone(&link);
             async move { link.handle(event) }
         });
-    let options = with_credentials(config, options).await?;
-    with_tls(config, options).await
-}
-
-async fn with_credentials(config: &NatsConfig, options: ConnectOptions) -> Result<ConnectOptions, BusError> {
-    let set: Vec<_> = [
-        ("nats.credentials_file", !config.credentials_file.as_os_str().is_empty()),
-        ("nats.user", !config.user.is_empty()),
-        ("nats.token_file", !config.token_file.as_os_str().is_empty()),
-        ("nats.nkey_file", !config.nkey_file.as_os_str().is_empty()),
-    ]
-    .into_iter()
-    .filter_map(|(key, is_set)| is_set.then_some(key))
-    .collect();
-    match *set.as_slice() {
-        [] => Ok(with_user_of_url(&config.url, options)),
-        ["nats.credentials_file"] => {
-            let path = &config.credentials_file;
-            let text = secret("nats.credentials_file", path).await?;
-            options.credentials(&text).map_err(|source| BusError::Credentials { path: path.clone(), source })
-        }
-        ["nats.user"] => {
-            let password = secret("nats.password_file", &config.password_file).await?;
-            Ok(options.user_and_password(config.user.clone(), password))
-        }
-        ["nats.token_file"] => Ok(options.token(secret("nats.token_file", &config.token_file).await?)),
-        [_nkey] => Ok(options.nkey(secret("nats.nkey_file", &config.nkey_file).await?)),
-        [first, second, ..] => Err(BusError::Ambiguous { first, second }),
-    }
-}
-
-/// User and password, or token, as they may stand in the URL of the first server that has one: `nats://user:password@host`.
-fn with_user_of_url(url: &str, options: ConnectOptions) -> ConnectOptions {
-    let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let Some(server) = servers(url).unwrap_or_default().into_iter().find(ServerAddr::has_user_pass) else { return options };
-    match (server.username(), server.password()) {
-        (Some(user), Some(password)) => options.user_and_password(plain(user), plain(password)),
-        (Some(token), None) => options.token(plain(token)),
-        (None, _) => options,
-    }
+    let login = match arrival.login {
+        Some(login) => login,
+        None => Login::of(config).await?,
+    };
+    let options = with_tls(config, login.apply(&config.url, options)?).await?;
+    Ok(if arrival.is_tls_first { options.tls_first() } else { options })
 }
 
 async fn with_tls(config: &NatsConfig, mut options: ConnectOptions) -> Result<ConnectOptions, BusError> {
@@ -259,17 +214,10 @@ async fn with_tls(config: &NatsConfig, mut options: ConnectOptions) -> Result<Co
     Ok(options)
 }
 
-pub(crate) async fn secret(key: &'static str, path: &Path) -> Result<String, BusError> {
-    let text = tokio::fs::read_to_string(path).await.map_err(|source| BusError::File { key, path: path.into(), source })?;
-    match text.trim() {
-        "" => Err(BusError::EmptyFile { key, path: path.into() }),
-        text => Ok(text.to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::login::servers;
 
     #[test]
     fn a_permission_error_is_told_without_the_presentity() {
@@ -290,19 +238,5 @@ mod tests {
         assert_eq!(error.to_string(), "entry 2 of nats.url is not nats://HOST:PORT or tls://HOST:PORT");
         let servers = servers("nats://bob:secret@127.0.0.1:4222,tls://nats.example:4443").unwrap();
         assert_eq!(describe(&servers), "127.0.0.1:4222,nats.example:4443");
-    }
-
-    #[tokio::test]
-    async fn takes_one_kind_of_credentials() {
-        let config = NatsConfig { user: "edge".into(), token_file: "token".into(), ..NatsConfig::default() };
-        let error = with_credentials(&config, ConnectOptions::new()).await.unwrap_err();
-        assert!(matches!(error, BusError::Ambiguous { first: "nats.user", second: "nats.token_file" }), "{error}");
-    }
-
-    #[tokio::test]
-    async fn names_the_key_of_a_secret_that_is_missing() {
-        let config = NatsConfig { user: "edge".into(), password_file: "/nowhere/password".into(), ..NatsConfig::default() };
-        let error = with_credentials(&config, ConnectOptions::new()).await.unwrap_err();
-        assert_eq!(error.to_string(), "cannot read /nowhere/password of nats.password_file");
     }
 }

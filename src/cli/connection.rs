@@ -19,17 +19,25 @@ pub(crate) struct ClientArgs {
     #[arg(
         long,
         value_name = "URL",
-        env = "NATS_URL",
-        hide_env_values = true,
-        help = "NATS server; none: that of the configuration, else nats://127.0.0.1:4222"
+        help = "NATS server; none: that of --context, else of the configuration, else of NATS_URL, else nats://127.0.0.1:4222"
     )]
     pub(crate) nats: Option<String>,
+    /// Server and login.
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "Server, login, TLS, inboxes and JetStream domain of a context of the nats CLI; '': the selected one"
+    )]
+    pub(crate) context: Option<String>,
     /// Where [nats] says how to reach it.
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// Credentials for it, in place of those of the configuration
-    #[arg(long, value_name = "FILE", env = "NATS_CREDS")]
+    /// Credentials for it.
+    #[arg(long, value_name = "FILE", help = "Credentials for it, in place of any other login; no login named at all: those of NATS_CREDS")]
     pub(crate) creds: Option<PathBuf>,
+    /// First tokens of the subjects that answers come to, where the NATS user may hear no others
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) inbox_prefix: Option<String>,
     /// First token of every subject, as nats.prefix; none: that of the configuration, else dfks
     #[arg(long, value_name = "PREFIX", env = "DFKS__NATS__PREFIX")]
     pub(crate) prefix: Option<String>,

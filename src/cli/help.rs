@@ -28,7 +28,9 @@ Examples:
 pub(super) const GET: &str = "\
 Examples:
   dfks get sip:alice@127.0.0.1
-  dfks get sip:alice@127.0.0.1 DoNotDisturb CallForwardingBusy --json";
+  dfks get sip:alice@127.0.0.1 DoNotDisturb CallForwardingBusy --json
+  dfks get sip:alice@example.com --context lab           server and login of ~/.config/nats/context/lab.json
+  dfks get sip:alice@example.com --config /etc/dfks.toml server, login and TLS of its [nats]";
 
 pub(super) const WATCHERS: &str = "\
 Examples:

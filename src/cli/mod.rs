@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod connection;
+mod context;
 mod events;
 mod exit;
 mod help;
@@ -16,6 +17,7 @@ mod responders_args;
 mod role;
 mod run;
 mod schemas;
+mod target;
 
 use std::process::ExitCode;
 

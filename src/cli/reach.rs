@@ -1,24 +1,20 @@
 //! How a client command reaches whom it asks: a connection to NATS, a question, and what to say when there is no answer.
 
-use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::args::ClientArgs;
-use super::exit::{Failure, chain};
-use super::load::load_nats;
+use super::exit::Failure;
+use super::target::Target;
 use crate::bus::attempts::{Failed, Obstacle};
 use crate::bus::client::Bus;
-use crate::bus::embedded::URL_FILE;
 use crate::bus::error::RequestError;
 use crate::bus::subject::Pattern;
 use crate::bus::trace::Cause;
-use crate::config::{NatsConfig, hide_user};
+use crate::config::hide_user;
 
-/// Asked where no server is named.
-const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A wait that is longer than this is said on a terminal.
@@ -70,14 +66,15 @@ pub(super) struct Nats {
 impl Nats {
     /// Connects; fails when nobody answers, or the server does not take us.
     pub(super) async fn connect(args: &ClientArgs) -> Result<Self, Failure> {
-        let nats = args.config()?;
-        nats.check().map_err(|error| as_given(args, &error))?;
-        let bus = Bus::connect(&nats, "dfks-cli").await.map_err(|error| as_given(args, &error))?;
+        let target = Target::of(args)?;
+        let nats = &target.nats;
+        let arrived = Bus::arrive(nats, "dfks-cli", target.arrival.clone()).await;
+        let bus = arrived.map_err(|error| target.as_given(&error))?;
         let url = hide_user(&nats.url);
         let deadline = CONNECT_TIMEOUT.min(args.timeout());
         let connecting = tokio::time::timeout(deadline, bus.connected());
         if said(&format!("connecting to {url}"), connecting).await.is_ok() {
-            return Ok(Self { bus, url, prefix: nats.prefix, timeout: args.timeout() });
+            return Ok(Self { bus, url, prefix: nats.prefix.clone(), timeout: args.timeout() });
         }
         Err(not_connected(&url, bus.why_not_connected()))
     }
@@ -179,7 +176,7 @@ fn not_connected(url: &str, failed: Option<Failed>) -> Failure {
     let (obstacle, reason) = failed.map_or((Obstacle::Other, String::new()), |failed| (failed.obstacle, failed.reason));
     match obstacle {
         Obstacle::Credentials => Failure::Refused(format!(
-            "the NATS server at {url} refuses these credentials: give others with --creds, --config, or in the URL"
+            "the NATS server at {url} refuses these credentials: give others with --creds, --context, --config, or in the URL"
         )),
         Obstacle::CertificateWanted | Obstacle::CertificateRefused | Obstacle::Untrusted => {
             Failure::Refused(format!("no TLS with the NATS server at {url}: {reason}, in the file that --config names"))
@@ -194,57 +191,9 @@ fn not_connected(url: &str, failed: Option<Failed>) -> Failure {
     }
 }
 
-/// A configuration that cannot be used, by the names under which it was given.
-fn as_given(args: &ClientArgs, error: &dyn Error) -> Failure {
-    let mut text = chain(error);
-    for (key, option, is_given) in [
-        ("nats.credentials_file", "--creds", args.creds.is_some()),
-        ("nats.url", "--nats", args.nats.is_some()),
-        ("nats.prefix", "--prefix", args.prefix.is_some()),
-    ] {
-        if is_given && text.contains(key) {
-            text = text.replace(key, option);
-            return Failure::Usage(text);
-        }
-    }
-    if args.config.config.is_some() { Failure::Config(text) } else { Failure::Usage(text) }
-}
-
 impl ClientArgs {
-    /// `[nats]` of the file that is named, over it what stands on the command line.
-    fn config(&self) -> Result<NatsConfig, Failure> {
-        let mut nats = load_nats(&self.config)?.unwrap_or_else(|| NatsConfig { url: DEFAULT_URL.to_owned(), ..NatsConfig::default() });
-        if let Some(url) = &self.nats {
-            nats.url.clone_from(url);
-        } else if nats.url.is_empty() {
-            nats.url = url_of_embedded(&nats)?;
-        }
-        if let Some(prefix) = &self.prefix {
-            nats.prefix.clone_from(prefix);
-        }
-        if let Some(creds) = &self.creds {
-            let none = NatsConfig::default();
-            (nats.user, nats.password_file, nats.token_file, nats.nkey_file) =
-                (none.user, none.password_file, none.token_file, none.nkey_file);
-            nats.credentials_file.clone_from(creds);
-        }
-        Ok(nats)
-    }
-
     pub(super) fn timeout(&self) -> Duration {
         Duration::from_secs(u64::from(self.timeout))
-    }
-}
-
-/// Where the embedded server of a configuration listens now.
-fn url_of_embedded(nats: &NatsConfig) -> Result<String, Failure> {
-    let file = nats.data_dir.join(URL_FILE);
-    match std::fs::read_to_string(&file) {
-        Ok(url) => Ok(url.trim().to_owned()),
-        Err(error) => Err(Failure::NobodyAnswered(format!(
-            "no embedded NATS server runs on nats.data_dir {} ({error}): start 'dfks run' with this configuration, or name a server with --nats",
-            nats.data_dir.display()
-        ))),
     }
 }
 

@@ -256,12 +256,14 @@ fn what_nats_does_not_permit_is_told_as_such() {
         (&["get", "sip:alice@h"][..], "publish to dfks.get"),
         (&["set", "sip:alice@h", "DoNotDisturb", "on"], "publish to dfks.set"),
         (&["watchers"], "publish to dfks.watchers"),
-        (&["events"], "subscribe to dfks.event.>"),
+        (&["events"], "subscribe to dfks.event.>: name a domain with --domain"),
     ] {
         let ended = dfks_in(args, &[("NATS_URL", &guest)]);
         let want = format!("dfks: not permitted: the NATS server at nats://***@{at} does not let this user {what}\n");
         assert_eq!((ended.code, ended.out.as_str(), ended.err), (1, "", want), "{args:?}");
     }
+    let ended = dfks_in(&["events", "--domain", "a.example"], &[("NATS_URL", &guest)]);
+    assert!(ended.code == 1 && ended.err.contains("subscribe to dfks.event.*.a_example"), "{}", ended.err);
     for url in [format!("nats://{at}"), format!("nats://guest:wrong@{at}")] {
         let ended = dfks_in(&["get", "sip:alice@h"], &[("NATS_URL", &url)]);
         assert!(ended.code == 1 && ended.err.contains("refuses these credentials") && !ended.err.contains("wrong"), "{}", ended.err);

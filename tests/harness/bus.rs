@@ -27,6 +27,54 @@ impl Service {
         Self { runtime, client }
     }
 
+    /// Connects as this user, whose password is its name, with inboxes of its own.
+    pub fn of_user(nats: &Nats, user: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let options = async_nats::ConnectOptions::with_user_and_password(user.to_owned(), user.to_owned());
+        let client = runtime.block_on(options.custom_inbox_prefix(format!("_INBOX_{user}")).connect(nats.url())).unwrap();
+        Self { runtime, client }
+    }
+
+    /// Takes up to so many messages from a consumer that is there, and acknowledges them: their subjects.
+    pub fn pull(&self, stream: &str, consumer: &str, count: usize) -> Vec<String> {
+        self.runtime.block_on(async {
+            let inbox = self.client.new_inbox();
+            let mut messages = self.client.subscribe(inbox.clone()).await.unwrap();
+            let call = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
+            let body = json!({"batch": count, "no_wait": true}).to_string();
+            self.client.publish_with_reply(call, inbox, body.into()).await.unwrap();
+            let mut subjects = Vec::new();
+            while let Ok(Some(message)) = tokio::time::timeout(Duration::from_secs(2), messages.next()).await {
+                let Some(ack) = message.reply.filter(|_| message.status.is_none()) else { break };
+                self.client.publish(ack, "+ACK".into()).await.unwrap();
+                subjects.push(message.subject.to_string());
+            }
+            self.client.flush().await.unwrap();
+            subjects
+        })
+    }
+
+    /// Makes a pull consumer of a stream.
+    pub fn make_consumer(&self, stream: &str, name: &str, filters: &[&str]) {
+        use async_nats::jetstream::{self, consumer::pull};
+        let config = pull::Config {
+            durable_name: Some(name.to_owned()),
+            filter_subjects: filters.iter().map(|filter| (*filter).to_owned()).collect(),
+            ..pull::Config::default()
+        };
+        self.runtime.block_on(async {
+            let stream = jetstream::new(self.client.clone()).get_stream(stream).await.unwrap();
+            stream.create_consumer(config).await.unwrap();
+        });
+    }
+
+    /// What comes of asking where it may not be allowed: the answer, or none within a second.
+    pub fn try_ask(&self, subject: &str, request: &Value) -> Option<Value> {
+        let asked = self.client.request(subject.to_owned(), request.to_string().into());
+        let answered = self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(1), asked).await });
+        serde_json::from_slice(&answered.ok()?.ok()?.payload).ok()
+    }
+
     /// Sends a request as it is, and waits for the reply.
     pub fn ask_raw(&self, subject: &str, payload: impl Into<String>) -> Message {
         self.reply(subject, HeaderMap::new(), payload.into())

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::bus::error::BusError;
-use crate::bus::link::secret;
+use crate::bus::login::secret;
 use crate::config::NatsConfig;
 
 /// In `nats.data_dir`: the URL of the server that runs on it.

@@ -351,7 +351,7 @@ fn a_bad_override_is_named_like_a_bad_key() {
         (
             "DFKS__NATS__URLL",
             "x",
-            "nats.urll = \"x\": unknown key, expected credentials_file, data_dir, embedded_listen, max_bytes, nkey_file, password_file, prefix, replicas, timeout_ms, tls, token_file, url, user",
+            "nats.urll = \"x\": unknown key, expected credentials_file, data_dir, domain, embedded_listen, max_bytes, nkey_file, password_file, prefix, replicas, timeout_ms, tls, token_file, url, user",
         ),
         (
             "DFKS__FOO",
