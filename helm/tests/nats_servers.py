@@ -41,7 +41,7 @@ class Servers:
         self.url = ",".join(f"{scheme}://127.0.0.1:{port}" for port in clients)
         env = os.environ | {
             f"DFKS_{user.upper()}_PASSWORD": f"{user}-secret"
-            for user in ("edge", "worker", "mi", "responder", "portal", "observer", "tenant")
+            for user in ("edge", "worker", "mi", "responder", "portal", "observer", "operator", "tenant")
         }
         try:
             # before the first starts: all of them read it

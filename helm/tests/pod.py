@@ -62,17 +62,13 @@ SECRETS = Secrets(
 )
 
 
-def arguments(item, nats):
-    _, container = chart.container(item)
-    return [nats if arg.startswith("nats://") else arg for arg in container["args"]]
-
-
 class Pod:
     def __init__(self, objects, item, folder, nats=None):
         spec, container = chart.container(item)
         self.role, self.process, self.http = chart.role_of(item), None, None
-        self.pre_stop_seconds = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-        self.grace_seconds = spec["terminationGracePeriodSeconds"]
+        # the pod of `helm test` has neither
+        self.pre_stop_seconds = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        self.grace_seconds = spec.get("terminationGracePeriodSeconds", 30)
         mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         self.folder = folder
         for volume in spec["volumes"]:

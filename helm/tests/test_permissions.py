@@ -152,6 +152,25 @@ class Permissions(unittest.TestCase):
                         found = asyncio.run(violations(servers.url, user, act))
                         self.assertEqual(not found, user in may, found)
 
+    def test_the_operator_may_everything(self):
+        with nats_servers.Servers(1, permissions=chart.ROOT / "deploy/nats/permissions.conf") as servers:
+
+            async def everything():
+                errors = []
+
+                async def note(error):
+                    errors.append(error)
+
+                client = await nats.connect(servers.url, user="operator", password="operator-secret", error_cb=note)
+                await client.subscribe(">")
+                for subject in PUBLISH:
+                    await client.publish(subject, b"{}")
+                await client.flush(10)
+                await client.close()
+                return errors
+
+            self.assertEqual(asyncio.run(everything()), [])
+
     def test_nobody_comes_in_without_a_password(self):
         with nats_servers.Servers(1, permissions=chart.ROOT / "deploy/nats/permissions.conf") as servers:
 

@@ -104,7 +104,9 @@ class Start(unittest.TestCase):
     def ask(self, objects, url):
         """The pod of `helm test`."""
         (test,) = [item for item in objects if item["kind"] == "Pod"]
-        return run(*pod.arguments(test, nats=url))
+        with tempfile.TemporaryDirectory() as folder:
+            made = pod.Pod(objects, test, pathlib.Path(folder), nats=url)
+            return run(*made.args, env=made.env)
 
     def phone(self, made, *more):
         return run("phone", "sip:alice@127.0.0.1", "--server", made.sip_address("udp"), "--for", "2", *more)
@@ -128,8 +130,11 @@ class Start(unittest.TestCase):
     def test_external_nats_with_tls_and_a_user_for_each_role(self):
         with (
             nats_servers.Servers(3, tls=pod.certificates(), permissions=PERMISSIONS) as servers,
-            self.started("external-nats", servers) as (_, pods),
+            self.started("external-nats", servers) as (objects, pods),
         ):
+            done = self.ask(objects, servers.url)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("DoNotDisturb", done.stdout)
             status, _ = mi(pods, "which", token=None)
             self.assertEqual(status, 401)
             status, answer = mi(pods, "dfks_set_feature", ALICE, "DoNotDisturb", 1)
@@ -170,8 +175,9 @@ class Start(unittest.TestCase):
     def test_bare_metal_and_full_monitoring(self):
         with nats_servers.Servers(3) as servers:
             for preset in ("bare-metal", "full-monitoring"):
-                with self.subTest(preset=preset), self.started(preset, servers):
-                    pass
+                with self.subTest(preset=preset), self.started(preset, servers) as (objects, _):
+                    done = self.ask(objects, servers.url)
+                    self.assertEqual(done.returncode, 0, done.stderr)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ mod ended;
 mod examples;
 mod feature;
 mod local;
+mod login;
 mod mi;
 mod readme;
 mod responder;
@@ -38,6 +39,7 @@ mod stop;
 mod subscribe;
 mod takeover;
 mod telemetry;
+mod tenant;
 mod trust;
 
 use harness::{ALICE, ALL_OFF};
