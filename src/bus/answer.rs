@@ -61,6 +61,7 @@ fn is_service_error(reply: &Message) -> bool {
 
 /// What a JSON object says of itself by its keys.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says whether a key is there, whatever the others say")]
 struct Keys {
     is_object: bool,
     is_empty: bool,

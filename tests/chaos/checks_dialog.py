@@ -9,6 +9,8 @@ from ledger import Broken, Ledger
 from record import Answered, Dialog, Notify
 
 IN_FLIGHT_SECONDS = 1.0  # how long what the former owner has sent may be on its way
+# an edge sends until its lease ends, a heartbeat before another may take over; one that sends after that is found, too
+BEAT_SECONDS = TAKEOVER_SECONDS / 10
 
 
 def check(ledger: Ledger) -> None:
@@ -96,7 +98,7 @@ class Senders:
                 return False
         owner_sent_at = self.last_from.get(self.owner, self.moved_at)
         is_lost = not health.is_well(at - 4 * TAKEOVER_SECONDS, at, self.owner)
-        if is_lost and at - owner_sent_at >= 0.5 * TAKEOVER_SECONDS and notify.is_taken:
+        if is_lost and at - owner_sent_at >= BEAT_SECONDS and notify.is_taken:
             self.owned_by(sender, at, is_by_phone=False)
             return True
         how = "the phone went there" if self.is_by_phone else "it took over"

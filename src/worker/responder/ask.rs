@@ -48,7 +48,7 @@ impl Responders {
         };
         if !self.break_or_pass(question, Input::Ask) {
             let mut known = lock(&self.known);
-            known.absent(&question.subject, self.absence(question), clock::now());
+            known.absent(&question.subject, Some(self.absence(question)), clock::now());
             let said = known.of(&question.subject).and_then(|note| note.error.as_ref()).map(|(said, _)| said.clone());
             drop(known);
             return self.counted(question, Asked { answer: Answer::Open, said }, Duration::ZERO);
@@ -152,9 +152,10 @@ impl Responders {
         let now = clock::now();
         {
             let mut silent = lock(&self.silent);
-            match &put.answer {
-                Ok(Answer::None) => silent.insert(subject, now),
-                _ => silent.remove(subject),
+            if matches!(put.answer, Ok(Answer::None)) {
+                silent.insert(subject, now);
+            } else {
+                silent.remove(subject);
             }
         }
         if is_heard {
@@ -162,7 +163,7 @@ impl Responders {
         } else {
             let mut known = lock(&self.known);
             match &put.answer {
-                Ok(Answer::None) => known.nobody(subject, self.absence(question).filter(|_| is_owned), now),
+                Ok(Answer::None) => known.nobody(subject, is_owned.then(|| self.absence(question)), now),
                 Ok(Answer::Timeout) if is_owned => known.was_late(subject, now),
                 _ => {}
             }
@@ -211,9 +212,9 @@ impl Responders {
         is_looked_on
     }
 
-    fn absence(&self, question: &Question) -> Option<Absence> {
+    fn absence(&self, question: &Question) -> Absence {
         let Question { presentity, feature, .. } = question;
-        Some(Absence { since: self.bus.utc_now(), presentity: presentity.clone(), feature: feature.clone() })
+        Absence { since: self.bus.utc_now(), presentity: presentity.clone(), feature: feature.clone() }
     }
 
     fn counted(&self, question: &Question, asked: Asked, took: Duration) -> Asked {
