@@ -69,7 +69,7 @@ async fn list(args: &ClientArgs) -> Result<(), Failure> {
     // Who may not ask for services has no names.
     let services = tokio::select! {
         services = who::instances(nats.bus(), args.timeout().min(Duration::from_secs(1))) => services.unwrap_or_default(),
-        _not_permitted = nats.bus().denied() => Vec::new(),
+        _not_permitted = nats.bus().denied(None) => Vec::new(),
     };
     let lines = lines(nats.bus().subjects(), workers.into_values().flatten(), &services);
     if args.json {

@@ -13,7 +13,7 @@ use crate::worker::error::Refusal;
 use crate::worker::get;
 use crate::worker::metrics::WorkerMetrics;
 use crate::worker::responder::Responders;
-use crate::worker::responder::answer::{Answer, Approval};
+use crate::worker::responder::answer::Approval;
 use crate::worker::route::Route;
 use crate::worker::script::Script;
 use crate::worker::script::call::Call;
