@@ -91,7 +91,7 @@ impl World {
                     self.notifies.extend(notify);
                 }
                 Output::Request { token, request, .. } => self.asked.push((token, request)),
-                Output::FanOut(_) | Output::Event(_) | Output::JobDone(_) | Output::JobMoved(_) => {}
+                Output::HandOver { .. } | Output::FanOut(_) | Output::Event(_) | Output::JobDone(_) | Output::JobMoved(_) => {}
             }
         }
     }

@@ -50,7 +50,8 @@ async fn serve(mut config: Config, roles: &[Role], metrics: PrometheusHandle) ->
     // until every role has its own condition
     let starting = readiness.condition("process", "starting");
     let base = base(&mut config, &readiness, metrics).await?;
-    let common = Common::start(&config.nats, roles, &base.tasks).await?;
+    let edges = if roles.contains(&Role::Edge) { config.sip.threads } else { 0 };
+    let common = Common::start(&config.nats, roles, edges, &base.tasks).await?;
     let bus = common.bus.clone();
     let shared = Shared { config: Arc::new(config), readiness, common };
     let mut running = Roles::new(shared.clone(), base.tasks.clone());

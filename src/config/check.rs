@@ -159,6 +159,7 @@ fn sip(config: &mut Config) -> Result<(), ConfigError> {
         }
     }
     range("sip.udp_notify_limit_bytes", sip.udp_notify_limit_bytes, 0, MAX_UDP_BYTES)?;
+    range("sip.threads", sip.threads, 1, 64)?;
     range("sip.max_subscriptions", sip.max_subscriptions, 1, 100_000_000)?;
     range("sip.max_subscriptions_per_presentity", sip.max_subscriptions_per_presentity, 1, 1_000_000)?;
     range("sip.rate_limit_per_source", sip.rate_limit_per_source, 0, 1_000_000)?;

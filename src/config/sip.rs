@@ -16,6 +16,8 @@ pub struct SipConfig {
     pub advertise: String,
     /// Stable name of this edge; empty: the hostname.
     pub edge_id: String,
+    /// Notifier threads behind the same addresses, each an edge of its own.
+    pub threads: usize,
     /// Served presentity domains; empty: any.
     pub domains: Vec<String>,
     /// Where the presentity is named.
@@ -48,6 +50,7 @@ impl Default for SipConfig {
             listen: vec!["udp:127.0.0.1:5060".into(), "tcp:127.0.0.1:5060".into()],
             advertise: String::new(),
             edge_id: String::new(),
+            threads: 1,
             domains: Vec::new(),
             presentity_from: PresentityFrom::RequestUri,
             tls: SipTlsConfig::default(),

@@ -20,11 +20,49 @@ pub struct Listener {
     pub address: SocketAddr,
 }
 
+/// Which of the notifier threads behind the same addresses an edge is.
+///
+/// The kernel gives a datagram to the thread that its sender's address and port belong to. A response may come from another address
+/// than its NOTIFY went to, and to another thread: the branch says whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// From 0.
+    pub number: u8,
+    /// How many there are.
+    pub of: u8,
+}
+
+impl Place {
+    /// The only one.
+    pub const ALONE: Self = Self { number: 0, of: 1 };
+
+    /// The edge id: that of the configuration for the first, `<edge_id>.2` and so on for the others.
+    #[must_use]
+    pub fn edge_id(self, configured: &str) -> Box<str> {
+        if self.number == 0 { configured.into() } else { format!("{configured}.{}", u32::from(self.number) + 1).into() }
+    }
+
+    /// A random number for a branch of this one.
+    #[must_use]
+    pub const fn mark(self, random: u64) -> u64 {
+        if self.of == 1 { random } else { random & (u64::MAX >> 8) | (self.number as u64) << 56 }
+    }
+
+    /// The other one whose branch has this number.
+    #[must_use]
+    pub fn other(self, marked: u64) -> Option<u8> {
+        let [number, ..] = marked.to_be_bytes();
+        (number != self.number && number < self.of).then_some(number)
+    }
+}
+
 /// Settings of one edge.
 #[derive(Debug, Clone)]
 pub struct EdgeConfig {
     /// Its stable name.
     pub edge_id: Box<str>,
+    /// Its place among the threads behind its addresses.
+    pub place: Place,
     /// Its listeners; a [`crate::sip::flow::Flow`] names one by its place here.
     pub listeners: Vec<Listener>,
     /// Served domains, lower case; empty: any.
@@ -89,5 +127,21 @@ impl EdgeConfig {
         let all: Vec<(u16, &Listener)> = (0..).zip(&self.listeners).collect();
         let same = all.iter().filter(fits).find(|(_, listener)| Some(listener.address) == address);
         same.or_else(|| all.iter().find(fits)).map(|(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_says_whose_it_is_where_there_are_several() {
+        let (first, third) = (Place { number: 0, of: 3 }, Place { number: 2, of: 3 });
+        assert_eq!((&*first.edge_id("edge-a"), &*third.edge_id("edge-a")), ("edge-a", "edge-a.3"));
+        for random in [0, 7, u64::MAX] {
+            assert_eq!((first.other(third.mark(random)), third.other(first.mark(random))), (Some(2), Some(0)));
+            assert_eq!((third.other(third.mark(random)), Place::ALONE.other(Place::ALONE.mark(random))), (None, None));
+        }
+        assert_eq!(first.other(u64::MAX), None, "there is no such place");
     }
 }

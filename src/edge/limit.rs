@@ -20,6 +20,8 @@ pub(crate) const CHANGE_QUEUE: usize = 65_536;
 /// Fan-outs that wait for their task. The notifier takes no change while half of it is full; what it has begun by then fits
 /// the other half.
 pub(crate) const FAN_OUT_QUEUE: usize = 2 * MAX_WAITS;
+/// Responses that came to another notifier thread; one more is lost, as a datagram may be.
+pub(crate) const STRAY_QUEUE: usize = 4096;
 /// Orphans that wait for the notifier.
 pub(crate) const ORPHAN_QUEUE: usize = 256;
 /// Times of silence whose changes wait for the notifier.

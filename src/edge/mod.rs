@@ -5,7 +5,7 @@
 //!                 ⇅ inputs, outputs
 //!              notifier ── its state and gate: pure, no socket, task or clock
 //! ```
-//! Imports run down this list: `run`, `io`, `takeover`, `notifier`, `event`, `subscription`, `subscribe`, `config`, `gate`, `limit`,
+//! Imports run down this list: `threads`, `run`, `io`, `takeover`, `notifier`, `event`, `subscription`, `subscribe`, `config`, `gate`, `limit`,
 //! `metrics`, `refusal`, `profile`. `notifier`, `subscription` and `gate` import neither tokio nor the NATS client.
 
 pub mod config;
@@ -21,5 +21,7 @@ mod run;
 pub(crate) mod subscribe;
 pub mod subscription;
 mod takeover;
+mod threads;
 
-pub use run::{Edge, EdgeError};
+pub use run::EdgeError;
+pub use threads::Edge;

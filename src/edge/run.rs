@@ -1,8 +1,8 @@
-//! Starts an edge: binds its listeners, restores its subscriptions, and serves.
+//! Starts one notifier thread of an edge: binds its listeners, restores its subscriptions, and serves.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,19 +18,21 @@ use crate::bus::trace::Cause;
 use crate::bus::watchers::{Change, IndexEvent, SharedIndex, WatcherIndex};
 use crate::bus::{Bus, RequestError, kv};
 use crate::config::{AuthMode, Cidr, Config};
-use crate::edge::config::{EdgeConfig, Listener};
+use crate::edge::config::{EdgeConfig, Listener, Place};
 use crate::edge::gate::policy::AuthPolicy;
 use crate::edge::gate::rate_limit::RateLimitConfig;
 use crate::edge::gate::users::Users;
+use crate::edge::io::bind::{BindError, Bound, bind};
 use crate::edge::io::driver::{Changes, Driver, DriverError, Sources};
 use crate::edge::io::fan_out;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::io::port::Port;
+use crate::edge::io::seat::Seat;
 use crate::edge::io::sockets::Sockets;
 use crate::edge::io::tls_files;
 use crate::edge::io::users_file::{self, UsersFileError};
 use crate::edge::io::watchers::Watchers;
-use crate::edge::limit::{CAPACITIES, CHANGE_QUEUE, FAN_OUT_QUEUE, STREAM_QUEUE};
+use crate::edge::limit::{CHANGE_QUEUE, FAN_OUT_QUEUE, STREAM_QUEUE};
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{Input, Notifier};
 use crate::edge::profile::Profiles;
@@ -39,8 +41,7 @@ use crate::feature::table::FeatureTable;
 use crate::notify::{Jobs, Queue};
 use crate::runtime::clock::Now;
 use crate::runtime::{FileStamp, Tasks, clock};
-use crate::sip::flow::Transport;
-use crate::sip::transport::{Inbound, StreamLimits, StreamTransport, Tls, TlsError, UdpListener};
+use crate::sip::transport::{Inbound, StreamTransport, TlsError, UdpListener};
 
 /// How long a stop waits for phones at most: four transmissions of a NOTIFY.
 const LONGEST_DRAIN_PATIENCE: Duration = Duration::from_secs(6);
@@ -54,15 +55,11 @@ const TASKS_GRACE: Duration = Duration::from_secs(2);
 #[non_exhaustive]
 pub enum EdgeError {
     /// A listener cannot be bound.
-    #[error("sip.listen: {transport}:{address}: {source}")]
-    Listen {
-        /// Its transport.
-        transport: Transport,
-        /// Its address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] BindError),
+    /// A notifier thread cannot be started, or has ended without a word.
+    #[error("a thread of sip.threads cannot run")]
+    Thread(#[source] Option<io::Error>),
     /// The users file cannot be used.
     #[error(transparent)]
     Users(#[from] UsersFileError),
@@ -86,38 +83,54 @@ pub enum EdgeError {
     Task(#[from] crate::runtime::TaskError),
 }
 
-/// An edge whose sockets are bound; it serves with [`Edge::run`].
-pub struct Edge {
+/// One notifier thread of an edge, whose sockets are bound.
+pub(crate) struct BoundThread {
+    source: Arc<Config>,
     config: Arc<EdgeConfig>,
+    udp: Vec<UdpListener>,
+    streams: StreamTransport,
+    inbound: mpsc::Receiver<Inbound>,
+    seat: Seat,
+    metrics: Arc<EdgeMetrics>,
+    tasks: Tasks,
+}
+
+/// One notifier thread of an edge; it serves with [`EdgeThread::run`].
+pub(crate) struct EdgeThread {
     driver: Driver,
     tasks: Tasks,
 }
 
-/// The listeners that are bound.
-struct Bound {
-    listeners: Vec<Listener>,
-    udp: Vec<UdpListener>,
-    streams: StreamTransport,
-}
-
-impl Edge {
-    /// Binds the listeners and restores the subscriptions of this edge.
+impl BoundThread {
+    /// Binds the listeners of one thread: those of the configuration for the first, `at` these addresses for the others.
     ///
     /// # Errors
     ///
     /// [`EdgeError`]; nothing is bound then.
-    pub async fn start(config: &Config, bus: Bus, index: &SharedIndex, table: Arc<FeatureTable>) -> Result<Self, EdgeError> {
+    pub(crate) fn bind(source: &Arc<Config>, seat: Seat, at: &[SocketAddr], metrics: &Arc<EdgeMetrics>) -> Result<Self, EdgeError> {
         let tasks = Tasks::new();
-        let (inbound, streams) = mpsc::channel(STREAM_QUEUE);
-        let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL, &CAPACITIES));
-        let tls = tls_files::load(config, &metrics, &tasks)?;
-        let bound = bind(config, inbound, tls, &metrics, &tasks)?;
-        let trace_hep = config.sip.trace_hep.clone();
-        let users_file = users_file(config).map(Path::to_path_buf);
-        let config = Arc::new(edge_config(config, bound.listeners)?);
-        metrics.queues.subscriptions_limit(config.max_subscriptions);
+        let (sender, inbound) = mpsc::channel(STREAM_QUEUE);
+        let tls = tls_files::load(source, metrics, &tasks)?;
+        let Bound { listeners, udp, streams } = bind(source, (seat.place(), at), sender, tls, metrics, &tasks)?;
+        let config = Arc::new(edge_config(source, seat.place(), listeners)?);
+        Ok(Self { source: Arc::clone(source), config, udp, streams, inbound, seat, metrics: Arc::clone(metrics), tasks })
+    }
+
+    /// The listeners, with the real port where 0 was asked for.
+    pub(crate) fn listeners(&self) -> &[Listener] {
+        &self.config.listeners
+    }
+
+    /// Restores the subscriptions of this thread.
+    ///
+    /// # Errors
+    ///
+    /// [`EdgeError`]
+    pub(crate) async fn start(self, bus: Bus, index: &SharedIndex, table: Arc<FeatureTable>) -> Result<EdgeThread, EdgeError> {
+        let Self { source, config, udp, streams, inbound, seat, metrics, tasks } = self;
         let now = clock::moment();
         let mut notifier = Notifier::new(Arc::clone(&config), Arc::clone(&table), Arc::clone(&metrics), now);
+        let users_file = users_file(&source).map(Path::to_path_buf);
         let users = users_file.map(|path| follow_users(path, &tasks, &metrics, &mut notifier)).transpose()?;
 
         let (index, changes) = follow_bucket(&bus, index, &config.edge_id, &metrics, &mut notifier).await;
@@ -125,8 +138,11 @@ impl Edge {
         let told_before = notifier.told_before_restart();
         let take_over = TakeOver::start(&bus, queue.clone(), &config, &metrics, told_before, &tasks).await?;
         let counted = Arc::clone(&metrics);
-        let watched = Watched { streams: Vec::new(), consumers: vec![(QueueName::Notify, edge_token(&config.edge_id))] };
-        tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
+        if config.place.number == 0 {
+            let durables = (0..config.place.of).map(|number| edge_token(&Place { number, ..config.place }.edge_id(&config.edge_id)));
+            let watched = Watched { streams: Vec::new(), consumers: vec![(QueueName::Notify, durables.collect())] };
+            tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
+        }
         let jobs = Jobs::behind(&bus, &tasks, &config.edge_id, queue.index().clone(), Box::new(move |why| counted.job_given_up(why)));
         let (fan_outs, to_fan_out) = mpsc::channel(FAN_OUT_QUEUE);
         // Ends when the driver lets go of its sender, so that what it asked for last is still done.
@@ -134,33 +150,21 @@ impl Edge {
 
         let port = Port::open(bus.clone()).await?;
         let watchers = Watchers::open(bus, &config.edge_id, table, tasks.stopping().clone()).await?;
-        let mirror = Mirror::new(&trace_hep, &config, &metrics, &tasks);
-        let sockets = Sockets::new(
-            bound.udp,
-            bound.streams,
-            Arc::clone(&config),
-            mirror,
-            Arc::clone(&metrics),
-            tasks.clone(),
-            take_over.lease.clone(),
-        );
-        let driver =
-            Driver::new(notifier, port, sockets, Sources { streams, jobs, changes, users, take_over }, watchers, fan_outs, metrics);
-        Ok(Self { config, driver, tasks })
+        let mirror = Mirror::new(&source.sip.trace_hep, &config, &metrics, &tasks);
+        let sockets = Sockets::new(udp, streams, config, mirror, Arc::clone(&metrics), tasks.clone(), take_over.lease.clone());
+        let sources = Sources { streams: inbound, jobs, changes, users, seat, take_over };
+        let driver = Driver::new(notifier, port, sockets, sources, watchers, fan_outs, metrics);
+        Ok(EdgeThread { driver, tasks })
     }
+}
 
-    /// Where it listens: `udp:127.0.0.1:5060`, with the real port where 0 was asked for.
-    #[must_use]
-    pub fn listening(&self) -> Vec<String> {
-        self.config.listeners.iter().map(|listener| format!("{}:{}", listener.transport.as_str(), listener.address)).collect()
-    }
-
+impl EdgeThread {
     /// Serves until `stop`, then finishes what is in hand.
     ///
     /// # Errors
     ///
     /// [`EdgeError`] when it cannot go on.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), EdgeError> {
+    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), EdgeError> {
         let served = tokio::select! {
             served = self.driver.run(stop) => served.map_err(EdgeError::from),
             failure = self.tasks.failed() => Err(failure.into()),
@@ -170,69 +174,19 @@ impl Edge {
     }
 }
 
-fn bind(
-    config: &Config,
-    inbound: mpsc::Sender<Inbound>,
-    tls: Option<Arc<Tls>>,
-    metrics: &Arc<EdgeMetrics>,
-    tasks: &Tasks,
-) -> Result<Bound, EdgeError> {
-    let counted = Arc::clone(metrics);
-    let on_refused = Arc::new(move |transport, reason| counted.transports.refused(transport, reason));
-    // There also without a listener: a Contact may name TCP.
-    let streams = StreamTransport::new(StreamLimits::default(), inbound, tls, on_refused, tasks.clone());
-    let mut bound = Bound { listeners: Vec::new(), udp: Vec::new(), streams };
-    for (at, listener) in config.sip_listeners().into_iter().enumerate() {
-        let failed = |source| EdgeError::Listen { transport: listener.transport, address: listener.addr, source };
-        let index = u16::try_from(at).unwrap_or(u16::MAX);
-        let address = if listener.transport == Transport::Udp {
-            let socket = UdpListener::bind(listener.addr, index).map_err(failed)?;
-            let address = socket.local_addr();
-            bound.udp.push(socket);
-            address
-        } else {
-            bound.streams.listen(listener.transport, listener.addr, index).map_err(failed)?
-        };
-        bound.listeners.push(Listener { transport: listener.transport, advertised: advertised(&config.sip.advertise, address), address });
-    }
-    Ok(bound)
-}
-
-/// What phones are told to reach a listener at: `sip.advertise`, with the listener's port where it has none.
-fn advertised(advertise: &str, address: SocketAddr) -> Box<str> {
-    let has_port = advertise.parse::<SocketAddr>().is_ok()
-        || advertise.rsplit_once(':').is_some_and(|(host, port)| !host.contains(':') && port.parse::<u16>().is_ok());
-    match advertise {
-        "" => SocketAddr::new(reachable(address.ip()), address.port()).to_string().into(),
-        _ if has_port => advertise.into(),
-        host => format!("{host}:{}", address.port()).into(),
-    }
-}
-
-/// The address that a wildcard listener is most likely reached at: that of the default route. No packet is sent.
-fn reachable(address: IpAddr) -> IpAddr {
-    if !address.is_unspecified() {
-        return address;
-    }
-    let (from, towards) = if address.is_ipv4() { ("0.0.0.0:0", "192.0.2.1:9") } else { ("[::]:0", "[2001:db8::1]:9") };
-    let local = UdpSocket::bind(from).and_then(|socket| socket.connect(towards).and_then(|()| socket.local_addr()));
-    let found = local.map_or(address, |local| local.ip());
-    tracing::warn!(address = %found, "sip.advertise is empty and sip.listen is a wildcard: phones are told this address");
-    found
-}
-
-fn edge_config(config: &Config, listeners: Vec<Listener>) -> Result<EdgeConfig, EdgeError> {
+fn edge_config(config: &Config, place: Place, listeners: Vec<Listener>) -> Result<EdgeConfig, EdgeError> {
     let store_timeout = Duration::from_millis(config.nats.timeout_ms);
     let auth = &config.sip.auth;
     let trusted = ranges(&auth.trusted);
     Ok(EdgeConfig {
-        edge_id: config.edge_id().into(),
+        edge_id: place.edge_id(&config.edge_id()),
+        place,
         listeners,
         domains: config.sip.domains.iter().map(|domain| domain.to_ascii_lowercase().into()).collect(),
         presentity_from: config.sip.presentity_from,
         initial_notify: config.sip.initial_notify,
         udp_notify_limit_bytes: config.sip.udp_notify_limit_bytes,
-        max_subscriptions: config.sip.max_subscriptions,
+        max_subscriptions: config.sip.max_subscriptions.div_ceil(place.of.into()),
         max_subscriptions_per_presentity: config.sip.max_subscriptions_per_presentity,
         subscription: config.subscription.clone(),
         rate_limit: RateLimitConfig {

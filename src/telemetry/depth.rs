@@ -53,6 +53,12 @@ impl QueueGauges {
         self.depth.set(as_f64(depth as u64));
     }
 
+    /// So much is in one of several queues of this name now, in place of what it had before.
+    pub(crate) fn moved(&self, before: &mut usize, depth: usize) {
+        self.depth.increment(as_f64(depth as u64) - as_f64(*before as u64));
+        *before = depth;
+    }
+
     /// One more is in it.
     pub(crate) fn entered(&self) {
         self.depth.increment(1.0);
@@ -74,12 +80,17 @@ mod tests {
         metrics::with_local_recorder(&recorder, || {
             drop(QueueGauges::new(QueueStage::Edge, "jobs", 8));
             QueueGauges::new(QueueStage::Worker, "get", 1024).set(3);
+            let (several, mut one, mut other) = (QueueGauges::new(QueueStage::Edge, "changes", 16), 0, 0);
+            several.moved(&mut one, 5);
+            several.moved(&mut other, 4);
+            several.moved(&mut one, 2);
         });
         let text = recorder.handle().render();
         for line in [
             "dfks_edge_queue_depth{queue=\"jobs\"} 0",
             "dfks_edge_queue_capacity{queue=\"jobs\"} 8",
             "dfks_worker_queue_depth{queue=\"get\"} 3",
+            "dfks_edge_queue_depth{queue=\"changes\"} 6",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }

@@ -40,6 +40,7 @@ mod subscribe;
 mod takeover;
 mod telemetry;
 mod tenant;
+mod threads;
 mod trust;
 
 use harness::{ALICE, ALL_OFF};

@@ -104,6 +104,13 @@ impl Service {
         serde_json::from_slice(&self.ask_raw(subject, request.to_string()).payload).unwrap()
     }
 
+    /// Asks all who listen; their answers go to the subject `reply_to`.
+    pub fn ask_all(&self, subject: &str, reply_to: &str, request: &Value) {
+        let sent = self.client.publish_with_reply(subject.to_owned(), reply_to.to_owned(), request.to_string().into());
+        self.runtime.block_on(sent).unwrap();
+        self.runtime.block_on(self.client.flush()).unwrap();
+    }
+
     /// Asks with headers of its own; the headers of the reply.
     pub fn ask_with(&self, subject: &str, headers: &[(&'static str, String)], request: &Value) -> HeaderMap {
         let headers: HeaderMap =

@@ -27,8 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Watched {
     /// Streams, buckets included.
     pub(crate) streams: Vec<StreamName>,
-    /// Consumers, each with its name.
-    pub(crate) consumers: Vec<(QueueName, String)>,
+    /// Consumers, each with the names that it has in this process.
+    pub(crate) consumers: Vec<(QueueName, Vec<String>)>,
 }
 
 /// The part of a `STREAM.INFO` answer that is read.
@@ -84,8 +84,9 @@ fn stream_of(name: StreamName, subjects: &Subjects) -> String {
 pub(crate) async fn watch(bus: Bus, watched: Watched, stop: CancellationToken) {
     let looks = LookMetrics::new();
     let streams: Vec<_> = watched.streams.iter().map(|name| (*name, stream_of(*name, bus.subjects()), StreamMetrics::new(*name))).collect();
-    let consumer = |(queue, durable): (QueueName, String)| {
-        (queue, format!("CONSUMER.INFO.{}.{durable}", stream_of(queue.stream(), bus.subjects())), ConsumerMetrics::new(queue))
+    let consumer = |(queue, durables): (QueueName, Vec<String>)| {
+        let call = |durable| format!("CONSUMER.INFO.{}.{durable}", stream_of(queue.stream(), bus.subjects()));
+        (queue, durables.into_iter().map(call).collect::<Vec<_>>(), ConsumerMetrics::new(queue))
     };
     let consumers: Vec<_> = watched.consumers.into_iter().map(consumer).collect();
     let mut ticks = tokio::time::interval(LOOK_EVERY);
@@ -101,13 +102,19 @@ pub(crate) async fn watch(bus: Bus, watched: Watched, stop: CancellationToken) {
                 Err(error) => looks.not_seen(name.as_str(), error.reason()),
             }
         }
-        for (queue, call, metrics) in &consumers {
-            match bus.api::<ConsumerState>(call, bus.timeout()).await {
-                Ok(state) => {
-                    looks.seen();
-                    metrics.is(&state);
+        for (queue, calls, metrics) in &consumers {
+            let mut states = Vec::with_capacity(calls.len());
+            for call in calls {
+                match bus.api::<ConsumerState>(call, bus.timeout()).await {
+                    Ok(state) => {
+                        looks.seen();
+                        states.push(state);
+                    }
+                    Err(error) => looks.not_seen(queue.as_str(), error.reason()),
                 }
-                Err(error) => looks.not_seen(queue.as_str(), error.reason()),
+            }
+            if states.len() == calls.len() {
+                metrics.is(&states.into_iter().sum());
             }
         }
     }

@@ -76,6 +76,7 @@ pub(super) struct StreamState {
     pub(super) oldest_age: Duration,
 }
 
+/// The state of one consumer, or of several together.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct ConsumerState {
     #[serde(rename = "num_pending")]
@@ -86,4 +87,29 @@ pub(super) struct ConsumerState {
     pub(super) redelivered: u64,
     #[serde(rename = "num_waiting")]
     pub(super) waiting: u64,
+}
+
+impl std::iter::Sum for ConsumerState {
+    fn sum<I: Iterator<Item = Self>>(states: I) -> Self {
+        states.fold(Self::default(), |sum, state| Self {
+            pending: sum.pending + state.pending,
+            ack_pending: sum.ack_pending + state.ack_pending,
+            redelivered: sum.redelivered + state.redelivered,
+            waiting: sum.waiting + state.waiting,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consumers_of_one_queue_are_summed() {
+        let state = |pending| ConsumerState { pending, ack_pending: 1, redelivered: 2, waiting: 3 };
+        assert_eq!(
+            [state(4), state(5)].into_iter().sum::<ConsumerState>(),
+            ConsumerState { pending: 9, ack_pending: 2, redelivered: 4, waiting: 6 }
+        );
+    }
 }

@@ -25,15 +25,15 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    /// Connects in the background, and creates missing streams and buckets as soon as there is a connection. `tasks` carries what
-    /// runs for all roles.
+    /// Connects in the background, and creates missing streams and buckets as soon as there is a connection. `edges` is the number of
+    /// edges that follow the index; `tasks` carries what runs for all roles.
     ///
     /// # Errors
     ///
     /// [`Failure::Config`]: a connection that cannot work.
-    pub(crate) async fn start(config: &NatsConfig, roles: &[Role], tasks: &Tasks) -> Result<Self, Failure> {
+    pub(crate) async fn start(config: &NatsConfig, roles: &[Role], edges: usize, tasks: &Tasks) -> Result<Self, Failure> {
         let bus = Bus::connect(config, &client_name(roles)).await.map_err(|error| Failure::Config(error.to_string()))?;
-        let index = SharedIndex::new(bus.clone(), tasks.clone(), usize::from(roles.contains(&Role::Edge)));
+        let index = SharedIndex::new(bus.clone(), tasks.clone(), edges);
         let (made, streams) = watch::channel(None);
         let (config, asked, stopping) = (config.clone(), bus.clone(), tasks.stopping().clone());
         tasks.spawn_brief("streams", async move {

@@ -27,7 +27,7 @@ pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
     let tasks = Tasks::new();
     let index = start.index().look_up().await;
     index.loaded().await;
-    let consumers = vec![(QueueName::Commands, durable::DURABLE.to_owned()), (QueueName::Changes, teller::DURABLE.to_owned())];
+    let consumers = vec![(QueueName::Commands, vec![durable::DURABLE.to_owned()]), (QueueName::Changes, vec![teller::DURABLE.to_owned()])];
     let watched = Watched { streams: StreamName::ALL.into(), consumers };
     tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
     let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus.clone(), index)));

@@ -216,7 +216,7 @@ mod tests {
         let (config, tasks) = (Config::default(), Tasks::new());
         // nobody listens there, and nobody asks
         let nats = NatsConfig { url: "nats://127.0.0.1:1".to_owned(), ..config.nats.clone() };
-        let common = Common::start(&nats, &[], &tasks).await.unwrap();
+        let common = Common::start(&nats, &[], 0, &tasks).await.unwrap();
         let shared = Shared { config: Arc::new(config), readiness: Readiness::new(), common };
         let readiness = shared.readiness.clone();
         (Roles::new(shared, tasks), readiness)

@@ -20,6 +20,7 @@ use crate::edge::gate::users::Users;
 use crate::edge::io::deliveries::Deliveries;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::io::port::Port;
+use crate::edge::io::seat::{Seat, Stray};
 use crate::edge::io::sockets::Sockets;
 use crate::edge::io::watchers::Watchers;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
@@ -44,6 +45,8 @@ pub(crate) struct Sources {
     pub changes: Changes,
     /// The users file each time it is read; `None` where none is configured.
     pub users: Option<mpsc::Receiver<Arc<Users>>>,
+    /// The other notifier threads behind the same addresses.
+    pub(crate) seat: Seat,
     /// Subscriptions of silent edges, and our own lease.
     pub(crate) take_over: TakeOver,
 }
@@ -68,6 +71,8 @@ pub(crate) struct Driver {
     mirror: Mirror,
     metrics: Arc<EdgeMetrics>,
     housekeeping_at: Instant,
+    /// Depths of its queues, as the metrics have them.
+    depths: [usize; 6],
     is_draining: bool,
     is_lease_held: bool,
 }
@@ -112,6 +117,7 @@ impl Driver {
             mirror,
             metrics,
             housekeeping_at: clock::now(),
+            depths: [0; 6],
             is_draining: false,
             is_lease_held: true,
         }
@@ -217,6 +223,12 @@ impl Driver {
         for (connection, is_open) in connections.drain(..) {
             if is_open { sockets.on_opened(connection) } else { sockets.on_closed(connection) }
         }
+        had_any |= take(
+            "responses of other threads",
+            |cx| sources.seat.poll_stray(cx),
+            cx,
+            |stray| notifier.handle(Input::Packet { flow: stray.flow, bytes: &stray.packet }, now),
+        )?;
         // Before the jobs: each was made for those that are here after these.
         had_any |= take(
             "bucket changes",
@@ -291,14 +303,15 @@ impl Driver {
     }
 
     /// Depth of the queues after a round; a depth that stays above 0 means that the edge does not keep up.
-    fn count_queues(&self) {
+    fn count_queues(&mut self) {
         let queues = &self.metrics.queues;
-        queues.waits.set(self.notifier.waiting());
-        queues.connections.set(self.sources.streams.len());
-        queues.changes.set(self.sources.changes.queue.len());
-        queues.fan_outs.set(self.fan_outs.max_capacity() - self.fan_outs.capacity());
-        queues.jobs.set(self.sources.jobs.waiting());
-        queues.jobs_in_hand.set(self.deliveries.len());
+        let [waits, connections, changes, fan_outs, jobs, in_hand] = &mut self.depths;
+        queues.waits.moved(waits, self.notifier.waiting());
+        queues.connections.moved(connections, self.sources.streams.len());
+        queues.changes.moved(changes, self.sources.changes.queue.len());
+        queues.fan_outs.moved(fan_outs, self.fan_outs.max_capacity() - self.fan_outs.capacity());
+        queues.jobs.moved(jobs, self.sources.jobs.waiting());
+        queues.jobs_in_hand.moved(in_hand, self.deliveries.len());
     }
 
     fn carry_out(&mut self) {
@@ -318,6 +331,12 @@ impl Driver {
                     }
                 }
                 Output::Event(event) => self.port.emit(*event),
+                Output::HandOver { to, flow, packet } => {
+                    // Without room it is lost, as a datagram may be: the NOTIFY is sent again.
+                    if !self.sources.seat.hand_over(to, Stray { flow, packet }) {
+                        self.metrics.dropped(DropReason::QueueFull);
+                    }
+                }
                 Output::JobDone(handle) => self.deliveries.done(handle),
                 Output::JobMoved(handle) => {
                     if let Some(delivery) = self.deliveries.take(handle) {

@@ -1,10 +1,12 @@
 //! Everything of the edge that touches a socket, a task or NATS.
 
+pub(crate) mod bind;
 pub(crate) mod deliveries;
 pub(crate) mod driver;
 pub(crate) mod fan_out;
 pub(crate) mod mirror;
 pub(crate) mod port;
+pub(crate) mod seat;
 pub(crate) mod sockets;
 pub(crate) mod tls_files;
 pub(crate) mod users_file;

@@ -24,6 +24,21 @@ pub struct Capacities {
     pub jobs_in_hand: usize,
 }
 
+impl Capacities {
+    /// Of so many edges in one process.
+    #[must_use]
+    pub const fn times(self, edges: usize) -> Self {
+        Self {
+            waits: self.waits * edges,
+            connections: self.connections * edges,
+            changes: self.changes * edges,
+            fan_outs: self.fan_outs * edges,
+            jobs: self.jobs * edges,
+            jobs_in_hand: self.jobs_in_hand * edges,
+        }
+    }
+}
+
 /// Handles of every series.
 pub struct QueueMetrics {
     received: AHashMap<Transport, Counter>,

@@ -50,7 +50,7 @@ impl Notifier {
             }
         };
         match message.start() {
-            Start::Response { .. } => self.on_response(message, flow, now),
+            Start::Response { .. } => self.on_response(message, bytes, flow, now),
             Start::Request { method, .. } if method.as_str() == "ACK" => self.metrics.dropped(DropReason::Ack),
             Start::Request { .. } => match Request::from_message(message) {
                 Ok(request) => self.on_request(request, flow, now),

@@ -192,6 +192,15 @@ pub enum Output {
     FanOut(Box<FanOut>),
     /// Publish an event.
     Event(Box<Event>),
+    /// A response to a request of another notifier thread: it goes there.
+    HandOver {
+        /// The place of that one.
+        to: u8,
+        /// What it came on.
+        flow: Flow,
+        /// Its bytes.
+        packet: Bytes,
+    },
     /// A job is done with.
     JobDone(JobHandle),
     /// A job's subscriptions may be another edge's by now: it goes there.

@@ -10,12 +10,14 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::bus::message::{EndReason, NotifyOutcome};
 use crate::bus::trace::Cause;
 use crate::edge::event;
 use crate::edge::metrics::DeliveryOutcome;
 use crate::edge::notifier::Notifier;
-use crate::edge::notifier::io::{BusRequest, NotifyId, Unsent};
+use crate::edge::notifier::io::{BusRequest, NotifyId, Output, Unsent};
 use crate::edge::notifier::state::bus_requests::{StoreOutcome, Wait};
 use crate::edge::notifier::state::delivery::NoRoom;
 use crate::edge::subscription::cover::Cover;
@@ -25,7 +27,7 @@ use crate::runtime::clock::Now;
 use crate::sip::flow::{ConnectionId, Flow};
 use crate::sip::message::Message;
 use crate::sip::response::Response;
-use crate::sip::transaction::ClientEvent;
+use crate::sip::transaction::{self, ClientEvent};
 
 /// How long a job may be kept unacknowledged by a phone that asked for a pause: well below its redelivery.
 pub(super) const LONGEST_JOB_WAIT: Duration = Duration::from_secs(20);
@@ -109,7 +111,7 @@ impl Notifier {
         self.pump(subscription, now);
     }
 
-    pub(super) fn on_response(&mut self, message: Message, flow: Flow, now: Now) {
+    pub(super) fn on_response(&mut self, message: Message, bytes: &[u8], flow: Flow, now: Now) {
         let response = Response::from_message(message);
         let event = response.as_ref().and_then(|response| self.delivery.handle_response(response, now.at));
         match (response, event) {
@@ -117,7 +119,13 @@ impl Notifier {
                 notifier.on_final_response(subscription, response.status(), response.retry_after_seconds(), now);
             }),
             (Some(_), Some(_)) => {}
-            _ => self.gate.stray_response(flow.peer.ip(), now.at),
+            (response, _) => {
+                let nonce = response.and_then(|response| transaction::nonce_of(response.branch()));
+                match nonce.and_then(|nonce| self.config.place.other(nonce)) {
+                    Some(to) => self.output.push_back(Output::HandOver { to, flow, packet: Bytes::copy_from_slice(bytes) }),
+                    None => self.gate.stray_response(flow.peer.ip(), now.at),
+                }
+            }
         }
     }
 

@@ -33,6 +33,11 @@ impl Branch {
     }
 }
 
+/// The nonce of a branch that was made here, or by another that makes them alike.
+pub(crate) fn nonce_of(branch: &str) -> Option<u64> {
+    Branch::read(branch).map(|(_, nonce)| nonce)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

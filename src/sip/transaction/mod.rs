@@ -7,7 +7,7 @@ mod client;
 mod key;
 mod server;
 
-pub(crate) use branch::Branch;
+pub(crate) use branch::{Branch, nonce_of};
 pub(crate) use client::ClientTransactions;
 pub(crate) use client::{ClientEvent, ClientOutput};
 pub(crate) use key::TransactionKey;

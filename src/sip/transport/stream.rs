@@ -59,7 +59,7 @@ impl StreamTransport {
     ///
     /// That of the operating system: the address is not ours, or is taken. `InvalidInput`: a secure transport without
     /// [`Tls`], or UDP.
-    pub(crate) fn listen(&self, transport: Transport, address: SocketAddr, listener: u16) -> io::Result<SocketAddr> {
+    pub(crate) fn listen(&self, transport: Transport, address: SocketAddr, listener: u16, is_shared: bool) -> io::Result<SocketAddr> {
         let is_possible = match transport {
             Transport::Udp => false,
             Transport::Tcp | Transport::Ws => true,
@@ -74,6 +74,7 @@ impl StreamTransport {
         }
         // Connections of a process that has just ended must not keep its port.
         socket.set_reuse_address(true)?;
+        socket.set_reuse_port(is_shared)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;

@@ -38,12 +38,13 @@ pub(crate) struct Batch {
 }
 
 impl UdpListener {
-    /// Binds a socket; `listener` is its index in `sip.listen`. An IPv6 one takes no IPv4.
+    /// Binds a socket; `listener` is its index in `sip.listen`. An IPv6 one takes no IPv4. A `shared` address has several
+    /// sockets of this process; each has its senders, by their address and port.
     ///
     /// # Errors
     ///
     /// That of the operating system: the address is not ours, or is taken.
-    pub(crate) fn bind(address: SocketAddr, listener: u16) -> io::Result<Self> {
+    pub(crate) fn bind(address: SocketAddr, listener: u16, is_shared: bool) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -53,6 +54,7 @@ impl UdpListener {
                 tracing::debug!(%error, "socket buffer not enlarged");
             }
         }
+        socket.set_reuse_port(is_shared)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         let socket = UdpSocket::from_std(socket.into())?;
@@ -210,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn receives_every_datagram_with_its_sender_in_order() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let listener = UdpListener::bind(address.parse().unwrap(), 3).unwrap();
+            let listener = UdpListener::bind(address.parse().unwrap(), 3, false).unwrap();
             let phones = [Plain::bind(address).unwrap(), Plain::bind(address).unwrap()];
             let sizes = [0_usize, 1, 700, 65_000];
             for index in 0..100_usize {
@@ -230,8 +232,8 @@ mod tests {
 
     #[tokio::test]
     async fn both_families_on_one_thread_keep_their_addresses() {
-        let v4 = UdpListener::bind("127.0.0.1:0".parse().unwrap(), 0).unwrap();
-        let v6 = UdpListener::bind("[::1]:0".parse().unwrap(), 1).unwrap();
+        let v4 = UdpListener::bind("127.0.0.1:0".parse().unwrap(), 0, false).unwrap();
+        let v6 = UdpListener::bind("[::1]:0".parse().unwrap(), 1, false).unwrap();
         let (phone4, phone6) = (Plain::bind("127.0.0.1:0").unwrap(), Plain::bind("[::1]:0").unwrap());
         for _ in 0..3 {
             phone4.send_to(b"4", v4.local_addr()).unwrap();
@@ -244,7 +246,7 @@ mod tests {
     #[tokio::test]
     async fn sends_at_once_from_a_fresh_socket() {
         let phone = Plain::bind("127.0.0.1:0").unwrap();
-        let listener = UdpListener::bind("127.0.0.1:0".parse().unwrap(), 0).unwrap();
+        let listener = UdpListener::bind("127.0.0.1:0".parse().unwrap(), 0, false).unwrap();
         listener.send(phone.local_addr().unwrap(), b"200").unwrap();
         let mut buffer = [0; 8];
         assert_eq!(phone.recv_from(&mut buffer).unwrap(), (3, listener.local_addr()));

@@ -106,7 +106,7 @@ mod tests {
     async fn sends_all_in_order_over_several_batches() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let phone = Plain::bind(address).unwrap();
-            let listener = UdpListener::bind(address.parse().unwrap(), 0).unwrap();
+            let listener = UdpListener::bind(address.parse().unwrap(), 0, false).unwrap();
             let mut queue = SendQueue::new(100);
             for index in 0..100_u8 {
                 assert!(queue.push(phone.local_addr().unwrap(), Bytes::from(vec![index; 1 + usize::from(index)])));
@@ -126,7 +126,7 @@ mod tests {
     async fn one_that_cannot_be_sent_does_not_stop_the_rest() {
         let phone = Plain::bind("127.0.0.1:0").unwrap();
         let peer = phone.local_addr().unwrap();
-        let listener = UdpListener::bind("127.0.0.1:0".parse().unwrap(), 0).unwrap();
+        let listener = UdpListener::bind("127.0.0.1:0".parse().unwrap(), 0, false).unwrap();
         let mut queue = SendQueue::new(10);
         for packet in [Bytes::from_static(b"a"), Bytes::from(vec![0; 70_000]), Bytes::from_static(b"b")] {
             assert!(queue.push(peer, packet));

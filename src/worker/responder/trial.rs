@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::bus::request::Screen;
 use crate::bus::message::{Kind, Origin, ResponderGetRequest, ResponderSetRequest};
+use crate::bus::request::Screen;
 use crate::bus::subject::Pattern;
 use crate::bus::trace::Cause;
 use crate::bus::{Bus, RequestError};

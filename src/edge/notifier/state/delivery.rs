@@ -89,7 +89,7 @@ impl Delivery {
     /// Puts the next NOTIFY of a subscription in flight, if one is due.
     pub(crate) fn send(&mut self, subscription: &mut Subscription, now: Now) -> Result<Option<Sent>, NoRoom> {
         let to = self.next_hop_of(subscription);
-        let branch = self.client.next_branch(rand::random()).ok_or(NoRoom)?;
+        let branch = self.client.next_branch(self.config.place.mark(rand::random())).ok_or(NoRoom)?;
         let grouping = grouping(subscription, &to, branch.as_str(), &self.config, now.at);
         let Some(parcel) = subscription.outbox.take(grouping, now.at) else { return Ok(None) };
         let (id, (cseq, reserves)) = (subscription.id, subscription.next_cseq());

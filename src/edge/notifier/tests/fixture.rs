@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::bus::message::{EndReason, ErrorBody, ErrorReply, GetResponse, Kind, NotifyJob, Origin, RouteSetResponse, SubscriptionChange};
 use crate::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
-use crate::edge::config::Listener;
+use crate::edge::config::{Listener, Place};
 use crate::edge::event::Event;
 use crate::edge::gate::policy::AuthPolicy;
 use crate::edge::gate::rate_limit::RateLimitConfig;
@@ -35,6 +35,8 @@ pub(in crate::edge::notifier) struct Bench {
     pub done: Vec<JobHandle>,
     /// Jobs for other edges.
     pub moved: Vec<JobHandle>,
+    /// Responses for other notifier threads.
+    pub handed_over: Vec<(u8, Bytes)>,
     /// Bytes of the largest packet sent.
     pub largest: usize,
     revision: u64,
@@ -47,6 +49,7 @@ pub(in crate::edge::notifier) struct Bench {
 pub(in crate::edge) fn config() -> EdgeConfig {
     EdgeConfig {
         edge_id: "edge-0".into(),
+        place: Place::ALONE,
         listeners: vec![
             listener(Transport::Udp, "192.0.2.1:5060"),
             listener(Transport::Tcp, "192.0.2.1:5060"),
@@ -95,6 +98,7 @@ impl Bench {
             fan_outs: Vec::new(),
             done: Vec::new(),
             moved: Vec::new(),
+            handed_over: Vec::new(),
             largest: 0,
             revision: 0,
             acks_told: true,
@@ -115,6 +119,7 @@ impl Bench {
                 Output::Request { token, request, .. } => self.asked.push_back((token, request)),
                 Output::FanOut(fan_out) => self.fan_outs.push(*fan_out),
                 Output::Event(event) => self.events.push(*event),
+                Output::HandOver { to, packet, .. } => self.handed_over.push((to, packet)),
                 Output::JobDone(handle) => self.done.push(handle),
                 Output::JobMoved(handle) => self.moved.push(handle),
             }

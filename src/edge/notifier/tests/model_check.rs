@@ -27,6 +27,7 @@ impl World {
                 Output::JobDone(JobHandle(handle)) | Output::JobMoved(JobHandle(handle)) => {
                     assert!(self.open_jobs.remove(&handle), "job {handle} is done twice");
                 }
+                Output::HandOver { to, .. } => panic!("there is no thread {to}"),
                 Output::FanOut(_) => {}
             }
         }

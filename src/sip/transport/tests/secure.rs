@@ -55,7 +55,7 @@ impl Edge {
         let noted = Arc::clone(&refused);
         let on_refused = Arc::new(move |_, reason| noted.lock().unwrap().push(reason));
         let streams = StreamTransport::new(limits, sender, Some(Arc::clone(&tls)), on_refused, tasks.clone());
-        let address = streams.listen(transport, "127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let address = streams.listen(transport, "127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
         Self { transport: streams, inbound, address, refused, tasks, tls, authority, folder }
     }
 

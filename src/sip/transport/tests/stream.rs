@@ -26,7 +26,7 @@ fn edge(limits: StreamLimits, inbound_capacity: usize) -> Edge {
     let noted = Arc::clone(&refused);
     let on_refused = Arc::new(move |transport, reason| noted.lock().unwrap().push((transport, reason)));
     let transport = StreamTransport::new(limits, sender, None, on_refused, tasks.clone());
-    let address = transport.listen(Transport::Tcp, "127.0.0.1:0".parse().unwrap(), 4).unwrap();
+    let address = transport.listen(Transport::Tcp, "127.0.0.1:0".parse().unwrap(), 4, false).unwrap();
     Edge { transport, inbound, tasks, address, refused }
 }
 
