@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 pub(crate) mod backoff;
 pub mod clock;
+pub(crate) mod room;
 pub(crate) mod signal;
 pub(crate) mod tasks;
 pub(crate) mod wheel;

@@ -23,7 +23,7 @@ use crate::bus::trace::{Cause, headers};
 use crate::edge::event::Event;
 use crate::edge::limit::MAX_WAITS;
 use crate::edge::notifier::{BusReply, BusRequest, ReplyMessage, Token, Unavailable};
-use crate::runtime::clock;
+use crate::runtime::{clock, room};
 
 pub(crate) struct Port {
     bus: Bus,
@@ -137,6 +137,7 @@ impl Port {
             }
             is_waited_for
         });
+        room::shrink(&mut self.asked);
     }
 
     /// Publishes an event, best effort.

@@ -172,6 +172,7 @@ impl Notifier {
 
     fn on_timeout(&mut self, now: Now) {
         self.responses.handle_timeout(now.at);
+        self.requests.shrink();
         if self.availability.is_lease_held() {
             self.client_timeout(now);
         }

@@ -30,19 +30,19 @@ use crate::sip::uri;
 ///
 /// Shape: 24 hexadecimal digits, unguessable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SubscriptionId(u128);
+pub struct SubscriptionId([u8; 12]);
 
 impl SubscriptionId {
     /// A new one.
     #[must_use]
     pub fn random() -> Self {
-        Self(rand::random::<u128>() >> 32)
+        Self(rand::random())
     }
 }
 
 impl fmt::Display for SubscriptionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:024x}", self.0)
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -55,7 +55,9 @@ impl FromStr for SubscriptionId {
     type Err = SubscriptionIdError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_ours = text.len() == 24 && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
-        is_ours.then(|| u128::from_str_radix(text, 16).ok().map(Self)).flatten().ok_or(SubscriptionIdError)
+        let number = is_ours.then(|| u128::from_str_radix(text, 16).ok()).flatten().ok_or(SubscriptionIdError)?;
+        let [_, _, _, _, id @ ..] = number.to_be_bytes();
+        Ok(Self(id))
     }
 }
 
@@ -178,7 +180,7 @@ pub struct Subscription {
     /// What the phone is still to be told.
     pub outbox: Outbox,
     /// The NOTIFY in flight.
-    pub in_flight: Option<InFlight>,
+    pub in_flight: Option<Box<InFlight>>,
     /// Stores and queries under way or waiting.
     pub lane: lane::Lane,
     /// Its timers in the wheel.

@@ -22,6 +22,7 @@ use bytes::Bytes;
 
 use super::Timers;
 use super::branch::Branch;
+use crate::runtime::room;
 use crate::runtime::wheel::Wheel;
 
 /// Every non-INVITE client transaction of an edge. `U` is what its user keeps with each.
@@ -180,6 +181,8 @@ impl<U> ClientTransactions<U> {
         while let Some(key) = self.due.pop() {
             self.fire(key, now);
         }
+        room::shrink(&mut self.transactions);
+        self.due.shrink_to(room::KEPT);
     }
 
     fn fire(&mut self, key: u64, now: Instant) {

@@ -25,6 +25,7 @@ use bytes::Bytes;
 
 use super::Timers;
 use super::key::{KeyMaker, TransactionKey};
+use crate::runtime::room;
 use crate::runtime::wheel::Wheel;
 use crate::sip::request::Request;
 
@@ -158,6 +159,9 @@ impl ServerTransactions {
                 None => {}
             }
         }
+        room::shrink(&mut self.transactions);
+        room::shrink(&mut self.merges);
+        self.due.shrink_to(room::KEPT);
     }
 
     /// When `Self::handle_timeout` is due.

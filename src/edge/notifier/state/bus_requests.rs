@@ -20,6 +20,7 @@ use crate::edge::subscription::lane::{Arrival, Exchange, Query};
 use crate::edge::subscription::outbox::Owed;
 use crate::edge::subscription::record::Record;
 use crate::feature::Presentity;
+use crate::runtime::room;
 use crate::sip::digest::Credentials;
 
 /// How long a phone waits for the workers until it gets the NOTIFY that it is owed without their answer.
@@ -113,6 +114,11 @@ impl BusRequests {
             Wait::Reserve(..) | Wait::Holder(_) | Wait::Remove(..) | Wait::TakeOver(..) | Wait::Get(..) | Wait::Set(..) => {}
         }
         Some(wait)
+    }
+
+    /// Gives back the memory of a burst that is over.
+    pub(crate) fn shrink(&mut self) {
+        room::shrink(&mut self.waits);
     }
 
     pub(crate) fn is_waiting(&self, Token(token): Token) -> bool {

@@ -96,8 +96,9 @@ impl Delivery {
         let head = write::Sending { cseq, branch: branch.as_str(), to: &to, config: &self.config };
         let packet = write::notify(subscription, &parcel, &head, now.at, &mut self.scratch);
         let (transport, connection) = (to.transport(), to.connection());
-        subscription.in_flight =
-            Some(InFlight { parcel, cseq, branch: branch.as_str().into(), sent_at: now.at, recalled_at: None, transport, connection });
+        let in_flight =
+            InFlight { parcel, cseq, branch: branch.as_str().into(), sent_at: now.at, recalled_at: None, transport, connection };
+        subscription.in_flight = Some(Box::new(in_flight));
         if let Some(users) = connection.and_then(|connection| self.connections.get_mut(&connection)) {
             users.insert(id);
         }
@@ -131,7 +132,7 @@ impl Delivery {
 
     /// Takes the NOTIFY in flight of a subscription whose transaction is over.
     pub(crate) fn finish(&mut self, subscription: &mut Subscription) -> Option<InFlight> {
-        let in_flight = subscription.in_flight.take()?;
+        let in_flight = *subscription.in_flight.take()?;
         if let Some(users) = in_flight.connection.and_then(|connection| self.connections.get_mut(&connection)) {
             users.remove(&subscription.id);
         }
