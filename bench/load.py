@@ -7,6 +7,7 @@ from goal import Measured
 from server import Kamailio, One, Server, Three, running
 from statistic import Search
 
+RATE = {"a": 4000, "b": 100}  # calls a second
 TRANSACTIONS = 22  # of one call of press.xml: a subscription, 20 key presses, its end
 RATES = [500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10_000, 12_000, 14_000, 16_000]
 
@@ -31,9 +32,9 @@ def loaded(kind: type[Server], binary: Path, name: str, rate: int, seconds: int)
 def a_cpu(binary: Path, pairs: int, seconds: int) -> dict[str, Measured]:
     one, three, within = Measured([]), Measured([]), Measured([])
     for _ in range(pairs):
-        ours, our_cpu = loaded(One, binary, "subscribe", 4000, seconds)
-        theirs, their_cpu = loaded(Kamailio, binary, "subscribe", 4000, seconds)
-        split, split_cpu = loaded(Three, binary, "subscribe", 4000, seconds)
+        ours, our_cpu = loaded(One, binary, "subscribe", RATE["a"], seconds)
+        theirs, their_cpu = loaded(Kamailio, binary, "subscribe", RATE["a"], seconds)
+        split, split_cpu = loaded(Three, binary, "subscribe", RATE["a"], seconds)
         one.ours.append(our_cpu)
         three.ours.append(split_cpu)
         within.ours.append(ours.within_1ms)
@@ -59,8 +60,8 @@ def noted(note: str, theirs: sipp.Load) -> str:
 def b_cpu(binary: Path, pairs: int, seconds: int) -> dict[str, Measured]:
     found = Measured([])
     for _ in range(pairs):
-        ours, our_cpu = loaded(One, binary, "press", 100, seconds)
-        theirs, their_cpu = loaded(Kamailio, binary, "press", 100, seconds)
+        ours, our_cpu = loaded(One, binary, "press", RATE["b"], seconds)
+        theirs, their_cpu = loaded(Kamailio, binary, "press", RATE["b"], seconds)
         found.ours.append(our_cpu / TRANSACTIONS)
         found.theirs.append(their_cpu / TRANSACTIONS)
         found.failed += ours.failed

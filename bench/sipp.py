@@ -10,6 +10,7 @@ from process import BenchError
 from statistic import share_within
 
 HERE = Path(__file__).resolve().parent
+EVERY_CALL = 60_000
 # what Kamailio's presence module knows instead
 AS_MESSAGE_SUMMARY = {
     "Event: as-feature-event": "Event: message-summary",
@@ -46,13 +47,13 @@ def read(row: dict[str, str], wanted: int) -> Load:
     return Load(done, max(failed, wanted - done), again, share_within(spread, 1))
 
 
-def call(address: str, name: str, rate: int, calls: int, is_yardstick: bool = False) -> Load:
-    """So many calls at so many a second."""
-    seconds = calls // rate + 60
+def call(address: str, name: str, rate: int, calls: int, is_yardstick: bool = False, at_once: int = EVERY_CALL) -> Load:
+    """So many calls at so many a second, or as fast as the server answers when only so many may be open at once."""
+    seconds = calls // rate + 60 if at_once == EVERY_CALL else 5 * calls // rate + 60
     with tempfile.TemporaryDirectory(prefix="dfks-bench-") as work:
         Path(work, "scenario.xml").write_text(scenario_of(name, is_yardstick), encoding="utf-8")
         command = f"""
-            sipp {address} -sf scenario.xml -i 127.0.0.1 -r {rate} -m {calls} -l 60000
+            sipp {address} -sf scenario.xml -i 127.0.0.1 -r {rate} -m {calls} -l {at_once}
             -nostdin -trace_stat -fd 1 -stf stat.csv
             -recv_timeout 10000 -timeout {seconds} -timeout_error -buff_size 4194304
         """.split()
