@@ -148,7 +148,8 @@ def worker():
         ),
         lines(
             "Requests in memory",
-            "Of those received, the ones that edge and mi bridge of the same process handed over without NATS (run.local).",
+            "Of those received, the ones that edge and mi bridge of the same process handed over "
+            "without NATS (run.local).",
             "reqps",
             ("{{kind}}", "sum by (kind) (rate(dfks_worker_local_requests_total{@}[~]))"),
             stack=True,

@@ -90,6 +90,14 @@ def traffic():
             ("{{reason}}", "sum by (reason) (rate(dfks_edge_dropped_total{@}[~]))"),
             runbook="DfksRateLimited",
         ),
+        lines(
+            "Refused",
+            "Requests of phones and commands, by reason: dfks.event.refused says whose. "
+            "Also of the mi bridges of these processes.",
+            "pps",
+            ("{{reason}}", "sum by (reason) (rate(dfks_events_refused_total{@}[~])) > 0"),
+            runbook="DfksPhonesRefused",
+        ),
     ]
 
 

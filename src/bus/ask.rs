@@ -34,7 +34,7 @@ impl Bus {
     /// As [`request`](Self::request).
     pub(crate) async fn get(&self, request: GetRequest, cause: &Cause, timeout: Duration) -> Result<GetResponse, RequestError> {
         let (answer, answered) = oneshot::channel();
-        let asked = Asked::new(request, cause.clone(), move |got| drop(answer.send(got)));
+        let asked = Asked::new(Box::new(request), cause.clone(), move |got| drop(answer.send(got)));
         match self.hand_get(asked) {
             Ok(()) => self.answered(Pattern::Get, answered, timeout).await,
             Err(asked) => self.request(Pattern::Get, self.subjects().get(), &asked.request, cause, timeout).await,

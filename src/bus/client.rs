@@ -10,7 +10,6 @@ use async_nats::{Client, Message, PublishErrorKind, StatusCode};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde::Serialize;
-use serde::de::IgnoredAny;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -21,11 +20,13 @@ use crate::bus::error::{BusError, PublishError, RequestError};
 use crate::bus::link::{self, Link, LinkStatus};
 use crate::bus::local::Local;
 use crate::bus::login::{self, Arrival};
+use crate::bus::message::RefusedEvent;
 use crate::bus::replies::Inbox;
 use crate::bus::subject::{Pattern, Subjects};
 use crate::bus::time::ServerClock;
 use crate::bus::trace::{Cause, headers};
 use crate::config::NatsConfig;
+use crate::feature::Presentity;
 use crate::runtime::{clock, tasks};
 
 /// A connection to NATS with the names of this deployment. Clones share it.
@@ -271,6 +272,14 @@ impl Bus {
         }
     }
 
+    /// Publishes the event of a refusal, best effort.
+    pub(crate) fn publish_refused(&self, event: &RefusedEvent) {
+        let presentity = event.presentity.as_deref().and_then(|presentity| Presentity::parse(presentity).ok());
+        let domain = presentity.map(|presentity| presentity.domain_token());
+        let subject = self.subjects().event_refused(domain.as_deref());
+        self.publish_event(Pattern::EventRefused, subject, event, &event.cause);
+    }
+
     /// Sends a request and returns the reply unread.
     ///
     /// # Errors
@@ -335,37 +344,6 @@ impl Bus {
     /// Waits until a stream seems to be gone.
     pub(crate) async fn stream_missed(&self) {
         self.shared.missed.notified().await;
-    }
-
-    /// Sends what is queued; whether the server has it all within [`timeout`](Self::timeout).
-    pub(crate) async fn flush(&self) -> bool {
-        matches!(tokio::time::timeout(self.timeout(), self.client().flush()).await, Ok(Ok(())))
-    }
-
-    /// Sends what is queued, ends all subscriptions and closes the connection; gives up after twice [`timeout`](Self::timeout).
-    pub async fn drain(&self) {
-        let client = &self.shared.client;
-        let mut status = self.shared.link.watch();
-        let drained = async {
-            // the client's own flush and drain may drop what the socket has not taken yet: any answer to this request proves
-            // that everything sent before it has arrived
-            let question = format!("STREAM.INFO.{}", self.subjects().stream("EVENTS"));
-            match self.api::<IgnoredAny>(&question, self.timeout()).await {
-                Err(error) if error.is_away() => return Err("the queue to nats was not flushed"),
-                Ok(_) | Err(_) => {}
-            }
-            client.drain().await.map_err(|_| "the nats client is closed already")?;
-            status.wait_for(|status| status.is_closed).await.map(|_| ()).map_err(|_| "the nats client is gone")
-        };
-        if !self.is_connected() {
-            tracing::warn!("not connected to nats, what is queued is lost");
-            return;
-        }
-        match tokio::time::timeout(self.timeout() * 2, drained).await {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => tracing::warn!(reason, "nats connection not drained"),
-            Err(_) => tracing::warn!(reason = "timeout", "nats connection not drained"),
-        }
     }
 
     async fn exchange(

@@ -160,18 +160,17 @@ impl FeatureRecord {
 
     /// The stored state of a feature, else its default.
     pub(crate) fn state(&self, spec: &FeatureSpec) -> FeatureState {
-        match self.features.get(spec.name()) {
-            Some(stored) => FeatureState {
-                feature: spec.name().to_owned(),
-                assigned: stored.assigned,
-                status: stored.status,
-                values: stored.values.clone(),
-                version: stored.version,
-                source: Source::Store,
-                notify: true,
-            },
-            None => spec.default_state(),
-        }
+        self.stored(spec.name()).unwrap_or_else(|| spec.default_state())
+    }
+
+    /// The state of a feature, if one is stored.
+    pub(crate) fn stored(&self, feature: &str) -> Option<FeatureState> {
+        self.features.get(feature).map(|stored| stored.state(feature))
+    }
+
+    /// All that is stored, in the order of the names, features that no table knows (any more) included.
+    pub(crate) fn states(&self) -> impl Iterator<Item = FeatureState> {
+        self.features.iter().map(|(feature, stored)| stored.state(feature))
     }
 
     /// Puts in the state of a feature, with its version.
@@ -290,6 +289,20 @@ impl FeatureRecord {
             states.push(state);
         }
         states
+    }
+}
+
+impl Stored {
+    fn state(&self, feature: &str) -> FeatureState {
+        FeatureState {
+            feature: feature.to_owned(),
+            assigned: self.assigned,
+            status: self.status,
+            values: self.values.clone(),
+            version: self.version,
+            source: Source::Store,
+            notify: true,
+        }
     }
 }
 

@@ -22,19 +22,20 @@ pub(crate) struct Asked<Q, A> {
     pub(crate) request: Q,
     /// What led to it, as the headers of a message would say.
     pub(crate) cause: Cause,
-    pub(crate) asked_at: Instant,
+    /// When it was handed over.
+    pub(crate) since: Instant,
     answer: Box<dyn FnOnce(Result<A, ErrorBody>) + Send>,
 }
 
 /// `dfks.get`, handed over.
-pub(crate) type AskedGet = Asked<GetRequest, GetResponse>;
+pub(crate) type AskedGet = Asked<Box<GetRequest>, GetResponse>;
 /// `dfks.route.set`, handed over.
 pub(crate) type AskedSet = Asked<Box<RouteSetRequest>, RouteSetResponse>;
 
 impl<Q, A> Asked<Q, A> {
     /// `answer` is called once, on any thread, and must not block.
     pub(crate) fn new(request: Q, cause: Cause, answer: impl FnOnce(Result<A, ErrorBody>) + Send + 'static) -> Self {
-        Self { request, cause, asked_at: clock::now(), answer: Box::new(answer) }
+        Self { request, cause, since: clock::now(), answer: Box::new(answer) }
     }
 
     /// The answer's way back, apart from the request.

@@ -193,7 +193,12 @@ impl SubjectMetrics {
 /// Whether we wait for an answer on these subjects; the others are published and forgotten.
 const fn is_requested(pattern: Pattern) -> bool {
     match pattern {
-        Pattern::EdgeAlive | Pattern::EventSubscription | Pattern::EventFeature | Pattern::EventNotify | Pattern::EventRaw => false,
+        Pattern::EdgeAlive
+        | Pattern::EventSubscription
+        | Pattern::EventFeature
+        | Pattern::EventNotify
+        | Pattern::EventRaw
+        | Pattern::EventRefused => false,
         Pattern::Responders
         | Pattern::RespondersForget
         | Pattern::Set

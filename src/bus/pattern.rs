@@ -43,6 +43,8 @@ pub enum Pattern {
     EventNotify,
     /// `dfks.event.raw.<domain>`
     EventRaw,
+    /// `dfks.event.refused.<domain>`
+    EventRefused,
     /// `dfks.dead.<stage>`
     Dead,
     /// The bucket of subscriptions.
@@ -59,7 +61,7 @@ pub enum Pattern {
 
 impl Pattern {
     /// All of them, to have every metric series from the start.
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::Set,
         Self::Get,
         Self::SetDomain,
@@ -80,6 +82,7 @@ impl Pattern {
         Self::EventFeature,
         Self::EventNotify,
         Self::EventRaw,
+        Self::EventRefused,
         Self::Dead,
         Self::SubscriptionBucket,
         Self::FeatureBucket,
@@ -112,6 +115,7 @@ impl Pattern {
             Self::EventFeature => "dfks.event.feature.<domain>.<Feature>",
             Self::EventNotify => "dfks.event.notify.<domain>",
             Self::EventRaw => "dfks.event.raw.<domain>",
+            Self::EventRefused => "dfks.event.refused.<domain>",
             Self::Dead => "dfks.dead.<stage>",
             Self::SubscriptionBucket => "$KV.dfks-subscriptions.<subscription>",
             Self::FeatureBucket => "$KV.dfks-features.<presentity>",

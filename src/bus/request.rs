@@ -1,12 +1,13 @@
 //! Requests to services: of what comes on the inbox the first answer is taken, and what is none is passed over. Whoever listens on the
 //! subject besides may speak there too, such as a stream that keeps the requests and acknowledges them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, StatusCode};
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::bus::answer;
 use crate::bus::client::Bus;
@@ -51,9 +52,16 @@ impl Bus {
     ) -> Result<R, RequestError> {
         let payload = serde_json::to_vec(message).map_err(answer::unwritable);
         let asked = async {
-            let reply =
-                self.screened(pattern, subject, headers(cause), payload?.into(), timeout, &mut Screen::new(answer::is_answer)).await?;
-            answer::read(&reply)
+            let mut screen = Screen::new(answer::is_answer);
+            match self.screened(pattern, subject, headers(cause), payload?.into(), timeout, &mut screen).await {
+                Ok(reply) => answer::read(&reply),
+                // Of what came in place of an answer, that it was no JSON says more than that no answer came.
+                Err(error @ RequestError::Timeout(_)) => match screen.came.map(|came| serde_json::from_slice::<IgnoredAny>(&came)) {
+                    Some(Err(unreadable)) => Err(RequestError::Unreadable(Arc::new(unreadable))),
+                    _ => Err(error),
+                },
+                Err(error) => Err(error),
+            }
         };
         self.measured(pattern, asked).await
     }

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::bus::message::{
     AuthRequest, AuthResponse, EdgeAlive, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest, GetResponse, Named,
-    NotifyEvent, NotifyJob, RawEvent, ResponderGetRequest, ResponderSetRequest, ResponderState, RespondersRequest, RespondersResponse,
-    RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest, WatchersResponse,
+    NotifyEvent, NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest, ResponderState, RespondersRequest,
+    RespondersResponse, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest, WatchersResponse,
 };
 
 /// `title` of the schema of an [`ErrorReply`], which has no `type` on the bus.
@@ -45,6 +45,7 @@ pub fn all() -> Vec<(String, Value)> {
         named::<FeatureEvent>(),
         named::<NotifyEvent>(),
         named::<RawEvent>(),
+        named::<RefusedEvent>(),
         schema::<ErrorReply>(ERROR_TITLE),
     ]
 }

@@ -6,6 +6,9 @@ use crate::bus::kv;
 pub use crate::bus::pattern::Pattern;
 use crate::feature::Presentity;
 
+/// `<domain>` where no presentity could be read.
+const UNKNOWN_DOMAIN: &str = "unknown";
+
 /// The names of everything on the bus under one `nats.prefix`.
 ///
 /// With the prefix `x`: subjects `x.*`, streams `X_*`, buckets `x-*`, services `x-edge`, `x-worker`, `x-mi`.
@@ -169,6 +172,11 @@ impl Subjects {
     #[must_use]
     pub(crate) fn event_raw(&self, presentity: &Presentity) -> String {
         format!("{}.event.raw.{}", self.prefix, presentity.domain_token())
+    }
+    /// `dfks.event.refused.<domain>`; `unknown` where no presentity could be read.
+    #[must_use]
+    pub(crate) fn event_refused(&self, domain_token: Option<&str>) -> String {
+        format!("{}.event.refused.{}", self.prefix, domain_token.unwrap_or(UNKNOWN_DOMAIN))
     }
     /// `dfks.event.*.<domain>` and `dfks.event.*.<domain>.>`: all events of one domain, by its token.
     #[must_use]

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use super::connection::{ClientArgs, ConfigArgs};
-use super::help::{AFTER, CHECK, COMPLETIONS, EVENTS, GET, MAN, PHONE, RESPONDERS, RUN, SCHEMAS, SET, WATCHERS};
+use super::help::{AFTER, CHECK, COMPLETIONS, EVENTS, EXPORT, GET, IMPORT, LIST, MAN, PHONE, RESPONDERS, RUN, SCHEMAS, SET, WATCHERS};
 use super::responders_args::RespondersArgs;
-use crate::feature::{FeatureTable, Values};
+pub(crate) use super::words::Press;
+use super::words::{feature_name, field, press, seconds};
 
 /// Keeps the feature keys of SIP phones in step with the services that own them, over NATS.
 #[derive(Debug, Parser)]
@@ -34,6 +35,15 @@ pub(crate) enum Command {
     /// Show the features of a presentity
     #[command(after_help = GET)]
     Get(GetArgs),
+    /// List who has what set
+    #[command(after_help = LIST)]
+    List(ListArgs),
+    /// Write all stored states, one presentity a line
+    #[command(after_help = EXPORT)]
+    Export(ExportArgs),
+    /// Store the states of an export again, and have the phones told
+    #[command(after_help = IMPORT)]
+    Import(ImportArgs),
     /// List live subscriptions
     #[command(after_help = WATCHERS)]
     Watchers(WatchersArgs),
@@ -69,6 +79,8 @@ impl Command {
         match self {
             Self::Set(SetArgs { client, .. })
             | Self::Get(GetArgs { client, .. })
+            | Self::List(ListArgs { client, .. })
+            | Self::Import(ImportArgs { client, .. })
             | Self::Watchers(WatchersArgs { client, .. })
             | Self::Events(EventsArgs { client, .. }) => client.json,
             Self::Responders(responders) => responders.client().json,
@@ -116,21 +128,32 @@ impl Role {
 #[derive(Debug, Args)]
 pub(crate) struct SetArgs {
     /// Whose feature: sip:user@host or tel:number
-    pub(crate) presentity: String,
+    #[arg(required_unless_present = "file")]
+    pub(crate) presentity: Option<String>,
     /// Which feature.
-    #[arg(help = "Which feature, e.g. DoNotDisturb or DND, in any case", value_parser = feature_name)]
-    pub(crate) feature: String,
+    #[arg(help = "Which feature, e.g. DoNotDisturb or DND, in any case", value_parser = feature_name, required_unless_present = "file")]
+    pub(crate) feature: Option<String>,
     /// What it becomes
-    pub(crate) status: Switch,
+    #[arg(required_unless_present = "file")]
+    pub(crate) status: Option<Switch>,
     /// A value of the feature, e.g. ringCount=4; repeat for several
-    #[arg(long = "value", value_name = "FIELD=TEXT", value_parser = field)]
+    #[arg(long = "value", value_name = "FIELD=TEXT", value_parser = field, conflicts_with = "file")]
     pub(crate) values: Vec<(String, String)>,
     /// Handed to the set route as its param
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "file")]
     pub(crate) param: Option<String>,
     /// Who asks for it, for the event: at most 128 characters
     #[arg(long, value_name = "TEXT")]
     pub(crate) actor: Option<String>,
+    /// Have it carried out even if no mi bridge is up now: its acknowledgement is printed, not what became of it
+    #[arg(long)]
+    pub(crate) durable: bool,
+    /// Nats-Msg-Id of a durable command, which makes it once; of a file, the line's number is added. None: one that is made up
+    #[arg(long, value_name = "ID", requires = "durable")]
+    pub(crate) id: Option<String>,
+    /// Commands of a file, one JSON object a line, `-` for stdin, in place of one on the command line
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["presentity", "feature", "status"])]
+    pub(crate) file: Option<PathBuf>,
     /// How to reach NATS, and how to print.
     #[command(flatten)]
     pub(crate) client: ClientArgs,
@@ -170,6 +193,47 @@ pub(crate) struct WatchersArgs {
     pub(crate) client: ClientArgs,
 }
 
+/// Of `dfks list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only this feature; repeat for several
+    #[arg(long = "feature", value_name = "FEATURE", value_parser = feature_name)]
+    pub(crate) features: Vec<String>,
+    /// Only what is switched on
+    #[arg(long)]
+    pub(crate) on: bool,
+    /// Only presentities of this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) domain: Option<String>,
+    /// How to reach NATS, and how to print.
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// Of `dfks export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Only presentities of this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) domain: Option<String>,
+    /// How to reach NATS.
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// Of `dfks import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// What `dfks export` wrote; `-` for stdin
+    pub(crate) file: PathBuf,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// How to reach NATS, and how to print.
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
 /// What an event tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EventKind {
@@ -181,6 +245,8 @@ pub(crate) enum EventKind {
     Notify,
     /// Documents that no feature is known for
     Raw,
+    /// Requests and commands that were refused
+    Refused,
 }
 
 /// Of `dfks events`.
@@ -252,17 +318,6 @@ pub(crate) enum PhoneTransport {
     Tcp,
 }
 
-/// One key press.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Press {
-    /// Which feature.
-    pub(crate) feature: String,
-    /// What it becomes.
-    pub(crate) is_on: bool,
-    /// Its values.
-    pub(crate) values: Values,
-}
-
 /// Of `dfks schemas`.
 #[derive(Debug, Args)]
 pub(crate) struct SchemasArgs {
@@ -279,67 +334,6 @@ pub(crate) struct GuardArgs {
     /// Its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<OsString>,
-}
-
-fn field(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((field, value)) if !field.is_empty() => Ok((field.to_owned(), value.to_owned())),
-        _ => Err("expected FIELD=TEXT, e.g. ringCount=4".to_owned()),
-    }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.0..=31_536_000.0).contains(&seconds) => Ok(seconds),
-        _ => Err("expected a number of seconds, e.g. 5 or 0.5".to_owned()),
-    }
-}
-
-/// `DoNotDisturb=on`, `CallForwardingNoAnswer=on,ringCount=4,forwardTo=sip:bob@10.0.0.11`.
-///
-/// A part after a comma that is no `FIELD=` belongs to the value before it.
-fn press(text: &str) -> Result<Press, String> {
-    let expected = || "expected FEATURE=on|off[,FIELD=TEXT], e.g. DoNotDisturb=on".to_owned();
-    let mut parts = text.split(',');
-    let (feature, status) = parts.next().and_then(|first| first.split_once('=')).ok_or_else(expected)?;
-    let is_on = match status {
-        "on" | "1" | "true" => true,
-        "off" | "0" | "false" => false,
-        _ => return Err(expected()),
-    };
-    if feature.is_empty() {
-        return Err(expected());
-    }
-    let mut fields: Vec<(String, String)> = Vec::new();
-    for part in parts {
-        let is_field = |field: &str| !field.is_empty() && field.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        match (part.split_once('='), fields.last_mut()) {
-            (Some((field, value)), _) if is_field(field) => fields.push((field.to_owned(), value.to_owned())),
-            (_, Some((_, value))) => {
-                value.push(',');
-                value.push_str(part);
-            }
-            _ => return Err(expected()),
-        }
-    }
-    Ok(Press { feature: name_of(feature), is_on, values: fields.into_iter().collect() })
-}
-
-/// What people call the features of phones.
-const SHORT_NAMES: [(&str, &str); 4] =
-    [("DND", "DoNotDisturb"), ("CFA", "CallForwardingAlways"), ("CFB", "CallForwardingBusy"), ("CFNA", "CallForwardingNoAnswer")];
-
-/// The name of a feature as people write it: short, or in any case. One that is not built in stays as it is written.
-fn name_of(text: &str) -> String {
-    let short = SHORT_NAMES.into_iter().find(|(short, _)| short.eq_ignore_ascii_case(text)).map(|(_, name)| name.to_owned());
-    let built_in = || FeatureTable::built_in().names().find(|name| name.eq_ignore_ascii_case(text)).map(str::to_owned);
-    short.or_else(built_in).unwrap_or_else(|| text.to_owned())
-}
-
-/// [`name_of`], as clap asks for it.
-#[expect(clippy::unnecessary_wraps, reason = "the signature of a value parser")]
-fn feature_name(text: &str) -> Result<String, std::convert::Infallible> {
-    Ok(name_of(text))
 }
 
 #[cfg(test)]

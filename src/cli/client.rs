@@ -1,47 +1,21 @@
-//! The commands that ask over NATS: `set`, `get`, `watchers`.
+//! The commands that ask over NATS: `get`, `watchers`.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::args::{GetArgs, SetArgs, Switch, WatchersArgs};
+use super::args::{GetArgs, WatchersArgs};
 use super::exit::Failure;
 use super::output::{print, print_json, printable, state_line};
 use super::reach::{Nats, Whom};
-use crate::bus::message::{CommandValues, GetRequest, GetResponse, Kind, SetRequest, SetResponse, Watcher};
+use crate::bus::message::{GetRequest, GetResponse, Kind, Watcher};
 use crate::bus::poll::{self, Poll, PollLimits};
 use crate::bus::subject::Pattern;
-use crate::feature::{Presentity, Status, Values};
+use crate::feature::Presentity;
 
 /// Runs one command on a runtime of its own.
 pub(crate) fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::Refused(format!("no runtime: {error}")))?.block_on(command)
-}
-
-/// `dfks set`: publishes `dfks.set`, prints the reply.
-pub(crate) async fn set(args: SetArgs) -> Result<(), Failure> {
-    let nats = Nats::connect(&args.client).await?;
-    let request = SetRequest {
-        kind: Kind::default(),
-        presentity: args.presentity,
-        feature: args.feature,
-        status: Some(Status(args.status == Switch::On)),
-        route_param: args.param,
-        values: CommandValues::Fields(args.values.into_iter().collect::<Values>()),
-        actor: args.actor,
-    };
-    let subjects = nats.bus().subjects();
-    let of_domain = Presentity::parse(&request.presentity).ok().map(|of| (Pattern::SetDomain, subjects.set_of(&of)));
-    let reply: SetResponse = nats.ask_or_as_tenant(Whom::Bridge, (Pattern::Set, subjects.set()), of_domain, &request).await?;
-    if args.client.json {
-        return print_json(&reply);
-    }
-    let told = match (reply.notify, reply.watchers) {
-        (false, _) => "no phone is notified: the route suppressed it".to_owned(),
-        (true, 1) => "1 phone is notified".to_owned(),
-        (true, watchers) => format!("{watchers} phones are notified"),
-    };
-    print(&format!("{}\n  {}\n  {told}\n", printable(&reply.presentity), state_line(&reply.state)))
 }
 
 /// `dfks get`: asks the workers.

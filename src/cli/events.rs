@@ -127,9 +127,25 @@ fn event_line(subject: &str, event: &Value, paint: Paint) -> String {
             let code = if shown("/status").is_empty() { String::new() } else { format!(" {}", shown("/status")) };
             format!("{} {} {}{code} after {} ms", kind("notify"), presentity(), outcome("/outcome"), shown("/took_ms"))
         }
+        Some(EventKind::Refused) => refused(event, paint),
         _ => printable(&format!("{subject} {event}")),
     };
     format!("{} {what}", say(Style::Dim, "/time"))
+}
+
+/// `refused sip:alice@h 403 forbidden (not for you) SUBSCRIBE by sip:eve@h from 192.0.2.7:5060 ×12`
+fn refused(event: &Value, paint: Paint) -> String {
+    let text = |key: &str| event.get(key).and_then(Value::as_str).map(printable);
+    let code = event.get("status").map(ToString::to_string).unwrap_or_default();
+    let reason = paint.text(Style::Bad, &format!("{code} {}", text("reason").unwrap_or_default()));
+    let presentity = text("presentity").unwrap_or_else(|| "unknown".to_owned());
+    let mut line = format!("{} {} {reason}", paint.text(Style::Name, "refused"), paint.text(Style::Bold, &presentity));
+    line.extend(text("detail").map(|detail| format!(" ({detail})")));
+    line.push_str(&text("method").map_or_else(|| " command".to_owned(), |method| format!(" {method}")));
+    line.extend(text("watcher").or_else(|| text("actor")).map(|who| format!(" by {who}")));
+    line.extend(text("source").map(|source| format!(" from {source}")));
+    line.extend(event.get("count").and_then(Value::as_u64).filter(|count| *count > 1).map(|count| format!(" ×{count}")));
+    line
 }
 
 /// ` forwardTo=sip:bob@h ringCount=4`
@@ -171,6 +187,16 @@ mod tests {
             (
                 json!({"type":"io.dfks.event.v1.notify","time":"T","presentity":"sip:a@h","outcome":"expired","status":null,"took_ms":32000}),
                 "T notify sip:a@h expired after 32000 ms",
+            ),
+            (
+                json!({"type":"io.dfks.event.v1.refused","time":"T","presentity":"sip:a@h","watcher":"sip:e@h","source":"192.0.2.7:5060","method":"SUBSCRIBE",
+                       "status":403,"reason":"forbidden","detail":"not yours","count":12}),
+                "T refused sip:a@h 403 forbidden (not yours) SUBSCRIBE by sip:e@h from 192.0.2.7:5060 ×12",
+            ),
+            (
+                json!({"type":"io.dfks.event.v1.refused","time":"T","presentity":null,"watcher":null,"actor":"crm","source":null,"method":null,"status":400,
+                       "reason":"bad_request","detail":null,"count":1}),
+                "T refused unknown 400 bad_request command by crm",
             ),
             (json!({"time":"T","x":"\u{7}"}), "T dfks.event.raw.h {\"time\":\"T\",\"x\":\"\\u0007\"}"),
         ] {

@@ -23,7 +23,33 @@ pub(super) const SET: &str = "\
 Examples:
   dfks set sip:alice@127.0.0.1 DoNotDisturb on
   dfks set sip:alice@127.0.0.1 CallForwardingNoAnswer on --value ringCount=4 --value forwardTo=sip:bob@10.0.0.11
-  dfks set sip:alice@127.0.0.1 dnd off --actor 'helpdesk, ticket 4711'";
+  dfks set sip:alice@127.0.0.1 dnd off --actor 'helpdesk, ticket 4711'
+  dfks set sip:alice@127.0.0.1 dnd on --durable         carried out whenever a mi bridge is up
+  dfks set --file moves.ndjson --actor 'night batch'    {\"presentity\":\"sip:alice@h\",\"feature\":\"DoNotDisturb\",\"status\":1} a line
+  dfks set --file - --durable --id batch-7 < moves.ndjson";
+
+pub(super) const LIST: &str = "\
+What the bucket of states holds; what only a responder or a script says is not in it.
+
+Examples:
+  dfks list --feature CFA --on                          whose calls are forwarded
+  dfks list --domain example.com --json";
+
+pub(super) const EXPORT: &str = "\
+Ordered by presentity, so that two exports can be compared. It is not one moment's picture: what changes meanwhile may be in it.
+
+Examples:
+  dfks export > states.ndjson
+  dfks export --domain example.com | gzip > example.com.ndjson.gz";
+
+pub(super) const IMPORT: &str = "\
+Nothing is written where a line is invalid. What is stored already is left as it is, so that an import that was interrupted is
+started again. No script and no responder is asked. Versions go on from the higher one, and phones are told.
+
+Examples:
+  dfks import states.ndjson --check                     what would change
+  dfks import states.ndjson
+  zcat example.com.ndjson.gz | dfks import -";
 
 pub(super) const GET: &str = "\
 Examples:

@@ -7,6 +7,8 @@ mod context;
 mod events;
 mod exit;
 mod help;
+mod import;
+mod lines;
 mod load;
 mod output;
 mod paint;
@@ -17,7 +19,10 @@ mod responders_args;
 mod role;
 mod run;
 mod schemas;
+mod set;
+mod stored;
 mod target;
+mod words;
 
 use std::process::ExitCode;
 
@@ -69,8 +74,11 @@ fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check(&args),
-        Command::Set(args) => client::block_on(client::set(args)),
+        Command::Set(args) => client::block_on(set::set(args)),
         Command::Get(args) => client::block_on(client::get(args)),
+        Command::List(args) => client::block_on(stored::list(args)),
+        Command::Export(args) => client::block_on(stored::export(args)),
+        Command::Import(args) => client::block_on(import::import(args)),
         Command::Watchers(args) => client::block_on(client::watchers(args)),
         Command::Responders(args) => client::block_on(responders::responders(args)),
         Command::Events(args) => client::block_on(events::follow(args)),

@@ -30,6 +30,10 @@ pub(super) enum Whom {
     Edge,
     /// Takes `dfks.responder.…`.
     Responder,
+    /// Takes `dfks.command.set`.
+    Stream,
+    /// Has the feature states.
+    Store,
 }
 
 impl Whom {
@@ -39,16 +43,17 @@ impl Whom {
             Self::Worker => "worker",
             Self::Edge => "edge",
             Self::Responder => "responder",
+            Self::Stream => "stream of commands",
+            Self::Store => "bucket of feature states",
         }
     }
 
     const fn role(self) -> &'static str {
         match self {
-            Self::Bridge => "mi",
-            Self::Worker => "worker",
+            Self::Bridge | Self::Stream => "mi",
+            // a responder is of a service of its own
+            Self::Worker | Self::Responder | Self::Store => "worker",
             Self::Edge => "edge",
-            // of a service of its own
-            Self::Responder => "worker",
         }
     }
 }

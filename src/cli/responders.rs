@@ -221,13 +221,8 @@ async fn forget(args: ForgetArgs) -> Result<(), Failure> {
     if args.client.json {
         return Ok(());
     }
-    print(
-        &reply
-            .forgotten
-            .iter()
-            .map(|subject| format!("{} is forgotten: it owns nothing until it answers again\n", printable(subject)))
-            .collect::<String>(),
-    )
+    let line = |subject: &String| format!("{} is forgotten: it owns nothing until it answers again", printable(subject));
+    print(&(reply.forgotten.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"))
 }
 
 /// `dfks responders test SUBJECT`
@@ -332,7 +327,7 @@ fn meaning(change: &Change, feature: &str) -> String {
         Some(status) => parts.push(feature_line(feature, status, &change.values)),
         None if change.values.is_empty() => parts.push(format!("{feature} stays as it is")),
         None => {
-            parts.push(change.values.iter().map(|(field, value)| format!("{field}={}", printable(value))).collect::<Vec<_>>().join(" "))
+            parts.push(change.values.iter().map(|(field, value)| format!("{field}={}", printable(value))).collect::<Vec<_>>().join(" "));
         }
     }
     parts.extend((change.assigned == Some(false)).then(|| "not assigned".to_owned()));

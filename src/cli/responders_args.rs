@@ -58,7 +58,7 @@ pub(crate) struct TestArgs {
     /// A value to set, e.g. ringCount=4; repeat for several
     #[arg(long = "value", value_name = "FIELD=TEXT", value_parser = field)]
     pub(crate) values: Vec<(String, String)>,
-    /// How long it may take, in milliseconds, as routes.responder_timeout_ms
+    /// How long it may take, in milliseconds; workers wait for the time that the configuration gives
     #[arg(long, value_name = "MILLISECONDS", default_value = "500", value_parser = clap::value_parser!(u64).range(1..=600_000))]
     pub(crate) within: u64,
     /// How to reach NATS, and how to print.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::feature::FeatureConfig;
+use crate::feature::{FeatureConfig, Target};
 
 mod check;
 mod cidr;
@@ -222,6 +222,8 @@ pub enum LogFormat {
 pub struct FeaturesConfig {
     /// An unknown XML root goes to `dfks.event.raw.<domain>` instead of 400.
     pub passthrough: bool,
+    /// What the target of a forward may be.
+    pub target: Target,
     /// More features by name.
     #[serde(flatten)]
     pub tables: BTreeMap<String, FeatureConfig>,

@@ -1,17 +1,28 @@
 //! The events of the edge, each built once. Pure.
 
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use crate::bus::message::{
-    Asked, EndReason, FeatureChange, FeatureEvent, Kind, NotifyEvent, NotifyOutcome, Origin, RawEvent, RouteSetResponse,
-    SubscriptionChange, SubscriptionEvent,
+    Asked, EndReason, FeatureChange, FeatureEvent, Kind, NotifyEvent, NotifyOutcome, Origin, RawEvent, RefusedEvent, RefusedReason,
+    RouteSetResponse, SubscriptionChange, SubscriptionEvent,
 };
 use crate::bus::trace::{Cause, new_id};
+use crate::config::PresentityFrom;
+use crate::edge::config::EdgeConfig;
+use crate::edge::subscribe;
 use crate::edge::subscription::lane::Exchange;
 use crate::edge::subscription::record::Record;
 use crate::edge::subscription::{InFlight, Subscription, SubscriptionId};
 use crate::feature::{FeatureState, Presentity};
 use crate::runtime::clock::{self, Now};
+use crate::sip::flow::Flow;
+use crate::sip::header::NameAddr;
+use crate::sip::message::{Message, Start};
+use crate::sip::name::Name;
+
+/// Most of a text that somebody sent who was refused, in characters.
+const MAX_STRANGERS_TEXT_CHARS: usize = 256;
 
 /// An event to publish.
 #[derive(Debug)]
@@ -24,6 +35,8 @@ pub enum Event {
     Notify(Presentity, NotifyEvent),
     /// `dfks.event.raw.<domain>`
     Raw(Presentity, RawEvent),
+    /// `dfks.event.refused.<domain>`
+    Refused(RefusedEvent),
 }
 
 /// What happened to a subscription, at which edge, and why.
@@ -33,6 +46,18 @@ pub(crate) struct Happened<'a> {
     pub(crate) what: SubscriptionChange,
     pub(crate) reason: Option<EndReason>,
     pub(crate) cause: &'a Cause,
+}
+
+/// A request that was refused, whole or as far as it could be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RefusedRequest<'a> {
+    pub(crate) message: &'a Message,
+    pub(crate) flow: Flow,
+    pub(crate) cause: &'a Cause,
+    pub(crate) status: u16,
+    pub(crate) reason: RefusedReason,
+    /// The same in words, where its sender was told.
+    pub(crate) detail: Option<&'a str>,
 }
 
 /// What a subscription's event says of it.
@@ -144,6 +169,90 @@ pub(crate) fn of_raw(edge_id: &str, subscription: &Subscription, exchange: &Exch
         body: raw.text.to_string(),
     };
     Some(Event::Raw(subscription.presentity.clone(), event))
+}
+
+impl RefusedRequest<'_> {
+    /// Whose features it was about, where that can be read: in a dialog To says so, else what names the presentity here.
+    pub(crate) fn presentity(&self, from: PresentityFrom) -> Option<Presentity> {
+        let Start::Request { uri, .. } = self.message.start() else { return None };
+        let to = self.message.header(Name::To).and_then(NameAddr::parse);
+        let is_in_dialog = to.as_ref().is_some_and(|to| to.tag().is_some());
+        let named = Some(uri).filter(|uri| !is_in_dialog && from == PresentityFrom::RequestUri && subscribe::has_user(uri));
+        let to = to.as_ref().map(|to| &*to.uri);
+        named.into_iter().chain(to).find_map(|uri| Presentity::parse(uri).ok())
+    }
+
+    /// URI of the phone's user, as From says.
+    pub(crate) fn watcher(&self) -> Option<String> {
+        let from = self.message.header(Name::From).and_then(NameAddr::parse)?;
+        Some(Presentity::parse(&from.uri).map_or_else(|_| shown(&from.uri), |uri| uri.as_str().to_owned()))
+    }
+
+    /// Its method, a word of its sender's.
+    pub(crate) fn method(&self) -> Option<&str> {
+        if let Start::Request { method, .. } = self.message.start() { Some(method.as_str()) } else { None }
+    }
+
+    /// Its Call-ID.
+    pub(crate) fn call_id(&self) -> Option<&str> {
+        self.message.header(Name::CallId)
+    }
+}
+
+/// A request was refused.
+pub(crate) fn of_refused_request(config: &EdgeConfig, request: &RefusedRequest<'_>, utc: SystemTime) -> RefusedEvent {
+    RefusedEvent {
+        presentity: request.presentity(config.presentity_from).map(|presentity| presentity.as_str().to_owned()),
+        watcher: request.watcher(),
+        method: request.method().map(shown),
+        detail: request.detail.map(shown),
+        user_agent: request.message.header(Name::UserAgent).map(shown),
+        call_id: request.call_id().map(shown),
+        ..of_refused_flow(config, request.flow, request.cause, (request.status, request.reason), utc)
+    }
+}
+
+/// A source sends too much. `message` is what of it can be read.
+pub(crate) fn of_rate_limited(config: &EdgeConfig, message: Option<&Message>, flow: Flow, cause: &Cause, utc: SystemTime) -> RefusedEvent {
+    let (status, reason) = (503, RefusedReason::RateLimited);
+    match message {
+        Some(message) => of_refused_request(config, &RefusedRequest { message, flow, cause, status, reason, detail: None }, utc),
+        None => of_refused_flow(config, flow, cause, (status, reason), utc),
+    }
+}
+
+fn of_refused_flow(
+    config: &EdgeConfig,
+    flow: Flow,
+    cause: &Cause,
+    (status, reason): (u16, RefusedReason),
+    utc: SystemTime,
+) -> RefusedEvent {
+    let peer = SocketAddr::new(flow.peer.ip().to_canonical(), flow.peer.port());
+    RefusedEvent {
+        kind: Kind::default(),
+        id: new_id(),
+        time: clock::rfc3339(utc),
+        cause: cause.clone(),
+        edge_id: Some(config.edge_id.to_string()),
+        presentity: None,
+        watcher: None,
+        actor: None,
+        source: Some(peer.to_string()),
+        transport: Some(flow.transport.as_str().to_owned()),
+        method: None,
+        status,
+        reason,
+        detail: None,
+        user_agent: None,
+        call_id: None,
+        count: 1,
+    }
+}
+
+/// A stranger's text, as much of it as an event has room for.
+fn shown(text: &str) -> String {
+    text.chars().take(MAX_STRANGERS_TEXT_CHARS).collect()
 }
 
 /// A change that a phone asked for.

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::bus::message::RefusedReason;
+
 /// A response that is no success, with the headers that it owes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -10,6 +12,8 @@ pub(crate) struct Refusal {
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// Text of a Warning header, code 399.
     pub warning: Option<Cow<'static, str>>,
+    /// Why, for its event; `None`: it has none, as the challenge that begins every digest.
+    pub reason: Option<RefusedReason>,
     /// What the phone is then told, when it has a subscription.
     pub confirm: Confirm,
 }
@@ -35,7 +39,7 @@ impl Refusal {
     /// A refusal without headers.
     #[must_use]
     pub(crate) fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), warning: None, confirm: Confirm::Nothing }
+        Self { status, headers: Vec::new(), warning: None, reason: Some(RefusedReason::of_response(status)), confirm: Confirm::Nothing }
     }
 
     /// With one more header.
@@ -79,7 +83,8 @@ impl Refusal {
     /// 403 for a presentity that has as many watchers as it may.
     #[must_use]
     pub(crate) fn too_many_watchers() -> Self {
-        Self::new(403).for_long().because("this presentity has as many subscriptions as it may")
+        let refusal = Self::new(403).for_long().because("this presentity has as many subscriptions as it may");
+        Self { reason: Some(RefusedReason::TooManyWatchers), ..refusal }
     }
 
     /// 481: no such subscription here or in the bucket.

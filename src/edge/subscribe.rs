@@ -80,7 +80,8 @@ fn unknown_scheme() -> Refusal {
     Refusal::new(416).because("the presentity is a sip:, sips: or tel: URI")
 }
 
-fn has_user(uri: &str) -> bool {
+/// Whether a Request-URI names a presentity, not only a host.
+pub(crate) fn has_user(uri: &str) -> bool {
     uri.contains('@') || uri.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("tel:"))
 }
 

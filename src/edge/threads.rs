@@ -84,7 +84,7 @@ impl Edge {
             }
             Ok(())
         };
-        let (first, ()) = try_join(Box::pin(first.start(bus, index, table)), others_serve).await?;
+        let (first, ()) = Box::pin(try_join(first.start(bus, index, table), others_serve)).await?;
         Ok(Self { listening, first, others, stop, _guard: guard })
     }
 
@@ -127,9 +127,9 @@ impl Other {
         let ((to_bound, bound), (to_serves, serves), (to_ended, ended)) = (oneshot::channel(), oneshot::channel(), oneshot::channel());
         let thread = std::thread::Builder::new().name(format!("edge.{}", u32::from(beside.seat.place().number) + 1));
         let body = move || {
-            let served = runtime.block_on(beside.serve(to_bound, to_serves));
+            let outcome = runtime.block_on(beside.serve(to_bound, to_serves));
             // Nobody waits for it when the edge has failed to start.
-            let _gone = to_ended.send(served);
+            let _gone = to_ended.send(outcome);
         };
         thread.spawn(body).map_err(failed)?;
         Ok(Self { bound: Some(bound), serves: Some(serves), ended })

@@ -3,12 +3,13 @@
 use crate::feature::hoteling;
 use crate::feature::rule::Rule;
 use crate::feature::table::{AGENT_REASON, Elements, FeatureSpec, FeatureTable, Field, REASON, STATE, Wire};
+use crate::feature::target::{FORWARD_TO, Target};
 
 impl FeatureTable {
     /// `DoNotDisturb`, `CallForwardingAlways`, `CallForwardingBusy`, `CallForwardingNoAnswer`, `AgentState`, `Hoteling`.
     #[must_use]
     pub fn built_in() -> Self {
-        let forward_to = || Field::new("forwardTo", Rule::Text, "forwardDN", "forwardTo");
+        let forward_to = || Field::new(FORWARD_TO, Rule::Target(Target::Any), "forwardDN", "forwardTo");
         let ring_count = || Field::new("ringCount", Rule::RingCount, "ringCount", "ringCount");
         Self {
             specs: vec![

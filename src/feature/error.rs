@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::feature::nearest::nearest;
 use crate::feature::rule::{AGENT_STATES, MAX_RING_COUNT, MAX_TEXT_CHARS};
+use crate::feature::target::{EXPECTED, FORWARD_TO, Target};
 
 /// Why a feature, or a value of one, is refused: from a phone, a command, a script or a responder alike.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +58,26 @@ pub enum FeatureError {
         /// What was given.
         value: String,
     },
+    /// The target of a forward is neither a number nor a URI.
+    #[error("invalid forwardTo '{}': expected {EXPECTED} (features.target is {})", Shown(value), rule.as_str())]
+    Target {
+        /// What was given.
+        value: String,
+        /// What the configuration asks for.
+        rule: Target,
+    },
+    /// A forward would lead to the presentity that it is of.
+    #[error("invalid forwardTo '{}': it is the presentity itself (features.target is strict)", Shown(value))]
+    OwnTarget {
+        /// What was given.
+        value: String,
+    },
+    /// A forward would be switched on without a target.
+    #[error("forwardTo is missing: {feature} is switched on with {EXPECTED} (features.target is strict)")]
+    NoTarget {
+        /// The feature.
+        feature: String,
+    },
     /// A text is longer than 512 characters.
     #[error("{field} has {chars} characters: expected at most {}", MAX_TEXT_CHARS)]
     TooLong {
@@ -101,6 +122,9 @@ impl FeatureError {
             Self::RingCount { .. } => "ring_count",
             Self::AgentState { .. } => "agent_state",
             Self::Seconds { .. } => "seconds",
+            Self::Target { .. } => "target",
+            Self::OwnTarget { .. } => "own_target",
+            Self::NoTarget { .. } => "no_target",
             Self::TooLong { .. } => "too_long",
             Self::ControlCharacter { .. } => "control_character",
             Self::Contradiction { .. } => "contradiction",
@@ -120,6 +144,7 @@ impl FeatureError {
                 format!("values.{}", Shown(field))
             }
             Self::RingCount { .. } => "values.ringCount".to_owned(),
+            Self::Target { .. } | Self::OwnTarget { .. } | Self::NoTarget { .. } => format!("values.{FORWARD_TO}"),
             Self::AgentState { .. } => "values.state".to_owned(),
             Self::Contradiction { .. } => "status".to_owned(),
         }

@@ -1,5 +1,7 @@
 //! What a value of a feature may be.
 
+use crate::feature::target::Target;
+
 /// Largest `ringCount`.
 pub(super) const MAX_RING_COUNT: u8 = 100;
 /// Longest text value (`forwardTo`, `reason`, …), in characters.
@@ -17,6 +19,8 @@ pub(super) const LOGGED_ON: &str = "loggedOn";
 pub(super) enum Rule {
     /// A text without control characters and what else XML forbids, of at most [`MAX_TEXT_CHARS`].
     Text,
+    /// A text that says where a forward leads.
+    Target(Target),
     /// A whole number up to [`MAX_RING_COUNT`].
     RingCount,
     /// One of [`AGENT_STATES`].

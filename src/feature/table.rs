@@ -167,6 +167,11 @@ impl FeatureSpec {
         };
         match known.rule {
             Rule::Text => check_text(field, value),
+            Rule::Target(target) => {
+                check_text(field, value)?;
+                let error = || FeatureError::Target { value: value.to_owned(), rule: target };
+                if target.allows(value) { Ok(()) } else { Err(error()) }
+            }
             Rule::RingCount if is_ring_count(value) => Ok(()),
             Rule::RingCount => Err(FeatureError::RingCount { value: value.to_owned() }),
             Rule::AgentState if AGENT_STATES.contains(&value) => Ok(()),

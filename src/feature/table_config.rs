@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::feature::error::Shown;
 use crate::feature::rule::Rule;
 use crate::feature::table::{Direction, Elements, FeatureSpec, FeatureTable, Field, Wire};
+use crate::feature::target::{FORWARD_TO, Target};
 
 /// One row of `[features.NAME]`: the XML elements that stand for a feature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -151,7 +152,11 @@ fn spec(table: &FeatureTable, name: &str, row: &FeatureConfig) -> Result<Feature
         check_element(name, &column, field)?;
         check_element(name, &column, request_element)?;
         check_element(name, &column, event_element)?;
-        let rule = if field == "ringCount" { Rule::RingCount } else { Rule::Text };
+        let rule = match field.as_str() {
+            "ringCount" => Rule::RingCount,
+            FORWARD_TO => Rule::Target(Target::Any),
+            _ => Rule::Text,
+        };
         fields.push(Field::new(field, rule, request_element, event_element));
     }
     check_elements_differ(name, row, &fields)?;

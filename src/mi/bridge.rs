@@ -17,6 +17,7 @@ use crate::mi::error::{Failure, Step};
 use crate::mi::limit::{MAX_DURABLE_IN_HAND, MAX_IN_HAND};
 use crate::mi::metrics::MiMetrics;
 use crate::mi::plan::{self, Occasion};
+use crate::mi::refused::{RefusedCommands, Who};
 use crate::notify::{EdgeJob, Queue};
 use crate::runtime::clock;
 
@@ -73,13 +74,15 @@ pub struct Bridge<F> {
     bus: Bus,
     fanout: F,
     metrics: Arc<MiMetrics>,
+    refused: RefusedCommands,
 }
 
 impl<F: Fanout> Bridge<F> {
     /// A bridge that asks the workers of this bus. Made after the metrics recorder is installed.
     #[must_use]
     pub fn new(bus: Bus, fanout: F) -> Self {
-        Self { bus, fanout, metrics: Arc::new(MiMetrics::new(MAX_IN_HAND, MAX_DURABLE_IN_HAND)) }
+        let refused = RefusedCommands::new(bus.clone());
+        Self { bus, fanout, metrics: Arc::new(MiMetrics::new(MAX_IN_HAND, MAX_DURABLE_IN_HAND)), refused }
     }
 
     /// Has a worker run the set route, and publishes the events.
@@ -95,6 +98,7 @@ impl<F: Fanout> Bridge<F> {
     pub async fn set(&self, command: &SetCommand, cause: &Cause) -> Result<SetResponse, ErrorBody> {
         let result = self.carry_out(command, None, cause).await;
         if let Err(failure) = &result {
+            self.refused.note(&failure.body, &Who::of(command), cause);
             self.tell_refused(command, failure, None, cause).await;
         }
         result.map_err(|failure| failure.body)
@@ -183,6 +187,10 @@ impl<F: Fanout> Bridge<F> {
 
     pub(crate) const fn bus(&self) -> &Bus {
         &self.bus
+    }
+
+    pub(crate) const fn refused(&self) -> &RefusedCommands {
+        &self.refused
     }
 
     pub(crate) const fn metrics(&self) -> &Arc<MiMetrics> {

@@ -14,6 +14,7 @@ pub(crate) mod http;
 pub mod limit;
 mod metrics;
 pub(crate) mod plan;
+pub(crate) mod refused;
 pub(crate) mod service;
 pub mod teller;
 

@@ -9,12 +9,14 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::message::{ErrorBody, SetRequest, SetResponse};
 use crate::bus::service::{Endpoint, EndpointSpec, Handler, Request, Service};
 use crate::bus::subject::Pattern;
+use crate::bus::trace::Cause;
 use crate::feature::FeatureTable;
 use crate::mi::bridge::{Bridge, Fanout};
 use crate::mi::command;
 use crate::mi::error::MiError;
 use crate::mi::limit::{self, MAX_IN_HAND};
 use crate::mi::metrics::{DropReason, Way};
+use crate::mi::refused::Who;
 use crate::runtime::clock;
 
 const DESCRIPTION: &str = "carries out dfks commands: has a worker run the set route, and the phones notified";
@@ -88,6 +90,10 @@ impl<F: Fanout> Handler for Desk<F> {
         if !request.respond(reply.map(Into::into), cause).await {
             metrics.dropped(DropReason::ReplyNotSent);
         }
+        if let Some(failure) = &failure {
+            let who = command.as_ref().map_or_else(|_| Who::in_payload(request.payload()), Who::of);
+            self.bridge.refused().note(&failure.body, &who, cause);
+        }
         // after the reply: the event needs one more request
         if let (Ok(command), Some(failure)) = (&command, &failure) {
             self.bridge.tell_refused(command, failure, None, cause).await;
@@ -96,7 +102,9 @@ impl<F: Fanout> Handler for Desk<F> {
 
     fn turn_away(&self) -> ErrorBody {
         self.bridge.metrics().command_turned_away(Way::Bus);
-        limit::too_many()
+        let error = limit::too_many();
+        self.bridge.refused().note(&error, &Who::default(), &Cause::new());
+        error
     }
 
     fn reply_not_sent(&self) {

@@ -23,6 +23,17 @@ impl Change {
         Self { status: Some(status), values, ..Self::default() }
     }
 
+    /// As [`apply`](Self::apply), of a presentity, which no forward of its own may lead to where the configuration says so.
+    ///
+    /// # Errors
+    ///
+    /// [`FeatureError`].
+    pub(crate) fn apply_for(&self, spec: &FeatureSpec, presentity: &str, base: &FeatureState) -> Result<FeatureState, FeatureError> {
+        let state = self.apply(spec, base)?;
+        spec.check_target(presentity, (self.status, &self.values), &state)?;
+        Ok(state)
+    }
+
     /// The state after this change, with the version and source of `base`.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ pub(crate) fn known(spec: &FeatureSpec, record: &FeatureRecord, answer: &Answer)
     let stored = record.state(spec);
     let Answer::Change(change) = answer else { return (stored, false) };
     // An answer was checked when it was read; what still does not fit the stored state counts as no answer.
-    let Ok(mut state) = change.apply(spec, &stored) else { return (stored, false) };
+    let Ok(mut state) = change.apply_for(spec, record.presentity(), &stored) else { return (stored, false) };
     state.source = Source::Responder;
     let is_news = !state.shows_same_as(&stored);
     if is_news {
@@ -83,13 +83,13 @@ pub(crate) fn known(spec: &FeatureSpec, record: &FeatureRecord, answer: &Answer)
 /// # Errors
 ///
 /// [`FeatureError`] when the script's values do not fit: the state before the script is served.
-pub(crate) fn scripted(spec: &FeatureSpec, before: &FeatureState, change: &Change) -> Result<FeatureState, FeatureError> {
+pub(crate) fn scripted(spec: &FeatureSpec, presentity: &str, before: &FeatureState, change: &Change) -> Result<FeatureState, FeatureError> {
     // A route that reports every unknown feature as off must not assign AgentState to phones without it.
     let is_no_news = change.values.is_empty() && change.status.is_none_or(|status| status == before.status);
     if !before.assigned && change.assigned.is_none() && is_no_news {
         return Ok(FeatureState { notify: before.notify && change.notify != Some(false), ..before.clone() });
     }
-    let mut state = change.apply(spec, before)?;
+    let mut state = change.apply_for(spec, presentity, before)?;
     if !state.shows_same_as(before) {
         state.source = Source::Script;
     }
@@ -198,10 +198,10 @@ mod tests {
         let nothing = known(spec, &record(&[]), &Answer::Change(Change::default())).0;
         assert!(!nothing.assigned);
         assert!(known(spec, &record(&[]), &Answer::Change(status(true))).0.assigned);
-        assert!(scripted(spec, &nothing, &status(true)).unwrap().assigned);
-        assert!(!scripted(spec, &nothing, &status(false)).unwrap().assigned, "off is what it is already");
+        assert!(scripted(spec, "sip:alice@h", &nothing, &status(true)).unwrap().assigned);
+        assert!(!scripted(spec, "sip:alice@h", &nothing, &status(false)).unwrap().assigned, "off is what it is already");
         let told = Change { assigned: Some(true), ..status(false) };
-        assert!(scripted(spec, &nothing, &told).unwrap().assigned);
+        assert!(scripted(spec, "sip:alice@h", &nothing, &told).unwrap().assigned);
     }
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
         let table = FeatureTable::built_in();
         let spec = table.require(DND).unwrap();
         let before = FeatureState { source: Source::Store, ..dnd(true, 7) };
-        let with = |change: Change| scripted(spec, &before, &change).unwrap();
+        let with = |change: Change| scripted(spec, "sip:alice@h", &before, &change).unwrap();
         for (name, change, want) in [
             ("nothing", Change::default(), (true, true, true, Source::Store)),
             ("the same", status(true), (true, true, true, Source::Store)),

@@ -76,7 +76,7 @@ impl Handler {
     ) -> FeatureState {
         let call = Call::new(Route::Get, Arc::clone(&self.table), presentity.as_str(), None, before.clone());
         match self.routes.run(script, Route::Get, &presentity.domain_token(), call, &self.metrics).await {
-            Ok(verdict) => get::scripted(spec, &before, &verdict.change).unwrap_or(before),
+            Ok(verdict) => get::scripted(spec, presentity.as_str(), &before, &verdict.change).unwrap_or(before),
             Err(_counted) => before,
         }
     }

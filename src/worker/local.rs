@@ -30,9 +30,9 @@ struct Entrance<T> {
 
 /// Takes in requests of this process from now on, if it may, until [`serve`] is told to stop.
 pub(crate) fn open(bus: &Bus, [gets, sets]: [Places; 2]) -> (Requests<AskedGet>, Requests<AskedSet>) {
-    let (to_gets, get_queue) = mpsc::channel(gets.limit());
-    let (to_sets, set_queue) = mpsc::channel(sets.limit());
-    let door = Door { gets: Entrance { places: gets, queue: to_gets }, sets: Entrance { places: sets, queue: to_sets } };
+    let (reads, get_queue) = mpsc::channel(gets.limit());
+    let (writes, set_queue) = mpsc::channel(sets.limit());
+    let door = Door { gets: Entrance { places: gets, queue: reads }, sets: Entrance { places: sets, queue: writes } };
     bus.local().open(Box::new(door));
     (Requests { bus: bus.clone(), queue: get_queue }, Requests { bus: bus.clone(), queue: set_queue })
 }

@@ -26,7 +26,7 @@ pub(crate) mod route;
 pub(crate) mod script;
 mod service;
 mod set;
-mod store;
+pub(crate) mod store;
 
 pub use error::WorkerError;
 pub use script::{Script, ScriptError};

@@ -81,10 +81,10 @@ pub async fn run(
     on_serving();
 
     let lane = |route| Lane { route, handler: Arc::clone(&handler) };
-    let (local_gets, local_sets) = local::open(&bus, [gets.places(), sets.places()]);
+    let (gets_here, sets_here) = local::open(&bus, [gets.places(), sets.places()]);
     let (by_get, by_set, stop) = (Arc::new(lane(Route::Get)), Arc::new(lane(Route::Set)), shutdown.clone());
-    tasks.spawn(local::serve(local_gets, stop.clone(), move |taken| Arc::clone(&by_get).get_here(taken)).map(|()| "local gets"));
-    tasks.spawn(local::serve(local_sets, stop, move |taken| Arc::clone(&by_set).set_here(taken)).map(|()| "local sets"));
+    tasks.spawn(local::serve(gets_here, stop.clone(), move |taken| Arc::clone(&by_get).get_here(taken)).map(|()| "local gets"));
+    tasks.spawn(local::serve(sets_here, stop, move |taken| Arc::clone(&by_set).set_here(taken)).map(|()| "local sets"));
     for (endpoint, lane) in [(gets, lane(Route::Get)), (gets_of_tenants, lane(Route::Get)), (sets, lane(Route::Set))] {
         let shutdown = shutdown.clone();
         tasks.spawn(async move {
@@ -196,7 +196,7 @@ impl Lane {
     }
 
     async fn get_here(self: Arc<Self>, Taken { asked, place }: Taken<AskedGet>) {
-        let taken_at = asked.asked_at;
+        let taken_at = asked.since;
         self.handler.metrics.request_handed_over(self.route);
         let (request, cause, answer) = asked.into_parts();
         let outcome = self.get(&request, &cause).await;
@@ -204,7 +204,7 @@ impl Lane {
     }
 
     async fn set_here(self: Arc<Self>, Taken { asked, place }: Taken<AskedSet>) {
-        let taken_at = asked.asked_at;
+        let taken_at = asked.since;
         self.handler.metrics.request_handed_over(self.route);
         let (request, cause, answer) = asked.into_parts();
         let outcome = self.set(*request, &cause).await;

@@ -45,7 +45,7 @@ impl Set<'_> {
     ///
     /// [`FeatureError`]: the request does not fit, answered 400.
     pub(crate) fn requested(&self, record: &FeatureRecord) -> Result<FeatureState, FeatureError> {
-        self.request.apply(self.spec, &record.state(self.spec))
+        self.request.apply_for(self.spec, record.presentity(), &record.state(self.spec))
     }
 
     /// The state that the responder is asked to apply.
@@ -56,7 +56,7 @@ impl Set<'_> {
     pub(crate) fn scripted(&self, record: &FeatureRecord) -> Result<FeatureState, FeatureError> {
         // The script's `assigned` is for this NOTIFY only: neither the responder nor the store gets to see it.
         let lasting = Change { assigned: None, ..self.script.clone() };
-        lasting.apply(self.spec, &self.requested(record)?)
+        lasting.apply_for(self.spec, record.presentity(), &self.requested(record)?)
     }
 
     /// The outcome of the set on `record`.
@@ -69,7 +69,7 @@ impl Set<'_> {
         let requested = self.requested(record)?;
         let scripted = self.scripted(record)?;
         let mut state = match &self.responder {
-            Some(change) => change.apply(self.spec, &scripted)?,
+            Some(change) => change.apply_for(self.spec, record.presentity(), &scripted)?,
             None => scripted.clone(),
         };
         let is_changed = self.origin == Origin::Mi || !state.shows_same_as(&previous);
@@ -109,7 +109,7 @@ impl Set<'_> {
         for also in self.all_also().filter(|also| also.feature != self.spec.name()) {
             let spec = self.table.require(&also.feature)?;
             let now = record.state(spec);
-            let mut state = Change::from(also).apply(spec, &now)?;
+            let mut state = Change::from(also).apply_for(spec, record.presentity(), &now)?;
             if state.shows_same_as(&now) {
                 continue;
             }

@@ -89,7 +89,9 @@ class Phone:
 
     # what is sent
 
-    async def ask(self, dialog: Dialog, edge: str, serial: int = 0, body: str = "", expires: int | None = None) -> Message | None:
+    async def ask(
+        self, dialog: Dialog, edge: str, serial: int = 0, body: str = "", expires: int | None = None
+    ) -> Message | None:
         """Sends a SUBSCRIBE of the dialog and waits for its final response."""
         self.cseq += 1
         branch = f"z9hG4bK{self.name}.{next(SERIAL)}"

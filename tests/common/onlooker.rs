@@ -47,7 +47,8 @@ impl Connection {
         let mut connection = Self { lines: BufReader::new(writer.try_clone().ok()?), writer };
         let info = connection.line()?;
         let info: Value = serde_json::from_str(info.strip_prefix("INFO ")?).ok()?;
-        if info["auth_required"] == true || info["tls_required"] == true {
+        let is = |key: &str| info.get(key).is_some_and(|is| *is == true);
+        if is("auth_required") || is("tls_required") {
             return None;
         }
         connection.send("CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true,\"name\":\"onlooker\"}\r\n");

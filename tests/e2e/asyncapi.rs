@@ -109,6 +109,8 @@ fn every_message_is_where_and_what_the_document_says() {
     assert_eq!(dfks_with(&nats, &["set", ALICE, "CallForwardingBusy", "on", "--value", "ringCount=1"]).code, 1);
     dfks_with(&nats, &["get", ALICE]).ok();
     dfks_with(&nats, &["watchers"]).ok();
+    dfks_with(&nats, &["responders"]).ok();
+    assert_eq!(dfks_with(&nats, &["responders", "forget", "dfks.responder.get.other_example.*"]).code, 1, "nobody was heard there");
     for (id, feature) in [("a", "DoNotDisturb"), ("b", "Foo")] {
         service.store("dfks.command.set", &json!({"presentity": ALICE, "feature": feature, "status": 0}), id);
     }

@@ -60,8 +60,15 @@ fn a_stranger_finds_the_services_their_endpoints_schemas_and_counts() {
             endpoints.insert(text(&endpoint["subject"]), schema);
         }
     }
-    let want = [("dfks.get", "get"), ("dfks.route.set", "route_set"), ("dfks.set", "set"), ("dfks.watchers", "watchers")]
-        .map(|(subject, name)| (subject.to_owned(), [format!("{name}_request"), format!("{name}_response")]));
+    let want = [
+        ("dfks.get", "get"),
+        ("dfks.get.*", "get"),
+        ("dfks.route.set", "route_set"),
+        ("dfks.set", "set"),
+        ("dfks.set.*", "set"),
+        ("dfks.watchers", "watchers"),
+    ]
+    .map(|(subject, name)| (subject.to_owned(), [format!("{name}_request"), format!("{name}_response")]));
     assert_eq!(endpoints, BTreeMap::from(want));
 
     let stats: BTreeMap<String, (u64, u64)> = list(&found, "STATS")

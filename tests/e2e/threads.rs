@@ -72,7 +72,7 @@ fn phones_are_divided_between_the_threads_and_served_alike() {
     product.kill();
     product.restart();
     assert_eq!(product.metric(ACTIVE), Some(12.0), "each thread has its own again");
-    let before: Vec<u32> = dialogs.iter().map(|dialog| dialog.last_cseq()).collect();
+    let before: Vec<u32> = dialogs.iter().map(crate::harness::Dialog::last_cseq).collect();
     assert_eq!(service.set(ALICE, "CallForwardingBusy", 1)["watchers"], 12);
     for (dialog, before) in dialogs.iter_mut().zip(before) {
         let notify = dialog.until("CallForwardingBusy on");
@@ -150,7 +150,7 @@ fn a_response_that_comes_to_another_thread_is_handed_over() {
         socket
     };
     let receive = |socket: &UdpSocket| {
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; 65_536];
         socket.recv(&mut buffer).map(|length| Packet::read(&buffer[..length]))
     };
     let asking: Vec<UdpSocket> = (0..PHONES).map(|_| socket()).collect();
@@ -169,7 +169,7 @@ fn a_response_that_comes_to_another_thread_is_handed_over() {
         let answer = format!("SIP/2.0 200 OK\r\n{}Content-Length: 0\r\n\r\n", echo.concat());
         socket().send_to(answer.as_bytes(), product.udp()).unwrap();
     }
-    wait_for("each response to be known", || product.metric(DELIVERED).filter(|delivered| *delivered == 12.0));
+    wait_for("each response to be known", || product.metric(DELIVERED).filter(|delivered| *delivered > 11.5));
     sleep(Duration::from_millis(700));
     for asking in &asking {
         asking.set_read_timeout(Some(Duration::from_millis(1))).unwrap();

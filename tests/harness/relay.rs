@@ -137,6 +137,8 @@ async fn carry_frames(mut phone: TcpStream, edge: impl AsyncRead + AsyncWrite + 
             }
             message = socket.next() => match message {
                 Some(Ok(Message::Text(text))) => phone.write_all(&Bytes::from(text)).await.unwrap(),
+                // what is no UTF-8, and came so
+                Some(Ok(Message::Binary(bytes))) => phone.write_all(&bytes).await.unwrap(),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(other)) => assert!(other.is_close(), "{other:?}"),
                 Some(Err(_)) | None => return,

@@ -138,7 +138,7 @@ async fn what_a_get_has_learnt_is_told_and_is_one_event_however_often_it_is_told
 
     // Covered up long after it was told: a bridge that knows nothing of that publishes no second one, not even to who follows live.
     let mut live = bucket.bus.client().subscribe("dfks.event.feature.>").await.unwrap();
-    learnt["at"] = json!(clock::rfc3339(clock::utc_now() - Duration::from_secs(60)));
+    learnt["at"] = json!(clock::rfc3339(clock::utc_now() - Duration::from_mins(1)));
     let teller = bucket.teller(two_edges()).await;
     bucket.put(&record(8, &[learnt.clone(), duty("r2", &["CallForwardingBusy"])])).await;
     eventually("the change is told", async || !teller.jobs().is_empty() && bucket.waiting().await == 0).await;

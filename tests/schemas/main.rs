@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use dfks::bus::message::{
     AuthRequest, AuthResponse, EdgeAlive, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest, GetResponse, NotifyEvent,
-    NotifyJob, RawEvent, ResponderGetRequest, ResponderSetRequest, ResponderState, RespondersRequest, RespondersResponse, RouteSetRequest,
-    RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest, WatchersResponse,
+    NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest, ResponderState, RespondersRequest, RespondersResponse,
+    RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest, WatchersResponse,
 };
 use dfks::bus::schema;
 use dfks::feature::FeatureTable;
@@ -32,7 +32,7 @@ fn round_trip<M: Serialize + DeserializeOwned>(json: &Value) -> serde_json::Resu
 
 type RoundTrip = fn(&Value) -> serde_json::Result<Value>;
 
-const TYPES: [(&str, RoundTrip); 24] = [
+const TYPES: [(&str, RoundTrip); 25] = [
     ("set_request", round_trip::<SetRequest>),
     ("set_response", round_trip::<SetResponse>),
     ("get_request", round_trip::<GetRequest>),
@@ -56,6 +56,7 @@ const TYPES: [(&str, RoundTrip); 24] = [
     ("event_feature", round_trip::<FeatureEvent>),
     ("event_notify", round_trip::<NotifyEvent>),
     ("event_raw", round_trip::<RawEvent>),
+    ("event_refused", round_trip::<RefusedEvent>),
     ("error", round_trip::<ErrorReply>),
 ];
 

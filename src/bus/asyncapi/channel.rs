@@ -13,7 +13,7 @@ struct Traffic {
     replies: &'static [&'static str],
 }
 
-const TRAFFIC: [Traffic; 20] = [
+const TRAFFIC: [Traffic; 21] = [
     Traffic {
         pattern: Pattern::Set,
         title: "Set a feature",
@@ -147,6 +147,14 @@ const TRAFFIC: [Traffic; 20] = [
         title: "Bodies of phones that nobody registered",
         description: "In the stream `DFKS_EVENTS`, for 7 days. Only with `features.passthrough = true`.",
         messages: &["event_raw"],
+        replies: &[],
+    },
+    Traffic {
+        pattern: Pattern::EventRefused,
+        title: "Requests and commands that were refused",
+        description: "In the stream `DFKS_EVENTS`, for 7 days. At most one a second for each source and reason; `count` says how many it stands for. \
+                      `{domain}` is `unknown` where no presentity could be read.",
+        messages: &["event_refused"],
         replies: &[],
     },
     Traffic {

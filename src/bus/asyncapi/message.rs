@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::name::reference;
 use super::shape::{Message, Ordered};
 use crate::bus::message::{ERROR_CODE_HEADER, ERROR_HEADER};
-use crate::bus::pull::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_REASON, DEAD_SUBJECT};
+use crate::bus::pull::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_MSG_ID, DEAD_REASON, DEAD_SUBJECT};
 use crate::bus::schema;
 use crate::bus::trace::TRACEPARENT;
 
@@ -48,7 +48,7 @@ macro_rules! content {
 }
 
 #[rustfmt::skip]
-const CONTENTS: [Content; 26] = [
+const CONTENTS: [Content; 27] = [
     content!("set_request", "set_request", "Command", Taken, ["object", "list", "minimal", "agent-state"]),
     content!("set_response", "set_response", "What became of a command", Sent, ["applied", "nobody-watches", "not-notified"]),
     content!("set_command", "set_request", "Durable command", Command, ["object", "list"]),
@@ -73,6 +73,7 @@ const CONTENTS: [Content; 26] = [
     content!("event_feature", "event_feature", "Event: feature", Sent, ["applied", "refused"]),
     content!("event_notify", "event_notify", "Event: NOTIFY", Sent, ["delivered", "failed", "expired"]),
     content!("event_raw", "event_raw", "Event: raw body", Sent, ["dictation", "untyped"]),
+    content!("event_refused", "event_refused", "Event: refused", Sent, ["subscribe", "command", "rate-limited"]),
     content!("error", "error", "Error", Error, ["field", "denied"]),
     Content {
         name: "dead_letter",
@@ -178,6 +179,7 @@ impl Headers {
                 ),
                 (DEAD_DETAIL, true, "What was wrong, for people.", "not on this tariff"),
                 (DEAD_SUBJECT, true, "The subject it came on.", "dfks.command.set"),
+                (DEAD_MSG_ID, false, "The `Nats-Msg-Id` that its sender gave it.", "order-4711"),
                 (DEAD_DELIVERIES, true, "How often it was delivered.", "1"),
             ],
         }

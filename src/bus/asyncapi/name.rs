@@ -27,6 +27,7 @@ pub(crate) const fn channel_id(pattern: Pattern) -> Option<&'static str> {
         Pattern::EventNotify => Some("eventNotify"),
         Pattern::Dead => Some("dead"),
         Pattern::EventRaw => Some("eventRaw"),
+        Pattern::EventRefused => Some("eventRefused"),
         Pattern::SubscriptionBucket
         | Pattern::FeatureBucket
         | Pattern::EdgeBucket

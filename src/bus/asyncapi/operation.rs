@@ -26,7 +26,7 @@ const WORKERS: Option<&str> = Some("dfks-worker");
 const BRIDGES: Option<&str> = Some("dfks-mi");
 
 #[rustfmt::skip]
-const DEEDS: [Deed; 23] = [
+const DEEDS: [Deed; 24] = [
     Deed { id: "takeCommand", action: RECEIVE, pattern: Pattern::Set, title: "Take a command", summary: "Set a feature and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
     Deed { id: "takeDurableCommand", action: RECEIVE, pattern: Pattern::CommandSet, title: "Take a durable command", summary: "Carry out what the stream holds.", description: "One mi bridge at a time pulls them.", tag: "services", queue: None },
     Deed { id: "takeCommandOfDomain", action: RECEIVE, pattern: Pattern::SetDomain, title: "Take a tenant's command", summary: "Set a feature of that domain and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
@@ -43,6 +43,7 @@ const DEEDS: [Deed; 23] = [
     Deed { id: "sayThatAFeatureChanged", action: SEND, pattern: Pattern::EventFeature, title: "Say that a feature changed", summary: "A change was made, or refused.", description: "The edge for a key press, the mi bridge for a command.", tag: "events", queue: None },
     Deed { id: "sayWhatBecameOfANotify", action: SEND, pattern: Pattern::EventNotify, title: "Say what became of a NOTIFY", summary: "It was delivered, failed or expired.", description: "The edge that sent it.", tag: "events", queue: None },
     Deed { id: "passOnABody", action: SEND, pattern: Pattern::EventRaw, title: "Pass on a body", summary: "A phone sent XML that nobody registered, and `features.passthrough` is on.", description: "The edge that it came to.", tag: "events", queue: None },
+    Deed { id: "sayWhatWasRefused", action: SEND, pattern: Pattern::EventRefused, title: "Say what was refused", summary: "A request of a phone or a command was refused.", description: "The edge or mi bridge that refused it.", tag: "events", queue: None },
     Deed { id: "giveUp", action: SEND, pattern: Pattern::Dead, title: "Give up", summary: "Keep what could not be carried out, with the reason.", description: "Whoever takes from a work queue.", tag: "events", queue: None },
     Deed { id: "haveRouteRun", action: SEND, pattern: Pattern::RouteSet, title: "Have the set route run", summary: "Ask a worker for a change.", description: "The edge for a key press, the mi bridge for a command.", tag: "inside", queue: None },
     Deed { id: "runRoute", action: RECEIVE, pattern: Pattern::RouteSet, title: "Run the set route", summary: "Make a change, or deny it.", description: "The workers, as a queue group.", tag: "inside", queue: WORKERS },

@@ -61,6 +61,18 @@ pub enum SubscriptionChange {
     Terminated,
 }
 
+impl SubscriptionChange {
+    /// The word on the bus and in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Refreshed => "refreshed",
+            Self::Terminated => "terminated",
+        }
+    }
+}
+
 /// Why a subscription ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -75,6 +87,20 @@ pub enum EndReason {
     Unreachable,
     /// Another edge has it now.
     Moved,
+}
+
+impl EndReason {
+    /// The word on the bus and in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Unsubscribed => "unsubscribed",
+            Self::Rejected => "rejected",
+            Self::Unreachable => "unreachable",
+            Self::Moved => "moved",
+        }
+    }
 }
 
 /// A feature was changed, or a change was refused: `dfks.event.feature.<domain>.<Feature>`.
@@ -232,6 +258,18 @@ pub enum NotifyOutcome {
     Failed,
     /// No answer in time (Timer F), or the job was too old.
     Expired,
+}
+
+impl NotifyOutcome {
+    /// The word on the bus and in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 /// A phone sent a body whose root nobody registered, and `features.passthrough` is on: `dfks.event.raw.<domain>`.

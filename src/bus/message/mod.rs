@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod kind;
 mod origin;
+mod refused;
 mod responder;
 mod responders;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use error::*;
 pub use event::*;
 pub use kind::*;
 pub use origin::Origin;
+pub use refused::{RefusedEvent, RefusedReason};
 pub use responder::*;
 pub use responders::*;
 
@@ -53,4 +55,5 @@ messages! {
     FeatureEvent = "io.dfks.event.v1.feature";
     NotifyEvent = "io.dfks.event.v1.notify";
     RawEvent = "io.dfks.event.v1.raw";
+    RefusedEvent = "io.dfks.event.v1.refused";
 }

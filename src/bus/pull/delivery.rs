@@ -22,6 +22,8 @@ pub const DEAD_DETAIL: &str = "Dfks-Dead-Detail";
 pub const DEAD_SUBJECT: &str = "Dfks-Dead-Subject";
 /// Header of a dead letter: how often it was delivered.
 pub const DEAD_DELIVERIES: &str = "Dfks-Dead-Deliveries";
+/// The `Nats-Msg-Id` that its sender gave it.
+pub const DEAD_MSG_ID: &str = "Dfks-Msg-Id";
 
 /// One delivery of a message. Dropped unacknowledged, it is delivered again after `ack_wait`.
 #[derive(Debug)]
@@ -113,6 +115,9 @@ impl Delivery {
         set(DEAD_DETAIL, detail);
         set(DEAD_SUBJECT, &self.message.subject);
         set(DEAD_DELIVERIES, &self.deliveries.to_string());
+        if let Some(id) = self.headers().and_then(|headers| headers.get(NATS_MESSAGE_ID)) {
+            set(DEAD_MSG_ID, id.as_str());
+        }
         set(NATS_MESSAGE_ID.as_ref(), &format!("{stage}-{}", self.stream_seq));
         let cause = self.cause();
         let told = self.headers().filter(|headers| Cause::told(headers).is_some()).and_then(|headers| headers.get(TRACEPARENT));

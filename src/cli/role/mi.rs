@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join;
+use tokio_util::sync::CancellationToken;
 
 use crate::bus::queues::{self, QueueName, StreamName, Watched};
 use crate::cli::exit::{Failure, chain};
@@ -16,6 +17,10 @@ use crate::runtime::Tasks;
 
 /// Timeout of stopping what looks at the queues.
 const WATCH_STOPS_WITHIN: Duration = Duration::from_secs(2);
+
+async fn tell_refused(bridge: Arc<Bridge<Queue>>, stopping: CancellationToken) {
+    bridge.refused().run(stopping).await;
+}
 
 /// Runs the role until it is told to stop.
 pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
@@ -43,6 +48,7 @@ pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
     }
     let durable = durable::run(Arc::clone(&bridge), Arc::clone(&table), Patience::default(), intake.stopping().clone());
     intake.spawn("durable commands", durable);
+    intake.spawn("refused commands", tell_refused(Arc::clone(&bridge), intake.stopping().clone()));
     intake.spawn("teller", teller::run(Arc::clone(&bridge), Arc::clone(&table), intake.stopping().clone()));
 
     let stop = start.stop.child_token();

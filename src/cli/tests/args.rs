@@ -54,7 +54,7 @@ fn features_are_named_short_or_in_any_case() {
     ] {
         let cli = Cli::try_parse_from(["dfks", "set", "sip:alice@h", written, "on"]).unwrap();
         let Command::Set(args) = cli.command else { panic!("set") };
-        assert_eq!(args.feature, name);
+        assert_eq!(args.feature.as_deref(), Some(name));
         let cli = Cli::try_parse_from(["dfks", "get", "sip:alice@h", written]).unwrap();
         let Command::Get(args) = cli.command else { panic!("get") };
         assert_eq!(args.features, [name]);

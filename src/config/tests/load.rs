@@ -187,7 +187,7 @@ const BAD: &[(&str, &str)] = &[
         "[sip.auth]\nusr = \"x\"",
         "sip.auth.usr = \"x\": unknown key, expected allow_other_presentities, allow_unauthenticated, mode, realm, trusted, users",
     ),
-    ("[features]\npass = true", "features.pass = true: unknown key, expected passthrough"),
+    ("[features]\npass = true", "features.pass = true: unknown key, expected passthrough, target"),
     (
         "url = \"nats://u:p@h\"",
         "url = \"nats://***@h\": unknown key, expected features, http, log, mi, nats, profile, routes, run, sip, subscription, trace",

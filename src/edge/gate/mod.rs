@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::bus::message::RefusedReason;
 use crate::config::AuthMode;
 use crate::edge::gate::accounts::{Account, AccountName, Accounts};
 use crate::edge::gate::policy::{AuthPolicy, Identity};
@@ -30,7 +31,7 @@ use crate::sip::request::Request;
 /// Authorization lines of a request that are looked at.
 const MAX_AUTHORIZATIONS: usize = 8;
 /// What a response begins with.
-const RESPONSE_START: &[u8] = b"SIP/";
+pub(crate) const RESPONSE_START: &[u8] = b"SIP/";
 
 pub(crate) struct Gate {
     policy: AuthPolicy,
@@ -171,7 +172,10 @@ impl Gate {
         let nonce = &*self.nonces.issue(now);
         // A phone whose password is right answers a stale challenge without asking anybody.
         let is_stale = matches!(outcome, AuthOutcome::Stale | AuthOutcome::Replayed);
-        self.accounts.algorithms().iter().fold(Refusal::new(401), |refusal, algorithm| {
+        // Whoever has shown no wrong password is asked for one: that is no refusal to tell of.
+        let reason = (outcome == AuthOutcome::Wrong).then_some(RefusedReason::Unauthorized);
+        let refusal = Refusal { reason, ..Refusal::new(401) };
+        self.accounts.algorithms().iter().fold(refusal, |refusal, algorithm| {
             refusal.with("WWW-Authenticate", Challenge { realm, nonce, algorithm: *algorithm, is_stale }.to_string())
         })
     }

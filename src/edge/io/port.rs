@@ -117,7 +117,7 @@ impl Port {
         let answers = self.to_local.clone();
         // full, it is late: then nobody waits for this one any more
         let answer = move |got| drop(answers.try_send((token, BusReply::States(Box::new(got)))));
-        self.bus.hand_get(Asked::new(request, cause.clone(), answer)).map_err(|asked| asked.request)
+        self.bus.hand_get(Asked::new(Box::new(request), cause.clone(), answer)).map_err(|asked| *asked.request)
     }
 
     fn hand_set(&self, token: Token, request: Box<RouteSetRequest>, cause: &Cause) -> Result<(), Box<RouteSetRequest>> {
@@ -153,6 +153,7 @@ impl Port {
             Event::Notify(presentity, event) => {
                 self.bus.publish_event(Pattern::EventNotify, subjects.event_notify(&presentity), &event, &event.cause);
             }
+            Event::Refused(event) => self.bus.publish_refused(&event),
             Event::Raw(presentity, event) => {
                 self.bus.publish_event(Pattern::EventRaw, subjects.event_raw(&presentity), &event, &event.cause);
             }

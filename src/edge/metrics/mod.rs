@@ -1,5 +1,6 @@
 //! The metrics of the edge, of NOTIFYs and of jobs. Each method counts and logs one thing that happens.
 
+pub(crate) mod about;
 pub(crate) mod label;
 pub(crate) mod queue;
 pub(crate) mod transport;
@@ -16,7 +17,9 @@ use crate::edge::metrics::queue::{Capacities, QueueMetrics};
 use crate::edge::metrics::transport::TransportMetrics;
 use crate::notify::GivenUp;
 use crate::sip::flow::Transport;
+use crate::telemetry::Pii;
 
+pub use crate::edge::metrics::about::About;
 pub use crate::edge::metrics::label::{AuthOutcome, DeliveryOutcome, Direction, DropReason, JobOutcome, TakeOverOutcome};
 
 /// Status codes that the edge answers with; README explains each.
@@ -293,6 +296,36 @@ impl EdgeMetrics {
     /// From a change to the 2xx of a phone that was told it.
     pub fn delivered_after(&self, took: Duration) {
         self.delivery_seconds.record(took);
+    }
+}
+
+/// One line for each thing that happens to somebody.
+macro_rules! tell {
+    ($about:expr, $($rest:tt)+) => {{
+        let About { presentity, watcher, source, call_id } = $about;
+        tracing::debug!(presentity = %Pii(presentity), watcher = %Pii(watcher), %source, call_id, $($rest)+)
+    }};
+}
+
+impl EdgeMetrics {
+    /// A subscription is new, was refreshed or ended.
+    pub fn subscription_is(&self, about: About<'_>, what: &'static str, reason: Option<&'static str>) {
+        tell!(about, what, reason, "subscription changed");
+    }
+
+    /// A request was refused.
+    pub fn request_refused(&self, about: About<'_>, method: &str, status: u16, reason: &'static str, detail: Option<&str>) {
+        tell!(about, method, status, reason, detail, "request refused");
+    }
+
+    /// A phone's change was made, changed nothing, or was refused.
+    pub fn change_ended(&self, about: About<'_>, feature: &str, outcome: &'static str, reason: Option<&str>) {
+        tell!(about, feature, outcome, reason, "change ended");
+    }
+
+    /// A NOTIFY was not delivered.
+    pub fn notify_failed(&self, about: About<'_>, outcome: &'static str, status: Option<u16>) {
+        tell!(about, outcome, status, "notify not delivered");
     }
 }
 

@@ -121,6 +121,8 @@ impl Notifier {
             StoreOutcome::Conflict => self.not_stored(subscription, &exchange, &Refusal::unavailable(), now),
             StoreOutcome::Unavailable(why) => {
                 self.metrics.store_failed(why.as_str());
+                // The record is this one or the one before.
+                subscription.covered_until = subscription.covered_until.min(cover.until);
                 self.not_stored(subscription, &exchange, &Refusal::unavailable(), now);
             }
         }

@@ -35,8 +35,11 @@ impl Notifier {
     pub(super) fn on_packet(&mut self, flow: Flow, bytes: &[u8], now: Now) {
         match self.gate.admit(flow.peer.ip(), bytes, now.at) {
             Admission::Admitted => {}
-            Admission::Refused => return self.output.extend(self.responses.refuse_unread(flow, bytes, now)),
-            Admission::Dropped => return,
+            Admission::Refused => {
+                self.output.extend(self.responses.refuse_unread(flow, bytes, now));
+                return self.note_rate_limited(flow, bytes, now);
+            }
+            Admission::Dropped => return self.note_rate_limited(flow, bytes, now),
         }
         let message = match message::parse(bytes) {
             Ok(message) => message,
@@ -44,9 +47,10 @@ impl Notifier {
             Err(error) if error.fault() == Fault::Empty => return,
             Err(error) => {
                 self.metrics.dropped(DropReason::Unparsable);
-                let answered = error.answerable();
-                let refused = answered.and_then(|message| self.responses.refuse_malformed(message, error.reason(), error.status(), flow));
-                return self.output.extend(refused);
+                if let Some(message) = error.answerable() {
+                    self.refuse_malformed(message, error.reason(), error.status(), flow, now);
+                }
+                return;
             }
         };
         match message.start() {
@@ -56,7 +60,7 @@ impl Notifier {
                 Ok(request) => self.on_request(request, flow, now),
                 Err(bad) => {
                     self.metrics.dropped(DropReason::Malformed);
-                    self.output.extend(self.responses.refuse_malformed(&bad.message, bad.reason, bad.status, flow));
+                    self.refuse_malformed(&bad.message, bad.reason, bad.status, flow, now);
                 }
             },
         }
@@ -205,7 +209,8 @@ impl Notifier {
     /// A SUBSCRIBE that may make a subscription.
     fn on_initial(&mut self, arrival: Arrival, presentity: Presentity, identity: Identity, now: Now) {
         let is_allowed = self.gate.check_presentity(&identity, &presentity);
-        let mut subscribe = match is_allowed.and_then(|()| self.admit(&arrival, false, &identity)) {
+        let admitted = is_allowed.and_then(|()| self.admit(&arrival, false, &identity));
+        let mut subscribe = match admitted.and_then(|subscribe| self.leads_elsewhere(subscribe, &presentity)) {
             Ok(subscribe) => subscribe,
             Err(refusal) => return self.refuse(&arrival, &refusal, now),
         };
@@ -238,6 +243,19 @@ impl Notifier {
         let mut subscribe = subscribe::admit(request, *flow, is_in_dialog, &self.config, &self.table)?;
         subscribe.is_trusted = self.config.auth.may_lead_elsewhere(identity, flow.peer.ip());
         Ok(subscribe)
+    }
+
+    /// A SUBSCRIBE whose change leads no forward back to its presentity, where the configuration forbids that.
+    fn leads_elsewhere(&self, subscribe: Subscribe, presentity: &Presentity) -> Result<Subscribe, Refusal> {
+        let Some(change) = &subscribe.change else { return Ok(subscribe) };
+        let Some(spec) = self.table.find(&change.feature) else { return Ok(subscribe) };
+        match spec.check_own_target(presentity.as_str(), &change.values) {
+            Ok(()) => Ok(subscribe),
+            Err(error) => {
+                let confirm = Confirm::Feature(change.feature.clone());
+                Err(Refusal { confirm, ..Refusal::new(400).because(error.to_string()) })
+            }
+        }
     }
 
     /// Whether there is room for one more subscription to this presentity. A fetch is none.
@@ -279,7 +297,12 @@ impl Notifier {
             Some(subscription) => self.enter_dialog(subscription, &arrival.request, &identity),
             None => self.may_look_up(id),
         };
-        match (entered.and_then(|()| self.admit(&arrival, true, &identity)), &mut held) {
+        let admitted = entered.and_then(|()| self.admit(&arrival, true, &identity)).and_then(|subscribe| match &held {
+            Some(subscription) => self.leads_elsewhere(subscribe, &subscription.presentity),
+            // A worker will say.
+            None => Ok(subscribe),
+        });
+        match (admitted, &mut held) {
             (Ok(subscribe), Some(subscription)) => {
                 let is_next = before.and_then(|cseq| cseq.checked_add(1)) == Some(arrival.request.cseq());
                 let exchange = Box::new(Exchange { is_next, ..Exchange::new(arrival, subscribe, identity) });

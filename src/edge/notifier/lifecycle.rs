@@ -167,6 +167,7 @@ impl Notifier {
         now: Now,
     ) {
         let happened = Happened { edge_id: &self.config.edge_id, what, reason, cause };
+        self.metrics.subscription_is(subscription.about(), what.as_str(), reason.map(EndReason::as_str));
         let event = event::of_subscription(&happened, subscription, now);
         self.emit(event);
     }

@@ -27,8 +27,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::bus::refusals::Refusals;
 use crate::bus::trace::Cause;
 use crate::edge::config::EdgeConfig;
+use crate::edge::event::Event;
 use crate::edge::gate::Gate;
 use crate::edge::metrics::{Direction, EdgeMetrics};
 use crate::edge::notifier::io::read_from;
@@ -67,6 +69,7 @@ pub struct Notifier {
     watermark: Watermark,
     removals: Removals,
     availability: Availability,
+    refusals: Refusals,
 }
 
 impl Notifier {
@@ -85,6 +88,7 @@ impl Notifier {
             watermark: Watermark::new(now.at),
             removals: Removals::default(),
             availability: Availability::new(config.drain_patience),
+            refusals: Refusals::new(),
             config,
             table,
             metrics,
@@ -127,7 +131,7 @@ impl Notifier {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let notifies = self.delivery.poll_timeout().filter(|_| self.availability.is_lease_held());
-        [self.timers.next_at(), notifies, self.responses.poll_timeout()].into_iter().flatten().min()
+        [self.timers.next_at(), notifies, self.responses.poll_timeout(), self.refusals.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Live subscriptions, for `dfks.watchers`.
@@ -173,6 +177,9 @@ impl Notifier {
     fn on_timeout(&mut self, now: Now) {
         self.responses.handle_timeout(now.at);
         self.requests.shrink();
+        while let Some(event) = self.refusals.poll(now.at) {
+            self.emit(Event::Refused(event));
+        }
         if self.availability.is_lease_held() {
             self.client_timeout(now);
         }

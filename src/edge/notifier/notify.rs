@@ -276,6 +276,9 @@ impl Notifier {
     }
 
     fn emit_notify(&mut self, subscription: &Subscription, in_flight: &InFlight, outcome: NotifyOutcome, status: Option<u16>, now: Now) {
+        if outcome != NotifyOutcome::Delivered {
+            self.metrics.notify_failed(subscription.about(), outcome.as_str(), status);
+        }
         self.emit(event::of_notify(&self.config.edge_id, subscription, in_flight, outcome, status, now));
     }
 }

@@ -64,6 +64,7 @@ impl Notifier {
                 if let Question::Confirm { feature, refused: Some(refused) } = &query.what
                     && let Some(state) = response.features.iter().find(|state| state.feature == *feature)
                 {
+                    self.metrics.change_ended(subscription.about(), feature, "refused", Some(&refused.reason));
                     let press = Press { subscription, asked: Some(&refused.asked), cause: &query.cause };
                     self.emit(event::of_refused(press, state, &refused.reason, now.utc));
                 }
@@ -125,6 +126,8 @@ impl Notifier {
 
     /// Denied, or nothing changed: only the phone that asked is told, how things really are.
     fn on_unchanged(&mut self, subscription: &mut Subscription, query: &Query, response: RouteSetResponse, now: Now) {
+        let outcome = if response.denied.is_some() { "refused" } else { "unchanged" };
+        self.metrics.change_ended(subscription.about(), &response.state.feature, outcome, response.denied.as_deref());
         if let Some(why) = &response.denied {
             let asked = query.what.change().map(asked_by);
             let press = Press { subscription, asked: asked.as_ref(), cause: &query.cause };
@@ -143,6 +146,7 @@ impl Notifier {
     /// Where the duty to tell them is stored with the change (`logged`), a job comes here too: whoever has the version is not
     /// told again. An empty NOTIFY has no version, so that is left to the job.
     fn on_changed(&mut self, subscription: &mut Subscription, query: &Query, response: RouteSetResponse, now: Now) {
+        self.metrics.change_ended(subscription.about(), &response.state.feature, "applied", None);
         let presentity = subscription.presentity.clone();
         let (assigned, notifies, logged) = (response.state.assigned, response.notify, response.logged);
         let asked = query.what.change().map(asked_by);

@@ -1,7 +1,12 @@
 //! What every step is made of: a subscription in hand, and the ways to say what is to be done.
 
+use crate::bus::message::RefusedReason;
+use crate::bus::refusals::Refused;
 use crate::bus::trace::Cause;
-use crate::edge::event::Event;
+use crate::edge::event::{self, Event, RefusedRequest};
+use crate::edge::gate::RESPONSE_START;
+use crate::edge::metrics::About;
+use crate::edge::metrics::about::is_told;
 use crate::edge::notifier::Notifier;
 use crate::edge::notifier::io::{BusRequest, Output};
 use crate::edge::notifier::state::bus_requests::Wait;
@@ -9,7 +14,10 @@ use crate::edge::refusal::Refusal;
 use crate::edge::subscription::lane::Arrival;
 use crate::edge::subscription::outbox::JobKey;
 use crate::edge::subscription::{Subscription, SubscriptionId};
+use crate::feature::Presentity;
 use crate::runtime::clock::Now;
+use crate::sip::flow::Flow;
+use crate::sip::message::{self, Message};
 
 impl Notifier {
     /// One step of a subscription that may have ended; `None`: it has.
@@ -40,6 +48,56 @@ impl Notifier {
 
     pub(super) fn refuse(&mut self, arrival: &Arrival, refusal: &Refusal, now: Now) {
         self.output.push_back(self.responses.refuse(arrival, refusal, now));
+        let Some(reason) = refusal.reason else { return };
+        let Arrival { request, flow, cause, .. } = arrival;
+        let (message, detail) = (request.message(), refusal.warning.as_deref());
+        self.note_refused(&RefusedRequest { message, flow: *flow, cause, status: refusal.status, reason, detail }, now);
+    }
+
+    /// A request was refused: its event is published now, or held back.
+    pub(super) fn note_refused(&mut self, request: &RefusedRequest<'_>, now: Now) {
+        if is_told() {
+            let presentity = request.presentity(self.config.presentity_from);
+            let about = About {
+                presentity: presentity.as_ref().map_or("", Presentity::as_str),
+                watcher: &request.watcher().unwrap_or_default(),
+                source: request.flow.peer,
+                call_id: request.call_id().unwrap_or_default(),
+            };
+            let method = request.method().unwrap_or_default();
+            self.metrics.request_refused(about, method, request.status, request.reason.as_str(), request.detail);
+        }
+        let source = Refused::Source(request.flow.peer.ip().to_canonical());
+        let event = || event::of_refused_request(&self.config, request, now.utc);
+        if let Some(event) = self.refusals.note(source, request.reason, now.at, event) {
+            self.emit(Event::Refused(event));
+        }
+    }
+
+    /// What could be read only in part is refused, if it has all that a response echoes.
+    pub(super) fn refuse_malformed(&mut self, message: &Message, why: &str, status: u16, flow: Flow, now: Now) {
+        let Some(answer) = self.responses.refuse_malformed(message, why, status, flow) else { return };
+        self.output.push_back(answer);
+        let cause = Cause::new();
+        let reason = RefusedReason::Malformed;
+        self.note_refused(&RefusedRequest { message, flow, cause: &cause, status, reason, detail: Some(why) }, now);
+    }
+
+    /// A source sends too much: of what came of it, only what an event tells is read.
+    pub(super) fn note_rate_limited(&mut self, flow: Flow, bytes: &[u8], now: Now) {
+        if bytes.starts_with(RESPONSE_START) {
+            return;
+        }
+        let event = || {
+            let message = message::parse(bytes);
+            let message = message.as_ref().ok().or_else(|| message.as_ref().err().and_then(message::ParseError::answerable));
+            let cause = Cause::new();
+            event::of_rate_limited(&self.config, message, flow, &cause, now.utc)
+        };
+        let source = Refused::Source(flow.peer.ip().to_canonical());
+        if let Some(event) = self.refusals.note(source, RefusedReason::RateLimited, now.at, event) {
+            self.emit(Event::Refused(event));
+        }
     }
 
     pub(super) fn settle(&mut self, jobs: impl IntoIterator<Item = JobKey>, is_told: bool) {

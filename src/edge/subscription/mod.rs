@@ -16,6 +16,7 @@ use std::time::{Instant, SystemTime};
 
 use smallvec::SmallVec;
 
+use crate::edge::metrics::About;
 use crate::edge::profile::Quirks;
 use crate::edge::subscribe::Subscribe;
 use crate::edge::subscription::alarm::Alarm;
@@ -217,6 +218,11 @@ pub struct InFlight {
 }
 
 impl Subscription {
+    /// Whose it is, for the log.
+    pub(crate) fn about(&self) -> About<'_> {
+        About { presentity: self.presentity.as_str(), watcher: &self.watcher, source: self.flow.peer, call_id: &self.dialog.call_id }
+    }
+
     /// A new subscription for an admitted SUBSCRIBE; nothing is stored or answered yet.
     #[must_use]
     pub fn new(id: SubscriptionId, presentity: Presentity, dialog: Dialog, subscribe: &Subscribe, expires_at: Instant) -> Self {

@@ -37,6 +37,7 @@ use crate::mi::durable::turns::Turns;
 use crate::mi::error::Failure;
 use crate::mi::limit::MAX_DURABLE_IN_HAND;
 use crate::mi::metrics::{Outcome, Way};
+use crate::mi::refused::Who;
 use crate::runtime::{Backoff, clock};
 
 /// Name of the consumer.
@@ -259,6 +260,7 @@ impl<F: Fanout> Carrier<F> {
                 Err(unfit) => {
                     if let Some(error) = &unfit.error {
                         self.bridge.metrics().command_ended(Some(error), Duration::ZERO);
+                        self.bridge.refused().note(error, &Who::in_payload(delivery.payload()), &delivery.cause());
                     }
                     self.bury(delivery, unfit.reason, unfit.detail()).await
                 }
@@ -326,6 +328,7 @@ impl<F: Fanout> Carrier<F> {
                 let _comes_again_anyway = held.into_delivery().ack();
                 return Rest::Done;
             };
+            self.bridge.refused().note(&failure.body, &Who::of(&command), &cause);
             if !is_made {
                 held.during(self.bridge.tell_refused(&command, &failure, Some(&id), &cause)).await;
             }

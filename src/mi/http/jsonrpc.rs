@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::bus::message::ErrorBody;
+use crate::feature::Presentity;
 
 /// Most requests of one batch.
 pub(crate) const MAX_BATCH: usize = 32;
@@ -30,6 +31,17 @@ pub(crate) struct Call {
 pub(crate) enum Params {
     Named(Map<String, Value>),
     Listed(Vec<Value>),
+}
+
+impl Params {
+    /// The presentity that they name, by the name or the place that it has in a command.
+    pub(crate) fn presentity(&self) -> Option<Presentity> {
+        let named = match self {
+            Self::Named(named) => named.get("presentity"),
+            Self::Listed(list) => list.first(),
+        };
+        named.and_then(Value::as_str).and_then(|text| Presentity::parse(text).ok())
+    }
 }
 
 /// `{"jsonrpc":"2.0","result":"OK","id":1}`, or `error` in place of `result`.

@@ -36,6 +36,7 @@ use crate::mi::http::method::{Filter, Method};
 pub(crate) use crate::mi::http::token::Token;
 use crate::mi::limit::{self, MAX_IN_HAND};
 use crate::mi::metrics::Way;
+use crate::mi::refused::Who;
 use crate::runtime::{Tasks, clock};
 use crate::telemetry::accept::{BoundedListener, Peer};
 
@@ -127,6 +128,13 @@ struct Sender {
     cause: Cause,
 }
 
+impl Sender {
+    /// Who asks, for the event.
+    fn actor(&self) -> String {
+        format!("mi {}", self.peer.0)
+    }
+}
+
 /// Where requests are taken in and carried out.
 #[derive(Debug)]
 struct Desk<F> {
@@ -156,16 +164,17 @@ async fn handle<F: Fanout>(State(served): State<Served<F>>, ConnectInfo(peer): C
         Ok(Err(rejection)) => return rejection.into_response(),
         Err(_late) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
+    let from = Sender { peer, cause };
     let document = match Document::read(&body) {
         Ok(document) => document,
         Err(answer) => return written(&answer),
     };
-    let Ok(slot) = Arc::clone(&desk.slots).try_acquire_owned() else { return turned_away(&desk, &document) };
+    let Ok(slot) = Arc::clone(&desk.slots).try_acquire_owned() else { return turned_away(&desk, &document, &from) };
     let waits = !document.is_notification();
     let (sender, answered) = oneshot::channel();
     tasks.clone().spawn_brief("mi request", async move {
         // nobody waits for it where the client hung up
-        let _answered = sender.send(desk.answer(document, &Sender { peer, cause }, &tasks, slot).await);
+        let _answered = sender.send(desk.answer(document, &from, &tasks, slot).await);
     });
     if !waits {
         return StatusCode::NO_CONTENT.into_response();
@@ -174,8 +183,9 @@ async fn handle<F: Fanout>(State(served): State<Served<F>>, ConnectInfo(peer): C
 }
 
 /// Answers 503 at once, without waiting for anything. A notification has no answer to say so, but an HTTP status.
-fn turned_away<F: Fanout>(desk: &Desk<F>, document: &Document) -> Response {
+fn turned_away<F: Fanout>(desk: &Desk<F>, document: &Document, from: &Sender) -> Response {
     desk.bridge.metrics().command_turned_away(Way::Http);
+    desk.bridge.refused().note(&limit::too_many(), &Who { actor: Some(from.actor()), ..Who::default() }, &from.cause);
     let error = RpcError::from(limit::too_many());
     let mut answers = document.refused(&error);
     match (document, answers.pop()) {
@@ -225,6 +235,7 @@ impl<F: Fanout> Desk<F> {
             Ok(call) => call,
             Err(answer) => return Some(answer),
         };
+        let named = Method::is_command(&method).then(|| params.presentity()).flatten();
         let outcome = match Method::read(&self.table, &method, params) {
             Ok(Method::SetFeature(command)) => self.set_feature(command, from).await,
             Ok(Method::Subscriptions(filter)) => self.subscriptions(filter).await,
@@ -234,6 +245,8 @@ impl<F: Fanout> Desk<F> {
                     let refused = ErrorBody::new(400, error.message.clone());
                     self.bridge.metrics().command_received(Way::Http);
                     self.bridge.metrics().command_ended(Some(&refused), Duration::ZERO);
+                    let who = Who { presentity: named, actor: Some(from.actor()) };
+                    self.bridge.refused().note(&refused, &who, &from.cause);
                 }
                 Err(error)
             }
@@ -242,7 +255,7 @@ impl<F: Fanout> Desk<F> {
     }
 
     async fn set_feature(&self, command: SetCommand, from: &Sender) -> Result<Value, RpcError> {
-        let command = SetCommand { actor: Some(format!("mi {}", from.peer.0)), ..command };
+        let command = SetCommand { actor: Some(from.actor()), ..command };
         let metrics = self.bridge.metrics();
         let started_at = clock::now();
         let _in_flight = metrics.command_started(Way::Http);

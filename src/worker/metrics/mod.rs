@@ -169,12 +169,12 @@ impl WorkerMetrics {
     }
 
     /// Somebody listens where nobody has ever answered.
-    pub(crate) fn observer_found(&self, subject: &str) {
+    pub(crate) fn observer_found(subject: &str) {
         tracing::warn!(subject, "somebody listens and has never answered: taken for an observer, gone on without it");
     }
 
     /// A responder was heard for the first time: it owns its subject.
-    pub(crate) fn owner_found(&self, subject: &str) {
+    pub(crate) fn owner_found(subject: &str) {
         tracing::info!(subject, "responder heard for the first time: it owns its subject from now on");
     }
 

@@ -18,6 +18,7 @@ use crate::bus::headers;
 use crate::bus::request::Screen;
 use crate::bus::subject::Pattern;
 use crate::runtime::clock;
+use crate::worker::metrics::WorkerMetrics;
 use crate::worker::metrics::label::DropReason;
 use crate::worker::responder::answer::{self, Answer, AnswerError};
 use crate::worker::responder::breaker::Input;
@@ -83,7 +84,7 @@ impl Responders {
         let took = now.saturating_duration_since(started_at);
         let asked = asked.unwrap_or_else(|| {
             if lock(&self.known).is_silent(&question.subject, question.route, now) {
-                self.metrics.observer_found(&question.subject);
+                WorkerMetrics::observer_found(&question.subject);
             }
             Answer::Observer.into()
         });
@@ -185,7 +186,7 @@ impl Responders {
         // another worker that missed it has heard it since, and has it compared
         let is_back = absence.is_some_and(|absence| self.memory.last_heard(subject).is_none_or(|heard| heard <= absence.since));
         match self.memory.hear(subject, is_back, &question.cause).await {
-            Noted::Written { is_first: true } => self.metrics.owner_found(subject),
+            Noted::Written { is_first: true } => WorkerMetrics::owner_found(subject),
             Noted::Written { is_first: false } if is_back && question.route == Route::Get => {
                 tracing::info!(%subject, "responder is back: what phones are told is compared with what it says");
                 let (domain, feature) = (question.presentity.domain_token().into(), question.feature.clone());

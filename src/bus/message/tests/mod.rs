@@ -158,6 +158,12 @@ proptest! {
     }
 
     #[test]
+    fn events_of_refusals([id, time] in prop::array::uniform2(text()), cause in cause(), [edge_id, presentity, watcher, actor, source, transport, method, detail, user_agent, call_id] in prop::array::uniform10(maybe()), status: u16, reason in 0..RefusedReason::ALL.len(), count: u64) {
+        let reason = RefusedReason::ALL[reason];
+        check(&RefusedEvent { kind: Kind::default(), id, time, cause, edge_id, presentity, watcher, actor, source, transport, method, status, reason, detail, user_agent, call_id, count })?;
+    }
+
+    #[test]
     fn errors(code: u16, description in text(), field in maybe()) {
         let reply = ErrorReply { error: ErrorBody { code, description, field } };
         let json = serde_json::to_vec(&reply).unwrap();
