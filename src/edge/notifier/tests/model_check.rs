@@ -8,6 +8,7 @@ use crate::bus::message::{EndReason, SubscriptionChange};
 use crate::edge::event::Event;
 use crate::edge::notifier::tests::model::{Entry, Pending, World};
 use crate::edge::notifier::*;
+use crate::edge::subscription::Phase;
 use crate::edge::subscription::next_hop::Destination;
 use crate::edge::subscription::record::Record;
 use crate::runtime::clock;
@@ -58,6 +59,7 @@ impl World {
             let tag = tag_of(message, Name::To);
             // What had ended without the phone's knowing lives again with its next SUBSCRIBE, as long as the bucket has it.
             self.ended.remove(&tag);
+            self.lasts.remove(&tag);
             self.phones[phone].tag = Some(tag);
         }
     }
@@ -144,8 +146,12 @@ impl World {
             more.replace('\n', "\r\n"),
         );
         // After Timer F, or when the phone has gone another way, nobody waits for it.
-        let in_flight = self.notifier.registry.get(key.parse().unwrap()).and_then(|subscription| subscription.in_flight.as_ref());
+        let subscription = self.notifier.registry.get(key.parse().unwrap());
+        let in_flight = subscription.and_then(|subscription| subscription.in_flight.as_ref());
         let is_waited_for = in_flight.map(|in_flight| in_flight.cseq) == Some(self.last_cseq[&key]);
+        // One that is older than the phone's last SUBSCRIBE ends nothing.
+        let is_live = subscription.is_some_and(|subscription| subscription.phase == Phase::Live);
+        let is_recalled = is_live && in_flight.is_some_and(|in_flight| in_flight.recalled_at.is_some());
         let is_last = header(Name::SubscriptionState).starts_with("terminated");
         let flow = match &pending.to {
             Destination::Flow(flow) => *flow,
@@ -163,7 +169,7 @@ impl World {
         if is_last && status == 200 {
             *self.lasts.entry(key.clone()).or_default() += 1;
         }
-        if status == 481 || is_last && status >= 200 && more.is_empty() {
+        if status == 481 && !is_recalled || is_last && status >= 200 && more.is_empty() {
             self.end(key);
         }
     }
