@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use dfks::bus::message::NotifyJob;
 use dfks::config::{InitialNotify, PresentityFrom, SubscriptionConfig};
 use dfks::edge::gate::policy::AuthPolicy;
-use dfks::edge::config::{EdgeConfig, Listener};
+use dfks::edge::config::{EdgeConfig, Listener, Place};
 use dfks::edge::limit::CAPACITIES;
 use dfks::edge::metrics::EdgeMetrics;
 use dfks::edge::notifier::{
@@ -41,6 +41,7 @@ fn config() -> EdgeConfig {
         |transport| Listener { transport, advertised: "192.0.2.1:5060".into(), address: SocketAddr::from(([192, 0, 2, 1], 5060)) };
     EdgeConfig {
         edge_id: "edge-0".into(),
+        place: Place::ALONE,
         listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
         domains: Vec::new(),
         presentity_from: PresentityFrom::RequestUri,
@@ -57,6 +58,7 @@ fn config() -> EdgeConfig {
         route_timeout: Duration::from_millis(1500),
         drain_patience: Duration::from_secs(6),
         silent_after: Duration::from_secs(30),
+        unstored_for: Duration::from_secs(5),
     }
 }
 
