@@ -141,10 +141,15 @@ pub(super) struct Clean<'a>(pub(super) &'a mut Vec<u8>);
 impl Clean<'_> {
     /// Appends one text.
     pub(super) fn text(&mut self, text: &str) {
-        if text.bytes().any(|byte| byte.is_ascii_control()) {
-            self.0.extend(text.bytes().map(|byte| if byte.is_ascii_control() { b' ' } else { byte }));
+        self.bytes(text.as_bytes());
+    }
+
+    /// Appends a text in whatever coding it came.
+    pub(super) fn bytes(&mut self, text: &[u8]) {
+        if text.iter().any(u8::is_ascii_control) {
+            self.0.extend(text.iter().map(|byte| if byte.is_ascii_control() { b' ' } else { *byte }));
         } else {
-            self.0.extend_from_slice(text.as_bytes());
+            self.0.extend_from_slice(text);
         }
     }
 

@@ -168,12 +168,7 @@ impl<'a> ResponseWriter<'a> {
 fn echo(out: &mut Vec<u8>, message: &Message, name: Name, value: &str) {
     out.extend_from_slice(name.as_str().as_bytes());
     out.extend_from_slice(b": ");
-    let at = out.len();
-    out.extend_from_slice(&message.as_received(value));
-    // A caller's tag may hold anything.
-    for byte in out.iter_mut().skip(at).filter(|byte| byte.is_ascii_control()) {
-        *byte = b' ';
-    }
+    Clean(out).bytes(&message.as_received(value));
     out.extend_from_slice(b"\r\n");
 }
 
