@@ -122,7 +122,7 @@ impl Notifier {
             StoreOutcome::Unavailable(why) => {
                 self.metrics.store_failed(why.as_str());
                 // The record is this one or the one before.
-                subscription.covered_until = subscription.covered_until.min(cover.until);
+                subscription.covers_at_most(cover.until);
                 self.not_stored(subscription, &exchange, &Refusal::unavailable(), now);
             }
         }

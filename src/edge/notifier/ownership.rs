@@ -105,7 +105,7 @@ impl Notifier {
     pub(super) fn on_unrecorded_by(&mut self, id: SubscriptionId, revision: u64, now: Now) {
         self.step(id, |_, subscription| {
             if revision > subscription.revision {
-                subscription.is_missing(now.at);
+                subscription.covers_at_most(now.at);
             }
         });
     }

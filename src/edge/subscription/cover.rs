@@ -106,9 +106,9 @@ impl Subscription {
         }
     }
 
-    /// The bucket may have no record of it any more.
-    pub fn is_missing(&mut self, now: Instant) {
-        self.covered_until = self.covered_until.min(now);
+    /// The bucket may have another record of it than the one known, or none: nothing after this time is covered.
+    pub fn covers_at_most(&mut self, until: Instant) {
+        self.covered_until = self.covered_until.min(until);
     }
 
     /// Continues the dialog of another edge, whose NOTIFYs have no `CSeq` above this one.
