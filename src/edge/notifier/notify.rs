@@ -33,9 +33,8 @@ use crate::sip::transaction::{self, ClientEvent};
 pub(super) const LONGEST_JOB_WAIT: Duration = Duration::from_secs(20);
 /// How long a NOTIFY waits when too many are in flight, or wait for the same connection.
 const ROOM_AFTER: Duration = Duration::from_secs(1);
-/// How long a NOTIFY is waited for when its phone has sent a SUBSCRIBE meanwhile: until it would be sent again. Source: RFC 3261
-/// §17.1.1.1, T1.
-const FRESH: Duration = Duration::from_millis(500);
+/// How long a NOTIFY is waited for when its phone has sent a SUBSCRIBE meanwhile: until it would be sent again.
+const FRESH: Duration = transaction::T1;
 /// How often the last NOTIFY is put off at the phone's wish: then the subscription is over without it.
 const LAST_PUT_OFFS: u8 = 3;
 

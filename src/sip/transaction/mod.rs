@@ -16,6 +16,9 @@ pub(crate) use server::ServerTransactions;
 
 use std::time::Duration;
 
+/// Estimate of the round trip: what is unanswered after it is sent again. Source: RFC 3261 §17.1.1.1.
+pub(crate) const T1: Duration = Duration::from_millis(500);
+
 /// The timers' base values. Source: RFC 3261 §17, table 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timers {
@@ -29,7 +32,7 @@ pub(crate) struct Timers {
 
 impl Default for Timers {
     fn default() -> Self {
-        Self { t1: Duration::from_millis(500), t2: Duration::from_secs(4), t4: Duration::from_secs(5) }
+        Self { t1: T1, t2: Duration::from_secs(4), t4: Duration::from_secs(5) }
     }
 }
 
