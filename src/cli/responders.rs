@@ -127,20 +127,7 @@ impl Line {
         if kind == "auth" || tokens.next().is_some() {
             return None;
         }
-        let nothing = ResponderReport {
-            subject: filter.to_owned(),
-            kind,
-            domain,
-            feature,
-            listening: None,
-            observer: false,
-            last_heard: None,
-            latency_ms: None,
-            breaker: "closed".to_owned(),
-            last_error: None,
-            last_error_at: None,
-        };
-        Some(Self::of(nothing))
+        Some(Self::of(ResponderReport::unknown(filter, [kind, domain, feature])))
     }
 
     /// What another worker knows of it.

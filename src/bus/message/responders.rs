@@ -56,6 +56,25 @@ pub struct ResponderReport {
     pub last_error_at: Option<String>,
 }
 
+impl ResponderReport {
+    /// A subject of which nothing is known but its name.
+    pub(crate) fn unknown(subject: &str, [kind, domain, feature]: [String; 3]) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            kind,
+            domain,
+            feature,
+            listening: None,
+            observer: false,
+            last_heard: None,
+            latency_ms: None,
+            breaker: "closed".to_owned(),
+            last_error: None,
+            last_error_at: None,
+        }
+    }
+}
+
 /// Has responders forgotten, so that they own nothing any more: `dfks.responders.forget`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForgetRequest {

@@ -2,19 +2,7 @@ use super::*;
 
 fn report(subject: &str) -> ResponderReport {
     let tokens: Vec<&str> = subject.split('.').collect();
-    ResponderReport {
-        subject: subject.to_owned(),
-        kind: tokens[2].to_owned(),
-        domain: tokens[3].to_owned(),
-        feature: tokens[4].to_owned(),
-        listening: None,
-        observer: false,
-        last_heard: None,
-        latency_ms: None,
-        breaker: "closed".to_owned(),
-        last_error: None,
-        last_error_at: None,
-    }
+    ResponderReport::unknown(subject, [2, 3, 4].map(|at| tokens[at].to_owned()))
 }
 
 const SET: &str = "dfks.responder.set.a_example.DoNotDisturb";
