@@ -19,28 +19,26 @@ async fn takes(bench: &Bench, subject: &str) {
     jetstream.update_stream(config).await.unwrap();
 }
 
-/// A bucket that reads as the real one does, and whose writes get what `answer` makes of each, by its number. The real one takes
-/// no writes until `answer` says so.
-async fn doubtful(bench: &Bench, mut answer: impl AsyncFnMut(usize, Message) -> Option<&'static str>) {
+/// What DND becomes in front of a bucket that reads as the real one does, and whose writes get what `answer` makes of each, by its
+/// number. The real one takes no writes until `answer` says so.
+async fn set(bench: &Bench, mut answer: impl AsyncFnMut(usize, Message) -> Option<&'static str>) -> Result<Value, ErrorBody> {
     let client = bench.bus.client().clone();
     let mut writes = client.subscribe("$KV.dfks-features.>").await.unwrap();
     client.flush().await.unwrap();
     takes(bench, "$KV.dfks-features.nothing").await;
-    let mut number = 0;
-    while let Some(write) = writes.next().await {
-        let Some(reply) = write.reply.clone() else { continue };
-        number += 1;
-        if let Some(text) = answer(number, write).await {
-            client.publish(reply, text.into()).await.unwrap();
+    let bucket = async {
+        let mut number = 0;
+        while let Some(write) = writes.next().await {
+            let Some(reply) = write.reply.clone() else { continue };
+            number += 1;
+            if let Some(text) = answer(number, write).await {
+                client.publish(reply, text.into()).await.unwrap();
+            }
         }
-    }
-}
-
-/// What DND becomes in front of such a bucket.
-async fn set(bench: &Bench, answer: impl AsyncFnMut(usize, Message) -> Option<&'static str>) -> Result<Value, ErrorBody> {
+    };
     tokio::select! {
         set = bench.set(ALICE, "DoNotDisturb", 1, "mi") => set,
-        () = doubtful(bench, answer) => panic!("the subscription of the writes has ended"),
+        () = bucket => panic!("the subscription of the writes has ended"),
     }
 }
 
