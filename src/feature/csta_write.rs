@@ -1,6 +1,7 @@
 //! Writes CSTA XML: events for phones and, for the simulated phone, requests.
 //!
-//! Always the ISO-8859-1 declaration, the default namespace without a prefix, and no blank between elements.
+//! Always the ISO-8859-1 declaration, the default namespace without a prefix (the reason of an agent state apart), and no blank
+//! between elements.
 //! Source: ECMA-323 (CSTA XML), third edition, in the spelling that phones in the field read; XML 1.0 §2.2 for the characters.
 
 use crate::feature::error::FeatureError;
@@ -115,11 +116,12 @@ fn write_elements(
     close(root, out);
 }
 
+/// With the literal prefix that clients of the field look for.
 fn write_reason(values: &Values, out: &mut Vec<u8>) {
     if let Some(reason) = values.get(REASON).filter(|reason| !reason.is_empty()) {
-        extend(out, &["<extensions><privateData><private><", AGENT_REASON, " xmlns=\"", PRIVATE_NAMESPACE, "\">"]);
+        extend(out, &["<extensions><privateData><private xmlns:pri=\"", PRIVATE_NAMESPACE, "\"><pri:", AGENT_REASON, ">"]);
         text(reason, out);
-        extend(out, &["</", AGENT_REASON, "></private></privateData></extensions>"]);
+        extend(out, &["</pri:", AGENT_REASON, "></private></privateData></extensions>"]);
     }
 }
 

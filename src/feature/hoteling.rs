@@ -1,7 +1,7 @@
 //! The bodies of `x-broadworks-hoteling`: which guest uses a phone.
 //!
-//! Publicly known, from what desk phones and soft phones send and are sent: `SetHoteling` with `guestAddress`, which is empty
-//! when the guest leaves; `HotelingEvent` with `guestAddress`, empty where there is no guest, and `expires`.
+//! Publicly known, from vendors' guides to finding faults and what phones send: `SetHoteling` with `guestAddress`, which is empty
+//! when the guest leaves; `HotelingEvent` with `guestAddress` and `expires`, or, where nobody is in, an empty `guestAddress` alone.
 //! Assumed: `expires` counts whole seconds from the event, and `DEFAULT_EXPIRES_SECONDS` is told where none is set. Some
 //! phones add `authenticationData`: it is skipped, whether a guest may use the phone is for the route and its responder to say.
 

@@ -121,7 +121,7 @@ fn shown(document: &str) -> String {
             format!("{feature} {}{}{}", on("forwardStatus"), value("forwardTo"), value("ringCount"))
         }
         "AgentLoggedOnEvent" | "AgentLoggedOffEvent" | "AgentReadyEvent" | "AgentNotReadyEvent" | "AgentWorkingAfterCallEvent" => {
-            const REASON: &str = "<AgentNotReadyReasonValue xmlns=\"http://schema.broadsoft.com/CSTAPrivateData\">";
+            const REASON: &str = "<private xmlns:pri=\"http://schema.broadsoft.com/CSTAPrivateData\"><pri:AgentNotReadyReasonValue>";
             let reason = inner.split_once(REASON).map(|(_, rest)| rest.split('<').next().unwrap());
             format!("AgentState {}{}", &root[5..root.len() - 5], reason.map(|reason| format!(" reason={reason}")).unwrap_or_default())
         }

@@ -126,10 +126,13 @@ fn refused() -> Vec<Row> {
 fn agents() -> Vec<Row> {
     const REASON: &str = "<extensions><privateData><private><AgentNotReadyReasonValue xmlns=\"http://schema.broadsoft.com/CSTAPrivateData\">\
         7</AgentNotReadyReasonValue></private></privateData></extensions>";
+    const PREFIXED: &str = "<extensions><privateData><private xmlns:pri=\"http://schema.broadsoft.com/CSTAPrivateData\">\
+        <pri:AgentNotReadyReasonValue>8</pri:AgentNotReadyReasonValue></private></privateData></extensions>";
     vec![
         ("SetAgentState loggedOn", agent("loggedOn", "<agentID>1</agentID><password>x</password>"), Ok("AgentState LoggedOn")),
         ("ready", agent("ready", ""), Ok("AgentState Ready")),
         ("notReady with a reason", agent("notReady", REASON), Ok("AgentState NotReady reason=7")),
+        ("notReady with a reason that has a prefix", agent("notReady", PREFIXED), Ok("AgentState NotReady reason=8")),
         ("workingAfterCall", agent("workingAfterCall", ""), Ok("AgentState WorkingAfterCall")),
         ("loggedOff", agent("loggedOff", ""), Ok("AgentState LoggedOff")),
         ("an unknown state", agent("asleep", ""), Err("AgentState LoggedOff")),

@@ -56,6 +56,14 @@ fn reads_every_request_of_the_table() {
             change("AgentState", true, &[("state", "notReady"), ("reason", "lunch")]),
         ),
         (
+            format!(
+                "<SetAgentState xmlns=\"{ED3}\"><requestedAgentState>notReady</requestedAgentState><extensions><privateData>\
+                 <private xmlns:pri=\"http://schema.broadsoft.com/CSTAPrivateData\"><pri:AgentNotReadyReasonValue>lunch</pri:AgentNotReadyReasonValue>\
+                 </private></privateData></extensions></SetAgentState>"
+            ),
+            change("AgentState", true, &[("state", "notReady"), ("reason", "lunch")]),
+        ),
+        (
             format!("<SetAgentState xmlns=\"{ED3}\"><requestedAgentState> loggedOff </requestedAgentState></SetAgentState>"),
             change("AgentState", false, &[("state", "loggedOff")]),
         ),

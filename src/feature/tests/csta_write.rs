@@ -30,8 +30,8 @@ fn events_have_the_shape_of_the_reference() {
     };
     let both = [("ringCount", "3"), ("forwardTo", "sip:bob@10.0.0.11")];
     let to = "<forwardTo>sip:bob@10.0.0.11</forwardTo>";
-    let reason = "<extensions><privateData><private><AgentNotReadyReasonValue xmlns=\"http://schema.broadsoft.com/CSTAPrivateData\">lunch\
-                  </AgentNotReadyReasonValue></private></privateData></extensions>";
+    let reason = "<extensions><privateData><private xmlns:pri=\"http://schema.broadsoft.com/CSTAPrivateData\"><pri:AgentNotReadyReasonValue>lunch\
+                  </pri:AgentNotReadyReasonValue></private></privateData></extensions>";
     for (feature, on, pairs, want) in [
         ("DoNotDisturb", true, &[][..], document("DoNotDisturbEvent", "<doNotDisturbOn>true</doNotDisturbOn>")),
         ("DoNotDisturb", false, &[], document("DoNotDisturbEvent", "<doNotDisturbOn>false</doNotDisturbOn>")),
