@@ -162,6 +162,12 @@ def notify():
             ("{{instance}}", "dfks_notify_in_flight{@}"),
         ),
         lines(
+            "Too large for a datagram",
+            "NOTIFYs of one document over the limit of a datagram: over TCP, or, where the phone cannot be reached so, in a datagram.",
+            "reqps",
+            ("{{transport}}", "sum by (transport) (rate(dfks_notify_oversized_total{@}[~]))"),
+        ),
+        lines(
             "NOTIFY to its response",
             "Of those delivered: network and phone.",
             "s",

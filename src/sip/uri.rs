@@ -243,7 +243,7 @@ impl Target {
 }
 
 /// The host of a [`Target`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TargetHost {
     /// An address.
     Ip(IpAddr),

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
+use serde_json::json;
+
 use crate::common::{Nats, wait_for};
 use crate::harness::{Dialog, Packet, Phone, Service, Subscribe};
 use crate::row::check;
@@ -108,8 +110,8 @@ fn a_response_over_udp_goes_where_its_via_says() {
     assert_eq!(sender.response_count(&branch), 0);
 }
 
-/// Takes one NOTIFY from a connection of the edge and answers it; its text.
-fn answered(listener: &TcpListener) -> String {
+/// Takes one NOTIFY with this end from a connection of the edge and answers it; its text.
+fn answered(listener: &TcpListener, end: &str) -> String {
     let (mut stream, _) = listener.accept().unwrap();
     let (mut seen, mut part) = (Vec::new(), [0; 4096]);
     loop {
@@ -117,7 +119,7 @@ fn answered(listener: &TcpListener) -> String {
         assert!(length > 0, "{}", String::from_utf8_lossy(&seen));
         seen.extend_from_slice(&part[..length]);
         let text = String::from_utf8_lossy(&seen).into_owned();
-        if text.contains("</DoNotDisturbEvent>") {
+        if text.contains(end) {
             let echoed = ["Via: ", "From: ", "To: ", "Call-ID: ", "CSeq: "];
             let lines: Vec<_> = text.lines().filter(|line| echoed.iter().any(|name| line.starts_with(name))).collect();
             write!(stream, "SIP/2.0 200 OK\r\n{}\r\nContent-Length: 0\r\n\r\n", lines.join("\r\n")).unwrap();
@@ -146,7 +148,7 @@ fn a_connection_that_is_gone_is_made_anew_by_the_contact() {
     drop(phone);
     wait_for("the end of the connection", || (site.product.metric("dfks_edge_connections{transport=\"tcp\"}") == Some(0.0)).then_some(()));
     assert_eq!(service.set("sip:back@127.0.0.1", "DoNotDisturb", 1)["watchers"], 1);
-    let notify = answered(&listener);
+    let notify = answered(&listener, "</DoNotDisturbEvent>");
     assert!(notify.starts_with(&format!("NOTIFY sip:{to};transport=tcp SIP/2.0\r\n")) && notify.contains(&call_id), "{notify}");
     wait_for("its 200", || (sent("delivered") == Some(2.0)).then_some(()));
     assert_eq!(sent("no_connection"), Some(0.0));
@@ -176,5 +178,47 @@ fn where_nobody_can_be_reached_the_subscription_waits_and_the_metric_says_so() {
         again.refresh();
         let notify = again.until("DoNotDisturb on");
         assert!(notify.cseq() > last, "{transport:?}");
+    }
+}
+
+/// ```text
+/// phone ──UDP──▶ edge      a forward of 400 '&' ──▶ edge ──TCP──▶ the Contact: NOTIFY, 200      nobody listens there: ──UDP──▶
+/// ```
+#[test]
+fn a_notify_too_large_for_a_datagram_goes_over_tcp_where_the_phone_listens_there_and_else_in_a_datagram() {
+    let nats = Nats::start();
+    let site = Site::on(&nats);
+    let service = Service::on(&nats);
+    let target = "&".repeat(400);
+    let set = |presentity: &str| {
+        let request = json!({ "presentity": presentity, "feature": "CallForwardingBusy", "status": 1, "values": { "forwardTo": target } });
+        assert_eq!(service.ask("dfks.set", &request)["watchers"], 1);
+    };
+    let oversized = |transport: &str| site.product.metric(&format!("dfks_notify_oversized_total{{transport=\"{transport}\"}}"));
+    assert_eq!((oversized("tcp"), oversized("udp")), (Some(0.0), Some(0.0)));
+
+    let phone = Phone::udp(site.product.udp());
+    let listener = TcpListener::bind(phone.local()).unwrap();
+    let mut dialog = phone.subscribe("sip:large@127.0.0.1");
+    dialog.shows(4);
+    set("sip:large@127.0.0.1");
+    let notify = answered(&listener, "</ForwardingEvent>");
+    assert!(notify.len() > 1300 && notify.contains(&format!("\r\nVia: SIP/2.0/TCP {};", site.product.tcp())), "{notify}");
+    assert!(notify.contains(&dialog.call_id) && notify.contains(&"&amp;".repeat(400)));
+    let sent = |outcome: &str| site.product.metric(&format!("dfks_notify_sent_total{{transport=\"tcp\",outcome=\"{outcome}\"}}"));
+    wait_for("its 200", || (sent("delivered") == Some(1.0)).then_some(()));
+    assert_eq!(dialog.notify_count(), 0, "nothing came in a datagram");
+
+    let phone = Phone::udp(site.product.udp());
+    let mut dialog = phone.subscribe("sip:larger@127.0.0.1");
+    dialog.shows(4);
+    for tried in [1.0, 0.0] {
+        let before = (oversized("tcp"), oversized("udp"));
+        set("sip:larger@127.0.0.1");
+        let notify = dialog.notify();
+        assert_eq!(notify.shows(), [format!("CallForwardingBusy on forwardTo={target}")]);
+        assert!(notify.must("via").starts_with("SIP/2.0/UDP "));
+        assert_eq!(oversized("tcp"), before.0.map(|count| count + tried), "a failure is remembered");
+        assert_eq!(oversized("udp"), before.1.map(|count| count + 1.0));
     }
 }

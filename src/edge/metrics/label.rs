@@ -289,5 +289,9 @@ pub(crate) fn describe() {
     metrics::describe_counter!("dfks_notify_sent_total", "NOTIFYs that ended, by transport and outcome");
     metrics::describe_histogram!("dfks_notify_duration_seconds", seconds, "From a NOTIFY to its final response, or to giving up");
     metrics::describe_histogram!("dfks_notify_delivery_seconds", seconds, "From a change to the 200 of a phone that was told it");
+    metrics::describe_counter!(
+        "dfks_notify_oversized_total",
+        "NOTIFYs too large for a datagram, by what they went over: TCP, or a datagram all the same"
+    );
     metrics::describe_gauge!("dfks_notify_in_flight", "NOTIFYs without a final response yet");
 }

@@ -51,6 +51,8 @@ pub struct EdgeMetrics {
     notify_seconds: AHashMap<DeliveryOutcome, Histogram>,
     delivery_seconds: Histogram,
     in_flight: Gauge,
+    oversized_tcp: Counter,
+    oversized_udp: Counter,
 }
 
 impl EdgeMetrics {
@@ -97,6 +99,8 @@ impl EdgeMetrics {
                 .into(),
             delivery_seconds: histogram!("dfks_notify_delivery_seconds"),
             in_flight: zero(gauge!("dfks_notify_in_flight")),
+            oversized_tcp: counter!("dfks_notify_oversized_total", "transport" => "tcp"),
+            oversized_udp: counter!("dfks_notify_oversized_total", "transport" => "udp"),
         }
     }
 
@@ -275,6 +279,13 @@ impl EdgeMetrics {
     /// A NOTIFY went out for the first time.
     pub fn notify_started(&self) {
         self.in_flight.increment(1.0);
+    }
+
+    /// A NOTIFY is too large for a datagram, and goes over this transport: TCP where its phone can be reached so.
+    pub fn notify_oversized(&self, over: Transport) {
+        let counter = if over == Transport::Udp { &self.oversized_udp } else { &self.oversized_tcp };
+        counter.increment(1);
+        tracing::debug!(transport = over.as_str(), "notify too large for a datagram");
     }
 
     /// A NOTIFY is no more in flight, however it ended.

@@ -41,6 +41,7 @@ impl Notifier {
             subscription.outbox.retry_at(),
             subscription.reserve_again_at,
             subscription.in_flight.as_ref().and_then(|in_flight| in_flight.recalled_at),
+            subscription.in_flight.as_ref().and_then(|in_flight| in_flight.detour.as_ref()).map(|way| way.until),
             subscription.lane.retry.map(|retry| retry.at),
             subscription.lane.missed_at,
         ];

@@ -245,6 +245,7 @@ impl Notifier {
             }
             subscription.reserve_again_at = subscription.reserve_again_at.filter(|at| *at > now.at);
             notifier.recall_due(subscription, now);
+            notifier.detour_due(subscription, now);
             notifier.pump(subscription, now);
             notifier.arm(subscription, now);
         });

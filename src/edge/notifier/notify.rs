@@ -57,6 +57,9 @@ impl Notifier {
             Ok(None) => {}
             Ok(Some(sent)) => {
                 self.output.push_back(sent.output);
+                if sent.is_detour {
+                    self.arm(subscription, now);
+                }
                 if sent.reserves {
                     self.reserve(subscription, now);
                 }
@@ -162,6 +165,9 @@ impl Notifier {
     pub(super) fn on_notify_timeout(&mut self, subscription: &mut Subscription, now: Now) {
         let is_connection_lost = self.delivery.is_connection_lost(subscription);
         let Some(in_flight) = self.delivery.finish(subscription) else { return };
+        if in_flight.detour.is_some() {
+            return self.leave_detour(subscription, in_flight, now);
+        }
         if is_connection_lost {
             return self.park(subscription, in_flight, now);
         }
@@ -183,6 +189,7 @@ impl Notifier {
             let is_meant = |in_flight: &InFlight| in_flight.cseq == notify.cseq;
             let Some(in_flight) = notifier.delivery.take_back(subscription, is_meant) else { return };
             match why {
+                Unsent::NoWay if in_flight.detour.is_some() => notifier.leave_detour(subscription, in_flight, now),
                 Unsent::NoWay => notifier.park(subscription, in_flight, now),
                 Unsent::NoRoom | Unsent::NoLease => {
                     notifier.delivery.count_end(&in_flight, DeliveryOutcome::Retried, now);
@@ -230,6 +237,24 @@ impl Notifier {
             self.recall(subscription, now);
         }
         is_due
+    }
+
+    /// Takes back a NOTIFY that went over TCP because of its size, and has no final response in time.
+    pub(super) fn detour_due(&mut self, subscription: &mut Subscription, now: Now) {
+        let is_due = |in_flight: &InFlight| in_flight.detour.as_ref().is_some_and(|way| way.until <= now.at);
+        if let Some(in_flight) = self.delivery.take_back(subscription, is_due) {
+            self.leave_detour(subscription, in_flight, now);
+        }
+    }
+
+    /// The phone was not reached over TCP: what it was to be told goes in a datagram all the same.
+    fn leave_detour(&mut self, subscription: &mut Subscription, in_flight: InFlight, now: Now) {
+        if let Some(way) = &in_flight.detour {
+            self.delivery.detour_failed(way, now);
+        }
+        self.delivery.count_end(&in_flight, DeliveryOutcome::NoConnection, now);
+        self.put_off(subscription, in_flight, now.at, now);
+        self.pump(subscription, now);
     }
 
     /// The phone cannot be reached now: what it was to be told waits for its next SUBSCRIBE. A last NOTIFY is not waited for.

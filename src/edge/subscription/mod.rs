@@ -25,7 +25,7 @@ use crate::feature::{FeatureState, Package, Presentity};
 use crate::runtime::clock;
 use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::header::Event;
-use crate::sip::uri;
+use crate::sip::uri::{self, TargetHost};
 
 /// Names a subscription: our tag in its dialog, and its key in the bucket.
 ///
@@ -215,6 +215,19 @@ pub struct InFlight {
     pub transport: Transport,
     /// The connection that it went into, of a stream transport.
     pub connection: Option<ConnectionId>,
+    /// Where it was too large for a datagram, and went over TCP.
+    pub detour: Option<TcpWay>,
+}
+
+/// A NOTIFY's way over TCP in place of UDP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpWay {
+    /// To whom.
+    pub host: TargetHost,
+    /// Its port.
+    pub port: u16,
+    /// Without a final response by then, it goes in a datagram all the same.
+    pub until: Instant,
 }
 
 impl Subscription {

@@ -7,6 +7,7 @@
 //! | by a proxy that did not record-route | to the Contact |
 //! | from an unauthenticated source, with a Route or Contact elsewhere | back to the source, so the edge is no amplifier |
 //! | on a connection that is gone | to the first Route or the Contact, which may be reachable anew |
+//! | over UDP, and the NOTIFY is too large for a datagram | over TCP to the first Route or the Contact, where it can be reached |
 
 use crate::edge::config::EdgeConfig;
 use crate::edge::subscription::Subscription;
@@ -78,6 +79,21 @@ pub(crate) fn next_hop(subscription: &Subscription, config: &EdgeConfig, is_open
     let transport = target.transport_after(flow.transport);
     let listener = listener_towards(config, flow.listener, transport, &target.host);
     Destination::Host { host: target.host, port: target.port.unwrap_or(transport.default_port()), transport, listener }
+}
+
+/// The way over TCP to where a NOTIFY would go in a datagram: its first Route, else the Contact. `None`: this edge speaks no TCP
+/// there, the dialog is `sips`, or its sender may not direct our NOTIFYs to that host, as behind a NAT.
+#[must_use]
+pub(crate) fn over_tcp(subscription: &Subscription, config: &EdgeConfig) -> Option<(TargetHost, u16, u16)> {
+    let dialog = &subscription.dialog;
+    let hop = dialog.routes.first().map_or(&*dialog.target, |route| uri::of_name_addr(route));
+    let target = uri::parse(hop).ok().and_then(|hop| uri::target(&hop)).filter(|target| !target.is_sips)?;
+    if !subscription.is_trusted && !matches!(target.host, TargetHost::Ip(address) if address == subscription.flow.peer.ip().to_canonical()) {
+        return None;
+    }
+    let listener = listener_towards(config, subscription.flow.listener, Transport::Tcp, &target.host);
+    let is_spoken = config.listeners.get(usize::from(listener)).is_some_and(|listener| listener.transport == Transport::Tcp);
+    is_spoken.then(|| (target.host, target.port.unwrap_or(Transport::Tcp.default_port()), listener))
 }
 
 /// The listener to send from: that of the SUBSCRIBE where it can reach the host, else the first that can.

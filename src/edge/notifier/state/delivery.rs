@@ -14,10 +14,11 @@ use crate::edge::config::EdgeConfig;
 use crate::edge::limit::MAX_CLIENT_TRANSACTIONS;
 use crate::edge::metrics::{DeliveryOutcome, EdgeMetrics};
 use crate::edge::notifier::io::{NotifyId, Output};
-use crate::edge::subscription::next_hop::{Destination, next_hop};
-use crate::edge::subscription::outbox::Grouping;
+use crate::edge::notifier::state::detour::{self, Detour};
+use crate::edge::subscription::next_hop::{Destination, next_hop, over_tcp};
+use crate::edge::subscription::outbox::{Grouping, Parcel};
 use crate::edge::subscription::write;
-use crate::edge::subscription::{InFlight, Subscription, SubscriptionId};
+use crate::edge::subscription::{InFlight, Subscription, SubscriptionId, TcpWay};
 use crate::runtime::clock::Now;
 use crate::sip::flow::{ConnectionId, Transport};
 use crate::sip::response::Response;
@@ -30,6 +31,7 @@ pub(crate) struct Delivery {
     /// The open connections, each with the subscriptions that have a NOTIFY in flight on it.
     connections: AHashMap<ConnectionId, AHashSet<SubscriptionId>>,
     in_flight: usize,
+    detour: Detour,
     /// Where NOTIFYs are written.
     scratch: Vec<u8>,
 }
@@ -40,6 +42,8 @@ pub(crate) struct Sent {
     pub(crate) output: Output,
     /// Whether more `CSeq` numbers are to be reserved.
     pub(crate) reserves: bool,
+    /// Whether it goes over TCP because of its size: it has a time to be taken back at.
+    pub(crate) is_detour: bool,
 }
 
 /// As many NOTIFYs are in flight as may be.
@@ -63,6 +67,7 @@ impl Delivery {
             client: ClientTransactions::new(MAX_CLIENT_TRANSACTIONS, Timers::default(), now),
             connections: AHashMap::new(),
             in_flight: 0,
+            detour: Detour::default(),
             scratch: Vec::with_capacity(4096),
         }
     }
@@ -95,9 +100,17 @@ impl Delivery {
         let (id, (cseq, reserves)) = (subscription.id, subscription.next_cseq());
         let head = write::Sending { cseq, branch: branch.as_str(), to: &to, config: &self.config };
         let packet = write::notify(subscription, &parcel, &head, now.at, &mut self.scratch);
-        let (transport, connection) = (to.transport(), to.connection());
+        let is_large = to.transport() == Transport::Udp && detour::is_large(packet.len(), self.config.udp_notify_limit_bytes);
+        // Several documents stand in one datagram where the operator wants it so (`initial_notify`).
+        let (to, packet, detour) = if is_large && parcel.updates.len() <= 1 {
+            self.around(subscription, &parcel, (cseq, branch.as_str()), (to, packet), now)
+        } else {
+            (to, packet, None)
+        };
+        let (transport, connection, is_detour) = (to.transport(), to.connection(), detour.is_some());
+        let branch_text = branch.as_str().into();
         let in_flight =
-            InFlight { parcel, cseq, branch: branch.as_str().into(), sent_at: now.at, recalled_at: None, transport, connection };
+            InFlight { parcel, cseq, branch: branch_text, sent_at: now.at, recalled_at: None, transport, connection, detour };
         subscription.in_flight = Some(Box::new(in_flight));
         if let Some(users) = connection.and_then(|connection| self.connections.get_mut(&connection)) {
             users.insert(id);
@@ -106,7 +119,31 @@ impl Delivery {
         self.metrics.notify_started();
         self.client.start(branch, "NOTIFY", packet.clone(), transport.is_reliable(), id, now.at);
         let output = Output::Send { to, packet, notify: Some(NotifyId { subscription: id, cseq }) };
-        Ok(Some(Sent { output, reserves }))
+        Ok(Some(Sent { output, reserves, is_detour }))
+    }
+
+    /// What is too large for a datagram goes over TCP, where its phone can be reached so, else in a datagram all the same.
+    /// Source: RFC 3261 §18.1.1.
+    fn around(
+        &mut self,
+        subscription: &Subscription,
+        parcel: &Parcel,
+        (cseq, branch): (u32, &str),
+        (to, packet): (Destination, Bytes),
+        now: Now,
+    ) -> (Destination, Bytes, Option<TcpWay>) {
+        let way = over_tcp(subscription, &self.config).filter(|(host, port, _)| self.detour.may_try(host, *port, now.at));
+        self.metrics.notify_oversized(if way.is_some() { Transport::Tcp } else { Transport::Udp });
+        let Some((host, port, listener)) = way else { return (to, packet, None) };
+        let to = Destination::Host { host: host.clone(), port, transport: Transport::Tcp, listener };
+        let head = write::Sending { cseq, branch, to: &to, config: &self.config };
+        let packet = write::notify(subscription, parcel, &head, now.at, &mut self.scratch);
+        (to, packet, Some(TcpWay { host, port, until: now.at + detour::PATIENCE }))
+    }
+
+    /// A phone was not reached over TCP: for a while its NOTIFYs go in datagrams, whatever their size.
+    pub(crate) fn detour_failed(&mut self, way: &TcpWay, now: Now) {
+        self.detour.failed(way.host.clone(), way.port, now.at);
     }
 
     /// What a response is to the NOTIFYs in flight; `None`: it belongs to none.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `registry` | subscriptions | by id and by presentity say the same |
 //! | `delivery` | NOTIFYs in flight, open connections | a NOTIFY in flight has one transaction, and is known to its connection |
+//! | `detour` | phones that cannot be reached over TCP | none is tried again before its time; bounded |
 //! | `bus_requests` | requests to the bus without a reply | each has one timer, and ends once |
 //! | `responses` | server transactions | a response is counted, kept for copies of its request, and sent |
 //! | `job_table` | NOTIFY jobs in hand | each is acknowledged once, when nobody is left to be told |
@@ -17,6 +18,7 @@ pub(super) mod availability;
 mod backlog;
 pub(super) mod bus_requests;
 pub(super) mod delivery;
+mod detour;
 pub(super) mod job_table;
 pub(super) mod registry;
 pub(super) mod removals;

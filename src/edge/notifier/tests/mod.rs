@@ -5,6 +5,7 @@ mod auth;
 mod auth_fixture;
 mod cover;
 mod cseq;
+mod detour;
 mod exchange;
 pub(crate) mod fixture;
 mod kept;
