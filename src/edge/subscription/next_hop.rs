@@ -88,7 +88,8 @@ pub(crate) fn over_tcp(subscription: &Subscription, config: &EdgeConfig) -> Opti
     let dialog = &subscription.dialog;
     let hop = dialog.routes.first().map_or(&*dialog.target, |route| uri::of_name_addr(route));
     let target = uri::parse(hop).ok().and_then(|hop| uri::target(&hop)).filter(|target| !target.is_sips)?;
-    if !subscription.is_trusted && !matches!(target.host, TargetHost::Ip(address) if address == subscription.flow.peer.ip().to_canonical()) {
+    if !subscription.is_trusted && !matches!(target.host, TargetHost::Ip(address) if address == subscription.flow.peer.ip().to_canonical())
+    {
         return None;
     }
     let listener = listener_towards(config, subscription.flow.listener, Transport::Tcp, &target.host);

@@ -109,8 +109,7 @@ impl Delivery {
         };
         let (transport, connection, is_detour) = (to.transport(), to.connection(), detour.is_some());
         let branch_text = branch.as_str().into();
-        let in_flight =
-            InFlight { parcel, cseq, branch: branch_text, sent_at: now.at, recalled_at: None, transport, connection, detour };
+        let in_flight = InFlight { parcel, cseq, branch: branch_text, sent_at: now.at, recalled_at: None, transport, connection, detour };
         subscription.in_flight = Some(Box::new(in_flight));
         if let Some(users) = connection.and_then(|connection| self.connections.get_mut(&connection)) {
             users.insert(id);

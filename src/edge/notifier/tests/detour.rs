@@ -96,6 +96,7 @@ fn where_nobody_answers_over_tcp_it_goes_in_a_datagram_after_two_seconds_and_not
 
 #[test]
 fn what_tcp_does_not_lead_to_goes_in_a_datagram() {
+    type Change = fn(String) -> String;
     let other = |text: String| text.replace("<sip:alice@192.0.2.9:5062>", "<sip:alice@10.9.9.9:5062>");
     let secure = |text: String| text.replace("<sip:alice@192.0.2.9:5062>", "<sips:alice@192.0.2.9:5062>");
     let stranger = || EdgeConfig { auth: AuthPolicy::open(), ..config() };
@@ -104,7 +105,6 @@ fn what_tcp_does_not_lead_to_goes_in_a_datagram() {
         EdgeConfig { listeners, ..config() }
     };
     let higher = || EdgeConfig { udp_notify_limit_bytes: 9000, ..config() };
-    type Change = fn(String) -> String;
     let cases: [(&str, EdgeConfig, Change); 4] = [
         ("a Contact behind a NAT", stranger(), other),
         ("a dialog over TLS", config(), secure),
