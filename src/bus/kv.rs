@@ -22,6 +22,8 @@ use crate::runtime::clock;
 const OPERATION: &str = "KV-Operation";
 /// Why the server wrote a marker in place of a value.
 const MARKER_REASON: &str = "Nats-Marker-Reason";
+/// Whose last sequence a write names, where it is not its own subject.
+const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 /// Lifetime of a message.
 const TTL: &str = "Nats-TTL";
 /// Removes what is stored under the same subject.
@@ -85,6 +87,14 @@ pub(crate) fn ttl_headers(ttl: Duration, cause: &Cause) -> HeaderMap {
 pub(crate) fn marker_headers(cause: &Cause) -> HeaderMap {
     let mut headers = ttl_headers(REMOVED_MARKER, cause);
     headers.insert(OPERATION, "DEL");
+    headers
+}
+
+/// Headers of a marker that is written only while the key of `subject` has this revision: a quorum has said so then.
+pub(crate) fn fence_headers(subject: &str, revision: u64, cause: &Cause) -> HeaderMap {
+    let mut headers = put_headers(revision, None, cause);
+    headers.insert(OPERATION, "DEL");
+    headers.insert(EXPECTED_SUBJECT, subject);
     headers
 }
 

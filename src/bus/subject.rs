@@ -260,6 +260,11 @@ impl Subjects {
     pub(crate) fn feature_key(&self, presentity: &Presentity) -> String {
         kv::subject(&self.feature_bucket(), &presentity_key(presentity))
     }
+    /// `$KV.dfks-features.fence`: no presentity's. Workers write markers there, to have a quorum confirm what they read.
+    #[must_use]
+    pub(crate) fn feature_fence(&self) -> String {
+        kv::subject(&self.feature_bucket(), "fence")
+    }
     /// `$JS.API.DIRECT.GET.KV_dfks-features.$KV.dfks-features.<presentity>`: the last value under that key. Source: ADR-31.
     #[must_use]
     pub(crate) fn feature_direct_get(&self, presentity: &Presentity) -> String {

@@ -22,7 +22,8 @@ pub(crate) fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Re
 pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
     let nats = Nats::connect(&args.client).await?;
     let features = (!args.features.is_empty()).then_some(args.features);
-    let request = GetRequest { kind: Kind::default(), presentity: args.presentity, features, package: None, subscription: None };
+    let request =
+        GetRequest { kind: Kind::default(), presentity: args.presentity, features, package: None, subscription: None, strict: false };
     let subjects = nats.bus().subjects();
     let of_domain = Presentity::parse(&request.presentity).ok().map(|of| (Pattern::GetDomain, subjects.get_of(&of)));
     let reply: GetResponse = nats.ask_or_as_tenant(Whom::Worker, (Pattern::Get, subjects.get()), of_domain, &request).await?;

@@ -172,6 +172,7 @@ impl<F: Fanout> Bridge<F> {
             features: Some(vec![feature.clone()]),
             package: None,
             subscription: None,
+            strict: false,
         };
         let states = self.bus.get(request, cause, self.bus.timeout()).await.map(|answer| answer.features).unwrap_or_default();
         let state = states.into_iter().find(|state| state.feature == *feature).unwrap_or_else(|| unset.clone());

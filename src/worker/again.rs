@@ -63,8 +63,14 @@ pub(crate) async fn run(bus: Bus, handler: Arc<Handler>, mut to_ask: mpsc::Recei
 
 async fn state(handler: &Handler, presentity: Presentity, feature: Box<str>, cause: Cause) {
     let features = Some(vec![feature.into()]);
-    let request =
-        GetRequest { kind: Kind::default(), presentity: presentity.as_str().to_owned(), features, package: None, subscription: None };
+    let request = GetRequest {
+        kind: Kind::default(),
+        presentity: presentity.as_str().to_owned(),
+        features,
+        package: None,
+        subscription: None,
+        strict: false,
+    };
     if let Err(error) = handler.get(&request, &cause).await {
         tracing::debug!(%error, "state not asked for again");
     }

@@ -167,13 +167,16 @@ async fn attempt(
             return Ok(answer);
         }
         let (record, answer) = claim.applied(presentity, set.outcome(&stored.record).map_err(Refusal::Route)?, stored.revision, now);
-        let Some(record) = record else { return Ok(answer) };
         let mut is_beaten = false;
-        match store.write(presentity, &record, stored.revision, &claim.cause).await {
-            Ok(true) => return Ok(answer),
-            Ok(false) => is_beaten = clock::now().saturating_duration_since(started_at) >= store.timeout(),
-            Err(StoreError::Unconfirmed(why)) => *lost = Some(Lost { after: stored.revision, why }),
-            Err(error) => return Err(error.into()),
+        if let Some(record) = record {
+            match store.write(presentity, &record, stored.revision, &claim.cause).await {
+                Ok(true) => return Ok(answer),
+                Ok(false) => is_beaten = clock::now().saturating_duration_since(started_at) >= store.timeout(),
+                Err(StoreError::Unconfirmed(why)) => *lost = Some(Lost { after: stored.revision, why }),
+                Err(error) => return Err(error.into()),
+            }
+        } else if store.is_latest(presentity, stored.revision).await? {
+            return Ok(answer);
         }
         store.pause(attempt).await;
         stored = store.read_latest(presentity).await?;

@@ -49,7 +49,7 @@ impl Handler {
         let presentity = Presentity::parse(&request.presentity)?;
         let specs = get::asked(&self.table, request.features.as_deref(), request.package.as_deref())?;
         let asking = join_all(specs.iter().map(|spec| self.responders.get(&presentity, spec, cause)));
-        let (stored, answers) = join(self.store.read(&presentity), asking).await;
+        let (stored, answers) = join(self.store.read(&presentity, request.strict), asking).await;
         let answers: Vec<_> = specs.into_iter().zip(answers).collect();
         // The answer is what was stored, also when another worker stored it first.
         let told = Asker { subscription: request.subscription.as_deref(), cause };
@@ -100,7 +100,7 @@ impl Handler {
             script: Change::default(),
             responder: None,
         };
-        let stored = self.store.read(&presentity).await?;
+        let stored = self.store.read(&presentity, false).await?;
         if stored.record.is_changed_by(claim.request()) {
             return Ok(found(&presentity, stored.record.state(spec)));
         }

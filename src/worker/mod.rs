@@ -20,6 +20,7 @@ mod handler;
 mod learn;
 mod local;
 mod metrics;
+mod quorum;
 mod recent;
 pub(crate) mod responder;
 pub(crate) mod route;

@@ -1,6 +1,7 @@
 //! The built-in store: the bucket `dfks-features`, one key a presentity. I/O.
 //!
-//! A read is one direct get, a change one direct get and one compare-and-set. Not through the client's KV type, which takes two
+//! A read is one direct get, a change one direct get and one compare-and-set. Where the bucket has replicas, a read is of its
+//! leader, and confirmed by a write when [`Quorum`] cannot say that this leader is the only one. Not through the client's KV type, which takes two
 //! round trips for each.
 
 use std::time::{Duration, SystemTime};
@@ -15,7 +16,9 @@ use crate::bus::subject::Pattern;
 use crate::bus::trace::Cause;
 use crate::bus::{Bus, RequestError};
 use crate::feature::Presentity;
+use crate::runtime::clock;
 use crate::worker::error::{StoreError, WorkerError};
+use crate::worker::quorum::Quorum;
 
 /// Most attempts at one compare-and-set. Each lost attempt is another worker's success.
 pub(crate) const MAX_ATTEMPTS: u32 = 64;
@@ -25,6 +28,9 @@ pub(crate) const MAX_ATTEMPTS: u32 = 64;
 pub(crate) struct Store {
     bus: Bus,
     stream: Stream<()>,
+    quorum: Quorum,
+    /// Key that confirms reads.
+    fence: String,
 }
 
 /// A record and the revision that a write must name; 0: no such key.
@@ -43,18 +49,23 @@ impl Store {
     pub(crate) async fn open(bus: Bus) -> Result<Self, WorkerError> {
         let name = kv::stream(&bus.subjects().feature_bucket());
         let stream = bus.jetstream().get_stream_no_info(name).await.map_err(|error| WorkerError::Bucket(error.into()))?;
-        Ok(Self { bus, stream })
+        let fence = bus.subjects().feature_fence();
+        Ok(Self { bus, stream, quorum: Quorum::default(), fence })
     }
 
     /// The record of a presentity. Where the bucket has replicas, from its leader: another may be a moment behind, and what
-    /// a phone was told already would be taken back.
+    /// a phone was told already would be taken back. `is_strict`: nothing that is not in the bucket any more, whoever leads it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Away`] and [`StoreError::Unreadable`].
-    pub(crate) async fn read(&self, presentity: &Presentity) -> Result<Versioned, StoreError> {
+    /// [`StoreError::Away`], [`StoreError::Unreadable`] and [`StoreError::Conflict`].
+    pub(crate) async fn read(&self, presentity: &Presentity, is_strict: bool) -> Result<Versioned, StoreError> {
         if self.bus.has_replicas() {
-            return self.read_latest(presentity).await;
+            return if is_strict || !self.quorum.is_certain(clock::now()) {
+                self.read_confirmed(presentity).await
+            } else {
+                self.read_latest(presentity).await
+            };
         }
         let subject = self.bus.subjects().feature_direct_get(presentity);
         let timeout = self.bus.timeout();
@@ -87,6 +98,41 @@ impl Store {
         }
     }
 
+    async fn read_confirmed(&self, presentity: &Presentity) -> Result<Versioned, StoreError> {
+        let started_at = clock::now();
+        for attempt in 0..MAX_ATTEMPTS {
+            let stored = self.read_latest(presentity).await?;
+            if self.is_latest(presentity, stored.revision).await? {
+                return Ok(stored);
+            }
+            if clock::now().saturating_duration_since(started_at) >= self.timeout() {
+                return Err(StoreError::Conflict(attempt + 1));
+            }
+            self.pause(attempt).await;
+        }
+        Err(StoreError::Conflict(MAX_ATTEMPTS))
+    }
+
+    /// Whether the record has this revision, by a quorum of the bucket; without replicas there is nobody else to ask.
+    /// Also `false` where somebody else is writing it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Away`]
+    pub(crate) async fn is_latest(&self, presentity: &Presentity, revision: u64) -> Result<bool, StoreError> {
+        if !self.bus.has_replicas() {
+            return Ok(true);
+        }
+        let headers = kv::fence_headers(&self.bus.subjects().feature_key(presentity), revision, &Cause::new());
+        let sent_at = clock::now();
+        let stored = self.bus.store(Pattern::FeatureBucket, self.fence.clone(), headers, Bytes::new()).await;
+        let is_latest = Written::of(stored).map_err(StoreError::Away)? != Written::Conflict;
+        if is_latest {
+            self.quorum.confirmed(sent_at);
+        }
+        Ok(is_latest)
+    }
+
     /// Writes a record over `revision`. `false`: the key has another revision by now.
     ///
     /// # Errors
@@ -101,9 +147,14 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let payload = serde_json::to_vec(record).map_err(StoreError::Unwritable)?;
         let subject = self.bus.subjects().feature_key(presentity);
+        let sent_at = clock::now();
         let stored = self.bus.store(Pattern::FeatureBucket, subject, kv::put_headers(revision, None, cause), payload.into()).await;
         match Written::of(stored) {
-            Ok(written) => Ok(written != Written::Conflict),
+            Ok(Written::Conflict) => Ok(false),
+            Ok(Written::Stored(_)) => {
+                self.quorum.confirmed(sent_at);
+                Ok(true)
+            }
             Err(lost @ (RequestError::Timeout(_) | RequestError::Disconnected)) => Err(StoreError::Unconfirmed(lost)),
             Err(error) => Err(StoreError::Away(error)),
         }

@@ -18,7 +18,14 @@ use crate::connect;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn ask() -> GetRequest {
-    GetRequest { kind: Kind::default(), presentity: "sip:alice@10.0.0.11".into(), features: None, package: None, subscription: None }
+    GetRequest {
+        kind: Kind::default(),
+        presentity: "sip:alice@10.0.0.11".into(),
+        features: None,
+        package: None,
+        subscription: None,
+        strict: false,
+    }
 }
 
 /// Answers everything on `subject` with `payload`.

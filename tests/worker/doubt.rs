@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use crate::fixture::{ALICE, Bench, routes};
 
 const STREAM: &str = "KV_dfks-features";
-const CONFLICT: &str = r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence"},"stream":"x","seq":0}"#;
+pub(crate) const CONFLICT: &str = r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence"},"stream":"x","seq":0}"#;
 const FULL: &str = r#"{"error":{"code":400,"err_code":10077,"description":"maximum bytes exceeded"},"stream":"x","seq":0}"#;
 
 /// Has the bucket take these subjects alone: what is written under others goes to whoever subscribes.
-async fn takes(bench: &Bench, subject: &str) {
+pub(crate) async fn takes(bench: &Bench, subject: &str) {
     let jetstream = bench.bus.jetstream();
     let mut config = jetstream.get_stream(STREAM).await.unwrap().cached_info().config.clone();
     config.subjects = vec![subject.to_owned()];

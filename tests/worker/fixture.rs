@@ -9,7 +9,7 @@ use dfks::bus::message::ErrorBody;
 use dfks::bus::subject::Pattern;
 use dfks::bus::trace::Cause;
 use dfks::bus::{Bus, RequestError, setup};
-use dfks::config::RoutesConfig;
+use dfks::config::{NatsConfig, RoutesConfig};
 use dfks::feature::FeatureTable;
 use dfks::worker;
 use futures_util::StreamExt;
@@ -46,7 +46,17 @@ impl Bench {
     }
 
     pub(crate) async fn start_worker(&mut self, config: RoutesConfig) {
-        let (bus, shutdown) = (connect(&self.nats).await, self.shutdown.clone());
+        self.start_worker_on(connect(&self.nats).await, config).await;
+    }
+
+    /// A worker that is told of three replicas, of which this server is the only one.
+    pub(crate) async fn start_worker_of_a_cluster(&mut self) {
+        let config = NatsConfig { replicas: 3, timeout_ms: 500, ..self.nats.config() };
+        self.start_worker_on(common::connect(&config, "dfks-worker").await, routes()).await;
+    }
+
+    async fn start_worker_on(&mut self, bus: Bus, config: RoutesConfig) {
+        let shutdown = self.shutdown.clone();
         let before = self.instances().await;
         let table = Arc::new(FeatureTable::built_in());
         self.tasks.spawn(async move { worker::run(bus, table, &config, || {}, shutdown).await });

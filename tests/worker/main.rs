@@ -9,6 +9,7 @@ mod doubt;
 mod fence;
 mod fixture;
 mod learn;
+mod quorum;
 mod responder;
 mod script;
 mod service;

@@ -100,6 +100,10 @@ pub struct GetRequest {
     /// Subscription of the phone that the answer is for: what is learnt from a responder is told to the others alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscription: Option<String>,
+    /// Whether to answer only what a quorum of the store's replicas confirms. Without it, in the first second after a NATS node
+    /// that was cut off is back, the answer may be of before. Costs one write where there are replicas.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
 }
 
 /// The states asked for, in the order of the feature table.

@@ -41,6 +41,7 @@ use crate::edge::notifier::state::job_table::JobTable;
 use crate::edge::notifier::state::registry::Registry;
 use crate::edge::notifier::state::removals::{self, Removals};
 use crate::edge::notifier::state::responses::Responses;
+use crate::edge::notifier::state::unanswered::Unanswered;
 use crate::edge::notifier::state::watermark::Watermark;
 use crate::edge::notifier::state::{Timer, Timers};
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
@@ -67,6 +68,7 @@ pub struct Notifier {
     delivery: Delivery,
     jobs: JobTable,
     watermark: Watermark,
+    unanswered: Unanswered,
     removals: Removals,
     availability: Availability,
     refusals: Refusals,
@@ -86,6 +88,7 @@ impl Notifier {
             delivery: Delivery::new(Arc::clone(&config), Arc::clone(&metrics), now.at),
             jobs: JobTable::new(Arc::clone(&metrics)),
             watermark: Watermark::new(now.at),
+            unanswered: Unanswered::default(),
             removals: Removals::default(),
             availability: Availability::new(config.drain_patience),
             refusals: Refusals::new(),

@@ -83,6 +83,21 @@ impl Notifier {
         // After a failure it is asked for again in its time.
         if is_answered {
             self.ask_what_was_missed(subscription, now);
+            self.unanswered.note(subscription.id, false);
+            self.wake_unanswered(now);
+        }
+    }
+
+    /// A worker answers: whoever waits to ask again asks now, two for each answer.
+    fn wake_unanswered(&mut self, now: Now) {
+        for id in [self.unanswered.wake(), self.unanswered.wake()].into_iter().flatten() {
+            self.step(id, |notifier, subscription| {
+                let is_asking = !subscription.lane.has_no_query();
+                if let Some(retry) = subscription.lane.retry.as_mut().filter(|_| !is_asking) {
+                    retry.at = now.at;
+                    notifier.arm(subscription, now);
+                }
+            });
         }
     }
 
@@ -96,7 +111,7 @@ impl Notifier {
             subscription.lane.sync.failed();
         }
         if query.ends.is_none() && subscription.phase.is_watching() {
-            subscription.lane.retry_later(now.at, matches!(query.what, Question::Missed));
+            subscription.lane.retry_later(now.at, self.unanswered.longest_pause(), matches!(query.what, Question::Missed));
             self.arm(subscription, now);
         }
     }
@@ -203,7 +218,8 @@ impl Notifier {
     /// Asks for the full state again that no worker gave.
     pub(super) fn retry_full_state(&mut self, subscription: &mut Subscription, retry: Retry, now: Now) {
         if !self.availability.is_bus_up() || self.availability.is_draining() {
-            subscription.lane.retry = Some(Retry { at: now.at + retry.after, ..retry });
+            let after = retry.after.min(self.unanswered.longest_pause());
+            subscription.lane.retry = Some(Retry { at: now.at + after, after, ..retry });
             return;
         }
         // Only one is under way: its answer clears or renews the retry.
@@ -221,5 +237,8 @@ fn asked_by(change: &FeatureChange) -> Asked {
 
 fn get(presentity: String, features: Option<Vec<String>>, subscription: &Subscription) -> BusRequest {
     let package = Some(subscription.package.name.to_owned());
-    BusRequest::Get(GetRequest { kind: Kind::default(), presentity, features, package, subscription: Some(subscription.id.to_string()) })
+    // What the phone has of another edge is not known here to compare with.
+    let strict = !subscription.lane.sync.is_known();
+    let subscription = Some(subscription.id.to_string());
+    BusRequest::Get(GetRequest { kind: Kind::default(), presentity, features, package, subscription, strict })
 }

@@ -24,6 +24,7 @@ impl Notifier {
     pub(super) fn step<R>(&mut self, id: SubscriptionId, step: impl FnOnce(&mut Self, &mut Subscription) -> R) -> Option<R> {
         let mut subscription = self.registry.check_out(id)?;
         let done = step(self, &mut subscription);
+        self.unanswered.note(id, subscription.lane.retry.is_some());
         self.registry.check_in(subscription);
         Some(done)
     }

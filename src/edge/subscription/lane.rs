@@ -167,7 +167,6 @@ const MAX_WAITING: usize = 4;
 /// Queries that may wait behind one; over it 503.
 const MAX_QUERIES: usize = 16;
 const FIRST_RETRY_AFTER: Duration = Duration::from_secs(1);
-const LAST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 impl Lane {
     /// Whether another SUBSCRIBE may join.
@@ -247,14 +246,14 @@ impl Lane {
         self.retry.is_some() || self.missed_at.is_some()
     }
 
-    /// No worker answered: when to ask again, with growing pauses.
+    /// No worker answered: when to ask again, with pauses that grow up to the `longest`.
     ///
     /// What a phone has missed comes with the full state, where that is owed anyway.
-    pub fn retry_later(&mut self, now: Instant, is_missed: bool) -> Instant {
+    pub fn retry_later(&mut self, now: Instant, longest: Duration, is_missed: bool) -> Instant {
         if let Some(retry) = self.retry.filter(|retry| is_missed && !retry.is_missed) {
             return retry.at;
         }
-        let after = self.retry.map_or(FIRST_RETRY_AFTER, |retry| (retry.after * 2).min(LAST_RETRY_AFTER));
+        let after = self.retry.map_or(FIRST_RETRY_AFTER, |retry| (retry.after * 2).min(longest));
         let at = now + after;
         self.retry = Some(Retry { at, after, is_owed: false, is_missed });
         at
@@ -269,8 +268,9 @@ mod tests {
     fn asks_again_with_growing_pauses() {
         let now = crate::runtime::clock::now();
         let mut lane = Lane::default();
-        let pauses: Vec<u64> = (0..7).map(|_| (lane.retry_later(now, false) - now).as_secs()).collect();
+        let pauses: Vec<u64> = (0..7).map(|_| (lane.retry_later(now, Duration::from_secs(30), false) - now).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(lane.retry_later(now, Duration::from_secs(2), false) - now, Duration::from_secs(2));
     }
 
     #[test]

@@ -77,8 +77,8 @@ proptest! {
     }
 
     #[test]
-    fn gets(presentity in text(), features in prop::option::of(prop::collection::vec(text(), 0..4)), (package, subscription) in (maybe(), maybe()), states in states()) {
-        check(&GetRequest { kind: Kind::default(), presentity: presentity.clone(), features, package, subscription })?;
+    fn gets(presentity in text(), features in prop::option::of(prop::collection::vec(text(), 0..4)), (package, subscription) in (maybe(), maybe()), strict: bool, states in states()) {
+        check(&GetRequest { kind: Kind::default(), presentity: presentity.clone(), features, package, subscription, strict })?;
         check(&GetResponse { kind: Kind::default(), presentity, features: states })?;
     }
 

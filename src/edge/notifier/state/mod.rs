@@ -9,6 +9,7 @@
 //! | `responses` | server transactions | a response is counted, kept for copies of its request, and sent |
 //! | `job_table` | NOTIFY jobs in hand | each is acknowledged once, when nobody is left to be told |
 //! | `watermark` | SUBSCRIBEs of which something may still be owed | what was asked before the mark is told |
+//! | `unanswered` | whose full state no worker gave | exactly those with a retry |
 //! | `removals` | keys to be removed from the bucket | each is tried until it is answered or gone by itself |
 //! | `availability` | bus, lease, room, stop | nothing new begins without all of them |
 //!
@@ -23,6 +24,7 @@ pub(super) mod job_table;
 pub(super) mod registry;
 pub(super) mod removals;
 pub(super) mod responses;
+pub(super) mod unanswered;
 pub(super) mod watermark;
 
 use crate::edge::subscription::SubscriptionId;

@@ -24,4 +24,5 @@ mod route;
 mod states;
 mod sync;
 mod takeover;
+mod unanswered;
 mod watermark;
