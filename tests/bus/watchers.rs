@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dfks::bus::{Bus, IndexEvent, RequestError, SharedIndex, WatcherIndex};
+use dfks::config::NatsConfig;
 use dfks::feature::Presentity;
 use dfks::feature::package::PACKAGES;
 use dfks::runtime::{Tasks, clock};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 
 use crate::common::eventually;
@@ -265,4 +267,34 @@ async fn a_process_has_one_index_that_starts_when_all_who_follow_it_are_there() 
         assert_eq!(*heard.lock().unwrap(), ["k1", "k2"]);
     }
     tasks.stop(Duration::from_secs(2)).await.unwrap();
+}
+
+/// A cluster that has no leader drops what is asked of it. The first that is asked afterwards is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn is_loaded_soon_after_there_is_a_leader_again() {
+    let (nats, bus) = server().await;
+    let client = bus.client().clone();
+    let mut calls = client.subscribe("$JS.far.API.>").await.unwrap();
+    client.flush().await.unwrap();
+    let leader_at = clock::now() + Duration::from_millis(3600);
+    let api = async {
+        while let Some(call) = calls.next().await {
+            let subject = call.subject.replacen("$JS.far.", "$JS.", 1);
+            match call.reply {
+                _ if subject.contains(".CONSUMER.CREATE.") && clock::now() < leader_at => {}
+                Some(reply) => client.publish_with_reply(subject, reply, call.payload).await.unwrap(),
+                None => client.publish(subject, call.payload).await.unwrap(),
+            }
+        }
+    };
+    let far = connect(&NatsConfig { domain: "far".into(), ..nats.config() }).await;
+    let load = async {
+        let _kept = index(&far).await;
+        clock::now()
+    };
+    let loaded_at = tokio::select! {
+        () = api => panic!("the subscription has ended"),
+        loaded_at = load => loaded_at,
+    };
+    assert!(loaded_at > leader_at && loaded_at - leader_at < Duration::from_millis(2500), "{:?}", loaded_at - leader_at);
 }

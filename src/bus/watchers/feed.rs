@@ -11,7 +11,9 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, IntoConsumerConf
 use async_nats::{HeaderMap, HeaderValue, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::bus::answer;
@@ -20,16 +22,17 @@ use crate::bus::error::RequestError;
 use crate::bus::kv;
 use crate::bus::link::LinkStatus;
 use crate::bus::subject::Pattern;
-use crate::runtime::Backoff;
+use crate::runtime::{Backoff, clock};
 
 /// How often the server tells an idle consumer that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Without a word for so long, the consumer counts as lost.
 const SILENCE: Duration = Duration::from_secs(3);
+/// After so long without an answer, the call that makes the consumer is made again.
+const MADE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How long the server keeps a consumer that nobody listens to.
 const INACTIVE: Duration = Duration::from_secs(30);
-/// Timeout of making the consumer, longer with each attempt: a cluster that has no leader leaves the call unanswered, and with a
-/// million keys the server takes a while to list them.
+/// Timeout of making the consumer, longer with each attempt: with a million keys the server takes a while to list them.
 pub(crate) const OPEN_TIMEOUT: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
 
 /// One consumer of a bucket, from its making to the first doubt.
@@ -125,7 +128,7 @@ impl Feed {
         };
         let body = serde_json::json!({ "stream_name": stream, "config": config.into_consumer_config() });
         let call = format!("CONSUMER.CREATE.{stream}.{consumer}.{filter_subject}");
-        let _info: IgnoredAny = bus.api_with(&call, &body, timeout).await.map_err(FeedError::Open)?;
+        make(bus, &call, &body, timeout).await.map_err(FeedError::Open)?;
         Ok(Self { bus: bus.clone(), consumer, bucket: bucket.to_owned(), stream, inbox, link, connection, position: Position::default() })
     }
 
@@ -195,6 +198,21 @@ impl Feed {
             self.position.stream_seq = self.position.stream_seq.max(stream_seq);
         }
         Ok(())
+    }
+}
+
+/// Makes the consumer. The call is made again while it is unanswered, since a cluster without a leader drops it: the same name
+/// and configuration make one consumer.
+async fn make(bus: &Bus, call: &str, body: &Value, timeout: Duration) -> Result<(), RequestError> {
+    let until = clock::now() + timeout;
+    let mut calls = FuturesUnordered::new();
+    loop {
+        let left = until.saturating_duration_since(clock::now());
+        calls.push(bus.api_with::<_, IgnoredAny>(call, body, left));
+        tokio::select! {
+            Some(made) = calls.next() => return made.map(|_info| ()),
+            () = tokio::time::sleep(MADE_AGAIN_AFTER), if left > MADE_AGAIN_AFTER => {}
+        }
     }
 }
 
