@@ -350,6 +350,7 @@ async fn it_goes_on_where_it_was_when_nats_comes_back() {
 async fn a_command_that_no_bridge_survives_is_given_up() {
     let queue = Queue::start().await;
     let _asked = queue.worker(|_, _| Value::Null).await;
+    let mut refused = queue.bus.client().subscribe("dfks.event.refused.>").await.unwrap();
     queue.publish(&dnd("alice", 1, 0), None).await;
     let consumer = || async {
         let bridge = queue.bridge().await;
@@ -366,4 +367,7 @@ async fn a_command_that_no_bridge_survives_is_given_up() {
     };
     let dead = tokio::time::timeout(40 * SECOND, dead).await.unwrap();
     assert_eq!(dead[0].0, "max_deliver");
+    let event = tokio::time::timeout(SECOND, refused.next()).await.unwrap().unwrap();
+    let event: Value = serde_json::from_slice(&event.payload).unwrap();
+    assert_eq!((&event["status"], &event["detail"]), (&json!(503), &json!("delivered too often without being carried out")));
 }

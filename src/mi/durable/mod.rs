@@ -148,14 +148,8 @@ struct Ended {
 struct Unfit {
     /// Reason of the dead letter, a word.
     reason: &'static str,
-    /// What is wrong with it; `None` after too many deliveries.
-    error: Option<ErrorBody>,
-}
-
-impl Unfit {
-    fn detail(&self) -> &str {
-        self.error.as_ref().map_or("delivered too often without being carried out", |error| &error.description)
-    }
+    /// What is wrong with it.
+    error: ErrorBody,
 }
 
 enum Rest {
@@ -258,11 +252,10 @@ impl<F: Fanout> Carrier<F> {
             let rest = match command {
                 Ok(command) => self.carry(command, delivery, turn).await,
                 Err(unfit) => {
-                    if let Some(error) = &unfit.error {
-                        self.bridge.metrics().command_ended(Some(error), Duration::ZERO);
-                        self.bridge.refused().note(error, &Who::in_payload(delivery.payload()), &delivery.cause());
-                    }
-                    self.bury(delivery, unfit.reason, unfit.detail()).await
+                    let Unfit { reason, error } = unfit;
+                    self.bridge.metrics().command_ended(Some(&error), Duration::ZERO);
+                    self.bridge.refused().note(&error, &Who::in_payload(delivery.payload()), &delivery.cause());
+                    self.bury(delivery, reason, &error.description).await
                 }
             };
             Ended { stream_seq, presentity, rest }
@@ -272,17 +265,18 @@ impl<F: Fanout> Carrier<F> {
     /// The command, or why it cannot be carried out at all.
     fn read(&self, delivery: &Delivery) -> Result<SetCommand, Unfit> {
         if delivery.deliveries > self.patience.max_deliveries {
-            return Err(Unfit { reason: "max_deliver", error: None });
+            let error = ErrorBody::new(503, "delivered too often without being carried out");
+            return Err(Unfit { reason: "max_deliver", error });
         }
         let subjects = self.bridge.bus().subjects();
         let domain = subjects.domain_of_command(delivery.subject()).map_err(|UnknownSubject| {
             let subject = subjects.command_set();
             let description = format!("no command comes on this subject: expected {subject} or {subject}.<domain>");
-            Unfit { reason: "unknown_subject", error: Some(ErrorBody::new(404, description)) }
+            Unfit { reason: "unknown_subject", error: ErrorBody::new(404, description) }
         })?;
         command::read(&self.table, delivery.payload())
             .and_then(|command| command.within(domain))
-            .map_err(|error| Unfit { reason: Outcome::of_error(&error).as_str(), error: Some(error) })
+            .map_err(|error| Unfit { reason: Outcome::of_error(&error).as_str(), error })
     }
 
     /// Waits for its turn, then tries until it is carried out or given up.
