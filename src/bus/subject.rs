@@ -68,7 +68,11 @@ impl Subjects {
     pub(crate) fn command_set(&self) -> String {
         self.under("command.set")
     }
-
+    /// `dfks.command.set.<domain>`
+    #[must_use]
+    pub(crate) fn command_set_of(&self, presentity: &Presentity) -> String {
+        format!("{}.command.set.{}", self.prefix, presentity.domain_token())
+    }
     /// `dfks.command.set.*`
     #[must_use]
     pub(crate) fn commands_of_any_domain(&self) -> String {
@@ -269,6 +273,11 @@ impl Subjects {
     #[must_use]
     pub(crate) fn feature_direct_get(&self, presentity: &Presentity) -> String {
         kv::direct_get_of(&self.feature_bucket(), &presentity_key(presentity))
+    }
+    /// `$SRV.PING.dfks-worker`: every worker answers (ADR-32).
+    #[must_use]
+    pub(crate) fn worker_ping(&self) -> String {
+        format!("$SRV.PING.{}", self.worker_service())
     }
     /// Queue group and service name of the workers, `dfks-worker`.
     #[must_use]

@@ -12,7 +12,7 @@ use crate::bus::attempts::{Failed, Obstacle};
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::subject::Pattern;
-use crate::bus::trace::Cause;
+use crate::bus::trace::{Cause, headers};
 use crate::config::hide_user;
 
 /// Longest wait for a connection.
@@ -109,17 +109,48 @@ impl Nats {
         of_domain: Option<(Pattern, String)>,
         message: &M,
     ) -> Result<R, Failure> {
-        let Some((tenants, of_domain)) = of_domain else { return self.ask(whom, (pattern, subject), message).await };
         let cause = Cause::new();
         let asked = self.bus.request(pattern, subject.clone(), message, &cause, self.timeout);
-        let denied = match self.unless_denied(None, &subject, whom, asked).await {
+        let of_domain = of_domain.map(|(pattern, subject)| {
+            let asked = self.bus.request(pattern, subject.clone(), message, &cause, self.timeout);
+            (subject, asked)
+        });
+        self.first_or_as_tenant(whom, subject, asked, of_domain).await
+    }
+
+    /// Stores a message in a stream, under this id; where its subject is not for this user, or no stream has it here, under the one of
+    /// the presentity's domain.
+    pub(super) async fn store_or_as_tenant<M: Serialize>(
+        &self,
+        (pattern, subject): (Pattern, String),
+        of_domain: Option<(Pattern, String)>,
+        id: &str,
+        message: &M,
+    ) -> Result<u64, Failure> {
+        let cause = Cause::new();
+        let stored = |pattern, subject: String| self.bus.publish_stored(pattern, subject, id, headers(&cause), message);
+        let of_domain = of_domain.map(|(pattern, subject)| (subject.clone(), stored(pattern, subject)));
+        self.first_or_as_tenant(Whom::Stream, subject.clone(), stored(pattern, subject), of_domain).await
+    }
+
+    /// Does the first; where its subject is not for this user, or nobody listens there, the other.
+    async fn first_or_as_tenant<T>(
+        &self,
+        whom: Whom,
+        subject: String,
+        first: impl Future<Output = Result<T, RequestError>>,
+        of_domain: Option<(String, impl Future<Output = Result<T, RequestError>>)>,
+    ) -> Result<T, Failure> {
+        let Some((of_domain, second)) = of_domain else {
+            return self.permitted(&subject, whom, first).await?.map_err(|error| self.failure(&error, &subject, whom));
+        };
+        let denied = match self.unless_denied(None, &subject, whom, first).await {
             Ok(Err(RequestError::NoResponders)) => None,
             Err(text) if text.contains(&format!("\"{subject}\"")) => Some(text),
             Ok(answer) => return answer.map_err(|error| self.failure(&error, &subject, whom)),
             Err(text) => return Err(self.not_permitted(&text)),
         };
-        let asked = self.bus.request(tenants, of_domain.clone(), message, &cause, self.timeout);
-        match self.unless_denied(denied.as_deref(), &of_domain, whom, asked).await {
+        match self.unless_denied(denied.as_deref(), &of_domain, whom, second).await {
             // what was tried first is what people know
             Ok(Err(RequestError::NoResponders)) | Err(_) if denied.is_none() => Err(self.nobody(&subject, whom)),
             Ok(answer) => answer.map_err(|error| self.failure(&error, &of_domain, whom)),

@@ -13,7 +13,7 @@ use super::output::{complain, print, print_json, printable, state_line};
 use super::reach::{Nats, Whom};
 use crate::bus::message::{CommandValues, Kind, SetRequest, SetResponse};
 use crate::bus::subject::Pattern;
-use crate::bus::trace::{Cause, headers, new_id};
+use crate::bus::trace::new_id;
 use crate::feature::{Presentity, Status, Values};
 
 /// Commands of a file in flight at a time.
@@ -74,14 +74,12 @@ struct Way<'n> {
 impl Way<'_> {
     async fn send(&self, request: &Value, id: &str) -> Result<Outcome, Failure> {
         let subjects = self.nats.bus().subjects();
+        let of = request.get("presentity").and_then(Value::as_str).and_then(|text| Presentity::parse(text).ok());
         if self.is_durable {
-            let (subject, cause) = (subjects.command_set(), Cause::new());
-            let stored = self.nats.bus().publish_stored(Pattern::CommandSet, subject.clone(), id, headers(&cause), request);
-            let stored = self.nats.permitted(&subject, Whom::Stream, stored).await?;
-            let seq = stored.map_err(|error| self.nats.failure(&error, &subject, Whom::Stream))?;
+            let of_domain = of.map(|of| (Pattern::CommandSetDomain, subjects.command_set_of(&of)));
+            let seq = self.nats.store_or_as_tenant((Pattern::CommandSet, subjects.command_set()), of_domain, id, request).await?;
             return Ok(Outcome::Stored(json!({ "stream": subjects.stream("COMMANDS"), "seq": seq, "msg_id": id })));
         }
-        let of = request.get("presentity").and_then(Value::as_str).and_then(|text| Presentity::parse(text).ok());
         let of_domain = of.map(|of| (Pattern::SetDomain, subjects.set_of(&of)));
         let asked = self.nats.ask_or_as_tenant(Whom::Bridge, (Pattern::Set, subjects.set()), of_domain, request);
         asked.await.map(|reply: SetResponse| Outcome::Set(Box::new(reply)))

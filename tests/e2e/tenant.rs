@@ -63,6 +63,10 @@ fn lives_as_a_tenant(nats: &Nats, user: &str, operator: &Service, edge: SocketAd
     assert!(command(nats, user, &["get", OURS, "DND"]).ok().contains("off"));
     tenant.store("dfks.command.set.example_com", &dnd(OURS, 1), "order-1");
     dialog.until("DoNotDisturb on");
+    assert!(command(nats, user, &["set", OURS, "DND", "off", "--durable"]).ok().contains("DFKS_COMMANDS"));
+    dialog.until("DoNotDisturb off");
+    command(nats, user, &["set", OURS, "DND", "on", "--durable"]).ok();
+    dialog.until("DoNotDisturb on");
 
     // a presentity of another domain is nobody of theirs, whatever the subject
     for subject in ["dfks.set.example_com", "dfks.get.example_com"] {
@@ -71,7 +75,7 @@ fn lives_as_a_tenant(nats: &Nats, user: &str, operator: &Service, edge: SocketAd
     for subject in ["dfks.set", "dfks.set.other_example", "dfks.get", "dfks.get.other_example", "dfks.command.set", "dfks.watchers"] {
         assert_eq!(tenant.try_ask(subject, &dnd(THEIRS, 1)), None, "{subject}");
     }
-    for args in [&["set", THEIRS, "DND", "on"][..], &["get", THEIRS], &["watchers"]] {
+    for args in [&["set", THEIRS, "DND", "on"][..], &["set", THEIRS, "DND", "on", "--durable"], &["get", THEIRS], &["watchers"]] {
         let ended = command(nats, user, args);
         assert!(ended.code != 0 && ended.out.is_empty(), "{args:?}: {ended:?}");
     }
