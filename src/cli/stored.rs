@@ -74,12 +74,10 @@ async fn read_once(
     timeout: std::time::Duration,
 ) -> Result<BTreeMap<Presentity, Vec<FeatureState>>, FeedError> {
     let bus = nats.bus();
-    let last = bus.last_feature_change().await.map_err(FeedError::Open)?;
     let mut all = BTreeMap::new();
-    if last == 0 {
-        return Ok(all);
-    }
     let mut feed = Feed::open(bus, &bus.subjects().feature_bucket(), From::Live, timeout).await?;
+    // Asked for afterwards: what is written anew before the feed begins comes at its new place alone.
+    let last = bus.last_feature_change().await.map_err(FeedError::Open)?;
     while feed.position().stream_seq < last {
         let Some(record) = feed.next().await? else { continue };
         let Some(presentity) = presentity_of_key(&record.key) else { continue };
