@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::common::Nats;
+use crate::common::{Nats, wait_for};
 use crate::harness::{Phone, Product, Service, Setup, Subscribe, set_dnd};
 use crate::{ALICE, ALL_OFF};
 
@@ -49,8 +49,7 @@ fn what_a_200_without_a_store_granted_outlives_a_kill() {
     edge.kill();
     edge.restart();
     // Past what was stored as told, with its grace; within what was granted.
-    sleep(Duration::from_secs(7).saturating_sub(Duration::from_millis(200)));
-    assert_eq!((edge.metric(ACTIVE), edge.metric(GRACE)), (Some(0.0), Some(1.0)));
+    wait_for("it is past what was told", || ((edge.metric(ACTIVE), edge.metric(GRACE)) == (Some(0.0), Some(1.0))).then_some(()));
     assert_eq!(service.set(ALICE, "DoNotDisturb", 1)["watchers"], 1);
     let notify = dialog.until("DoNotDisturb on");
     assert_eq!(notify.header("subscription-state"), Some("active;expires=0"));
