@@ -54,6 +54,11 @@ pub(crate) fn is_responder_answer(reply: &Message) -> bool {
     keys.is_object && !keys.is_acknowledgement() && (keys.is_empty || keys.is_known)
 }
 
+/// Whether a stream says that it has kept the request, or could not.
+pub(crate) fn is_acknowledgement(payload: &[u8]) -> bool {
+    Keys::of(payload).is_acknowledgement()
+}
+
 /// An error of a NATS service (ADR-32): a stream has no such header.
 fn is_service_error(reply: &Message) -> bool {
     reply.headers.as_ref().is_some_and(|headers| headers.get(ERROR_CODE_HEADER).is_some())

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use crate::bus::client::Bus;
@@ -37,7 +39,7 @@ impl Bus {
         let asked = Asked::new(Box::new(request), cause.clone(), move |got| drop(answer.send(got)));
         match self.hand_get(asked) {
             Ok(()) => self.answered(Pattern::Get, answered, timeout).await,
-            Err(asked) => self.request(Pattern::Get, self.subjects().get(), &asked.request, cause, timeout).await,
+            Err(asked) => self.request_worker(Pattern::Get, self.subjects().get(), &asked.request, cause, timeout).await,
         }
     }
 
@@ -51,8 +53,25 @@ impl Bus {
         let asked = Asked::new(Box::new(request.clone()), request.cause.clone(), move |got| drop(answer.send(got)));
         match self.hand_set(asked) {
             Ok(()) => self.answered(Pattern::RouteSet, answered, timeout).await,
-            Err(asked) => self.request(Pattern::RouteSet, self.subjects().route_set(), &asked.request, &request.cause, timeout).await,
+            Err(asked) => {
+                self.request_worker(Pattern::RouteSet, self.subjects().route_set(), &asked.request, &request.cause, timeout).await
+            }
         }
+    }
+
+    /// Over NATS, unless it is known that no worker is there.
+    async fn request_worker<M: Serialize, R: DeserializeOwned>(
+        &self,
+        pattern: Pattern,
+        subject: String,
+        message: &M,
+        cause: &Cause,
+        timeout: Duration,
+    ) -> Result<R, RequestError> {
+        if !self.is_worker_there().await {
+            return self.measured(pattern, std::future::ready(Err(RequestError::NoResponders))).await;
+        }
+        self.request(pattern, subject, message, cause, timeout).await
     }
 
     async fn answered<A>(

@@ -21,6 +21,7 @@ use crate::bus::link::{self, Link, LinkStatus};
 use crate::bus::local::Local;
 use crate::bus::login::{self, Arrival};
 use crate::bus::message::RefusedEvent;
+use crate::bus::presence::Presence;
 use crate::bus::replies::Inbox;
 use crate::bus::subject::{Pattern, Subjects};
 use crate::bus::time::ServerClock;
@@ -49,6 +50,7 @@ struct Shared {
     link: Arc<Link>,
     clock: ServerClock,
     local: Local,
+    presence: Presence,
     /// A stream seems to be gone.
     missed: Notify,
     _replies: AbortOnDropHandle<()>,
@@ -99,6 +101,7 @@ impl Bus {
                 link,
                 clock: ServerClock::default(),
                 local: Local::default(),
+                presence: Presence::default(),
                 missed: Notify::new(),
                 client,
             }),
@@ -132,11 +135,6 @@ impl Bus {
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.shared.timeout
-    }
-
-    /// Whether streams and buckets are kept by more than one server.
-    pub(crate) fn has_replicas(&self) -> bool {
-        self.shared.replicas > 1
     }
 
     /// `nats.replicas`
@@ -190,6 +188,16 @@ impl Bus {
     /// The worker of this process, for requests that need not go over NATS.
     pub(crate) fn local(&self) -> &Local {
         &self.shared.local
+    }
+
+    /// What is known of the workers, where NATS does not say it.
+    pub(crate) fn presence(&self) -> &Presence {
+        &self.shared.presence
+    }
+
+    /// Whether the server refused to take something on this subject, on this connection.
+    pub(crate) fn is_refused(&self, subject: &str) -> bool {
+        self.shared.link.is_refused(subject)
     }
 
     pub(crate) fn server_clock(&self) -> &ServerClock {

@@ -1,7 +1,8 @@
 //! The connection below the client: its options, and what happens to it.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::{ClientError, ConnectOptions, Event, Server, ServerAddr, ServerError};
@@ -26,6 +27,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// Waits between attempts to reconnect.
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
+/// Most subjects that are remembered as refused.
+const MAX_REFUSED: usize = 64;
+
 /// What happens to the connection, seen from the client's event callback.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -37,6 +41,8 @@ pub(crate) struct Link {
     status: watch::Sender<LinkStatus>,
     attempts: Attempts,
     denied: watch::Sender<Option<String>>,
+    /// Subjects that the server took nothing on, on this connection.
+    refused: Mutex<BTreeSet<Box<str>>>,
 }
 
 /// Where the connection stands.
@@ -61,6 +67,7 @@ impl Link {
             status: watch::Sender::new(LinkStatus::default()),
             attempts: Attempts::default(),
             denied: watch::Sender::new(None),
+            refused: Mutex::default(),
         }
     }
 
@@ -75,6 +82,25 @@ impl Link {
     /// What the server did not permit last, in its own words.
     pub(crate) fn watch_denied(&self) -> watch::Receiver<Option<String>> {
         self.denied.subscribe()
+    }
+
+    /// Whether the server refused to take something on this subject, on this connection. Of too many, every one counts as refused.
+    pub(crate) fn is_refused(&self, subject: &str) -> bool {
+        let refused = self.refused();
+        refused.len() >= MAX_REFUSED || refused.contains(subject)
+    }
+
+    fn note_refused(&self, text: &str) {
+        let mut refused = self.refused();
+        if let Some(subject) = text.split('"').nth(1)
+            && refused.len() < MAX_REFUSED
+        {
+            refused.insert(subject.into());
+        }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, BTreeSet<Box<str>>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last attempt to connect that failed; `None` once one succeeded.
@@ -94,6 +120,7 @@ impl Link {
     pub(crate) fn handle(&self, event: Event) {
         match event {
             Event::Connected => {
+                self.refused().clear();
                 self.attempts.succeeded();
                 self.metrics.connected(self.status().connections == 0);
                 self.status.send_modify(|status| {
@@ -128,6 +155,7 @@ impl Link {
     fn server_error(&self, text: &str) {
         if let Some((action, subject)) = permission_violation(text) {
             self.metrics.permission_violation(action, &subject);
+            self.note_refused(text);
             self.denied.send_replace(Some(text.to_owned()));
         } else {
             tracing::warn!(error = text, "nats server error");

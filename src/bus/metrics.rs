@@ -198,7 +198,8 @@ const fn is_requested(pattern: Pattern) -> bool {
         | Pattern::EventFeature
         | Pattern::EventNotify
         | Pattern::EventRaw
-        | Pattern::EventRefused => false,
+        | Pattern::EventRefused
+        | Pattern::WorkerPing => false,
         Pattern::Responders
         | Pattern::RespondersForget
         | Pattern::Set

@@ -22,6 +22,7 @@ pub mod message;
 mod metrics;
 mod pattern;
 pub(crate) mod poll;
+pub(crate) mod presence;
 pub mod pull;
 pub(crate) mod queues;
 pub(crate) mod refusals;

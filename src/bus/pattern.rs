@@ -57,11 +57,13 @@ pub enum Pattern {
     ResponderBucket,
     /// The JetStream API.
     JetStreamApi,
+    /// `$SRV.PING.dfks-worker`
+    WorkerPing,
 }
 
 impl Pattern {
     /// All of them, to have every metric series from the start.
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::Set,
         Self::Get,
         Self::SetDomain,
@@ -89,6 +91,7 @@ impl Pattern {
         Self::EdgeBucket,
         Self::ResponderBucket,
         Self::JetStreamApi,
+        Self::WorkerPing,
     ];
 
     /// The metric label `subject`, whatever the prefix.
@@ -122,6 +125,7 @@ impl Pattern {
             Self::EdgeBucket => "$KV.dfks-edges.<edge_id>",
             Self::ResponderBucket => "$KV.dfks-responders.<kind>.<domain>.<Feature>",
             Self::JetStreamApi => "$JS.API.>",
+            Self::WorkerPing => "$SRV.PING.dfks-worker",
         }
     }
 }

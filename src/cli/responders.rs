@@ -245,7 +245,13 @@ async fn test(args: TestArgs) -> Result<(), Failure> {
     let timeout = Duration::from_millis(args.within);
     let trial = Trial { presentity: &presentity, spec, change, timeout };
     let verdict = nats.permitted(&args.subject, Whom::Responder, trial::run(nats.bus(), &table, trial)).await?;
-    report(&verdict, &presentity, spec.name(), args.client.json)
+    let is_nobody = verdict.is_silent && nats.bus().is_looked_on().await;
+    let reported = report(&verdict, &presentity, spec.name(), args.client.json);
+    if is_nobody {
+        Err(Failure::NobodyAnswered(format!("nobody listens on {} but who looks on at everything", args.subject)))
+    } else {
+        reported
+    }
 }
 
 fn prefix(subjects: &Subjects) -> String {
@@ -286,7 +292,7 @@ fn presentity(given: Option<&str>, domain: &str) -> Result<Presentity, Failure> 
 
 /// Says whether the answer is usable. One that is not ends with exit code 1, nobody there with 69.
 fn report(verdict: &Verdict, presentity: &Presentity, feature: &str, is_json: bool) -> Result<(), Failure> {
-    let Verdict { subject, answer, trouble, came, took } = verdict;
+    let Verdict { subject, answer, trouble, came, took, is_silent: _ } = verdict;
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if is_json {
         let is_usable = matches!(answer, Answer::Change(_) | Answer::Denied(_));

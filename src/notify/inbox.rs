@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::message::NotifyJob;
-use crate::bus::pull::{Delivery, EXPIRES, Pull, PullConfig, PullError, REOPEN};
+use crate::bus::pull::{self, Delivery, EXPIRES, Pull, PullConfig, PullError, REOPEN};
 use crate::bus::subject::edge_token;
 use crate::bus::{Bus, WatcherIndex};
 use crate::notify::job::is_too_late;
@@ -136,6 +136,16 @@ struct Taker {
 impl Taker {
     async fn run(mut self, stopping: CancellationToken) {
         let mut retry = REOPEN;
+        // the jobs of another edge are taken while it may be there
+        if self.index.is_some() {
+            let renewed = async {
+                self.bus.connected().await;
+                pull::renew(&self.bus, &self.config.stream, &self.config.durable, &self.config.filter).await
+            };
+            if let Some(Err(error)) = stopping.run_until_cancelled(renewed).await {
+                tracing::debug!(%error, "jobs of before come when their time is over");
+            }
+        }
         loop {
             let opened = async {
                 self.bus.connected().await;

@@ -60,7 +60,7 @@ impl Store {
     ///
     /// [`StoreError::Away`], [`StoreError::Unreadable`] and [`StoreError::Conflict`].
     pub(crate) async fn read(&self, presentity: &Presentity, is_strict: bool) -> Result<Versioned, StoreError> {
-        if self.bus.has_replicas() {
+        if self.bus.replicas() > 1 {
             return if is_strict || !self.quorum.is_certain(clock::now()) {
                 self.read_confirmed(presentity).await
             } else {
@@ -120,7 +120,7 @@ impl Store {
     ///
     /// [`StoreError::Away`]
     pub(crate) async fn is_latest(&self, presentity: &Presentity, revision: u64) -> Result<bool, StoreError> {
-        if !self.bus.has_replicas() {
+        if !self.bus.replicas() > 1 {
             return Ok(true);
         }
         let headers = kv::fence_headers(&self.bus.subjects().feature_key(presentity), revision, &Cause::new());

@@ -31,6 +31,7 @@ mod feature;
 mod local;
 mod login;
 mod mi;
+mod onlooker;
 mod readme;
 mod refused;
 mod responder;

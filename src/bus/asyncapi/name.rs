@@ -33,7 +33,8 @@ pub(crate) const fn channel_id(pattern: Pattern) -> Option<&'static str> {
         | Pattern::EdgeBucket
         | Pattern::ResponderBucket
         | Pattern::ResponderAnybody
-        | Pattern::JetStreamApi => None,
+        | Pattern::JetStreamApi
+        | Pattern::WorkerPing => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod held;
+mod renewal;
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,6 @@ use async_nats::{Message, StatusCode, Subscriber};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::bus::answer;
@@ -20,10 +20,16 @@ use crate::bus::error::{PublishError, RequestError};
 use crate::bus::link::LinkStatus;
 pub use crate::bus::pull::delivery::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_MSG_ID, DEAD_REASON, DEAD_SUBJECT, Delivery};
 pub(crate) use crate::bus::pull::held::Held;
+pub(crate) use crate::bus::pull::renewal::renew;
+use crate::bus::pull::renewal::{CONSUMER_NOT_FOUND, Found};
 use crate::runtime::{Backoff, clock};
 
 /// Lifetime of a pull request at the server, unless a consumer says otherwise.
 pub const EXPIRES: Duration = Duration::from_secs(30);
+/// The same at most while somebody listens to everything: the server hands messages to a client that is gone, whose inbox is heard.
+const EXPIRES_LOOKED_ON: Duration = Duration::from_millis(900);
+/// For what the server has sent by then.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
 /// Heartbeat of a pull request: it is lost without a word when the node goes down that leads the consumer.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Heartbeats without which a pull request counts as lost and is sent again.
@@ -78,6 +84,9 @@ pub struct Pull {
     outstanding: usize,
     /// When the pull request was sent, or the server last said anything.
     heard_at: Instant,
+    asked_at: Instant,
+    /// Lifetime of the pull request that was sent last.
+    asked_for: Duration,
     expires: Duration,
     exclusive: Option<Duration>,
     /// Pin id, while this is the exclusive client.
@@ -124,7 +133,6 @@ impl Pull {
     ///
     /// [`PullError`]
     pub async fn open(bus: &Bus, config: PullConfig) -> Result<Self, PullError> {
-        const CONSUMER_NOT_FOUND: u64 = 10014;
         let mut link = bus.link_status();
         let connection = link.borrow_and_update().connections;
         let PullConfig { stream, durable, filter, expires, exclusive, .. } = config.clone();
@@ -156,6 +164,8 @@ impl Pull {
             connection,
             outstanding: 0,
             heard_at: clock::now(),
+            asked_at: clock::now(),
+            asked_for: expires,
             expires,
             exclusive,
             pin_id: None,
@@ -218,6 +228,9 @@ impl Pull {
     /// Stops pulling and gives back what was received but not handed out, and what was not carried out: it is redelivered
     /// at once instead of after `ack_wait`, in stream order. An exclusive client then gives up its pin.
     pub async fn give_back(mut self, mut undone: Vec<Delivery>) {
+        if self.bus.presence().is_looked_on() {
+            undone.extend(self.until_over().await);
+        }
         if self.inbox.drain().await.is_ok() {
             while let Ok(Some(message)) = tokio::time::timeout(self.bus.timeout(), self.inbox.next()).await {
                 undone.extend(self.take(message).ok().flatten());
@@ -241,11 +254,25 @@ impl Pull {
         }
     }
 
+    /// What still comes, until the server hands out nothing more: that nobody listens any more would not be seen.
+    async fn until_over(&mut self) -> Vec<Delivery> {
+        let (mut come, over_at) = (Vec::new(), self.asked_at + self.asked_for + ON_ITS_WAY);
+        while self.outstanding > 0
+            && let Ok(Some(message)) = tokio::time::timeout_at(over_at.into(), self.inbox.next()).await
+            && let Ok(delivery) = self.take(message)
+        {
+            come.extend(delivery);
+        }
+        come
+    }
+
     fn ask(&mut self, batch: usize) -> Result<(), PullError> {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let expires = if self.bus.presence().is_looked_on() { self.expires.min(EXPIRES_LOOKED_ON) } else { self.expires };
+        self.asked_for = expires;
         let mut body = serde_json::json!({
             "batch": batch,
-            "expires": nanos(self.expires),
+            "expires": nanos(expires),
             "idle_heartbeat": nanos(self.heartbeat()),
         });
         if let (Some(_), Some(fields)) = (self.exclusive, body.as_object_mut()) {
@@ -255,12 +282,13 @@ impl Pull {
         let call = format!("CONSUMER.MSG.NEXT.{}", self.consumer);
         self.bus.api_ask(&call, self.inbox_subject.clone(), body.to_string().into()).map_err(PullError::Ask)?;
         self.outstanding = batch;
-        self.heard_at = clock::now();
+        self.asked_at = clock::now();
+        self.heard_at = self.asked_at;
         Ok(())
     }
 
     fn heartbeat(&self) -> Duration {
-        HEARTBEAT.min(self.expires / 3)
+        HEARTBEAT.min(self.asked_for / 3)
     }
 
     fn take(&mut self, message: Message) -> Result<Option<Delivery>, PullError> {
@@ -287,21 +315,6 @@ impl Pull {
             return Ok(None);
         };
         Ok(Some(Delivery { bus: self.bus.clone(), message, deliveries, stream_seq, stored_at_nanos }))
-    }
-}
-
-/// A consumer that is there.
-#[derive(Deserialize)]
-struct Found {
-    config: Map<String, Value>,
-}
-
-impl Found {
-    /// Its configuration with another filter, the rest as its operator wants it; `None` where it has this filter.
-    fn with_filter(mut self, filter: &str) -> Option<Map<String, Value>> {
-        let before = self.config.insert("filter_subject".to_owned(), filter.into());
-        let several = self.config.remove("filter_subjects");
-        (before.is_none_or(|before| before != filter) || several.is_some()).then_some(self.config)
     }
 }
 

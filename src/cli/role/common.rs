@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::bus::{Bus, SharedIndex, StreamKeeper};
+use crate::bus::{Bus, SharedIndex, StreamKeeper, presence};
 use crate::cli::args::Role;
 use crate::cli::exit::{Failure, chain};
 use crate::config::NatsConfig;
@@ -42,6 +42,12 @@ impl Common {
             // the keeper lives as long as the process works
             stopping.cancelled().await;
         });
+        if roles.iter().any(|role| matches!(role, Role::Edge | Role::Mi)) {
+            let (looks, stopping) = (presence::keep(bus.clone()), tasks.stopping().clone());
+            tasks.spawn_brief("workers looked for", async move {
+                let _stopped = stopping.run_until_cancelled(looks).await;
+            });
+        }
         Ok(Self { bus, index, streams })
     }
 

@@ -10,6 +10,8 @@ use ahash::AHashMap;
 use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
 use crate::bus::answer;
@@ -33,6 +35,8 @@ pub(crate) struct Port {
     local: mpsc::Receiver<(Token, BusReply)>,
     to_local: mpsc::Sender<(Token, BusReply)>,
     asked: AHashMap<u64, (Pattern, Instant)>,
+    /// Requests that wait for a worker to show itself. No more than the notifier waits for.
+    held: FuturesUnordered<BoxFuture<'static, (Token, Outgoing, bool)>>,
 }
 
 /// How long an answer may take before it counts as none: above every timeout of the notifier.
@@ -56,7 +60,7 @@ impl Port {
         let inbox = bus.client().new_inbox();
         let replies = bus.client().subscribe(format!("{inbox}.*")).await?;
         let (to_local, local) = mpsc::channel(MAX_WAITS);
-        Ok(Self { bus, inbox, replies, local, to_local, asked: AHashMap::new() })
+        Ok(Self { bus, inbox, replies, local, to_local, asked: AHashMap::new(), held: FuturesUnordered::new() })
     }
 
     /// Sends a request; its reply comes out of [`Port::poll_reply`], or [`Port::poll_local`] where a worker of this process has it.
@@ -81,6 +85,16 @@ impl Port {
             return Ok(());
         };
         let outgoing = self.outgoing(request, cause);
+        if matches!(pattern, Pattern::Get | Pattern::RouteSet) && self.bus.presence().is_absent() {
+            let bus = self.bus.clone();
+            self.held.push(Box::pin(async move { (token, outgoing, bus.is_worker_there().await) }));
+            self.asked.insert(token.0, (pattern, clock::now()));
+            return Ok(());
+        }
+        self.send(token, outgoing)
+    }
+
+    fn send(&mut self, token: Token, outgoing: Outgoing) -> Result<(), PublishError> {
         let reply_to = format!("{}.{}", self.inbox, token.0);
         self.bus.try_publish(outgoing.pattern, outgoing.subject, Some(reply_to), outgoing.headers, outgoing.payload)?;
         self.asked.insert(token.0, (outgoing.pattern, clock::now()));
@@ -104,8 +118,22 @@ impl Port {
         }
     }
 
-    /// The next answer of the worker of this process.
+    /// The next answer of the worker of this process, or that no worker is there.
     pub(crate) fn poll_local(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Token, BusReply)>> {
+        while let Poll::Ready(Some((token, outgoing, is_there))) = self.held.poll_next_unpin(cx) {
+            // given up meanwhile
+            if !self.asked.contains_key(&token.0) {
+                continue;
+            }
+            let why = match is_there {
+                false => Unavailable::NoResponders,
+                true if self.send(token, outgoing).is_ok() => continue,
+                true => Unavailable::NotSent,
+            };
+            let reply = BusReply::Unavailable(why);
+            self.answered(token.0, &reply);
+            return Poll::Ready(Some((token, reply)));
+        }
         let answer = ready!(self.local.poll_recv(cx));
         if let Some((token, reply)) = &answer {
             self.answered(token.0, reply);
@@ -171,7 +199,9 @@ impl Port {
     fn answered(&mut self, token: u64, reply: &BusReply) {
         let Some((pattern, asked_at)) = self.asked.remove(&token) else { return };
         let error = match reply {
-            BusReply::Message(ReplyMessage { status: Some(503), .. }) => Some(RequestError::NoResponders),
+            BusReply::Message(ReplyMessage { status: Some(503), .. }) | BusReply::Unavailable(Unavailable::NoResponders) => {
+                Some(RequestError::NoResponders)
+            }
             _ => None,
         };
         self.bus.request_ended(pattern, error.as_ref(), clock::now().saturating_duration_since(asked_at));

@@ -170,7 +170,7 @@ impl WorkerMetrics {
 
     /// Somebody listens where nobody has ever answered.
     pub(crate) fn observer_found(subject: &str) {
-        tracing::warn!(subject, "somebody listens and has never answered: taken for an observer, gone on without it");
+        tracing::info!(subject, "somebody listens and has never answered: taken for an observer, gone on without it");
     }
 
     /// A responder was heard for the first time: it owns its subject.

@@ -14,7 +14,6 @@ use tokio::sync::oneshot;
 use tokio::time::Instant as Deadline;
 
 use crate::bus::RequestError;
-use crate::bus::headers;
 use crate::bus::request::Screen;
 use crate::bus::subject::Pattern;
 use crate::runtime::clock;
@@ -34,8 +33,6 @@ const ASIDE_FOR: Duration = Duration::from_secs(5);
 const WONDERS_AFTER: Duration = Duration::from_millis(30);
 /// So long a get waits for somebody unheard while somebody looks on.
 const LOOKED_ON_PATIENCE: Duration = Duration::from_millis(150);
-/// Nobody there is said at once; silence for so long is somebody who looks on.
-const LOOKED_ON_WITHIN: Duration = Duration::from_millis(50);
 /// It is asked no more often whether somebody looks on.
 const LOOKED_ON_FOR: Duration = Duration::from_secs(2);
 
@@ -94,7 +91,8 @@ impl Responders {
     /// What comes in time; `None`: silence.
     async fn waited(&self, route: Route, mut receiver: oneshot::Receiver<Asked>) -> Option<Asked> {
         let started_at = Deadline::now();
-        let mut deadline = started_at + self.timeout;
+        // whoever asks has to hear what is made of it
+        let mut deadline = started_at + self.timeout.min(self.bus.timeout() / 2);
         if route == Route::Get && self.timeout > LOOKED_ON_PATIENCE {
             if let Ok(asked) = tokio::time::timeout(WONDERS_AFTER, &mut receiver).await {
                 return asked.ok();
@@ -159,13 +157,18 @@ impl Responders {
                 silent.remove(subject);
             }
         }
+        // an owner that is gone is late only, where somebody else listens
+        let is_missed = is_owned && matches!(put.answer, Ok(Answer::Timeout)) && self.is_looked_on().await;
         if is_heard {
             self.heard(question, put.took).await;
         } else {
             let mut known = lock(&self.known);
             match &put.answer {
                 Ok(Answer::None) => known.nobody(subject, is_owned.then(|| self.absence(question)), now),
-                Ok(Answer::Timeout) if is_owned => known.was_late(subject, now),
+                Ok(Answer::Timeout) if is_owned => {
+                    known.was_late(subject, now);
+                    known.absent(subject, is_missed.then(|| self.absence(question)), now);
+                }
                 _ => {}
             }
         }
@@ -205,10 +208,7 @@ impl Responders {
         {
             return is_looked_on;
         }
-        let subject = self.bus.subjects().responder_anybody();
-        let headers = headers(&crate::bus::trace::Cause::new());
-        let asked = self.bus.request_raw(Pattern::ResponderAnybody, subject, headers, "{}".into(), LOOKED_ON_WITHIN).await;
-        let is_looked_on = matches!(asked, Ok(_) | Err(RequestError::Timeout(_)));
+        let is_looked_on = self.bus.is_looked_on().await;
         *lock(&self.looked_on) = Some((now, is_looked_on));
         is_looked_on
     }

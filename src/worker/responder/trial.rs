@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::bus::answer::is_acknowledgement;
 use crate::bus::message::{Kind, Origin, ResponderGetRequest, ResponderSetRequest};
 use crate::bus::request::Screen;
 use crate::bus::subject::Pattern;
@@ -34,6 +35,8 @@ pub(crate) struct Verdict {
     pub(crate) trouble: Option<String>,
     /// What came last, answer or not.
     pub(crate) came: Option<String>,
+    /// Nothing came, but that streams have kept the question.
+    pub(crate) is_silent: bool,
     pub(crate) took: Duration,
 }
 
@@ -72,8 +75,9 @@ pub(crate) async fn run(bus: &Bus, table: &FeatureTable, trial: Trial<'_>) -> Ve
         Err(error) => answer::missing(error),
     };
     let trouble = answer::trouble(&answer, screen.came.as_deref(), timeout);
+    let is_silent = matches!(answer, Ok(Answer::Timeout)) && screen.came.as_deref().is_none_or(is_acknowledgement);
     let came = screen.came.as_deref().map(answer::shown);
-    Verdict { subject, answer: answer.unwrap_or(Answer::Failed), trouble, came, took }
+    Verdict { subject, answer: answer.unwrap_or(Answer::Failed), trouble, came, is_silent, took }
 }
 
 fn json(message: &impl Serialize) -> Vec<u8> {
