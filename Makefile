@@ -5,6 +5,9 @@ NATS_SERVER := .tools/bin/nats-server
 # tools that were fetched, for the programs that run here
 export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
+# what somebody who looks on could change first: who answers, who is gone, what is handed out
+NOTICED := cause:: edges:: mi::without onlooker:: responders:: stop:: takeover::a_paused trust::
+
 .PHONY: help run quick build test test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-abuse fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw chaos chaos-short helm-check helm-check-full helm-docs deb
 
 help: ## Show this
@@ -31,7 +34,9 @@ test-onlooker: tools ## Run the suites of the whole product while somebody looks
 test-audit: tools ## The same while a stream records all that is asked
 	DFKS_TEST_AUDIT=1 $(CARGO) test --locked --test e2e --test manual
 
-test-onlooker-short: tools ## Run the suite of the manual under both at once
+test-onlooker-short: tools ## The same for what would notice them first, and the suite of the manual under both at once
+	DFKS_TEST_ONLOOKER=1 $(CARGO) test --locked --test e2e -- $(NOTICED)
+	DFKS_TEST_AUDIT=1 $(CARGO) test --locked --test e2e -- $(NOTICED)
 	DFKS_TEST_ONLOOKER=1 DFKS_TEST_AUDIT=1 $(CARGO) test --locked --test manual
 
 lint: lint-scripts ## Check format, lints and documentation

@@ -1,7 +1,8 @@
 //! Who else may be on a bus: somebody who looks on (`nats sub 'dfks.>'`, `nats sub '>'`), and a stream that records what is asked.
 //!
 //! `DFKS_TEST_ONLOOKER=1` puts one of each kind of onlooker on every server that a test starts, `DFKS_TEST_AUDIT=1` a stream
-//! over everything that we do not store ourselves. Nothing may change by them. A server that asks for a login has none.
+//! over everything that we do not store ourselves, but for `dfks.set`: whoever asks with a plain NATS client takes the first word for
+//! the answer. Nothing may change by them. A server that asks for a login has none.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -102,21 +103,8 @@ impl Connection {
     /// Makes the stream, and waits until it is there. Where the server has no JetStream there is none.
     fn make_audit_stream(&mut self, prefix: &str) {
         let under = |subject: &str| format!("{prefix}.{subject}");
-        let subjects = [
-            "responder.>",
-            "get",
-            "get.*",
-            "set",
-            "set.*",
-            "route.set",
-            "watchers",
-            "edge.>",
-            "resync",
-            "end",
-            "why",
-            "responders",
-            "responders.>",
-        ];
+        let subjects =
+            ["responder.>", "get", "get.*", "route.set", "watchers", "edge.>", "resync", "end", "why", "responders", "responders.>"];
         let subjects: Vec<String> = subjects.into_iter().map(under).collect();
         let name = format!("AUDIT_{prefix}");
         let config = json!({
