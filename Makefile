@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 # what somebody who looks on could change first: who answers, who is gone, what is handed out
 NOTICED := cause:: edges:: mi::without onlooker:: responders:: stop:: takeover::a_paused trust::
 
-.PHONY: help run quick build test test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-abuse fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw chaos chaos-short helm-check helm-check-full helm-docs deb
+.PHONY: help run quick build test test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-instructions bench-abuse fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw chaos chaos-short helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -41,7 +41,7 @@ test-onlooker-short: tools ## The same for what would notice them first, and the
 
 lint: lint-scripts ## Check format, lints and documentation
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features count -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
 lint-scripts: ## The same of Python and shell alone
@@ -92,6 +92,11 @@ bench-short: tools ## The same for a minute with a debug build: that it runs, no
 	$(CARGO) build --locked
 	@cd bench && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b
 	@PYTHONDONTWRITEBYTECODE=1 python3 bench/bench.py --binary target/debug/dfks --short
+
+bench-instructions: ## Count the instructions of parser, codecs, script and notifier, and compare with bench/instructions.toml (WRITE=1)
+	@CI=1 tools/debian valgrind=valgrind
+	CONST_RANDOM_SEED=dfks $(CARGO) build --locked --profile count --features count --bin instructions
+	@PYTHONDONTWRITEBYTECODE=1 python3 bench/count.py $(if $(WRITE),--write) target/count/instructions
 
 bench-abuse: build ## Measure what refusals and floods cost (SECONDS=10)
 	@bench/abuse $(SECONDS)

@@ -1,8 +1,10 @@
 """What is made of measurements, and how others' output is read."""
 
 import math
+import tomllib
 import unittest
 
+import count
 import report
 import sipp
 from abuse import call_id_of
@@ -164,6 +166,23 @@ class Wire(unittest.TestCase):
         self.assertEqual(header(second, b"CSeq"), b"2 SUBSCRIBE")
         self.assertEqual((header(first, b"To"), header(second, b"To")), (b"<sip:a@h>", b"<sip:a@h>;tag=n"))
         self.assertEqual(call_id_of(first), b"c1")
+
+
+class Counts(unittest.TestCase):
+    def test_the_total_of_a_run_is_that_of_all_its_parts(self) -> None:
+        self.assertEqual(count.total("version: 1\nsummary: 1200\nfn=(1) main\n0 5\ntotals: 1234\n"), 1234)
+        with self.assertRaises(ValueError):
+            count.total("version: 1\n")
+
+    def test_three_in_a_hundred_more_are_too_many_and_fewer_are_not(self) -> None:
+        kept = {"a": 1000}
+        for now, want in [(1000, True), (1030, True), (1031, False), (500, True)]:
+            self.assertEqual(count.judge(kept, {"a": now})[1], want, now)
+        self.assertFalse(count.judge(kept, {"a": 1000, "b": 1})[1], "a piece that was never written down")
+
+    def test_counts_of_other_architectures_stay(self) -> None:
+        text = count.written({"x86_64": {"a": 1}, "aarch64": {"a": 2}})
+        self.assertEqual(tomllib.loads(text), {"aarch64": {"a": 2}, "x86_64": {"a": 1}})
 
 
 class Page(unittest.TestCase):

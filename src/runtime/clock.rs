@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::time::ClockId;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -40,8 +41,7 @@ impl std::ops::Add<Duration> for SinceBoot {
 /// Now, on the clock that stands still for nobody.
 #[must_use]
 pub fn since_boot() -> SinceBoot {
-    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    SinceBoot(Duration::new(u64::try_from(since.tv_sec).unwrap_or_default(), u32::try_from(since.tv_nsec).unwrap_or_default()))
+    SinceBoot(ClockId::CLOCK_BOOTTIME.now().map(Duration::from).unwrap_or_default())
 }
 
 /// An instant as time of day, by what both clocks show now.
@@ -63,8 +63,7 @@ pub fn utc_now() -> SystemTime {
 /// Processor time of the calling thread: unlike [`now`], it does not advance while the thread waits.
 #[must_use]
 pub(crate) fn thread_cpu() -> Duration {
-    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(spent.tv_sec).unwrap_or_default(), u32::try_from(spent.tv_nsec).unwrap_or_default())
+    ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from).unwrap_or_default()
 }
 
 /// RFC 3339 in UTC with milliseconds, always 24 characters: `2026-11-23T02:48:40.120Z`.

@@ -30,5 +30,7 @@ mod set;
 pub(crate) mod store;
 
 pub use error::WorkerError;
-pub use script::{Script, ScriptError};
+pub use route::Route;
+pub use script::call::{Call, Verdict};
+pub use script::{RouteError, Script, ScriptError};
 pub use service::run;

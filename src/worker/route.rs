@@ -1,7 +1,8 @@
 //! Which of the two routes: every request, its metrics and its script function are of one. Pure.
 
+/// Which route runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Route {
+pub enum Route {
     /// `routes.get_route`
     Get,
     /// `routes.set_route`

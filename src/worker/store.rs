@@ -120,7 +120,7 @@ impl Store {
     ///
     /// [`StoreError::Away`]
     pub(crate) async fn is_latest(&self, presentity: &Presentity, revision: u64) -> Result<bool, StoreError> {
-        if !self.bus.replicas() > 1 {
+        if self.bus.replicas() <= 1 {
             return Ok(true);
         }
         let headers = kv::fence_headers(&self.bus.subjects().feature_key(presentity), revision, &Cause::new());

@@ -19,7 +19,7 @@ const MAX_LOG_LINES: u32 = 32;
 
 /// One run of a route: what the script is told, and what it has changed so far.
 #[derive(Debug)]
-pub(crate) struct Call {
+pub struct Call {
     route: Route,
     table: Arc<FeatureTable>,
     presentity: ImmutableString,
@@ -35,7 +35,7 @@ pub(crate) struct Call {
 
 /// What the script decided.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub struct Verdict {
     pub(crate) change: Change,
     /// Why it refused the change.
     pub(crate) denied: Option<String>,
@@ -43,7 +43,8 @@ pub(crate) struct Verdict {
 
 impl Call {
     /// A run of `route` for the feature of `base`.
-    pub(crate) fn new(route: Route, table: Arc<FeatureTable>, presentity: &str, param: Option<&str>, base: FeatureState) -> Self {
+    #[must_use]
+    pub fn new(route: Route, table: Arc<FeatureTable>, presentity: &str, param: Option<&str>, base: FeatureState) -> Self {
         Self {
             route,
             table,

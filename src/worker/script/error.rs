@@ -85,7 +85,7 @@ impl ScriptError {
 /// Why a run of a route failed. For a set the change is refused with 500; for a get the state before the script is served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("script error in {function}{}: {message}", Line(*line))]
-pub(crate) struct RouteError {
+pub struct RouteError {
     pub(crate) function: String,
     /// Line in the script, from 1; 0 where it has none.
     pub(crate) line: usize,

@@ -22,8 +22,7 @@ use crate::runtime::clock;
 use crate::worker::route::Route;
 use crate::worker::script::call::{Call, Dfks, FieldError, Verdict};
 use crate::worker::script::error::MAX_SCRIPT_BYTES;
-pub(crate) use crate::worker::script::error::RouteError;
-pub use crate::worker::script::error::ScriptError;
+pub use crate::worker::script::error::{RouteError, ScriptError};
 
 /// Longest run of a route, in processor time, so that waiting for a processor does not count.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
@@ -134,7 +133,7 @@ impl Script {
     /// # Errors
     ///
     /// [`RouteError`], which names function, line and field.
-    pub(crate) fn run(&self, route: Route, call: Call) -> Result<Verdict, RouteError> {
+    pub fn run(&self, route: Route, call: Call) -> Result<Verdict, RouteError> {
         let Some(function) = self.function(route) else { return Ok(Verdict::default()) };
         let dfks = Dfks::new(call);
         let options = CallFnOptions::new().with_tag(dfks.clone());
