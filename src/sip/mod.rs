@@ -16,6 +16,7 @@ pub mod request;
 pub(crate) mod request_writer;
 pub mod response;
 mod scan;
+pub(crate) mod stun;
 #[cfg(test)]
 mod tests;
 pub(crate) mod transaction;

@@ -1,7 +1,7 @@
 //! Cuts, keep-alives and limits of streams.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use crate::ALL_OFF;
@@ -161,4 +161,28 @@ fn what_is_over_a_limit_ends_its_connection_and_no_other() {
         other.write_all(options(transport, "").as_bytes()).unwrap();
         assert!(read_until(&mut other, "\r\n\r\n").starts_with("SIP/2.0 200 "), "another connection over {transport}");
     }
+}
+
+/// ```text
+/// phone ──STUN Binding request──▶ edge ──▶ where it came from        unreadable: counted, and no answer
+/// ```
+#[test]
+fn a_stun_keep_alive_is_answered_on_the_sip_port() {
+    let nats = Nats::start();
+    let site = Site::on(&nats);
+    let phone = UdpSocket::bind("127.0.0.1:0").unwrap();
+    phone.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let request = *b"\x00\x01\x00\x00\x21\x12\xa4\x42twelve bytes";
+    let unparsable = || site.product.metric("dfks_edge_dropped_total{reason=\"unparsable\"}");
+    let before = unparsable();
+    phone.send_to(&request[..request.len() - 1], site.product.udp()).unwrap();
+    phone.send_to(&[&request[..], b"\x80\x22"].concat(), site.product.udp()).unwrap();
+    phone.send_to(&request, site.product.udp()).unwrap();
+    let mut buffer = [0; 512];
+    let length = phone.recv(&mut buffer).unwrap();
+    let port = (phone.local_addr().unwrap().port() ^ 0x2112).to_be_bytes();
+    let address = [127 ^ 0x21, 0x12, 0xa4, 1 ^ 0x42];
+    let want = [&b"\x01\x01\x00\x0c"[..], &request[4..], b"\x00\x20\x00\x08\x00\x01", &port, &address].concat();
+    assert_eq!(&buffer[..length], want);
+    assert_eq!(unparsable(), before.map(|count| count + 2.0), "the first to come is the answer to the last");
 }

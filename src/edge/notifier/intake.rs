@@ -9,23 +9,25 @@ use crate::edge::gate::policy::Identity;
 use crate::edge::gate::rate_limit::Admission;
 use crate::edge::metrics::{Direction, DropReason};
 use crate::edge::notifier::Notifier;
-use crate::edge::notifier::io::BusRequest;
+use crate::edge::notifier::io::{BusRequest, Output};
 use crate::edge::notifier::state::bus_requests::{Unproven, Wait};
 use crate::edge::notifier::state::responses;
 use crate::edge::refusal::{ALLOW, Confirm, Refusal};
 use crate::edge::subscribe::{self, Subscribe};
 use crate::edge::subscription::lane::{Arrival, Exchange, Query, Question};
+use crate::edge::subscription::next_hop::Destination;
 use crate::edge::subscription::outbox::Ending;
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
 use crate::feature::{Presentity, package};
 use crate::runtime::clock::Now;
 use crate::sip::digest::{Credentials, Ha1};
-use crate::sip::flow::Flow;
+use crate::sip::flow::{Flow, Transport};
 use crate::sip::header::Via;
 use crate::sip::message::{self, Fault, Start};
 use crate::sip::name::Name;
 use crate::sip::request::Request;
 use crate::sip::response;
+use crate::sip::stun;
 use crate::sip::transaction::Begin;
 
 /// A responder's error code for a user whom it does not know.
@@ -40,6 +42,13 @@ impl Notifier {
                 return self.note_rate_limited(flow, bytes, now);
             }
             Admission::Dropped => return self.note_rate_limited(flow, bytes, now),
+        }
+        // A keep-alive over UDP, RFC 5626 §3.5.2. One that is unreadable is no SIP either.
+        if flow.transport == Transport::Udp
+            && stun::is_stun(bytes)
+            && let Some(packet) = stun::binding_response(bytes, flow.peer)
+        {
+            return self.output.push_back(Output::Send { to: Destination::Flow(flow), packet, notify: None });
         }
         let message = match message::parse(bytes) {
             Ok(message) => message,
