@@ -46,5 +46,6 @@ mod telemetry;
 mod tenant;
 mod threads;
 mod trust;
+mod web_phone;
 
 use harness::{ALICE, ALL_OFF};
