@@ -283,6 +283,15 @@ pub(crate) struct PhoneArgs {
     /// How SIP travels
     #[arg(long, value_name = "TRANSPORT", default_value = "udp")]
     pub(crate) transport: PhoneTransport,
+    /// The phone's user, where the edge asks for a password
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    pub(crate) user: Option<String>,
+    /// File with its password
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Authorities that sign the edge's certificate, PEM; none: those of this system
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// A key to press; repeat for several, pressed in order, each once the one before is confirmed
     #[arg(long = "press", value_name = "FEATURE=on|off[,FIELD=TEXT]", value_parser = press)]
     pub(crate) presses: Vec<Press>,
@@ -316,6 +325,12 @@ pub(crate) enum PhoneTransport {
     Udp,
     /// TCP
     Tcp,
+    /// TLS
+    Tls,
+    /// WebSocket
+    Ws,
+    /// WebSocket over TLS
+    Wss,
 }
 
 /// Of `dfks schemas`.

@@ -90,7 +90,11 @@ Examples:
   dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060
   dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060 --press DoNotDisturb=on
   dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060 --transport tcp \\
-    --press CallForwardingAlways=on,forwardTo=sip:bob@10.0.0.11 --press CallForwardingAlways=off --for 5";
+    --press CallForwardingAlways=on,forwardTo=sip:bob@10.0.0.11 --press CallForwardingAlways=off --for 5
+  dfks phone sip:alice@example.com --server sip.example.com:5061 --transport tls --user alice --password-file alice.password
+  dfks phone sip:alice@example.com --server sip.example.com:7443 --transport wss --ca ca.pem
+
+An unknown feature or field is exit 1 before anything is sent, a key that is refused, or that the NOTIFY after it shows as not taken, exit 1 too.";
 
 pub(super) const SCHEMAS: &str = "\
 Examples:

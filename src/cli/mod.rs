@@ -21,6 +21,7 @@ mod run;
 mod schemas;
 mod set;
 mod stored;
+mod suggest;
 mod target;
 mod words;
 

@@ -11,13 +11,12 @@ use tokio::time::Instant;
 
 use super::args::{Role, RunArgs};
 use super::exit::{Failure, chain};
-use super::output;
+use super::{output, suggest};
 use crate::bus::{Bus, Embedded, EmbeddedError};
 use crate::cli::role::common::Common;
 use crate::cli::role::{self, Roles, Shared};
-use crate::config::{Config, Listener, LogFormat, NatsConfig};
+use crate::config::{Config, LogFormat, NatsConfig};
 use crate::runtime::{StopSignals, Tasks};
-use crate::sip::Transport;
 use crate::telemetry::http::Http;
 use crate::telemetry::{Readiness, exporter, log};
 
@@ -166,12 +165,13 @@ fn announce(config: &Config, roles: &[Role], listening: &[String], base: &Base) 
             Some(_) => format!("{nats} (embedded, data in {})", config.nats.data_dir.display()),
             None => nats,
         };
-        output::complain(&banner(&names, &sip, &nats, &http, &mi));
+        let suggested = suggest::phone_command(config, &sip);
+        output::complain(&banner(&names, &sip, &nats, &http, &mi, suggested.as_deref()));
     }
 }
 
 /// The start banner: addresses, and a command to try.
-fn banner(roles: &[&str], listening: &[&str], nats: &str, http: &str, mi: &str) -> String {
+fn banner(roles: &[&str], listening: &[&str], nats: &str, http: &str, mi: &str, suggested: Option<&str>) -> String {
     let mut text = format!("\ndfks {} runs {}\n", env!("CARGO_PKG_VERSION"), roles.join(", "));
     let mut line = |name: &str, what: &str| {
         let _infallible = writeln!(text, "  {name:5} {what}");
@@ -186,11 +186,8 @@ fn banner(roles: &[&str], listening: &[&str], nats: &str, http: &str, mi: &str) 
     if !mi.is_empty() {
         line("MI", mi);
     }
-    let listeners = || listening.iter().filter_map(|text| text.parse::<Listener>().ok());
-    if let Some(udp) = listeners().find(|listener| listener.transport == Transport::Udp) {
-        line("try", &format!("dfks phone sip:alice@127.0.0.1 --server {}", udp.addr));
-    } else if let Some(tcp) = listeners().find(|listener| listener.transport == Transport::Tcp) {
-        line("try", &format!("dfks phone sip:alice@127.0.0.1 --server {} --transport tcp", tcp.addr));
+    if let Some(suggested) = suggested {
+        line("try", suggested);
     }
     text
 }
@@ -203,19 +200,17 @@ mod tests {
     fn says_where_it_is_and_what_to_try() {
         let listening = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"];
         let (nats, http, mi) = ("nats://127.0.0.1:4222 (embedded)", "http://127.0.0.1:9464", "http://127.0.0.1:8888/mi");
-        let text = banner(&["edge", "worker", "mi"], &listening, nats, http, mi);
+        let text = banner(&["edge", "worker", "mi"], &listening, nats, http, mi, Some("dfks phone"));
         let want = [
             concat!("dfks ", env!("CARGO_PKG_VERSION"), " runs edge, worker, mi"),
             "  SIP   udp:127.0.0.1:5060, tcp:127.0.0.1:5060",
             "  NATS  nats://127.0.0.1:4222 (embedded)",
             "  HTTP  http://127.0.0.1:9464/metrics, /healthz, /readyz",
             "  MI    http://127.0.0.1:8888/mi",
-            "  try   dfks phone sip:alice@127.0.0.1 --server 127.0.0.1:5060",
+            "  try   dfks phone",
         ];
         assert_eq!(text.trim().lines().collect::<Vec<_>>(), want);
-        let text = banner(&["worker"], &[], "nats://10.0.0.5:4222", "", "");
+        let text = banner(&["worker"], &[], "nats://10.0.0.5:4222", "", "", None);
         assert_eq!(text.trim().lines().skip(1).collect::<Vec<_>>(), ["  NATS  nats://10.0.0.5:4222"]);
-        let text = banner(&["edge"], &["tcp:[::1]:5060"], "nats://10.0.0.5:4222", "", "");
-        assert!(text.ends_with("--server [::1]:5060 --transport tcp\n"), "{text}");
     }
 }

@@ -32,6 +32,7 @@ mod local;
 mod login;
 mod mi;
 mod onlooker;
+mod phone;
 mod readme;
 mod refused;
 mod responder;

@@ -44,6 +44,11 @@ impl Authority {
         paths
     }
 
+    /// Its own certificate.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     /// What a phone that trusts it has.
     fn client(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();

@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use super::input::{Event, Input, InputError, Output, Settings};
 use super::line::Line;
+use super::login::Login;
 use super::subscriber::Subscriber;
 use crate::feature::package::{AS_FEATURE_EVENT, Package};
 use crate::feature::{FeatureTable, Presentity};
 use crate::runtime::clock;
 use crate::sip::Transport;
 use crate::sip::transaction::Timers;
+use crate::sip::transport::ClientTls;
 
 /// Which keys a phone has.
 #[derive(Debug)]
@@ -28,6 +30,15 @@ impl Default for Keys {
     }
 }
 
+/// The way to a server.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub server: SocketAddr,
+    pub transport: Transport,
+    /// Of a transport over TLS.
+    pub tls: Option<&'a ClientTls>,
+}
+
 /// A simulated phone with its socket.
 #[derive(Debug)]
 pub(crate) struct Phone {
@@ -42,26 +53,28 @@ impl Phone {
     ///
     /// # Errors
     ///
-    /// The system's error: no route, TCP connection refused.
+    /// The system's error: no route, connection refused, handshake failed.
     pub(crate) async fn open(
-        server: SocketAddr,
-        transport: Transport,
+        way: Way<'_>,
+        login: Option<Login>,
         keys: Keys,
         presentity: Presentity,
         watcher: &str,
         expires: u32,
     ) -> io::Result<Self> {
-        let line = Line::open(server, transport).await?;
+        let Way { server, transport, tls } = way;
+        let line = Line::open(server, transport, tls).await?;
         let settings = Settings {
             presentity,
             package: keys.package,
             watcher: watcher.to_owned(),
             transport,
-            local: line.local_addr()?,
+            local: line.local_addr(),
             expires_seconds: expires,
             user_agent: concat!("dfks-phone/", env!("CARGO_PKG_VERSION")).to_owned(),
             seed: rand::random(),
             timers: Timers::default(),
+            login,
         };
         Ok(Self { subscriber: Subscriber::new(settings, keys.table, clock::now()), line, is_reached: false })
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::login::Login;
 use super::notification::Notification;
 use crate::feature::{FeatureError, Package, Presentity, Status, Values};
 use crate::sip::Transport;
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     /// Makes tags, Call-ID and branches unlike those of other phones.
     pub seed: u64,
     pub timers: Timers,
+    /// Who it says it is when it is asked.
+    pub login: Option<Login>,
 }
 
 /// A command to the phone, a packet, or a timeout.

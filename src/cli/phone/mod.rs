@@ -8,6 +8,7 @@ mod device;
 pub(crate) mod input;
 mod line;
 mod live;
+mod login;
 pub(crate) mod notification;
 mod panel;
 mod picture;
@@ -21,29 +22,40 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use device::Way;
 use device::sleep_until;
 pub(crate) use device::{Keys, Phone};
+use login::Login;
 use panel::Panel;
 use script::{Leave, Order, Script};
 use show::{show, show_confirmed};
 
-use super::args::{PhoneArgs, PhoneTransport};
+use super::args::{PhoneArgs, PhoneTransport, Press};
 use super::exit::Failure;
-use crate::feature::{FeatureTable, Presentity, package};
+use crate::feature::{FeatureTable, Presentity, Status, package};
 use crate::runtime::{StopSignals, clock};
 use crate::sip::Transport;
+use crate::sip::transport::ClientTls;
 
 /// Runs the command.
 pub(super) async fn run(args: PhoneArgs) -> Result<(), Failure> {
     let presentity = Presentity::parse(&args.presentity).map_err(|error| Failure::Usage(format!("'{}': {error}", args.presentity)))?;
     let watcher = args.watcher.clone().unwrap_or_else(|| presentity.as_str().to_owned());
     let lamps_of = presentity.clone();
+    let keys = keys(&args)?;
+    check(&keys, &presentity, &args.presses)?;
+    let login = login(&args)?;
     let server = resolve(&args.server).await?;
     let transport = match args.transport {
         PhoneTransport::Udp => Transport::Udp,
         PhoneTransport::Tcp => Transport::Tcp,
+        PhoneTransport::Tls => Transport::Tls,
+        PhoneTransport::Ws => Transport::Ws,
+        PhoneTransport::Wss => Transport::Wss,
     };
-    let opened = Phone::open(server, transport, keys(&args)?, presentity, &watcher, args.expires).await;
+    let tls = tls(&args, transport)?;
+    let way = Way { server, transport, tls: tls.as_ref() };
+    let opened = Phone::open(way, login, keys, presentity, &watcher, args.expires).await;
     let mut phone = opened.map_err(|error| Failure::NobodyAnswered(format!("{server} over {}: {error}", transport.as_str())))?;
     let is_scripted = args.json || args.expires == 0 || args.stay.is_some() || !args.presses.is_empty();
     if !is_scripted && io::stdin().is_terminal() && io::stdout().is_terminal() {
@@ -97,6 +109,35 @@ fn keys(args: &PhoneArgs) -> Result<Keys, Failure> {
         None => FeatureTable::built_in(),
     };
     Ok(Keys { package, table })
+}
+
+/// What no such phone could ask for is said before it subscribes.
+fn check(keys: &Keys, presentity: &Presentity, presses: &[Press]) -> Result<(), Failure> {
+    for Press { feature, is_on, values } in presses {
+        let spec = keys.table.require(feature);
+        let checked = spec.and_then(|spec| spec.check_values(values)).and_then(|()| {
+            let write = keys.package.codec.write_request;
+            write(&keys.table, presentity.user(), feature, Status(*is_on), values, &mut Vec::new())
+        });
+        checked.map_err(|error| Failure::Refused(error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn login(args: &PhoneArgs) -> Result<Option<Login>, Failure> {
+    let (Some(user), Some(file)) = (&args.user, &args.password_file) else { return Ok(None) };
+    let password = std::fs::read_to_string(file);
+    let password = password.map_err(|error| Failure::Usage(format!("--password-file '{}': {error}", file.display())))?;
+    Ok(Some(Login::new(user.clone(), password.trim_end_matches(['\r', '\n']).to_owned())))
+}
+
+fn tls(args: &PhoneArgs, transport: Transport) -> Result<Option<ClientTls>, Failure> {
+    if !matches!(transport, Transport::Tls | Transport::Wss) {
+        return Ok(None);
+    }
+    let host = args.server.rsplit_once(':').map_or(args.server.as_str(), |(host, _port)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    ClientTls::towards(host, args.ca.as_deref()).map(Some).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 async fn resolve(server: &str) -> Result<SocketAddr, Failure> {

@@ -6,14 +6,16 @@
 //!      └──────── a refusal or silence ends it early, after unsubscribing where there is a dialog ──┘
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use super::input::{Asked, Event, Input};
-use super::notification::Notification;
+use super::notification::{Notification, ShownFeature};
 use super::subscriber::{ends_dialog, refresh_after};
 use crate::cli::args::Press;
 use crate::cli::exit::Failure;
+use crate::cli::output::printable;
 use crate::feature::Status;
 
 /// The full state is complete when no NOTIFY follows within this time.
@@ -39,10 +41,23 @@ pub(super) enum Order {
 
 #[derive(Debug)]
 enum Step {
-    Settling { is_notified: bool, until: Instant },
-    Pressing { press: Press, is_accepted: bool, shown: Option<Notification>, until: Instant },
+    Settling {
+        is_notified: bool,
+        until: Instant,
+    },
+    Pressing {
+        press: Press,
+        is_accepted: bool,
+        /// What the phone showed of the feature before.
+        before: Option<ShownFeature>,
+        shown: Option<Notification>,
+        until: Instant,
+    },
     Staying,
-    Leaving { is_terminated: bool, until: Instant },
+    Leaving {
+        is_terminated: bool,
+        until: Instant,
+    },
     Over,
 }
 
@@ -70,6 +85,8 @@ pub(super) struct Script {
     refresh_at: Option<Instant>,
     failure: Option<Failure>,
     orders: VecDeque<Order>,
+    /// What the phone was shown last, by feature.
+    lamps: BTreeMap<String, ShownFeature>,
     /// Interactive: a refused key is shown, and the phone keeps running.
     is_live: bool,
 }
@@ -85,6 +102,7 @@ impl Script {
             refresh_at: None,
             failure: None,
             orders: [Order::Tell(Input::Subscribe)].into(),
+            lamps: BTreeMap::new(),
             is_live: false,
         }
     }
@@ -175,6 +193,7 @@ impl Script {
     }
 
     fn notified(&mut self, notification: &Notification, now: Instant) {
+        self.lamps.extend(notification.features.iter().map(|shown| (shown.feature.clone(), shown.clone())));
         match &mut self.step {
             Step::Settling { is_notified, until } => {
                 *is_notified = true;
@@ -217,11 +236,18 @@ impl Script {
             _ if must_leave => self.unsubscribe(now),
             Step::Settling { is_notified: true, until } if *until <= now => self.press_next(now),
             Step::Settling { until, .. } if *until <= now => self.give_up("no NOTIFY followed the SUBSCRIBE".to_owned(), now),
-            Step::Pressing { press, is_accepted: true, shown: Some(notification), .. } => {
-                let is_taken =
-                    notification.features.iter().any(|shown| shown.feature == press.feature && shown.status == Status(press.is_on));
+            Step::Pressing { press, is_accepted: true, before, shown: Some(notification), .. } => {
+                let shown = notification.features.iter().find(|shown| shown.feature == press.feature);
+                let is_taken = shown.is_some_and(|shown| is_taken(press, before.as_ref(), shown));
+                let refusal = shown.filter(|_| !is_taken && !self.is_live).map(|shown| refusal(press, shown));
                 self.orders.push_back(Order::Confirmed { press: press.clone(), is_taken });
-                self.press_next(now);
+                match refusal {
+                    Some(refusal) => {
+                        self.fail(refusal);
+                        self.unsubscribe(now);
+                    }
+                    None => self.press_next(now),
+                }
             }
             Step::Pressing { press, until, .. } if self.is_live && *until <= now => {
                 self.orders.push_back(Order::Confirmed { press: press.clone(), is_taken: false });
@@ -241,7 +267,8 @@ impl Script {
         };
         let values = press.values.clone();
         self.ask(Input::Press { feature: press.feature.clone(), status: Status(press.is_on), values });
-        self.step = Step::Pressing { press, is_accepted: false, shown: None, until: now + NOTIFY_TIMEOUT };
+        let before = self.lamps.get(&press.feature).cloned();
+        self.step = Step::Pressing { press, is_accepted: false, before, shown: None, until: now + NOTIFY_TIMEOUT };
     }
 
     fn stay(&mut self, now: Instant) {
@@ -281,6 +308,22 @@ impl Script {
             self.orders.push_back(Order::Finish(self.failure.take().map_or(Ok(()), Err)));
         }
     }
+}
+
+/// Whether a feature is as a key asked for it. A route may have made something else of its values: then it has changed at least.
+fn is_taken(press: &Press, before: Option<&ShownFeature>, shown: &ShownFeature) -> bool {
+    let is_as_asked = press.values.iter().all(|(field, value)| shown.values.get(field) == Some(value));
+    shown.status == Status(press.is_on) && (is_as_asked || before != Some(shown))
+}
+
+fn refusal(press: &Press, shown: &ShownFeature) -> Failure {
+    let word = |is_on: bool| if is_on { "on" } else { "off" };
+    let Press { feature, is_on, .. } = press;
+    let mut text = format!("{feature}={} was not taken: it is {}", word(*is_on), word(shown.status.is_on()));
+    for (field, value) in &shown.values {
+        let _infallible = write!(text, " {field}={}", printable(value));
+    }
+    Failure::Refused(text)
 }
 
 fn request_name(asked: &Asked) -> String {

@@ -50,6 +50,8 @@ pub(crate) struct Subscriber {
     /// Boxed: its timer wheel is large for a value that moves into futures.
     transactions: Box<ClientTransactions<Asked>>,
     nonce: u64,
+    /// What was asked last, to be asked again with a password: the lifetime, and the body.
+    asked: (u32, Bytes),
     output: VecDeque<Output>,
 }
 
@@ -71,6 +73,7 @@ impl Subscriber {
             routes: Vec::new(),
             cseq: 0,
             remote_cseq: None,
+            asked: (0, Bytes::new()),
             output: VecDeque::new(),
         }
     }
@@ -109,6 +112,14 @@ impl Subscriber {
         self.transactions.poll_timeout()
     }
 
+    /// The same phone with a user.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn with_login(mut self, login: super::login::Login) -> Self {
+        self.settings.login = Some(login);
+        self
+    }
+
     /// Whether the dialog lives.
     #[cfg(test)]
     #[must_use]
@@ -131,18 +142,24 @@ impl Subscriber {
         }
         self.cseq += 1;
         let packet = self.write(&branch, expires_seconds, body);
+        self.asked = (expires_seconds, Bytes::copy_from_slice(body));
         self.is_asking = true;
         self.output.push_back(Output::Send(packet.clone()));
         self.transactions.start(branch, "SUBSCRIBE", packet, self.settings.transport.is_reliable(), asked, now);
         Ok(())
     }
 
-    fn write(&self, branch: &Branch, expires_seconds: u32, body: &[u8]) -> Bytes {
+    fn write(&mut self, branch: &Branch, expires_seconds: u32, body: &[u8]) -> Bytes {
+        let cnonce = format!("{:016x}", self.nonce);
+        let uri = self.remote_target.as_deref().unwrap_or(self.settings.presentity.as_str());
+        let authorization = self.settings.login.as_mut().and_then(|login| login.header("SUBSCRIBE", uri, &cnonce));
         let presentity = self.settings.presentity.as_str();
         let transport = self.settings.transport;
         let user = self.settings.watcher.split_once(':').and_then(|(_, rest)| rest.split_once('@')).map_or("phone", |(user, _)| user);
         let contact = match transport {
             Transport::Udp => format!("sip:{user}@{}", self.settings.local),
+            // The word for both kinds (RFC 7118 §5.2.2).
+            Transport::Ws | Transport::Wss => format!("sip:{user}@{};transport=ws", self.settings.local),
             other => format!("sip:{user}@{};transport={}", self.settings.local, other.as_str()),
         };
         let mut out = Vec::with_capacity(1024);
@@ -167,6 +184,9 @@ impl Subscriber {
             .header("Expires", expires_seconds)
             .header("Accept", self.settings.package.accept_of_phones())
             .header("User-Agent", &self.settings.user_agent);
+        if let Some((name, value)) = authorization {
+            writer.header(name, value);
+        }
         if body.is_empty() {
             writer.no_body();
         } else {
@@ -193,6 +213,15 @@ impl Subscriber {
         self.is_asking = false;
         let message = response.message();
         let status = response.status();
+        if self.settings.login.as_mut().is_some_and(|login| login.take(message, status)) {
+            let (expires_seconds, body) = self.asked.clone();
+            if self.ask(asked.clone(), expires_seconds, &body, now).is_ok() {
+                return;
+            }
+        }
+        if let Some(login) = &mut self.settings.login {
+            login.settled();
+        }
         if (200..300).contains(&status) {
             self.learn(message, &asked);
             let granted = message.header(Name::Expires).and_then(|value| value.trim().parse().ok());

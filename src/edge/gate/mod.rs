@@ -269,13 +269,13 @@ mod tests {
         let mut gate = gate(AuthMode::Digest, 0, now);
         let (nonce, ha1) = (gate.issue(now), Ha1::of_password(Algorithm::Md5, "alice", "h", "secret"));
         let mut sent = |count| {
-            let answer = Credentials::answer(("alice", "h"), &nonce, "SUBSCRIBE", "sip:alice@h", &ha1, (count, "c"));
+            let answer = Credentials::answer(("alice", "h"), &nonce, "SUBSCRIBE", "sip:alice@h", &ha1, Some((count, "c")));
             gate.identify(&request(&format!("Authorization: {answer}\r\n")), PHONE, Some(&alice), now)
         };
         let Sender::Ask(presentity, credentials) = sent(1) else { panic!("nothing is known of alice") };
         assert_eq!(gate.prove(credentials, &presentity, "SUBSCRIBE", Some(ha1.clone()), now), Ok(Identity::User("alice".into())));
         let mut sent = |count| {
-            let answer = Credentials::answer(("alice", "h"), &nonce, "SUBSCRIBE", "sip:alice@h", &ha1, (count, "c"));
+            let answer = Credentials::answer(("alice", "h"), &nonce, "SUBSCRIBE", "sip:alice@h", &ha1, Some((count, "c")));
             gate.identify(&request(&format!("Authorization: {answer}\r\n")), PHONE, Some(&alice), now)
         };
         assert!(matches!(sent(2), Sender::Known(Identity::User(name)) if &*name == "alice"));

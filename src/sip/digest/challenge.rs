@@ -30,9 +30,74 @@ impl fmt::Display for Challenge<'_> {
     }
 }
 
+/// A challenge as a phone reads it, from whatever server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// Whose password is asked for.
+    pub(crate) realm: Box<str>,
+    /// As quoted.
+    pub(crate) nonce: Box<str>,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) is_stale: bool,
+    /// Whether `qop=auth` is offered.
+    pub(crate) has_qop: bool,
+    /// To be given back as it came, quotes included.
+    pub(crate) opaque: Option<Box<str>>,
+}
+
+impl Offer {
+    /// Reads one challenge; `None` for another scheme, an algorithm that is not ours, `qop` without `auth`, or what is unreadable.
+    pub(crate) fn read(line: &str) -> Option<Self> {
+        let (scheme, rest) = line.trim_ascii().split_once([' ', '\t'])?;
+        let params = || scan::split_outside(rest, b',', false).filter_map(|param| param.split_once('='));
+        let raw =
+            |wanted: &str| params().find(|(name, _)| name.trim_ascii().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim_ascii());
+        let text = |wanted: &str| raw(wanted).map(|value| scan::quoted(value).map_or_else(|| value.to_owned(), |(text, _)| text));
+        let qop = text("qop");
+        let has_qop = qop.is_some();
+        if !scheme.eq_ignore_ascii_case("Digest")
+            || qop.is_some_and(|qop| !qop.split(',').any(|word| word.trim_ascii().eq_ignore_ascii_case("auth")))
+        {
+            return None;
+        }
+        Some(Self {
+            realm: text("realm")?.into(),
+            nonce: text("nonce").filter(|nonce| !nonce.is_empty())?.into(),
+            algorithm: text("algorithm").map_or(Some(Algorithm::Md5), |word| Algorithm::parse(&word))?,
+            is_stale: text("stale").is_some_and(|word| word.eq_ignore_ascii_case("true")),
+            has_qop,
+            opaque: raw("opaque").map(Into::into),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_phone_reads_what_servers_write() {
+        let of = |text: &str| Offer::read(text).map(|offer| (offer.realm.to_string(), offer.nonce.to_string(), offer.algorithm));
+        let written = Challenge { realm: r#"a "b" \c"#, nonce: "00ff", algorithm: Algorithm::Sha256, is_stale: true }.to_string();
+        let offer = Offer::read(&written).unwrap();
+        assert!(offer.is_stale && offer.has_qop && offer.opaque.is_none());
+        assert_eq!(of(&written), Some((r#"a "b" \c"#.to_owned(), "00ff".to_owned(), Algorithm::Sha256)));
+        let other = Offer::read(r#"digest  NONCE="n,1",realm=r, qop="auth-int,auth", opaque="x,\"y""#).unwrap();
+        assert_eq!((&*other.nonce, &*other.realm, other.algorithm, other.is_stale), ("n,1", "r", Algorithm::Md5, false));
+        assert_eq!(other.opaque.as_deref(), Some(r#""x,\"y""#));
+        assert!(!Offer::read(r#"Digest realm="r", nonce="n""#).unwrap().has_qop);
+        for unusable in [
+            "",
+            "Digest",
+            r#"Basic realm="r""#,
+            r#"Digest nonce="n""#,
+            r#"Digest realm="r", nonce="""#,
+            r#"Digest realm="r", nonce="n", algorithm=SHA-1"#,
+            r#"Digest realm="r", nonce="n", qop="auth-int""#,
+        ] {
+            assert_eq!(Offer::read(unusable), None, "{unusable}");
+        }
+    }
 
     #[test]
     fn quotes_what_the_grammar_quotes() {

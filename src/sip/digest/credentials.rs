@@ -169,14 +169,13 @@ impl Credentials {
     }
 }
 
-#[cfg(test)]
 impl Credentials {
-    /// What a phone answers a challenge with, `count` uses into its nonce.
-    pub(crate) fn answer(account: (&str, &str), nonce: &str, method: &str, uri: &str, ha1: &Ha1, (count, cnonce): (u32, &str)) -> Self {
-        let usage = Use { count, nc: format!("{count:08x}").into(), cnonce: cnonce.into() };
+    /// What a phone answers a challenge with, `count` uses into its nonce; without `usage`, as before `qop` (RFC 2069).
+    pub(crate) fn answer(account: (&str, &str), nonce: &str, method: &str, uri: &str, ha1: &Ha1, usage: Option<(u32, &str)>) -> Self {
+        let usage = usage.map(|(count, cnonce)| Use { count, nc: format!("{count:08x}").into(), cnonce: cnonce.into() });
         let (username, realm) = (account.0.into(), account.1.into());
         let (algorithm, nonce, uri) = (ha1.algorithm(), nonce.into(), uri.into());
-        let unproven = Self { username, realm, nonce, uri, response: Box::default(), algorithm, usage: Some(usage) };
+        let unproven = Self { username, realm, nonce, uri, response: Box::default(), algorithm, usage };
         Self { response: unproven.right_response(method, ha1).into(), ..unproven }
     }
 }

@@ -1,4 +1,4 @@
-//! Digest authentication, the server's side: challenges written strictly, credentials read tolerantly, nonces without state.
+//! Digest authentication: challenges written strictly, credentials read tolerantly, nonces without state; and a phone's side of it.
 //!
 //! ```text
 //!  Nonces::issue ─▶ Challenge ─▶ 401 ─▶ phone ─▶ Credentials::parse ─▶ Credentials::prove(HA1) ─▶ Nonces::spend
@@ -17,7 +17,7 @@ use hmac::digest::Digest;
 use md5::Md5;
 use sha2::{Sha256, Sha512_256};
 
-pub(crate) use challenge::Challenge;
+pub(crate) use challenge::{Challenge, Offer};
 pub use credentials::{Credentials, CredentialsError};
 pub use nonce::{Nonces, Spent};
 
@@ -106,7 +106,6 @@ impl Ha1 {
     }
 
     /// Makes one of a password.
-    #[cfg(test)]
     pub(crate) fn of_password(algorithm: Algorithm, username: &str, realm: &str, password: &str) -> Self {
         Self { algorithm, hex: algorithm.hash(&[username, realm, password]).into() }
     }

@@ -21,7 +21,7 @@ mod websocket;
 
 pub(crate) use limits::{CloseReason, RefuseReason, StreamLimits};
 pub(crate) use stream::{Remote, StreamTransport};
-pub(crate) use tls::{Tls, TlsError, TlsFiles};
+pub(crate) use tls::{ClientTls, Tls, TlsError, TlsFiles};
 pub(crate) use udp::Batch;
 pub(crate) use udp::UdpListener;
 pub(crate) use udp_send::SendQueue;

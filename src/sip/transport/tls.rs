@@ -16,6 +16,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::limits::RefuseReason;
@@ -63,6 +65,12 @@ pub enum TlsError {
         /// What is wrong with it.
         source: rustls::client::VerifierBuilderError,
     },
+    /// No certificate can show it.
+    #[error("'{host}' is neither a host name nor an address")]
+    Name {
+        /// What was given.
+        host: String,
+    },
     /// The provider of cryptography does not have what is asked of it.
     #[error("tls cannot be set up: {0}")]
     Provider(#[source] rustls::Error),
@@ -75,7 +83,7 @@ impl TlsError {
         match self {
             Self::Pem { path, .. } | Self::Authority { path, .. } => Some(path),
             Self::Pair { key, .. } => Some(key),
-            Self::Provider(_) => None,
+            Self::Provider(_) | Self::Name { .. } => None,
         }
     }
 }
@@ -136,6 +144,36 @@ impl Tls {
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+/// TLS of a simulated phone: the other end's certificate must be of this name.
+pub(crate) struct ClientTls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl ClientTls {
+    /// To a server of this name or address; without authorities of its own, those of this system.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`], and [`TlsError::Name`] for what no certificate can show.
+    pub(crate) fn towards(host: &str, ca: Option<&Path>) -> Result<Self, TlsError> {
+        let roots = ca.map(authorities).transpose()?.unwrap_or_else(system_authorities);
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name { host: host.to_owned() })?;
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_protocol_versions(&VERSIONS);
+        let config = builder.map_err(TlsError::Provider)?.with_root_certificates(roots).with_no_client_auth();
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+    }
+
+    /// The handshake.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the other end, or the connection.
+    pub(crate) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.connector.connect(self.name.clone(), stream).await
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::fixture::*;
-use crate::cli::phone::device::{Keys, Phone};
+use crate::cli::phone::device::{Keys, Phone, Way};
 use crate::cli::phone::input::{Event, Input};
 use crate::feature::{Presentity, Status, Values};
 use crate::sip::framing::{Frame, Framer};
@@ -60,7 +60,8 @@ async fn press_and_leave(mut phone: Phone) -> Vec<bool> {
 
 async fn phone(server: SocketAddr, transport: Transport) -> Phone {
     let presentity = Presentity::parse("sip:alice@example.com").unwrap();
-    Phone::open(server, transport, Keys::default(), presentity, "sip:alice@example.com", 3600).await.unwrap()
+    let way = Way { server, transport, tls: None };
+    Phone::open(way, None, Keys::default(), presentity, "sip:alice@example.com", 3600).await.unwrap()
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ pub(super) fn subscriber(transport: Transport) -> (Subscriber, Instant) {
         user_agent: "test".to_owned(),
         seed: 7,
         timers: Timers::default(),
+        login: None,
     };
     let now = clock::now();
     (Subscriber::new(settings, FeatureTable::built_in(), now), now)

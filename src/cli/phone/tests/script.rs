@@ -161,6 +161,44 @@ fn a_refused_key_ends_it_after_unsubscribing() {
 }
 
 #[test]
+fn a_key_that_is_shown_as_not_taken_is_a_refusal() {
+    let with = |target: &str| [("forwardTo".to_owned(), target.to_owned())].into();
+    let shown = |is_on, target| {
+        let shown = ShownFeature { feature: "CallForwardingBusy".to_owned(), status: Status(is_on), values: with(target) };
+        let Event::Notified(notification) = notified("active", &[]) else { panic!("a NOTIFY") };
+        Event::Notified(Notification { features: vec![shown], ..notification })
+    };
+    for (name, before, after, refusal) in [
+        ("as asked for", (false, "1"), (true, "2"), None),
+        ("asked for what it is already", (true, "2"), (true, "2"), None),
+        ("a route has made something else of it", (false, "1"), (true, "sip:2@h"), None),
+        ("still off", (false, "1"), (false, "1"), Some("CallForwardingBusy=on was not taken: it is off forwardTo=1")),
+        ("still on, to the old target", (true, "1"), (true, "1"), Some("CallForwardingBusy=on was not taken: it is on forwardTo=1")),
+    ] {
+        let key = Press { values: with("2"), ..press("CallForwardingBusy", true) };
+        let mut now = crate::runtime::clock::now();
+        let mut script = Script::new(vec![key.clone(), press("DoNotDisturb", true)], Leave::AfterPresses, now);
+        script.event(&accepted(Asked::Subscribe), now);
+        script.event(&shown(before.0, before.1), now);
+        now = script.poll_timeout().unwrap();
+        script.timeout(now);
+        orders(&mut script);
+        script.event(&accepted(Asked::Press("CallForwardingBusy".to_owned())), now);
+        script.event(&shown(after.0, after.1), now);
+        let orders_now = orders(&mut script);
+        assert_eq!(orders_now[0], Order::Confirmed { press: key, is_taken: refusal.is_none() }, "{name}");
+        let Some(refusal) = refusal else {
+            assert!(matches!(&orders_now[1], Order::Tell(Input::Press { feature, .. }) if feature == "DoNotDisturb"), "{name}");
+            continue;
+        };
+        assert_eq!(orders_now[1], Order::Tell(Input::Unsubscribe), "{name}");
+        script.event(&accepted(Asked::Unsubscribe), now);
+        script.event(&notified("terminated;reason=timeout", &[]), now);
+        assert_eq!(orders(&mut script), [Order::Finish(Err(Failure::Refused(refusal.to_owned())))], "{name}");
+    }
+}
+
+#[test]
 fn a_key_that_nothing_confirms_is_given_up() {
     let (mut script, now) = settled(vec![press("DoNotDisturb", true)], Leave::AfterPresses);
     orders(&mut script);

@@ -7,10 +7,12 @@ use bytes::Bytes;
 
 use super::fixture::*;
 use crate::cli::phone::input::{Asked, Event, Input, InputError, Output};
+use crate::cli::phone::login::Login;
 use crate::cli::phone::subscriber::refresh_after;
 use crate::feature::package::AS_FEATURE_EVENT;
 use crate::feature::{Status, Values, multipart};
-use crate::sip::{Name, Transport};
+use crate::sip::digest::{Algorithm, Credentials, Ha1};
+use crate::sip::{Name, Request, Transport};
 
 #[test]
 fn the_first_subscribe_is_what_phones_send() {
@@ -196,4 +198,54 @@ fn refreshes_well_before_the_end() {
     for (expires_seconds, want) in [(0, 1), (1, 1), (2, 1), (10, 8), (60, 48), (3600, 3570)] {
         assert_eq!(refresh_after(expires_seconds), Duration::from_secs(want), "{expires_seconds}");
     }
+}
+
+/// ```text
+/// phone ──SUBSCRIBE──▶  ◀──401──  ──SUBSCRIBE, nc=1──▶  ◀──200──  ──press, nc=2──▶  ◀──401, stale──  ──press, new nonce──▶
+/// ```
+#[test]
+fn a_challenge_is_answered_once_and_then_asked_for_before() {
+    let (phone, now) = subscriber(Transport::Udp);
+    let mut phone = phone.with_login(Login::new("desk".to_owned(), "secret".to_owned()));
+    let challenge = |nonce: &str, stale: &str| format!("Digest realm=\"r\", qop=\"auth\", nonce=\"{nonce}\", algorithm=MD5{stale}");
+    let proof = |request: &Request| {
+        let line = request.message().header(Name::Authorization).expect("an answer").to_owned();
+        let credentials = Credentials::parse(&line).unwrap();
+        let ha1 = Ha1::of_password(Algorithm::Md5, "desk", "r", "secret");
+        assert!(credentials.prove("SUBSCRIBE", &ha1), "{line}");
+        (credentials.nonce.to_string(), credentials.count())
+    };
+    phone.handle(Input::Subscribe, now).unwrap();
+    let first = sent(&mut phone);
+    assert_eq!(first.message().header(Name::Authorization), None);
+    let offers = [("WWW-Authenticate", &*challenge("n1", "")), ("WWW-Authenticate", "Digest realm=\"r\", nonce=\"x\", algorithm=ODD")];
+    packet(&mut phone, answer(&first, 401, &offers), now);
+    let second = sent(&mut phone);
+    assert_eq!((proof(&second), second.cseq()), (("n1".to_owned(), Some(1)), first.cseq() + 1));
+    packet(&mut phone, ok(&second), now);
+    assert!(matches!(event(&mut phone), Event::Accepted { .. }));
+
+    phone.handle(Input::Press { feature: "DoNotDisturb".to_owned(), status: Status::ON, values: Values::new() }, now).unwrap();
+    let press = sent(&mut phone);
+    assert_eq!(proof(&press), ("n1".to_owned(), Some(2)));
+    packet(&mut phone, answer(&press, 401, &[("WWW-Authenticate", &*challenge("n2", ", stale=true"))]), now);
+    let again = sent(&mut phone);
+    assert_eq!(proof(&again), ("n2".to_owned(), Some(1)));
+    assert_eq!(again.message().body(), press.message().body());
+    packet(&mut phone, ok(&again), now);
+    assert_eq!(event(&mut phone), Event::Accepted { asked: Asked::Press("DoNotDisturb".to_owned()), expires_seconds: 3600 });
+}
+
+#[test]
+fn a_wrong_password_is_a_refusal() {
+    let (phone, now) = subscriber(Transport::Udp);
+    let mut phone = phone.with_login(Login::new("desk".to_owned(), "guess".to_owned()));
+    phone.handle(Input::Subscribe, now).unwrap();
+    for nonce in ["n1", "n2"] {
+        let request = sent(&mut phone);
+        let challenge = format!("Digest realm=\"r\", qop=\"auth\", nonce=\"{nonce}\"");
+        packet(&mut phone, answer(&request, 401, &[("WWW-Authenticate", &challenge)]), now);
+    }
+    assert!(matches!(event(&mut phone), Event::Refused { asked: Asked::Subscribe, status: 401, .. }));
+    assert_eq!(phone.poll_output(), None);
 }

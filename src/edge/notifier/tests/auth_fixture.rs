@@ -82,7 +82,7 @@ pub(in crate::edge::notifier) fn challenge(bench: &mut Bench, call: &str) -> Ask
 }
 
 pub(in crate::edge::notifier) fn authorization(username: &str, nonce: &str, uri: &str, ha1: &Ha1, count: u32) -> String {
-    format!("Authorization: {}\n", Credentials::answer((username, REALM), nonce, "SUBSCRIBE", uri, ha1, (count, "c")))
+    format!("Authorization: {}\n", Credentials::answer((username, REALM), nonce, "SUBSCRIBE", uri, ha1, Some((count, "c"))))
 }
 
 pub(in crate::edge::notifier) fn right(nonce: &str, count: u32) -> String {
