@@ -22,7 +22,7 @@ impl FeatureTable {
                         status_request: "doNotDisturbOn".into(),
                         status_event: "doNotDisturbOn".into(),
                         selector: None,
-                        any_namespace: false,
+                        names: None,
                     }),
                 },
                 forwarding("CallForwardingAlways", "forwardImmediate", vec![forward_to()]),
@@ -58,7 +58,7 @@ fn forwarding(name: &str, forwarding_type: &str, fields: Vec<Field>) -> FeatureS
             status_request: "activateForward".into(),
             status_event: "forwardStatus".into(),
             selector: Some(("forwardingType".into(), forwarding_type.into())),
-            any_namespace: false,
+            names: None,
         }),
     }
 }

@@ -48,7 +48,7 @@ fn find_spec<'t>(table: &'t FeatureTable, document: &Document, direction: Direct
     let mut type_element = None;
     for spec in table.iter().filter(|spec| spec.has_root(root, direction)) {
         let (selector, any_namespace) = match &spec.wire {
-            Wire::Elements(elements) => (elements.selector.as_ref(), elements.any_namespace),
+            Wire::Elements(elements) => (elements.selector.as_ref(), elements.names.is_some()),
             Wire::Agent | Wire::OwnBody => (None, false),
         };
         match selector {

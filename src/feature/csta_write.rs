@@ -8,8 +8,9 @@ use crate::feature::error::FeatureError;
 use crate::feature::rule::{LOGGED_OFF, LOGGED_ON};
 use crate::feature::state::{FeatureState, Status, Values};
 use crate::feature::table::{
-    AGENT_REASON, Direction, Elements, FeatureSpec, FeatureTable, REASON, SET_AGENT_STATE, STATE, Wire, agent_event_root,
+    AGENT_REASON, Direction, Elements, FeatureSpec, FeatureTable, Names, REASON, SET_AGENT_STATE, STATE, Wire, agent_event_root,
 };
+use crate::feature::tree::Tree;
 use crate::feature::xml_write::{DECLARATION, close, element, extend, text};
 
 /// The only CSTA namespace that is ever sent: a phone that gets none may crash, one that gets another stops reading.
@@ -75,7 +76,7 @@ pub fn write_request(
 #[must_use]
 pub fn response(table: &FeatureTable, feature: &str) -> Option<Vec<u8>> {
     match &table.require(feature).ok()?.wire {
-        Wire::Elements(elements) if !elements.any_namespace => {
+        Wire::Elements(elements) if elements.names.is_none() => {
             let mut out = Vec::with_capacity(160);
             extend(&mut out, &[DECLARATION, "<", &elements.request_root, "Response xmlns=\"", NAMESPACE, "\"/>"]);
             Some(out)
@@ -103,6 +104,9 @@ fn write_elements(
     out: &mut Vec<u8>,
 ) {
     let root = elements.root(direction);
+    if let Some(names) = &elements.names {
+        return write_tree(spec, elements, names, direction, user, (status, values), out);
+    }
     open_document(root, user, out);
     if let Some((type_element, type_value)) = &elements.selector {
         element(type_element, type_value, out);
@@ -114,6 +118,27 @@ fn write_elements(
         }
     }
     close(root, out);
+}
+
+/// An operator's document: its own namespaces and prefixes, and elements inside others.
+fn write_tree(
+    spec: &FeatureSpec,
+    elements: &Elements,
+    names: &Names,
+    direction: Direction,
+    user: &str,
+    (status, values): (Status, &Values),
+    out: &mut Vec<u8>,
+) {
+    let known = spec.fields.iter().filter_map(|field| {
+        let value = values.get(&field.name).filter(|value| !value.is_empty())?;
+        Some((field.element(direction), value.as_str()))
+    });
+    let selector = elements.selector.iter().map(|(element, value)| (element.as_str(), value.as_str()));
+    let status = (elements.status(direction), if status.is_on() { "true" } else { "false" });
+    let leaves: Vec<_> = [("device", user)].into_iter().chain(selector).chain([status]).chain(known).collect();
+    out.extend_from_slice(DECLARATION.as_bytes());
+    Tree { names, csta: NAMESPACE }.write(elements.root(direction), &leaves, out);
 }
 
 /// With the literal prefix that clients of the field look for.

@@ -22,6 +22,7 @@ pub(crate) mod state;
 pub mod table;
 mod table_config;
 mod target;
+mod tree;
 pub(crate) mod xml;
 mod xml_write;
 

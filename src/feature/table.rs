@@ -56,8 +56,18 @@ pub(super) struct Elements {
     pub(super) status_event: String,
     /// Element and value that tell features with one root apart.
     pub(super) selector: Option<(String, String)>,
-    /// Whether the request's root may be in any namespace: an operator's own, of which the table has no column.
-    pub(super) any_namespace: bool,
+    /// Of an operator's row: its request may be in any namespace, its event has these. `None`: CSTA both ways.
+    pub(super) names: Option<Box<Names>>,
+}
+
+/// The namespaces of an operator's event. Empty: that of CSTA, of the elements around, no prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Names {
+    pub(super) namespace: String,
+    pub(super) prefix: String,
+    /// Of the last element of a path.
+    pub(super) value_namespace: String,
+    pub(super) value_prefix: String,
 }
 
 /// Which way a document goes, and so which of the two columns names its elements.

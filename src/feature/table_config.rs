@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::feature::error::Shown;
 use crate::feature::rule::Rule;
-use crate::feature::table::{Direction, Elements, FeatureSpec, FeatureTable, Field, Wire};
+use crate::feature::table::{Direction, Elements, FeatureSpec, FeatureTable, Field, Names, Wire};
 use crate::feature::target::{FORWARD_TO, Target};
+use crate::feature::xml::MAX_DEPTH;
 
 /// One row of `[features.NAME]`: the XML elements that stand for a feature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -25,8 +26,16 @@ pub struct FeatureConfig {
     pub type_element: String,
     /// Its value for this feature.
     pub type_value: String,
-    /// `field = ["requestElement", "eventElement"]`
+    /// `field = ["requestElement", "eventElement"]`; an element may be a path: `extensions/privateData/private/Reason`.
     pub values: BTreeMap<String, (String, String)>,
+    /// Namespace of our event; empty: that of CSTA.
+    pub namespace: String,
+    /// Prefix of its elements; empty: the namespace is the default one.
+    pub prefix: String,
+    /// Namespace of the last element of a path; empty: that of the others.
+    pub value_namespace: String,
+    /// Prefix of the last element of a path.
+    pub value_prefix: String,
 }
 
 /// Why a row of `[features.NAME]` cannot join the table. Found at start: exit 78.
@@ -86,6 +95,31 @@ pub enum TableError {
         column: String,
         /// The element.
         value: String,
+    },
+    /// A namespace is no URI that could stand in an attribute.
+    #[error(
+        "features.{name}.{column}: invalid value '{}', expected a URI of at most 256 characters without quotes and blanks",
+        Shown(value)
+    )]
+    Namespace {
+        /// The feature.
+        name: String,
+        /// The column.
+        column: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// A prefix without the namespace that it stands for, or one that stands for two.
+    #[error("features.{name}.{column}: '{}' {why}", Shown(value))]
+    Prefix {
+        /// The feature.
+        name: String,
+        /// The column.
+        column: &'static str,
+        /// What it says.
+        value: String,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// Another feature's document could not be told from this one's.
     #[error(
@@ -150,8 +184,8 @@ fn spec(table: &FeatureTable, name: &str, row: &FeatureConfig) -> Result<Feature
     for (field, (request_element, event_element)) in &row.values {
         let column = format!("values.{field}");
         check_element(name, &column, field)?;
-        check_element(name, &column, request_element)?;
-        check_element(name, &column, event_element)?;
+        check_path(name, &column, request_element)?;
+        check_path(name, &column, event_element)?;
         let rule = match field.as_str() {
             "ringCount" => Rule::RingCount,
             FORWARD_TO => Rule::Target(Target::Any),
@@ -160,13 +194,14 @@ fn spec(table: &FeatureTable, name: &str, row: &FeatureConfig) -> Result<Feature
         fields.push(Field::new(field, rule, request_element, event_element));
     }
     check_elements_differ(name, row, &fields)?;
+    let names = names(name, row)?;
     let elements = Elements {
         request_root: row.request_root.clone(),
         event_root: row.event_root.clone(),
         status_request: row.status_request.clone(),
         status_event: row.status_event.clone(),
         selector,
-        any_namespace: true,
+        names: Some(Box::new(names)),
     };
     check_roots_free(table, name, &elements)?;
     Ok(FeatureSpec { name: name.to_owned(), fields, wire: Wire::Elements(elements) })
@@ -184,6 +219,49 @@ fn check_element(name: &str, column: &str, value: &str) -> Result<(), TableError
     } else {
         Err(TableError::ElementName { name: name.to_owned(), column: column.to_owned(), value: value.to_owned() })
     }
+}
+
+/// An element, or several, each inside the one before: `extensions/privateData/private/Reason`.
+fn check_path(name: &str, column: &str, value: &str) -> Result<(), TableError> {
+    let too_deep = value.split('/').count() >= MAX_DEPTH;
+    if too_deep || value.split('/').any(|element| check_element(name, column, element).is_err()) && value.contains('/') {
+        return Err(TableError::ElementName { name: name.to_owned(), column: column.to_owned(), value: value.to_owned() });
+    }
+    value.split('/').try_for_each(|element| check_element(name, column, element))
+}
+
+/// The namespaces and prefixes of a row, which can stand in one document.
+fn names(name: &str, row: &FeatureConfig) -> Result<Names, TableError> {
+    let refused = |column, value: &str, why| TableError::Prefix { name: name.to_owned(), column, value: value.to_owned(), why };
+    for (column, namespace) in [("namespace", &row.namespace), ("value_namespace", &row.value_namespace)] {
+        let is_uri =
+            namespace.len() <= 256 && namespace.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'<' | b'>' | b'&'));
+        if !is_uri {
+            return Err(TableError::Namespace { name: name.to_owned(), column, value: namespace.clone() });
+        }
+    }
+    for (column, prefix, namespace) in [("prefix", &row.prefix, &row.namespace), ("value_prefix", &row.value_prefix, &row.value_namespace)]
+    {
+        if prefix.is_empty() {
+            continue;
+        }
+        check_element(name, column, prefix)?;
+        if prefix.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("xml")) {
+            return Err(refused(column, prefix, "is kept for XML, expected another prefix"));
+        }
+        if namespace.is_empty() {
+            return Err(refused(column, prefix, "has no namespace that it stands for"));
+        }
+    }
+    if !row.prefix.is_empty() && row.prefix == row.value_prefix && row.namespace != row.value_namespace {
+        return Err(refused("value_prefix", &row.value_prefix, "stands for another namespace already"));
+    }
+    Ok(Names {
+        namespace: row.namespace.clone(),
+        prefix: row.prefix.clone(),
+        value_namespace: row.value_namespace.clone(),
+        value_prefix: row.value_prefix.clone(),
+    })
 }
 
 fn check_type_value(name: &str, value: &str) -> Result<(), TableError> {
@@ -205,7 +283,9 @@ fn check_elements_differ(name: &str, row: &FeatureConfig, fields: &[Field]) -> R
     let values = fields.iter().map(|f| (format!("values.{}", f.name), f.request_element.as_str(), f.event_element.as_str()));
     for (column, in_request, in_event) in columns.into_iter().chain(values) {
         for (seen, element) in [(&mut request, in_request), (&mut event, in_event)] {
-            if seen.contains(&element) {
+            // What has a text has nothing inside.
+            let is_inside = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
+            if seen.iter().any(|other| *other == element || is_inside(other, element) || is_inside(element, other)) {
                 return Err(TableError::SameElement { name: name.to_owned(), column, value: element.to_owned() });
             }
             if !element.is_empty() {
@@ -237,112 +317,5 @@ fn check_roots_free(table: &FeatureTable, name: &str, new: &Elements) -> Result<
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row() -> FeatureConfig {
-        FeatureConfig {
-            request_root: "SetCallWaiting".into(),
-            event_root: "CallWaitingEvent".into(),
-            status_request: "callWaitingOn".into(),
-            status_event: "callWaitingOn".into(),
-            ..FeatureConfig::default()
-        }
-    }
-
-    fn with(name: &str, change: impl FnOnce(&mut FeatureConfig)) -> Result<FeatureTable, TableError> {
-        let mut row = row();
-        change(&mut row);
-        FeatureTable::with_config(&BTreeMap::from([(name.to_owned(), row)]))
-    }
-
-    #[test]
-    fn rows_come_after_the_built_in_ones() {
-        let table = with("CallWaiting", |row| {
-            row.values = BTreeMap::from([
-                ("ringCount".into(), ("rings".into(), "ringsOut".into())),
-                ("tone".into(), ("tone".into(), "tone".into())),
-            ]);
-        })
-        .unwrap();
-        assert_eq!(table.names().last(), Some("CallWaiting"));
-        let spec = table.find("CallWaiting").unwrap();
-        assert!(spec.default_state().assigned);
-        assert!(spec.check_value("ringCount", "101").is_err());
-        assert!(spec.check_value("tone", "soft").is_ok());
-    }
-
-    #[test]
-    fn a_forwarding_type_of_ones_own_shares_the_root() {
-        let table = with("CallForwardingNotReachable", |row| {
-            row.request_root = "SetForwarding".into();
-            row.event_root = "ForwardingEvent".into();
-            row.type_element = "forwardingType".into();
-            row.type_value = "forwardNotReachable".into();
-            row.status_request = "activateForward".into();
-            row.status_event = "forwardStatus".into();
-        });
-        assert!(table.is_ok(), "{table:?}");
-    }
-
-    #[test]
-    fn an_unusable_row_is_refused_with_its_key() {
-        type Change = fn(&mut FeatureConfig);
-        let cases: [(&str, Change, &str); 12] = [
-            (
-                "Call.Waiting",
-                |_| {},
-                "features: invalid name 'Call.Waiting': expected a letter, then letters, digits, '-' or '_', at most 64",
-            ),
-            ("DoNotDisturb", |_| {}, "features.DoNotDisturb: is built in, expected another name"),
-            ("X", |row| row.request_root.clear(), "features.X.request_root: is missing, expected an XML element name"),
-            (
-                "X",
-                |row| row.event_root = "a:b".into(),
-                "features.X.event_root: invalid value 'a:b', expected an XML element name without a prefix",
-            ),
-            ("X", |row| row.type_element = "kind".into(), "features.X: expected both type_element and type_value, or neither"),
-            ("X", |row| row.type_value = "kind".into(), "features.X: expected both type_element and type_value, or neither"),
-            (
-                "X",
-                |row| (row.type_element, row.type_value) = ("kind".into(), "a\"b".into()),
-                "features.X.type_value: invalid value 'a?b', expected at most 64 letters, digits and signs without quotes",
-            ),
-            (
-                "X",
-                |row| row.values = BTreeMap::from([("tone".into(), ("tone".into(), "callWaitingOn".into()))]),
-                "features.X.values.tone: 'callWaitingOn' stands for something else in the same document, expected another name",
-            ),
-            (
-                "X",
-                |row| row.status_request = "device".into(),
-                "features.X.status: 'device' stands for something else in the same document, expected another name",
-            ),
-            (
-                "X",
-                |row| row.request_root = "SetDoNotDisturb".into(),
-                "features.X.request_root: 'SetDoNotDisturb' is taken by DoNotDisturb, expected another root, or another type_value of the same type_element",
-            ),
-            (
-                "X",
-                |row| row.event_root = "ForwardingEvent".into(),
-                "features.X.event_root: 'ForwardingEvent' is taken by CallForwardingAlways, expected another root, or another type_value of the same type_element",
-            ),
-            (
-                "X",
-                |row| row.event_root = "AgentReadyEvent".into(),
-                "features.X.event_root: 'AgentReadyEvent' is taken by AgentState, expected another root, or another type_value of the same type_element",
-            ),
-        ];
-        for (name, change, want) in cases {
-            assert_eq!(with(name, change).unwrap_err().to_string(), want);
-        }
-    }
-
-    #[test]
-    fn two_rows_with_one_root_clash() {
-        let rows = BTreeMap::from([("A".to_owned(), row()), ("B".to_owned(), row())]);
-        let error = FeatureTable::with_config(&rows).unwrap_err();
-        assert!(error.to_string().starts_with("features.B.request_root: 'SetCallWaiting' is taken by A"), "{error}");
-    }
-}
+#[path = "tests/table_config.rs"]
+mod tests;

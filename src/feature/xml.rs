@@ -86,9 +86,19 @@ impl Document {
         self.children(name).next()
     }
 
-    /// Texts of all children of the root that have this name.
-    pub(super) fn children<'d>(&'d self, name: &str) -> impl Iterator<Item = &'d str> {
-        self.elements.iter().filter(move |element| element.depth == 2 && element.name == name).map(Element::trimmed)
+    /// Texts of all children of the root that have this name, or of what is at this path: `extensions/private/Reason`.
+    pub(super) fn children<'d>(&'d self, path: &str) -> impl Iterator<Item = &'d str> {
+        let depth = 2 + path.bytes().filter(|byte| *byte == b'/').count();
+        let mut here: [&'d str; MAX_DEPTH] = [""; MAX_DEPTH];
+        self.elements
+            .iter()
+            .filter(move |element| {
+                if let Some(place) = element.depth.checked_sub(1).and_then(|at| here.get_mut(at)) {
+                    *place = &element.name;
+                }
+                element.depth == depth && here.iter().skip(1).take(depth - 1).copied().eq(path.split('/'))
+            })
+            .map(Element::trimmed)
     }
 
     /// Text of the first element of this name that is deeper than the root's children.

@@ -327,7 +327,7 @@ const BAD: &[(&str, &str)] = &[
     ("[features.X]\nevent_root = 3", "features.X.event_root = 3: expected a string"),
     (
         "[features.X]\nroot = \"R\"",
-        "features.X.root = \"R\": unknown key, expected event_root, request_root, status_event, status_request, type_element, type_value, values",
+        "features.X.root = \"R\": unknown key, expected event_root, namespace, prefix, request_root, status_event, status_request, type_element, type_value, value_namespace, value_prefix, values",
     ),
     ("[features.Hoteling]\nrequest_root = \"R\"", "features.Hoteling: is built in, expected another name"),
     (
