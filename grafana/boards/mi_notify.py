@@ -163,7 +163,7 @@ def notify():
         ),
         lines(
             "Too large for a datagram",
-            "NOTIFYs of one document over the limit of a datagram: over TCP, or, where the phone cannot be reached so, in a datagram.",
+            "NOTIFYs of one document: over TCP, or, where the phone cannot be reached so, in a datagram all the same.",
             "reqps",
             ("{{transport}}", "sum by (transport) (rate(dfks_notify_oversized_total{@}[~]))"),
         ),
