@@ -142,16 +142,16 @@ fn a_connection_that_is_gone_is_made_anew_by_the_contact() {
     let (from, to) = (format!("phone@{}", phone.local()), format!("phone@{}", listener.local_addr().unwrap()));
     send(&phone, &mut dialog, |text| text.replace(&from, &to));
     dialog.shows(4);
-    let sent = |outcome: &str| site.product.metric(&format!("dfks_notify_sent_total{{transport=\"tcp\",outcome=\"{outcome}\"}}"));
-    wait_for("the first NOTIFY's 200", || (sent("delivered") == Some(1.0)).then_some(()));
+    let ended = |outcome: &str| site.product.metric(&format!("dfks_notify_sent_total{{transport=\"tcp\",outcome=\"{outcome}\"}}"));
+    wait_for("the first NOTIFY's 200", || (ended("delivered") == Some(1.0)).then_some(()));
     let call_id = dialog.call_id.clone();
     drop(phone);
     wait_for("the end of the connection", || (site.product.metric("dfks_edge_connections{transport=\"tcp\"}") == Some(0.0)).then_some(()));
     assert_eq!(service.set("sip:back@127.0.0.1", "DoNotDisturb", 1)["watchers"], 1);
     let notify = answered(&listener, "</DoNotDisturbEvent>");
     assert!(notify.starts_with(&format!("NOTIFY sip:{to};transport=tcp SIP/2.0\r\n")) && notify.contains(&call_id), "{notify}");
-    wait_for("its 200", || (sent("delivered") == Some(2.0)).then_some(()));
-    assert_eq!(sent("no_connection"), Some(0.0));
+    wait_for("its 200", || (ended("delivered") == Some(2.0)).then_some(()));
+    assert_eq!(ended("no_connection"), Some(0.0));
 }
 
 /// ```text
@@ -206,8 +206,8 @@ fn a_notify_too_large_for_a_datagram_goes_over_tcp_where_the_phone_listens_there
     let notify = answered(&listener, "</ForwardingEvent>");
     assert!(notify.len() > 1300 && notify.contains(&format!("\r\nVia: SIP/2.0/TCP {};", site.product.tcp())), "{notify}");
     assert!(notify.contains(&dialog.call_id) && notify.contains(&"&amp;".repeat(400)));
-    let sent = |outcome: &str| site.product.metric(&format!("dfks_notify_sent_total{{transport=\"tcp\",outcome=\"{outcome}\"}}"));
-    wait_for("its 200", || (sent("delivered") == Some(1.0)).then_some(()));
+    let ended = |outcome: &str| site.product.metric(&format!("dfks_notify_sent_total{{transport=\"tcp\",outcome=\"{outcome}\"}}"));
+    wait_for("its 200", || (ended("delivered") == Some(1.0)).then_some(()));
     assert_eq!(dialog.notify_count(), datagrams, "nothing came in a datagram");
 
     let phone = Phone::udp(site.product.udp());

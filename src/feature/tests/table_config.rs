@@ -190,7 +190,7 @@ fn names_that_make_no_document_are_refused() {
         (
             |row| {
                 (row.namespace, row.prefix, row.value_namespace, row.value_prefix) =
-                    ("urn:a".into(), "v".into(), "urn:b".into(), "v".into())
+                    ("urn:a".into(), "v".into(), "urn:b".into(), "v".into());
             },
             "features.X.value_prefix: 'v' stands for another namespace already",
         ),
