@@ -32,6 +32,7 @@ mod room;
 pub mod schema;
 pub(crate) mod service;
 pub mod setup;
+mod standing;
 pub mod subject;
 mod time;
 pub mod trace;
