@@ -96,8 +96,8 @@ async fn an_answer_goes_to_no_subject_where_streams_and_services_listen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_the_bound_it_answers_503_at_once() {
-    let mut bench = Bench::with(RoutesConfig { responder_timeout_ms: 4500, ..routes() }).await;
-    bench.responder("dfks.responder.get.*.DoNotDisturb", Duration::from_secs(3), |_| json!({"status": 1})).await;
+    let mut bench = Bench::with(RoutesConfig { responder_timeout_ms: 3000, ..routes() }).await;
+    bench.responder("dfks.responder.get.*.DoNotDisturb", Duration::from_secs(1), |_| json!({"status": 1})).await;
     let presentities: Vec<_> = (0..1100).map(|i| format!("sip:alice@t{i}.example")).collect();
     let outcomes = join_all(presentities.iter().map(|presentity| bench.get(presentity, json!(["DoNotDisturb"])))).await;
     let refused: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();

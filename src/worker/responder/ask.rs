@@ -91,14 +91,18 @@ impl Responders {
     /// What comes in time; `None`: silence.
     async fn waited(&self, route: Route, mut receiver: oneshot::Receiver<Asked>) -> Option<Asked> {
         let started_at = Deadline::now();
-        // whoever asks has to hear what is made of it
-        let mut deadline = started_at + self.timeout.min(self.bus.timeout() / 2);
-        if route == Route::Get && self.timeout > LOOKED_ON_PATIENCE {
+        let mut deadline = started_at + self.timeout;
+        if self.timeout > LOOKED_ON_PATIENCE {
             if let Ok(asked) = tokio::time::timeout(WONDERS_AFTER, &mut receiver).await {
                 return asked.ok();
             }
             if self.is_looked_on().await {
-                deadline = started_at + LOOKED_ON_PATIENCE;
+                deadline = started_at
+                    + match route {
+                        Route::Get => LOOKED_ON_PATIENCE,
+                        // whoever asks has to hear what is made of it
+                        Route::Set => self.timeout.min(self.bus.timeout() / 2),
+                    };
             }
         }
         tokio::time::timeout_at(deadline, &mut receiver).await.ok()?.ok()
