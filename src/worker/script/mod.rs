@@ -128,7 +128,7 @@ impl Script {
         self.function(route).is_some()
     }
 
-    /// Runs a route, for [`DEADLINE`] at most. Without that route in the script it changes nothing.
+    /// Runs a route, for its deadline at most. Without that route in the script it changes nothing.
     ///
     /// # Errors
     ///
