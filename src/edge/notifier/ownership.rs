@@ -356,7 +356,7 @@ impl Notifier {
         self.emit(moved);
         self.emit_subscription(subscription, SubscriptionChange::Active, None, &cause, now);
         self.arm(subscription, now);
-        self.tell_what_silence_kept(subscription, now);
+        self.tell_taken(subscription, now);
         self.ask_what_was_missed(subscription, now);
         self.next_exchange(subscription, now);
     }

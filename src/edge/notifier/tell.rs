@@ -279,10 +279,11 @@ impl Notifier {
         }
     }
 
-    /// A subscription of a silent edge is here now. What its phone has missed, the presentity's others may have missed too.
-    pub(super) fn tell_what_silence_kept(&mut self, subscription: &mut Subscription, now: Now) {
+    /// A subscription of a silent edge is here now. Its phone is told the full state: what it pressed while that edge was cut off may
+    /// stand in no record and be no change. Where it is known to have missed something, the presentity's others may have, too.
+    pub(super) fn tell_taken(&mut self, subscription: &mut Subscription, now: Now) {
         if !subscription.is_untold {
-            return;
+            return self.tell_anew(subscription, Duration::ZERO, now);
         }
         for id in self.registry.ids_of(&subscription.presentity) {
             if id == subscription.id {

@@ -21,6 +21,7 @@ use crate::edge::profile::Quirks;
 use crate::edge::subscribe::Subscribe;
 use crate::edge::subscription::alarm::Alarm;
 use crate::edge::subscription::outbox::{Outbox, Parcel};
+use crate::edge::subscription::sync::Sync;
 use crate::feature::{FeatureState, Package, Presentity};
 use crate::runtime::clock;
 use crate::sip::flow::{ConnectionId, Flow, Transport};
@@ -264,7 +265,8 @@ impl Subscription {
             versions: SmallVec::new(),
             outbox: Outbox::default(),
             in_flight: None,
-            lane: lane::Lane::default(),
+            // What its phone was told in a dialog of before is not known.
+            lane: lane::Lane { sync: Sync::unknown(), ..lane::Lane::default() },
             alarm: Alarm::default(),
             counted_in_grace: false,
             taken_from: None,

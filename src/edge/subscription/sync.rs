@@ -1,8 +1,9 @@
 //! Whether this edge knows what a phone was told last. Pure.
 //!
 //! ```text
-//!  of another edge, or of before a restart ─▶ (unsynced) ─ full state answered ─▶ (telling) ─ told ─▶ (synced)
-//!                                                 ▲───────────── lost ────────────────┘
+//!  a new dialog, one of another edge, or of before a restart
+//!    └─▶ (unsynced) ─ full state answered ─▶ (telling) ─ told ─▶ (synced)
+//!             ▲──────────── lost ────────────────┘
 //! ```
 //! While it does not, a state of a job may be older than what the phone has of its last edge. Such a job waits for the full state,
 //! asked for after it came.
@@ -143,11 +144,12 @@ impl Sync {
 
     /// A NOTIFY has ended; `is_all`: nothing is left to be told.
     pub fn told(&mut self, is_delivered: bool, is_all: bool) {
-        self.stage = match self.stage {
-            Stage::Telling if !is_delivered => Stage::Unsynced,
-            Stage::Telling if is_all => Stage::Synced,
-            stage => stage,
-        };
+        match self.stage {
+            Stage::Telling if !is_delivered => self.stage = Stage::Unsynced,
+            // From now on the versions that the phone has confirmed say it.
+            Stage::Telling if is_all => (self.stage, self.floor) = (Stage::Synced, Vec::new()),
+            _ => {}
+        }
     }
 
     /// The jobs that wait.

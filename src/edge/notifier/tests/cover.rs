@@ -215,6 +215,7 @@ fn a_take_over_keeps_what_was_granted_without_a_store() {
     assert_eq!(clock::parse_rfc3339(&stored.expires_at), clock::parse_rfc3339(&record.expires_at), "no less than was promised");
     assert!(ttl > Duration::from_mins(49), "{ttl:?}");
     taker.stored(token, 8);
+    taker.told_on_taking(4);
     taker.pass(Duration::from_mins(45));
     assert_eq!(taker.notifier.live().count(), 1);
 }

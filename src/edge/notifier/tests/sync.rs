@@ -209,3 +209,26 @@ fn a_notify_that_may_not_leave_is_kept_for_later() {
     bench.respond(&again, 200, "");
     assert_eq!(bench.done, [JobHandle(1)]);
 }
+
+/// The phone may have been told something newer in a dialog of before: the first state that it is told here is read strictly, and
+/// a job that comes before waits for one that is asked for after it.
+#[test]
+fn a_new_dialog_is_told_the_full_state_first() {
+    let mut bench = Bench::new(config());
+    bench.packet(&subscribe("a", 1, None, REFRESH, ""));
+    bench.ack_store();
+    bench.expect_response(200);
+    assert!(matches!(&bench.asked[0].1, BusRequest::Get(get) if get.strict), "{:?}", bench.asked);
+    bench.job(5, 1);
+    assert!(bench.sent.is_empty() && bench.done.is_empty());
+    bench.answer_get(vec![dnd(4)]);
+    let notify = bench.expect_notify();
+    assert!(told(&notify));
+    bench.respond(&notify, 200, "");
+    bench.answer_what_was_missed(5);
+    let notify = bench.expect_notify();
+    bench.respond(&notify, 200, "");
+    assert_eq!(bench.done, [JobHandle(1)]);
+    bench.job(6, 2);
+    bench.expect_notify();
+}

@@ -202,8 +202,8 @@ fn a_job_that_was_sent_on_concerns_what_was_taken_from_there_alone() {
     let mut bench = other();
     bench.subscribe("b");
     taken(&mut bench, &tag, &record);
+    bench.told_on_taking(4);
     job(&mut bench, 5, 1, Some("edge-0"));
-    bench.answer_what_was_missed(5);
     let notify = bench.expect_notify();
     assert_eq!(notify.header(Name::CallId), Some("a"));
     assert!(bench.is_quiet(), "the phone of b had its own job");
