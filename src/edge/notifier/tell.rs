@@ -283,7 +283,8 @@ impl Notifier {
     /// stand in no record and be no change. Where it is known to have missed something, the presentity's others may have, too.
     pub(super) fn tell_taken(&mut self, subscription: &mut Subscription, now: Now) {
         if !subscription.is_untold {
-            return self.tell_anew(subscription, Duration::ZERO, now);
+            subscription.lane.ask_at(self.watermark.other_turn(now.at));
+            return self.arm(subscription, now);
         }
         for id in self.registry.ids_of(&subscription.presentity) {
             if id == subscription.id {

@@ -250,7 +250,8 @@ impl Lane {
     ///
     /// What a phone has missed comes with the full state, where that is owed anyway.
     pub fn retry_later(&mut self, now: Instant, longest: Duration, is_missed: bool) -> Instant {
-        if let Some(retry) = self.retry.filter(|retry| is_missed && !retry.is_missed) {
+        if let Some(retry) = self.retry.as_mut().filter(|retry| is_missed && !retry.is_missed) {
+            retry.at = retry.at.min(now + FIRST_RETRY_AFTER);
             return retry.at;
         }
         let after = self.retry.map_or(FIRST_RETRY_AFTER, |retry| (retry.after * 2).min(longest));

@@ -39,8 +39,10 @@ pub(crate) struct Watermark {
     before_restart: Option<SystemTime>,
     /// When a record with the mark was last stored.
     stored_at: Option<Instant>,
-    /// When the next phone is told that may have missed something.
+    /// When the next phone is told that is known to have missed something, or may have.
     tell_next_at: Instant,
+    /// When the next one is of which nothing is known.
+    tell_other_at: Instant,
     /// Whether what was not told when draining ended is stored.
     is_put_down: bool,
 }
@@ -63,6 +65,7 @@ impl Watermark {
             before_restart: None,
             stored_at: None,
             tell_next_at: now,
+            tell_other_at: now,
             is_put_down: false,
         }
     }
@@ -132,9 +135,12 @@ impl Watermark {
 
     /// When the next phone that may have missed something is told: not before `at`.
     pub(crate) fn next_turn(&mut self, at: Instant) -> Instant {
-        let at = self.tell_next_at.max(at);
-        self.tell_next_at = at + ONE_EVERY;
-        at
+        take_turn(&mut self.tell_next_at, at)
+    }
+
+    /// The same of one of which nothing is known: it has no other wait.
+    pub(crate) fn other_turn(&mut self, at: Instant) -> Instant {
+        take_turn(&mut self.tell_other_at, at)
     }
 
     /// What a stop is to store now that nothing is waited for any more. Nothing, the second time.
@@ -150,6 +156,12 @@ impl Watermark {
     pub(crate) const fn is_put_down(&self) -> bool {
         self.is_put_down
     }
+}
+
+fn take_turn(next: &mut Instant, at: Instant) -> Instant {
+    let at = at.max(*next);
+    *next = at + ONE_EVERY;
+    at
 }
 
 #[cfg(test)]
@@ -182,6 +194,8 @@ mod tests {
         let mut mark = Watermark::new(start);
         let turns: Vec<_> = (0..3).map(|_| mark.next_turn(start + Duration::from_secs(1)) - start).collect();
         assert_eq!(turns, [1000, 1002, 1004].map(Duration::from_millis));
+        assert_eq!(mark.other_turn(start), start, "neither waits for the other");
+        assert_eq!(mark.other_turn(start) - start, Duration::from_millis(2));
         let (bench, tag, _) = live();
         assert_eq!(mark.put_down(&bench.notifier.registry).told.map(|id| id.to_string()), Some(tag));
         assert!(mark.put_down(&bench.notifier.registry).told.is_none() && mark.is_put_down());
