@@ -165,26 +165,36 @@ pub(crate) fn unwritable(error: serde_json::Error) -> RequestError {
     RequestError::Unwritable(Arc::new(error))
 }
 
-/// Stream and consumer sequence in the reply subject of a delivered message, and when the stream took it (nanoseconds since 1970).
-pub(crate) fn sequences(reply: &str) -> Option<(u64, u64, u64)> {
-    let [_deliveries, stream_seq, consumer_seq, stored_at] = delivery_numbers(reply)?;
-    Some((stream_seq, consumer_seq, stored_at))
+/// Of the delivery of a message of a bucket, from its reply subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    pub(crate) stream_seq: u64,
+    pub(crate) consumer_seq: u64,
+    /// When the stream took it: nanoseconds since 1970.
+    pub(crate) stored_at: u64,
+    /// Messages that the consumer had not delivered yet.
+    pub(crate) left: u64,
+}
+
+pub(crate) fn delivered(reply: &str) -> Option<Delivered> {
+    let [_deliveries, stream_seq, consumer_seq, stored_at, left] = delivery_numbers(reply)?;
+    Some(Delivered { stream_seq, consumer_seq, stored_at, left })
 }
 
 /// How often a message was delivered, its stream sequence and when the stream took it (nanoseconds since 1970), in the reply
 /// subject of its delivery.
 pub(crate) fn delivery(reply: &str) -> Option<(u64, u64, u64)> {
-    let [deliveries, stream_seq, _consumer_seq, stored_at] = delivery_numbers(reply)?;
+    let [deliveries, stream_seq, _consumer_seq, stored_at, _left] = delivery_numbers(reply)?;
     Some((deliveries, stream_seq, stored_at))
 }
 
 /// Both forms of ADR-15: `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>`, and with
 /// domain and account before the stream.
-fn delivery_numbers(reply: &str) -> Option<[u64; 4]> {
+fn delivery_numbers(reply: &str) -> Option<[u64; 5]> {
     let tokens = reply.strip_prefix("$JS.ACK.")?.split('.');
     let at = if tokens.clone().count() > 7 { 4 } else { 2 };
     let mut numbers = tokens.skip(at).map(|token| token.parse().ok());
-    Some([numbers.next()??, numbers.next()??, numbers.next()??, numbers.next()??])
+    Some([numbers.next()??, numbers.next()??, numbers.next()??, numbers.next()??, numbers.next()??])
 }
 
 /// The error in a reply: told by the headers of ADR-32, by an `error` in the payload, or by both.

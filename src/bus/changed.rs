@@ -1,6 +1,6 @@
 //! Whose feature states have changed since a sequence of their stream, or by whom: for whoever could not be told meanwhile.
 //!
-//! The bucket keeps one message a key, so each presentity comes once.
+//! The bucket keeps one message a key: a presentity whose state is stored anew while it is read comes with the new one, later.
 
 use std::time::{Duration, SystemTime};
 
@@ -31,11 +31,14 @@ struct State {
 
 /// Why it is not known what has changed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ChangedError {
+pub enum ChangedError {
+    /// How far the bucket is could not be asked.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// The bucket could not be read.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// It took too long.
     #[error("not read within {TIMEOUT:?}")]
     Slow,
 }
@@ -46,7 +49,7 @@ impl Bus {
     /// # Errors
     ///
     /// [`RequestError`]
-    pub(crate) async fn last_feature_change(&self) -> Result<u64, RequestError> {
+    pub async fn last_feature_change(&self) -> Result<u64, RequestError> {
         let stream = kv::stream(&self.subjects().feature_bucket());
         let info: Info = self.api(&format!("STREAM.INFO.{stream}"), self.timeout()).await?;
         Ok(info.state.last_seq)
@@ -57,7 +60,7 @@ impl Bus {
     /// # Errors
     ///
     /// [`ChangedError`]
-    pub(crate) async fn features_changed_since(&self, sequence: u64) -> Result<Vec<Presentity>, ChangedError> {
+    pub async fn features_changed_since(&self, sequence: u64) -> Result<Vec<Presentity>, ChangedError> {
         let read = async {
             let last = self.last_feature_change().await?;
             let mut changed = Vec::new();
@@ -69,7 +72,7 @@ impl Bus {
                 return Ok(changed);
             }
             let mut feed = Feed::open(self, &self.subjects().feature_bucket(), From::Sequence(sequence + 1), OPEN_TIMEOUT).await?;
-            while feed.position().stream_seq < last {
+            while !feed.has_all_before(last) {
                 let record = feed.next().await?;
                 changed.extend(record.and_then(|record| presentity_of_key(&record.key)));
             }
@@ -88,7 +91,7 @@ impl Bus {
             let last = self.last_feature_change().await?;
             let mut pressed = Vec::new();
             let mut feed = Feed::open(self, &self.subjects().feature_bucket(), From::Time(since), OPEN_TIMEOUT).await?;
-            while feed.position().stream_seq < last {
+            while !feed.has_all_before(last) {
                 let value = feed.next().await?.and_then(|record| record.value);
                 let record = value.and_then(|value| serde_json::from_slice::<FeatureRecord>(&value).ok());
                 pressed.extend(record.iter().flat_map(|record| record.pressed_since(since)).map(str::to_owned));

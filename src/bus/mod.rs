@@ -40,11 +40,11 @@ pub(crate) mod watchers;
 pub(crate) mod who;
 mod widen;
 
-pub(crate) use changed::ChangedError;
+pub use changed::ChangedError;
 pub use client::Bus;
 pub use embedded::{Embedded, EmbeddedError};
 pub use error::{BusError, PublishError, RequestError};
 pub(crate) use keeper::StreamKeeper;
 pub(crate) use login::Arrival;
 pub use trace::headers;
-pub use watchers::{Change, EdgeWatchers, IndexEvent, IndexHook, SharedIndex, WatcherIndex};
+pub use watchers::{Change, EdgeWatchers, FeedError, IndexEvent, IndexHook, SharedIndex, WatcherIndex};

@@ -298,3 +298,34 @@ async fn is_loaded_soon_after_there_is_a_leader_again() {
     };
     assert!(loaded_at > leader_at && loaded_at - leader_at < Duration::from_millis(2500), "{:?}", loaded_at - leader_at);
 }
+
+/// alice changes, then bob; alice again while that is read. Her first change is gone by then, and her second lies beyond bob's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_not_missed_where_another_takes_its_place_while_it_is_read() {
+    let (nats, bus) = server().await;
+    let client = bus.client().clone();
+    let change = async |name: &str| {
+        let subject = format!("$KV.dfks-features.sip=3A{name}=4010=2E0=2E0=2E11");
+        bus.jetstream().publish(subject, "{}".into()).await.unwrap().await.unwrap().sequence
+    };
+    let since = change("carol").await;
+    change("alice").await;
+    change("bob").await;
+    let mut calls = client.subscribe("$JS.far.API.>").await.unwrap();
+    client.flush().await.unwrap();
+    let api = async {
+        while let Some(call) = calls.next().await {
+            let subject = call.subject.replacen("$JS.far.", "$JS.", 1);
+            if subject.contains(".CONSUMER.CREATE.") {
+                change("alice").await;
+            }
+            client.publish_with_reply(subject, call.reply.unwrap(), call.payload).await.unwrap();
+        }
+    };
+    let far = connect(&NatsConfig { domain: "far".into(), ..nats.config() }).await;
+    let changed = tokio::select! {
+        () = api => panic!("the subscription has ended"),
+        changed = far.features_changed_since(since) => changed.unwrap(),
+    };
+    assert_eq!(changed, ["bob", "alice"].map(presentity));
+}

@@ -16,7 +16,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::bus::answer;
+use crate::bus::answer::{self, Delivered};
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::kv;
@@ -46,6 +46,8 @@ pub(crate) struct Feed {
     link: watch::Receiver<LinkStatus>,
     connection: u64,
     position: Position,
+    /// Records that the server has beyond the position, as it said last; `None`: it has said nothing yet.
+    left: Option<u64>,
 }
 
 /// What a feed begins with.
@@ -80,19 +82,31 @@ pub(crate) struct Record {
 
 /// Why a feed ended. A new one heals each of these.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FeedError {
+pub enum FeedError {
+    /// The consumer cannot be made.
     #[error("the consumer cannot be made")]
     Open(#[source] RequestError),
+    /// The connection to NATS was lost.
     #[error("the connection was lost")]
     LinkLost,
+    /// A message is missing.
     #[error("message {got} came in place of message {want}")]
-    Gap { want: u64, got: u64 },
+    Gap {
+        /// The sequence that was expected.
+        want: u64,
+        /// The one that came.
+        got: u64,
+    },
+    /// Not even a heartbeat came.
     #[error("no word from the consumer for {SILENCE:?}")]
     Silent,
+    /// The server ended the consumer, with this status.
     #[error("the consumer was ended with status {0}")]
     Ended(u16),
+    /// What came is no delivery of a stream.
     #[error("a message of the consumer has no delivery information")]
     Foreign,
+    /// The client is closed.
     #[error("the client is closed")]
     Closed,
 }
@@ -129,7 +143,8 @@ impl Feed {
         let body = serde_json::json!({ "stream_name": stream, "config": config.into_consumer_config() });
         let call = format!("CONSUMER.CREATE.{stream}.{consumer}.{filter_subject}");
         make(bus, &call, &body, timeout).await.map_err(FeedError::Open)?;
-        Ok(Self { bus: bus.clone(), consumer, bucket: bucket.to_owned(), stream, inbox, link, connection, position: Position::default() })
+        let (bus, bucket, position) = (bus.clone(), bucket.to_owned(), Position::default());
+        Ok(Self { bus, consumer, bucket, stream, inbox, link, connection, position, left: None })
     }
 
     /// The consumer's name.
@@ -140,6 +155,12 @@ impl Feed {
     /// How far the feed has come: all records up to there have been handed out.
     pub(crate) fn position(&self) -> Position {
         self.position
+    }
+
+    /// Whether each key that was stored before `sequence` came, as it is now: one that is stored anew while the feed is read goes to its
+    /// end, beyond what its end was at first.
+    pub(crate) fn has_all_before(&self, sequence: u64) -> bool {
+        self.position.stream_seq >= sequence && self.left == Some(0)
     }
 
     /// The next record; `None` when only the position moved. Safe to drop while it waits.
@@ -168,12 +189,13 @@ impl Feed {
     }
 
     fn record(&mut self, message: Message) -> Result<Record, FeedError> {
-        let (stream_seq, consumer_seq, stored_at) = message.reply.as_deref().and_then(answer::sequences).ok_or(FeedError::Foreign)?;
+        let delivered = message.reply.as_deref().and_then(answer::delivered).ok_or(FeedError::Foreign)?;
+        let Delivered { stream_seq, consumer_seq, stored_at, left } = delivered;
         let want = self.position.consumer_seq + 1;
         if consumer_seq != want {
             return Err(FeedError::Gap { want, got: consumer_seq });
         }
-        self.position = Position { consumer_seq, stream_seq };
+        (self.position, self.left) = (Position { consumer_seq, stream_seq }, Some(left));
         let key = kv::key(&self.bucket, &message.subject).ok_or(FeedError::Foreign)?.to_owned();
         let stored_at = Some(UNIX_EPOCH + Duration::from_nanos(stored_at));
         let is_marker = message.headers.as_ref().is_some_and(kv::is_marker);
@@ -196,6 +218,10 @@ impl Feed {
                 return Err(FeedError::Gap { want: self.position.consumer_seq, got });
             }
             self.position.stream_seq = self.position.stream_seq.max(stream_seq);
+            // One that waits for us says so; another has nothing to say.
+            if header(message, "Nats-Consumer-Stalled").is_none() {
+                self.left = Some(0);
+            }
         }
         Ok(())
     }
