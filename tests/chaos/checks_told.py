@@ -111,6 +111,8 @@ def in_the_end(ledger: Ledger) -> None:
         dialog.phone: dialog for dialog in record.dialogs if dialog.asked_at <= record.settled_at
     }
     for phone, dialog in last.items():
+        if dialog.call_id in record.unsubscribed:
+            continue  # it wanted none
         ledger.promise("subscribed in the end")
         began = min(dialog.began_at or dialog.asked_at, record.settled_at)
         if not dialog.is_live(record.settled_at):

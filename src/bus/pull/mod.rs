@@ -254,9 +254,11 @@ impl Pull {
         }
     }
 
-    /// What still comes, until the server hands out nothing more: that nobody listens any more would not be seen.
+    /// What still comes, until the server hands out nothing more: that nobody listens any more would not be seen. A request that was
+    /// made before anybody looked on is not waited out: what it is still handed comes again when its time is over.
     async fn until_over(&mut self) -> Vec<Delivery> {
-        let (mut come, over_at) = (Vec::new(), self.asked_at + self.asked_for + ON_ITS_WAY);
+        let (asked_until, at_most) = (self.asked_at + self.asked_for, clock::now() + EXPIRES_LOOKED_ON);
+        let (mut come, over_at) = (Vec::new(), asked_until.min(at_most) + ON_ITS_WAY);
         while self.outstanding > 0
             && let Ok(Some(message)) = tokio::time::timeout_at(over_at.into(), self.inbox.next()).await
             && let Ok(delivery) = self.take(message)
