@@ -77,6 +77,8 @@ class Senders:
             is_asked = any(it.edge == event.sender and it.asked_at <= at <= it.at for it in answers)
             if event.sender != self.owner and is_asked:
                 self.owned_by(event.sender, at, is_by_phone=True)
+            if event.sender != self.owner:
+                self.went_unanswered(event, answers)
             is_late = event.sender != self.owner and not self.may_take(event)
             self.last_from[event.sender] = at
             if not event.is_taken and not is_late:
@@ -86,6 +88,13 @@ class Senders:
         if edge != self.owner:
             self.owner, self.moved_at, self.is_by_phone = edge, at, is_by_phone
             self.owners.add(edge)
+
+    def went_unanswered(self, notify: Notify, answers: list[Answered]) -> None:
+        """The phone's SUBSCRIBE made an edge the owner that fell silent before its 200 left."""
+        for it in answers:
+            was_there = it.asked_at <= notify.at and it.asked_at + IN_FLIGHT_SECONDS >= self.last_from.get(self.owner, 0)
+            if it.status != 200 and was_there and not self.ledger.health.is_well(it.asked_at, notify.at, it.edge):
+                self.owned_by(it.edge, it.asked_at, is_by_phone=True)
 
     def may_take(self, notify: Notify) -> bool:
         """Whether this edge, which is not the owner, is the next owner. If not, that is judged here."""

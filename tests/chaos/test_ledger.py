@@ -100,6 +100,15 @@ class LedgerTest(unittest.TestCase):
         self.run_of.notify(30.5, {}, "edge1", 3)
         self.assertEqual(self.run_of.broken(), ["one sender"])
 
+    def test_an_edge_may_take_over_from_one_that_the_phone_asked_and_that_never_answered(self) -> None:
+        self.run_of.record.answered.append(Answered(30.0, 20.0, self.run_of.dialog, "edge3", 0, 0))
+        self.run_of.notify(25.5, {}, "edge2", 1000)
+        self.assertEqual(self.run_of.broken(), ["one sender"], "edge3 is well")
+        self.run_of.fault("pause", "edge3", 20.1, 30.0, allowance=10.0)
+        self.assertEqual(self.run_of.broken(), [])
+        self.run_of.notify(26.0, {}, "edge1", 1001)
+        self.assertEqual(self.run_of.broken(), ["one sender"], "edge1 was left")
+
     def test_what_was_on_its_way_when_the_phone_moved_is_not(self) -> None:
         self.run_of.record.answered.append(Answered(20.0, 19.9, self.run_of.dialog, "edge2", 200, 0))
         self.run_of.notify(20.1, {}, "edge2", 1000)
