@@ -44,6 +44,10 @@ impl Notifier {
         if matches!(subscription.phase, Phase::Storing | Phase::Over) || !subscription.outbox.is_due(now.at) {
             return;
         }
+        // It is another edge's: the store under way takes it back, and with it what its phone has, or lets it go.
+        if subscription.is_seen_elsewhere() {
+            return;
+        }
         // Without the lease another edge may be telling this phone.
         let has_lease = self.availability.is_lease_held();
         if has_lease && !subscription.has_cseq() {

@@ -314,6 +314,12 @@ impl Subscription {
         self.revision.max(seen.unwrap_or_default())
     }
 
+    /// Whether the newest record that was seen in the bucket is another edge's.
+    #[must_use]
+    pub fn is_seen_elsewhere(&self) -> bool {
+        self.seen.is_some_and(|seen| !seen.is_ours && seen.revision > self.revision)
+    }
+
     /// The phone has confirmed this version of the feature at this place of the table.
     pub fn confirm(&mut self, feature: u8, version: u64) {
         match self.versions.iter_mut().find(|(at, _)| *at == feature) {

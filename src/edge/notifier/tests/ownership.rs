@@ -357,3 +357,28 @@ fn a_first_store_that_was_seen_in_the_bucket_counts_as_acknowledged() {
     assert_eq!(to_tag(&bench.expect_response(200)), id.to_string());
     assert_eq!(bench.notifier.live().count(), 1);
 }
+
+/// It was taken over while this edge stood still, and its phone has sent a SUBSCRIBE here meanwhile: until that has it back, the other
+/// edge's NOTIFYs count.
+#[test]
+fn nothing_is_sent_to_a_phone_that_is_being_taken_back() {
+    let (mut bench, tag, record) = live();
+    bench.packet(&subscribe("a", 3, Some(&tag), REFRESH, &set_dnd(true)));
+    let (token, _) = bench.take_store();
+    let taken = taken_by_edge_1(&record, 1);
+    bench.changed(&tag, 80, &taken);
+    bench.job(5, 1);
+    assert!(bench.sent.is_empty(), "{:?}", bench.sent);
+    bench.conflict(token);
+    let (token, request) = bench.asked.pop_front().unwrap();
+    assert!(matches!(request, BusRequest::Lookup { .. }), "{request:?}");
+    let payload = serde_json::to_vec(&taken).unwrap().into();
+    bench.raw(token, ReplyMessage { status: None, sequence: Some(80), is_deleted: false, payload });
+    let (token, _) = bench.take_store();
+    bench.stored(token, 81);
+    bench.expect_response(200);
+    bench.apply_change(|response| response.state.version = 6);
+    bench.answer_get(four(6));
+    let notify = bench.expect_notify();
+    assert_eq!(notify.header(Name::CSeq), Some("2001 NOTIFY"), "above the other edge's");
+}
