@@ -48,11 +48,10 @@ fn a_server_that_does_not_take_us_is_said_once_with_its_reason() {
     let password = common::Nats::with_config("authorization { user: bridge, password: s3cr3t }");
     let (ca, cert, key) = (pem("ca.pem"), pem("server.pem"), pem("server-key.pem"));
     let tls = common::Nats::with_config(&format!("tls {{ ca_file: \"{ca}\", cert_file: \"{cert}\", key_file: \"{key}\", verify: true }}"));
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let wrong = put(dir.path(), "password", "wrong");
     let at = |nats: &common::Nats| format!("127.0.0.1:{}", nats.port());
-    let (by_password, by_tls, nobody) = (at(&password), at(&tls), free.to_string());
+    let (by_password, by_tls, nobody) = (at(&password), at(&tls), "127.0.0.1:1".to_owned());
     for (server, scheme, env, reason) in [
         (&by_password, "nats", &[("DFKS__NATS__USER", "bridge"), ("DFKS__NATS__PASSWORD_FILE", &wrong)][..], "it refuses our credentials"),
         (&by_password, "nats", &[], "it refuses our credentials"),

@@ -25,7 +25,10 @@ use crate::bus::pull::renewal::{CONSUMER_NOT_FOUND, Found};
 use crate::runtime::{Backoff, clock};
 
 /// Lifetime of a pull request at the server, unless a consumer says otherwise.
-pub const EXPIRES: Duration = Duration::from_secs(30);
+///
+/// A request of a connection that is gone with its node, which the other nodes do not know yet, is still handed messages. It is over
+/// before the connection counts as lost, and whoever connects anew asks what it missed until then.
+pub const EXPIRES: Duration = Duration::from_secs(5);
 /// The same at most while somebody listens to everything: the server hands messages to a client that is gone, whose inbox is heard.
 const EXPIRES_LOOKED_ON: Duration = Duration::from_millis(900);
 /// For what the server has sent by then.

@@ -325,14 +325,6 @@ impl Bench {
         self.answer_get(vec![FeatureState { status: Status::ON, version, ..FeatureState::new("DoNotDisturb") }]);
     }
 
-    /// A subscription that was taken over: its phone is told the full state, DND off in this version.
-    pub(in crate::edge::notifier) fn told_on_taking(&mut self, version: u64) {
-        self.pass(Duration::from_millis(20));
-        self.answer_get(four(version)[..1].to_vec());
-        let notify = self.expect_notify();
-        self.respond(&notify, 200, "");
-    }
-
     /// From now on packets come on this connection.
     pub(in crate::edge::notifier) fn connect(&mut self, connection: u64) {
         let peer: SocketAddr = format!("192.0.2.9:{}", 40_000 + connection).parse().unwrap();

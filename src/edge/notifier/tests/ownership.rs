@@ -365,14 +365,14 @@ fn nothing_is_sent_to_a_phone_that_is_being_taken_back() {
     let (mut bench, tag, record) = live();
     bench.packet(&subscribe("a", 3, Some(&tag), REFRESH, &set_dnd(true)));
     let (token, _) = bench.take_store();
-    let taken = taken_by_edge_1(&record, 1);
-    bench.changed(&tag, 80, &taken);
+    let theirs = taken_by_edge_1(&record, 1);
+    bench.changed(&tag, 80, &theirs);
     bench.job(5, 1);
     assert!(bench.sent.is_empty(), "{:?}", bench.sent);
     bench.conflict(token);
     let (token, request) = bench.asked.pop_front().unwrap();
     assert!(matches!(request, BusRequest::Lookup { .. }), "{request:?}");
-    let payload = serde_json::to_vec(&taken).unwrap().into();
+    let payload = serde_json::to_vec(&theirs).unwrap().into();
     bench.raw(token, ReplyMessage { status: None, sequence: Some(80), is_deleted: false, payload });
     let (token, _) = bench.take_store();
     bench.stored(token, 81);

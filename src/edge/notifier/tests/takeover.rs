@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::bus::message::{EndReason, NotifyJob, SubscriptionChange};
 use crate::edge::event::Event;
 use crate::edge::notifier::tests::fixture::config;
+use crate::edge::notifier::tests::fixture::four;
 use crate::edge::notifier::tests::fixture::live;
 use crate::edge::notifier::tests::fixture::other;
 use crate::edge::notifier::tests::fixture::subscribe;
@@ -17,6 +18,16 @@ use crate::sip::name::Name;
 fn orphan(bench: &mut Bench, tag: &str, record: &Record) {
     let orphan = Orphan { id: tag.parse().unwrap(), record: record.clone(), revision: 7, told_until: None };
     bench.input(Input::Orphan(Box::new(orphan)));
+}
+
+impl Bench {
+    /// A subscription that was taken over: its phone is told the full state, DND off in this version.
+    pub(super) fn told_on_taking(&mut self, version: u64) {
+        self.pass(Duration::from_millis(20));
+        self.answer_get(four(version)[..1].to_vec());
+        let notify = self.expect_notify();
+        self.respond(&notify, 200, "");
+    }
 }
 
 /// Has the orphan stored in the name of edge-1; gives the record.
