@@ -91,8 +91,9 @@ class Senders:
 
     def went_unanswered(self, notify: Notify, answers: list[Answered]) -> None:
         """The phone's SUBSCRIBE made an edge the owner that fell silent before its 200 left."""
+        owner_sent_at = self.last_from.get(self.owner, 0)
         for it in answers:
-            was_there = it.asked_at <= notify.at and it.asked_at + IN_FLIGHT_SECONDS >= self.last_from.get(self.owner, 0)
+            was_there = it.asked_at <= notify.at and it.asked_at + IN_FLIGHT_SECONDS >= owner_sent_at
             if it.status != 200 and was_there and not self.ledger.health.is_well(it.asked_at, notify.at, it.edge):
                 self.owned_by(it.edge, it.asked_at, is_by_phone=True)
 
