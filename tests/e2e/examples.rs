@@ -257,8 +257,12 @@ fn the_python_of_the_readme_works_as_it_is_printed() {
     let responder = Program::python(&nats, responder.to_str().unwrap(), &[]);
     let _product = Product::start(&nats);
     let service = Service::on(&nats);
-    let state = service.state("sip:carol@127.0.0.1", "DoNotDisturb");
-    assert_eq!((&state["status"], &state["source"]), (&json!(1), &json!("responder")));
+    // Python takes its time to begin
+    let state = wait_for("the responder", || {
+        let state = service.state("sip:carol@127.0.0.1", "DoNotDisturb");
+        (state["source"] == "responder").then_some(state)
+    });
+    assert_eq!(state["status"], 1);
     assert_eq!(service.set("sip:carol@127.0.0.1", "DoNotDisturb", 0)["state"]["status"], 0);
     assert_eq!(responder.line(), "sip:carol@127.0.0.1 DoNotDisturb 0 from mi");
     assert_eq!(service.state("sip:carol@127.0.0.1", "DoNotDisturb")["status"], 0);
