@@ -167,18 +167,17 @@ fn streams(subjects: &Subjects, replicas: usize, room: Room) -> Vec<(Option<Size
         allow_direct: true,
         ..Config::default()
     };
+    let with_ttl = |config| Config { allow_message_ttl: true, subject_delete_marker_ttl: Some(EXPIRY_MARKER), ..config };
     vec![
+        // First: where the streams take all that there is, the server makes not even a bucket without a size.
+        (None, with_ttl(bucket(subjects.subscription_bucket()))),
+        (None, bucket(subjects.feature_bucket())),
+        (None, with_ttl(bucket(subjects.edge_bucket()))),
+        (None, bucket(subjects.responder_bucket())),
         stream(Sized::Commands, subjects.all_commands(), RetentionPolicy::WorkQueue, Duration::ZERO),
         stream(Sized::Notify, subjects.all_notify(), RetentionPolicy::WorkQueue, JOB_LIFETIME),
         stream(Sized::Events, subjects.all_events(), RetentionPolicy::Limits, 7 * DAY),
         stream(Sized::Dead, subjects.all_dead(), RetentionPolicy::Limits, 30 * DAY),
-        (
-            None,
-            Config { allow_message_ttl: true, subject_delete_marker_ttl: Some(EXPIRY_MARKER), ..bucket(subjects.subscription_bucket()) },
-        ),
-        (None, bucket(subjects.feature_bucket())),
-        (None, Config { allow_message_ttl: true, subject_delete_marker_ttl: Some(EXPIRY_MARKER), ..bucket(subjects.edge_bucket()) }),
-        (None, bucket(subjects.responder_bucket())),
     ]
 }
 

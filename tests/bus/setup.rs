@@ -71,7 +71,7 @@ async fn says_at_once_what_no_waiting_can_heal() {
     let nats = Nats::start();
     let bus = connect(&nats.config()).await;
     let error = tokio::time::timeout(Duration::from_secs(5), setup::ensure(&bus, 3)).await.expect("an answer").unwrap_err();
-    assert_eq!(error.stream, "DFKS_COMMANDS");
+    assert_eq!(error.stream, "KV_dfks-subscriptions");
     assert!(matches!(error.source, RequestError::Stream { code: 10074, .. }), "{:?}", error.source);
 }
 
@@ -108,6 +108,19 @@ async fn the_streams_are_as_large_as_there_is_room_for() {
         // roles that begin at the same moment take room from each other for a while
         let is_about = found.iter().zip(want).all(|(found, want)| *found <= want * 2 && *found * 4 >= want);
         assert!(is_about && (store != "8GB" || !config.is_empty() || found == want), "{store} {config}: {found:?}");
+    }
+}
+
+/// The streams take all of 2 GiB, to the byte: nothing is left for a bucket that comes after them.
+#[tokio::test]
+async fn streams_that_fill_the_store_to_the_byte_leave_room_for_the_buckets() {
+    let account = "accounts { A: { jetstream: { max_mem: 1MB, max_file: 2GB }, users: [{user: a, password: a}] } }";
+    for (store, config) in [("2GB", ""), ("1GB", ""), ("512MB", ""), ("256MB", ""), ("8GB", account)] {
+        let nats = Nats::with_store(store, config);
+        let url = nats.url().replace("nats://", if config.is_empty() { "nats://" } else { "nats://a:a@" });
+        let bus = connect(&NatsConfig { url, ..nats.config() }).await;
+        assert_eq!(setup::ensure(&bus, 1).await.unwrap(), 8, "{store} {config}");
+        assert_eq!(setup::ensure(&bus, 1).await.unwrap(), 0);
     }
 }
 
