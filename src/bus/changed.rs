@@ -49,7 +49,7 @@ impl Bus {
     /// # Errors
     ///
     /// [`RequestError`]
-    pub async fn last_feature_change(&self) -> Result<u64, RequestError> {
+    pub(crate) async fn last_feature_change(&self) -> Result<u64, RequestError> {
         let stream = kv::stream(&self.subjects().feature_bucket());
         let info: Info = self.api(&format!("STREAM.INFO.{stream}"), self.timeout()).await?;
         Ok(info.state.last_seq)

@@ -87,8 +87,6 @@ async fn sizes(bus: &Bus) -> [i64; 4] {
 
 #[tokio::test]
 async fn the_streams_are_as_large_as_there_is_room_for() {
-    let account =
-        |room: &str| format!("accounts {{ A: {{ jetstream: {{ max_mem: 1MB, max_file: {room} }}, users: [{{user: a, password: a}}] }} }}");
     for (store, config, want) in [
         ("8GB", String::new(), [256, 512, 1024, 256]),
         // of a disk with 100 MB left the server takes three quarters
@@ -98,9 +96,7 @@ async fn the_streams_are_as_large_as_there_is_room_for() {
         ("8GB", account("100MB"), [8, 16, 32, 8]),
         ("8GB", account("1500MB"), [128, 256, 512, 128]),
     ] {
-        let nats = Nats::with_store(store, &config);
-        let url = nats.url().replace("nats://", if config.is_empty() { "nats://" } else { "nats://a:a@" });
-        let bus = connect(&NatsConfig { url, ..nats.config() }).await;
+        let (_nats, bus) = with_room(store, &config).await;
         // as the roles of a process do
         let made = futures_util::future::join_all((0..3).map(|_| setup::ensure(&bus, 1))).await;
         assert!(made.iter().all(Result::is_ok), "{config}: {made:?}");
@@ -111,14 +107,24 @@ async fn the_streams_are_as_large_as_there_is_room_for() {
     }
 }
 
+/// An account with so much room; its user is `a`.
+fn account(room: &str) -> String {
+    format!("accounts {{ A: {{ jetstream: {{ max_mem: 1MB, max_file: {room} }}, users: [{{user: a, password: a}}] }} }}")
+}
+
+/// A server with such a store, and a client of its account where the configuration has one.
+async fn with_room(store: &str, config: &str) -> (Nats, Bus) {
+    let nats = Nats::with_store(store, config);
+    let url = nats.url().replace("nats://", if config.is_empty() { "nats://" } else { "nats://a:a@" });
+    let bus = connect(&NatsConfig { url, ..nats.config() }).await;
+    (nats, bus)
+}
+
 /// The streams take all of 2 GiB, to the byte: nothing is left for a bucket that comes after them.
 #[tokio::test]
 async fn streams_that_fill_the_store_to_the_byte_leave_room_for_the_buckets() {
-    let account = "accounts { A: { jetstream: { max_mem: 1MB, max_file: 2GB }, users: [{user: a, password: a}] } }";
-    for (store, config) in [("2GB", ""), ("1GB", ""), ("512MB", ""), ("256MB", ""), ("8GB", account)] {
-        let nats = Nats::with_store(store, config);
-        let url = nats.url().replace("nats://", if config.is_empty() { "nats://" } else { "nats://a:a@" });
-        let bus = connect(&NatsConfig { url, ..nats.config() }).await;
+    for (store, config) in [("2GB", ""), ("1GB", ""), ("512MB", ""), ("256MB", ""), ("8GB", &account("2GB"))] {
+        let (_nats, bus) = with_room(store, config).await;
         assert_eq!(setup::ensure(&bus, 1).await.unwrap(), 8, "{store} {config}");
         assert_eq!(setup::ensure(&bus, 1).await.unwrap(), 0);
     }

@@ -135,8 +135,7 @@ fn what_the_get_route_says_counts_over_anything_that_was_stored() {
     scene.service.set(ALICE, "DoNotDisturb", 1);
     scene.service.set(ALICE, "CallForwardingBusy", 1);
     let phone = scene.phone();
-    let mut dialog = phone.subscribe(ALICE);
-    assert_eq!(dialog.notify().shows()[..3], ["DoNotDisturb off", "CallForwardingAlways off", "CallForwardingBusy on"]);
+    assert_eq!(phone.subscribe(ALICE).notify().shows()[..3], ["DoNotDisturb off", "CallForwardingAlways off", "CallForwardingBusy on"]);
     assert_eq!(scene.service.state(ALICE, "DoNotDisturb")["source"], "script");
     assert_eq!(scene.service.state(ALICE, "CallForwardingBusy")["source"], "store");
 }

@@ -209,6 +209,7 @@ impl Feed {
     fn control(&mut self, message: &Message) -> Result<(), FeedError> {
         let number = |name: &str| -> Option<u64> { header(message, name)?.parse().ok() };
         let stalled = header(message, "Nats-Consumer-Stalled").map(str::to_owned);
+        let waits_for_us = stalled.is_some();
         if let Some(subject) = message.reply.as_ref().map(ToString::to_string).or(stalled) {
             // lost, it is asked for again in the next heartbeat
             let _counted = self.bus.try_publish(Pattern::JetStreamApi, subject, None, HeaderMap::new(), Bytes::new());
@@ -218,8 +219,8 @@ impl Feed {
                 return Err(FeedError::Gap { want: self.position.consumer_seq, got });
             }
             self.position.stream_seq = self.position.stream_seq.max(stream_seq);
-            // One that waits for us says so; another has nothing to say.
-            if header(message, "Nats-Consumer-Stalled").is_none() {
+            // Otherwise it has nothing more to say.
+            if !waits_for_us {
                 self.left = Some(0);
             }
         }

@@ -138,7 +138,7 @@ impl Watermark {
         take_turn(&mut self.tell_next_at, at)
     }
 
-    /// The same of one of which nothing is known: it has no other wait.
+    /// The same of one of which nothing is known. These and the others do not wait for each other.
     pub(crate) fn other_turn(&mut self, at: Instant) -> Instant {
         take_turn(&mut self.tell_other_at, at)
     }
