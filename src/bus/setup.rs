@@ -292,14 +292,14 @@ mod tests {
         let made: Vec<_> = made.map(|(_, c)| (c.name, c.subjects.concat(), c.retention, c.num_replicas)).collect();
         let (queue, limits) = (RetentionPolicy::WorkQueue, RetentionPolicy::Limits);
         let want = [
-            ("DFKS_COMMANDS", "dfks.command.>", queue),
-            ("DFKS_NOTIFY", "dfks.notify.*", queue),
-            ("DFKS_EVENTS", "dfks.event.>", limits),
-            ("DFKS_DEAD", "dfks.dead.>", limits),
             ("KV_dfks-subscriptions", "$KV.dfks-subscriptions.>", limits),
             ("KV_dfks-features", "$KV.dfks-features.>", limits),
             ("KV_dfks-edges", "$KV.dfks-edges.>", limits),
             ("KV_dfks-responders", "$KV.dfks-responders.>", limits),
+            ("DFKS_COMMANDS", "dfks.command.>", queue),
+            ("DFKS_NOTIFY", "dfks.notify.*", queue),
+            ("DFKS_EVENTS", "dfks.event.>", limits),
+            ("DFKS_DEAD", "dfks.dead.>", limits),
         ];
         assert_eq!(made, want.map(|(name, subject, retention)| (name.to_owned(), subject.to_owned(), retention, 3)));
     }
@@ -308,7 +308,8 @@ mod tests {
     fn says_what_other_settings_break() {
         let subjects = Subjects::new("dfks");
         let all = streams(&subjects, 1, Room::new(NatsMaxBytes::default()));
-        let [(_, commands), (_, notify), _, _, (_, subscriptions), _, _, _] = &*all else { panic!("eight") };
+        let named = |name: &str| all.iter().map(|(_, config)| config).find(|config| config.name == name).expect("one of ours");
+        let (commands, notify, subscriptions) = (named("DFKS_COMMANDS"), named("DFKS_NOTIFY"), named("KV_dfks-subscriptions"));
         assert_eq!(consequence(&subjects, subscriptions, subscriptions), None);
         assert_eq!(consequence(&subjects, commands, &Config { subjects: vec!["dfks.command.set".into()], ..commands.clone() }), None);
         assert_eq!(consequence(&subjects, notify, &Config { max_bytes: 1, num_replicas: 3, ..notify.clone() }), None);
