@@ -43,6 +43,22 @@ impl Bus {
         self.api_raw(call, body.into(), timeout).await
     }
 
+    /// The streams that take in a subject, 1,024 at most.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] of the call.
+    pub(crate) async fn streams_on(&self, subject: &str) -> Result<Vec<String>, RequestError> {
+        #[derive(Deserialize)]
+        struct Names {
+            // absent or null where there is none
+            streams: Option<Vec<String>>,
+        }
+        let body = serde_json::json!({ "subject": subject });
+        let found: Names = self.api_with("STREAM.NAMES", &body, self.timeout()).await?;
+        Ok(found.streams.unwrap_or_default())
+    }
+
     /// Calls the API without waiting for the reply.
     pub(crate) fn api_forget(&self, call: &str) {
         let _counted = self.try_publish(Pattern::JetStreamApi, format!("{PREFIX}.{call}"), None, HeaderMap::new(), Bytes::new());

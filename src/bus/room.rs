@@ -65,14 +65,8 @@ impl Room {
     }
 
     /// What to do where there is none.
-    pub(super) const fn remedy(is_needed: bool) -> &'static str {
-        if is_needed {
-            ": the NATS server has no room for nats.max_bytes: name smaller sizes there, free disk space, or raise the server's \
-             max_file_store or the account's limit"
-        } else {
-            ""
-        }
-    }
+    pub(super) const REMEDY: &str = ": the NATS server has no room for nats.max_bytes: name smaller sizes there, free disk space, or \
+         raise the server's max_file_store or the account's limit";
 
     /// `max_bytes` of a stream.
     pub(super) fn bytes(&self, stream: Sized) -> i64 {

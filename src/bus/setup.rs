@@ -1,5 +1,6 @@
 //! Creates missing streams and buckets; existing ones keep their operator's settings.
 
+use std::fmt;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
@@ -32,6 +33,9 @@ const FULL_TRIES: usize = 4;
 
 const DAY: Duration = Duration::from_hours(24);
 
+/// Of the JetStream API: a subject belongs to another stream.
+const SUBJECT_OVERLAP: u64 = 10065;
+
 /// What the streams and buckets are to be.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
@@ -57,15 +61,58 @@ impl From<usize> for Wanted {
 /// Why a stream cannot be created; waiting does not help.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[error("stream {stream} cannot be made{}", Room::remedy(*.has_no_room))]
+#[error("stream {stream} cannot be made{hindrance}")]
 pub struct SetupError {
     /// The stream; a bucket's is `KV_<bucket>`.
     pub stream: String,
     /// What the server said.
     #[source]
     pub source: RequestError,
-    /// Whether the server's store is too small.
-    pub has_no_room: bool,
+    /// What somebody has to take out of the way.
+    pub hindrance: Hindrance,
+}
+
+/// What stands in the way of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hindrance {
+    /// The server's store is too small.
+    NoRoom,
+    /// Its subjects are taken by these streams; none where the server does not say which.
+    Taken {
+        /// One of ours, as configured.
+        subject: String,
+        /// Streams of others.
+        by: Vec<String>,
+    },
+    /// Something else.
+    Other,
+}
+
+impl Hindrance {
+    /// Whether another attempt cannot help.
+    pub(crate) fn stays(&self) -> bool {
+        match self {
+            Self::NoRoom => true,
+            Self::Taken { by, .. } => !by.is_empty(),
+            Self::Other => false,
+        }
+    }
+}
+
+/// What to do about it.
+impl fmt::Display for Hindrance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoom => f.write_str(Room::REMEDY),
+            Self::Taken { subject, by } => {
+                let by = if by.is_empty() { "another".to_owned() } else { by.join(", ") };
+                write!(f, ": {subject} belongs to stream {by}, and in an account no two streams have the same subject: narrow the ")?;
+                f.write_str("subjects of that stream or remove it, and record what is sent with one that sources ours")
+            }
+            Self::Other => Ok(()),
+        }
+    }
 }
 
 /// Creates missing streams and buckets, and returns how many. Waits for a connection and for JetStream as long as it takes; safe
@@ -102,7 +149,8 @@ pub async fn ensure(bus: &Bus, wanted: impl Into<Wanted>) -> Result<usize, Setup
             }
             full += usize::from(has_no_room);
             if full > FULL_TRIES || is_final(&source) {
-                return Err(SetupError { stream: config.name, source, has_no_room });
+                let hindrance = if has_no_room { Hindrance::NoRoom } else { hindrance(bus, &config, &source).await };
+                return Err(SetupError { stream: config.name, source, hindrance });
             }
             // log each new reason once
             let reason = source.to_string();
@@ -116,6 +164,15 @@ pub async fn ensure(bus: &Bus, wanted: impl Into<Wanted>) -> Result<usize, Setup
         }
     }
     Ok(made)
+}
+
+/// Why the server does not make this stream, other than for room.
+async fn hindrance(bus: &Bus, config: &Config, error: &RequestError) -> Hindrance {
+    let RequestError::Stream { code: SUBJECT_OVERLAP, .. } = error else { return Hindrance::Other };
+    let subject = config.subjects.concat();
+    // not every user may ask
+    let by = bus.streams_on(&subject).await.unwrap_or_default();
+    Hindrance::Taken { by: by.into_iter().filter(|name| *name != config.name).collect(), subject }
 }
 
 /// Makes the streams that were created a moment ago, and are empty, as small as the next ones must be. Those that cannot be changed
@@ -270,7 +327,6 @@ fn has_no_room(error: &RequestError) -> bool {
 const fn is_final(error: &RequestError) -> bool {
     const NOT_ENABLED_FOR_ACCOUNT: u64 = 10039;
     const INVALID_CONFIG: u64 = 10052;
-    const SUBJECT_OVERLAP: u64 = 10065;
     const REPLICAS_WITHOUT_CLUSTER: u64 = 10074;
     const BAD_REQUEST: u64 = 10003;
     matches!(

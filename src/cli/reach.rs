@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::args::ClientArgs;
@@ -13,10 +14,13 @@ use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, headers};
+use crate::bus::who;
 use crate::config::hide_user;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// This part of the timeout without an answer is silence, and services have as long to say what they listen on.
+const SILENT_PART: u32 = 8;
 /// A wait that is longer than this is said on a terminal.
 const SHOWN_AFTER: Duration = Duration::from_millis(400);
 
@@ -133,7 +137,8 @@ impl Nats {
         self.first_or_as_tenant(Whom::Stream, subject.clone(), stored(pattern, subject), of_domain).await
     }
 
-    /// Does the first; where its subject is not for this user, or nobody listens there, the other.
+    /// Does the first; where its subject is not for this user, or nobody listens there, the other. Where somebody who listens to
+    /// everything hides that nobody does, the services say so: the other is done as well, and the first answer counts.
     async fn first_or_as_tenant<T>(
         &self,
         whom: Whom,
@@ -144,18 +149,47 @@ impl Nats {
         let Some((of_domain, second)) = of_domain else {
             return self.permitted(&subject, whom, first).await?.map_err(|error| self.failure(&error, &subject, whom));
         };
-        let denied = match self.unless_denied(None, &subject, whom, first).await {
+        let mut first = Box::pin(self.unless_denied(None, &subject, whom, first));
+        let answer = tokio::select! {
+            answer = &mut first => answer,
+            () = self.is_missing(&subject) => {
+                let second = Box::pin(self.unless_denied(None, &of_domain, whom, second));
+                let (answer, of) = match select(first, second).await {
+                    // there is one after all
+                    Either::Left((answer, _)) => (answer, &subject),
+                    Either::Right((answer, _)) => (answer, &of_domain),
+                };
+                return match answer {
+                    // what was tried first is what people know
+                    Ok(Err(RequestError::NoResponders | RequestError::Timeout(_))) => Err(self.nobody(&subject, whom)),
+                    answer => self.read(answer, of, whom),
+                };
+            }
+        };
+        let denied = match answer {
             Ok(Err(RequestError::NoResponders)) => None,
             Err(text) if text.contains(&format!("\"{subject}\"")) => Some(text),
-            Ok(answer) => return answer.map_err(|error| self.failure(&error, &subject, whom)),
-            Err(text) => return Err(self.not_permitted(&text)),
+            answer => return self.read(answer, &subject, whom),
         };
-        match self.unless_denied(denied.as_deref(), &of_domain, whom, second).await {
+        match Box::pin(self.unless_denied(denied.as_deref(), &of_domain, whom, second)).await {
             // what was tried first is what people know
             Ok(Err(RequestError::NoResponders)) | Err(_) if denied.is_none() => Err(self.nobody(&subject, whom)),
             Ok(answer) => answer.map_err(|error| self.failure(&error, &of_domain, whom)),
             Err(text) => Err(self.not_permitted(denied.as_ref().unwrap_or(&text))),
         }
+    }
+
+    /// Ends when there is silence on a subject and none of the services that answer says that it listens there.
+    async fn is_missing(&self, subject: &str) {
+        tokio::time::sleep(self.timeout / SILENT_PART).await;
+        let instances = who::instances(&self.bus, self.timeout / SILENT_PART).await.unwrap_or_default();
+        if instances.iter().any(|instance| instance.listens_on(subject)) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn read<T>(&self, answer: Result<Result<T, RequestError>, String>, subject: &str, whom: Whom) -> Result<T, Failure> {
+        answer.map_err(|text| self.not_permitted(&text))?.map_err(|error| self.failure(&error, subject, whom))
     }
 
     /// Does the work, unless the server says first that it is not permitted.

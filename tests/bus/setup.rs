@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream;
-use dfks::bus::setup::{self, Wanted};
+use dfks::bus::setup::{self, Hindrance, Wanted};
 use dfks::bus::subject::Pattern;
 use dfks::bus::{Bus, RequestError};
 use dfks::config::{NatsConfig, NatsMaxBytes};
@@ -54,6 +54,25 @@ async fn leaves_an_operators_settings_alone() {
     let kept = bus.jetstream().get_stream("DFKS_EVENTS").await.unwrap();
     assert_eq!(kept.cached_info().config.max_age, Duration::from_mins(5));
     assert_eq!(kept.cached_info().config.storage, stream::StorageType::Memory);
+}
+
+/// An operator records a subject of ours before the first start.
+#[tokio::test]
+async fn a_stream_of_others_over_our_subjects_is_named_with_what_to_do() {
+    let nats = Nats::start();
+    let bus = connect(&nats.config()).await;
+    let record = |name: &str, subject: &str| stream::Config { name: name.into(), subjects: vec![subject.into()], ..Default::default() };
+    bus.jetstream().create_stream(record("AUDIT", "dfks.event.>")).await.unwrap();
+    bus.jetstream().create_stream(record("BILLING", "dfks.command.set")).await.unwrap();
+    for (stream, subject, by) in [("DFKS_COMMANDS", "dfks.command.>", "BILLING"), ("DFKS_EVENTS", "dfks.event.>", "AUDIT")] {
+        let error = setup::ensure(&bus, 1).await.unwrap_err();
+        assert_eq!(error.stream, stream);
+        assert_eq!(error.hindrance, Hindrance::Taken { subject: subject.into(), by: vec![by.into()] });
+        let want = format!("stream {stream} cannot be made: {subject} belongs to stream {by}, ");
+        assert!(error.to_string().starts_with(&want), "{error}");
+        bus.jetstream().delete_stream(by).await.unwrap();
+    }
+    setup::ensure(&bus, 1).await.unwrap();
 }
 
 #[tokio::test]
@@ -136,7 +155,10 @@ async fn a_size_that_is_configured_is_kept_or_refused() {
     let bus = connect(&nats.config()).await;
     let max_bytes = NatsMaxBytes { events: 100 << 20, ..NatsMaxBytes::default() };
     let error = setup::ensure(&bus, Wanted { replicas: 1, max_bytes }).await.unwrap_err();
-    assert!(error.has_no_room && error.stream == "DFKS_EVENTS" && error.to_string().contains("nats.max_bytes"), "{error}");
+    assert!(
+        error.hindrance == Hindrance::NoRoom && error.stream == "DFKS_EVENTS" && error.to_string().contains("nats.max_bytes"),
+        "{error}"
+    );
     let max_bytes = NatsMaxBytes { events: 20 << 20, notify: 10 << 20, commands: 3 << 20, dead: 2 << 20 };
     let nats = Nats::with_store("75MB", "");
     let bus = connect(&nats.config()).await;

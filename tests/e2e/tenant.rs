@@ -134,3 +134,23 @@ fn with_an_account_of_its_own_a_tenant_has_its_domain_and_no_other() {
     let all = run_as(&nats, "dfks").start();
     lives_as_a_tenant(&nats, "example_com", &Service::of_user(&nats, "dfks"), all.tcp());
 }
+
+/// In its account nobody listens on `dfks.set`, which NATS does not say while somebody listens to everything.
+#[test]
+fn a_tenant_that_looks_on_in_an_account_of_its_own_has_its_commands() {
+    let nats = server("accounts.conf", &["dfks", "example_com"]);
+    let all = run_as(&nats, "dfks").start();
+    let _look = Service::of_user(&nats, "example_com").wiretap(&["dfks.>", "$SRV.>"]);
+    let phone = Phone::tcp(all.tcp());
+    let mut dialog = phone.subscribe(OURS);
+    dialog.notify();
+    for (args, status) in [(&["set", OURS, "DND", "on"][..], "on"), (&["set", OURS, "DND", "off", "--durable"], "off")] {
+        command(&nats, "example_com", args).ok();
+        dialog.until(&format!("DoNotDisturb {status}"));
+    }
+    assert!(command(&nats, "example_com", &["get", OURS, "DND"]).ok().contains("off"));
+    for args in [&["set", THEIRS, "DND", "on"][..], &["set", THEIRS, "DND", "on", "--durable"], &["get", THEIRS]] {
+        let ended = command(&nats, "example_com", args);
+        assert!(ended.code == 69 && ended.err.contains(" listens on dfks."), "{args:?}: {ended:?}");
+    }
+}

@@ -80,7 +80,9 @@ async fn keeper(bus: &Bus, config: &NatsConfig) -> Result<StreamKeeper, Failure>
         tries += 1;
         match StreamKeeper::start(bus, config).await {
             Ok(keeper) => return Ok(keeper),
-            Err(error) if tries > SETUP_TRIES || error.has_no_room => return Err(Failure::Refused(format!("nats: {}", chain(&error)))),
+            Err(error) if tries > SETUP_TRIES || error.hindrance.stays() => {
+                return Err(Failure::Refused(format!("nats: {}", chain(&error))));
+            }
             Err(error) => tracing::warn!(error = chain(&error), "streams and buckets are not there yet"),
         }
         tokio::time::sleep(retry.next(0.0)).await;
