@@ -12,6 +12,7 @@ use super::lines::Lines;
 use super::load::load;
 use super::output::{complain, print, print_json, printable, state_line};
 use super::reach::{Nats, Whom};
+use super::role::start::table;
 use crate::bus::feature_record::{Duty, FeatureRecord};
 use crate::bus::message::{FeatureChange, FeatureEvent, GetResponse, Origin};
 use crate::bus::poll::{self, PollLimits};
@@ -33,10 +34,7 @@ type Told = HashMap<(String, String), u64>;
 /// Runs the command.
 pub(super) async fn import(args: ImportArgs) -> Result<(), Failure> {
     let table = match &args.client.config.config {
-        Some(_) => {
-            let features = load(&args.client.config)?.features;
-            FeatureTable::with_config(&features.tables).map_err(|error| Failure::Config(error.to_string()))?
-        }
+        Some(_) => Arc::unwrap_or_clone(table(&load(&args.client.config)?)?),
         None => FeatureTable::built_in(),
     };
     let wanted = read(Lines::open(&args.file)?, &table)?;

@@ -47,7 +47,7 @@ pub(crate) fn check(config: &mut Config) -> Result<(), ConfigError> {
     named_file("http.token_file", &config.http.token_file)?;
     range("run.shutdown_grace_seconds", config.run.shutdown_grace_seconds, 0, 3600)?;
     log_level(&config.log.level)?;
-    FeatureTable::with_config(&config.features.tables)?;
+    FeatureTable::with_config(&config.features.tables, &config.packages)?;
     secure(config)
 }
 
@@ -270,7 +270,7 @@ fn routes(config: &Config) -> Result<(), ConfigError> {
     named_file("routes.script", &routes.script)?;
     range("routes.responder_timeout_ms", routes.responder_timeout_ms, 1, MAX_TIMEOUT_MS)?;
     range("routes.responder_memory_days", routes.responder_memory_days, 1, MAX_MEMORY_DAYS)?;
-    let table = FeatureTable::with_config(&config.features.tables)?;
+    let table = FeatureTable::with_config(&config.features.tables, &config.packages)?;
     for (at, text) in routes.required.iter().enumerate() {
         let expected = "<domain>.<Feature> as in subjects, with \"*\" for either: \"example_com.DoNotDisturb\"";
         let is_pattern = text.split_once('.').is_some_and(|(domain, feature)| {

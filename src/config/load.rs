@@ -12,7 +12,7 @@ use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 use super::error::as_toml;
 use super::paths::PATHS;
 use super::{Config, ConfigError, NatsConfig, check, later};
-use crate::feature::FeatureConfig;
+use crate::feature::{FeatureConfig, PackageConfig};
 
 /// Before each key in the environment: `DFKS__NATS__URL`.
 const PREFIX: &str = "DFKS";
@@ -141,13 +141,16 @@ impl Walk {
             let below = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
             let default = known.get(&name);
             let origin = value.origin().map(str::to_owned);
-            let is_feature_table = key == "features" && matches!(value.kind, ValueKind::Table(_));
-            if default.is_none() && !is_feature_table {
+            let is_row = ["features", "packages"].contains(&key) && matches!(value.kind, ValueKind::Table(_));
+            if default.is_none() && !is_row {
                 let expected = known.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
                 return Err(ConfigError::UnknownKey { key: below, value: as_toml(&raw(value.kind)), expected });
             }
             let value = match value.kind {
-                ValueKind::Table(row) if default.is_none() => self.feature(&below, row)?,
+                ValueKind::Table(row) if default.is_none() && key == "features" => self.feature(&below, row)?,
+                ValueKind::Table(row) if default.is_none() => {
+                    self.table(&below, row, &toml::Table::try_from(PackageConfig::default()).unwrap_or_default())?
+                }
                 kind => self.value(&below, Value::new(origin.as_ref(), kind), default)?,
             };
             out.insert(name, value);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::feature::{FeatureConfig, Target};
+use crate::feature::{FeatureConfig, PackageConfig, Target};
 
 mod check;
 mod cidr;
@@ -53,6 +53,8 @@ pub struct Config {
     pub log: LogConfig,
     /// More features, by table.
     pub features: FeaturesConfig,
+    /// More event packages, by name.
+    pub packages: BTreeMap<String, PackageConfig>,
     /// Quirks by User-Agent.
     pub profile: Vec<ProfileConfig>,
 }

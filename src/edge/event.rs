@@ -301,7 +301,7 @@ mod tests {
         let record: Record = serde_json::from_value(json).unwrap();
         let happened =
             Happened { edge_id: "edge-0", what: SubscriptionChange::Terminated, reason: Some(EndReason::Timeout), cause: &cause };
-        let subscription = record.clone().restore(id, 7, &config(), now.at, now.utc).unwrap();
+        let subscription = record.clone().restore(id, 7, &config(), &crate::feature::FeatureTable::built_in(), now).unwrap();
         let Event::Subscription(of, first) = of_subscription(&happened, &subscription, now) else { panic!("of a subscription") };
         let Some(Event::Subscription(also_of, second)) = of_record(&happened, id, &record, now.utc) else { panic!("of a record") };
         assert_eq!((of, SubscriptionEvent { id: second.id.clone(), ..first }), (also_of, second));

@@ -134,7 +134,7 @@ impl BoundThread {
         let users = users_file.map(|path| follow_users(path, &tasks, &metrics, &mut notifier)).transpose()?;
 
         let (index, changes) = follow_bucket(&bus, index, &config.edge_id, &metrics, &mut notifier).await;
-        let queue = Queue::new(bus.clone(), index);
+        let queue = Queue::new(bus.clone(), index, Arc::clone(&table));
         let told_before = notifier.told_before_restart();
         let take_over = TakeOver::start(&bus, queue.clone(), &config, &metrics, told_before, &tasks).await?;
         let counted = Arc::clone(&metrics);

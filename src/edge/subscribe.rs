@@ -5,7 +5,7 @@ use crate::edge::config::EdgeConfig;
 use crate::edge::profile::Quirks;
 use crate::edge::refusal::{Confirm, Refusal};
 use crate::feature::body::{BodyError, FeatureChange};
-use crate::feature::package::{self, Package};
+use crate::feature::package::Package;
 use crate::feature::table::FeatureTable;
 use crate::feature::xml;
 use crate::feature::{Presentity, PresentityError};
@@ -98,13 +98,13 @@ pub(crate) fn admit(
     table: &FeatureTable,
 ) -> Result<Subscribe, Refusal> {
     supported(request)?;
-    let (package, event) = event(request)?;
+    let (package, event) = event(request, table)?;
     let granted_seconds = granted(request, config)?;
     let accept = request.accept();
     let (main, sub) = package.media_type();
     // Some phones send none: that excludes nothing.
     let accepts = |main, sub| !accept.is_sent() || accept.allows(main, sub);
-    let accepts_multipart = accept.is_sent().then(|| package.has_multipart && accept.allows("multipart", "mixed"));
+    let accepts_multipart = if package.has_multipart { accept.is_sent().then(|| accept.allows("multipart", "mixed")) } else { Some(false) };
     if !accepts(main, sub) && accepts_multipart != Some(true) {
         return Err(Refusal::new(406).with("Accept", package.content_type).because("Accept excludes every type that we send"));
     }
@@ -142,19 +142,19 @@ pub(crate) fn supported(request: &Request) -> Result<(), Refusal> {
 }
 
 /// The event package, matched without regard to case as the field does, and the Event where it says more than that.
-fn event(request: &Request) -> Result<(&'static Package, Option<Box<str>>), Refusal> {
-    let package = request.event().and_then(|event| package::find(event.package));
+fn event(request: &Request, table: &FeatureTable) -> Result<(&'static Package, Option<Box<str>>), Refusal> {
+    let package = request.event().and_then(|event| table.package(event.package));
     let written = request.message().header(Name::Event).unwrap_or_default();
     let event = package.map(|package| (package, (written != package.name).then(|| written.into())));
-    event.ok_or_else(|| Refusal::new(489).with("Allow-Events", package::allow_events()).for_long())
+    event.ok_or_else(|| Refusal::new(489).with("Allow-Events", table.allow_events().to_owned()).for_long())
 }
 
 /// Whether a SUBSCRIBE in a dialog names another package or `id` than its subscription: it is in none then. No `id` where the
 /// first SUBSCRIBE had one is taken for that one. Source: RFC 6665 §4.4.1, §8.2.1.
 #[must_use]
-pub(crate) fn is_of_other_event(request: &Request, package: &'static Package, id: Option<&str>) -> bool {
+pub(crate) fn is_of_other_event(request: &Request, table: &FeatureTable, package: &'static Package, id: Option<&str>) -> bool {
     let Some(event) = request.event() else { return false };
-    package::find(event.package).is_some_and(|named| named != package) || event.id.is_some_and(|named| Some(named) != id)
+    table.package(event.package).is_some_and(|named| named != package) || event.id.is_some_and(|named| Some(named) != id)
 }
 
 /// Lifetime granted: the requested one, cut to the configured maximum; absent means the default.
@@ -212,7 +212,7 @@ fn change(request: &Request, package: &'static Package, table: &FeatureTable, pa
     if !request.content_type().is_some_and(|media| media.is_ok_and(|media| media.is(main, sub))) {
         return Err(Refusal::new(415).with("Accept", package.content_type));
     }
-    match (package.codec.read_request)(table, request.body()) {
+    match package.read_request(table, request.body()) {
         Ok(change) => Ok(Body::Change(change)),
         Err(error) => match error.unknown_root().filter(|_| passes_through) {
             Some(root) => Ok(Body::Raw(RawBody { root: root.into(), text: xml::decode(request.body()).into() })),

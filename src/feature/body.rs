@@ -54,6 +54,13 @@ pub enum BodyErrorKind {
         /// Whose namespace it would have to be in, where it is in one that is not.
         not_of: Option<&'static str>,
     },
+    /// A document of a package whose documents come from services alone.
+    #[error("'{}' changes nothing: phones only hear in {package}", Shown(root))]
+    OfServices {
+        root: String,
+        /// The package.
+        package: &'static str,
+    },
     /// The element that tells features with this root apart is missing.
     #[error("{element} is missing: expected {}", expected.join(", "))]
     NoType {
@@ -100,7 +107,7 @@ impl BodyError {
             BodyErrorKind::Xml(XmlError::Doctype) => "doctype",
             BodyErrorKind::Xml(XmlError::Ambiguous(_)) => "ambiguous",
             BodyErrorKind::Xml(_) => "malformed",
-            BodyErrorKind::UnknownRoot { .. } => "unknown_root",
+            BodyErrorKind::UnknownRoot { .. } | BodyErrorKind::OfServices { .. } => "unknown_root",
             BodyErrorKind::NoType { .. } | BodyErrorKind::UnknownType { .. } => "unknown_type",
             BodyErrorKind::NoStatus(_) => "no_status",
             BodyErrorKind::Status { .. } => "unreadable_status",
@@ -114,11 +121,11 @@ impl BodyError {
         self.feature.as_deref()
     }
 
-    /// The local name of the root, if it is unknown.
+    /// The local name of the root, if it asks for nothing that is known.
     #[must_use]
     pub(crate) fn unknown_root(&self) -> Option<&str> {
         match &self.kind {
-            BodyErrorKind::UnknownRoot { root, .. } => Some(root),
+            BodyErrorKind::UnknownRoot { root, .. } | BodyErrorKind::OfServices { root, .. } => Some(root),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! The rows of the feature table that every deployment has.
 
 use crate::feature::hoteling;
+use crate::feature::package::{AS_FEATURE_EVENT, Packages};
 use crate::feature::rule::Rule;
 use crate::feature::table::{AGENT_REASON, Elements, FeatureSpec, FeatureTable, Field, REASON, STATE, Wire};
 use crate::feature::target::{FORWARD_TO, Target};
@@ -16,6 +17,7 @@ impl FeatureTable {
                 FeatureSpec {
                     name: "DoNotDisturb".into(),
                     fields: Vec::new(),
+                    package: &AS_FEATURE_EVENT,
                     wire: Wire::Elements(Elements {
                         request_root: "SetDoNotDisturb".into(),
                         event_root: "DoNotDisturbEvent".into(),
@@ -34,10 +36,12 @@ impl FeatureTable {
                         Field::new(STATE, Rule::AgentState, "requestedAgentState", ""),
                         Field::new(REASON, Rule::Text, AGENT_REASON, AGENT_REASON),
                     ],
+                    package: &AS_FEATURE_EVENT,
                     wire: Wire::Agent,
                 },
                 hoteling::spec(),
             ],
+            packages: Packages::built_in(),
         }
     }
 }
@@ -52,6 +56,7 @@ fn forwarding(name: &str, forwarding_type: &str, fields: Vec<Field>) -> FeatureS
     FeatureSpec {
         name: name.into(),
         fields,
+        package: &AS_FEATURE_EVENT,
         wire: Wire::Elements(Elements {
             request_root: "SetForwarding".into(),
             event_root: "ForwardingEvent".into(),

@@ -49,7 +49,7 @@ fn find_spec<'t>(table: &'t FeatureTable, document: &Document, direction: Direct
     for spec in table.iter().filter(|spec| spec.has_root(root, direction)) {
         let (selector, any_namespace) = match &spec.wire {
             Wire::Elements(elements) => (elements.selector.as_ref(), elements.names.is_some()),
-            Wire::Agent | Wire::OwnBody => (None, false),
+            Wire::Agent | Wire::Raw | Wire::OwnBody => (None, false),
         };
         match selector {
             _ if !is_csta && !any_namespace => {}
@@ -86,7 +86,7 @@ fn status_and_values(spec: &FeatureSpec, document: &Document, direction: Directi
             Ok((Status(state != LOGGED_OFF), values))
         }
         // No document has it: the table says so of every root.
-        Wire::OwnBody => Err(BodyErrorKind::UnknownRoot { root: document.root().unwrap_or_default().to_owned(), not_of: None }),
+        Wire::Raw | Wire::OwnBody => Err(BodyErrorKind::UnknownRoot { root: document.root().unwrap_or_default().to_owned(), not_of: None }),
     }
 }
 

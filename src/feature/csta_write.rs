@@ -37,7 +37,7 @@ pub fn write_event(table: &FeatureTable, user: &str, state: &FeatureState, out: 
             write_reason(&state.values, out);
             close(root, out);
         }
-        Wire::OwnBody => return Err(not_of_csta(table, &state.feature)),
+        Wire::Raw | Wire::OwnBody => return Err(not_of_csta(table, &state.feature)),
     }
     Ok(())
 }
@@ -66,7 +66,7 @@ pub fn write_request(
             write_reason(values, out);
             close(SET_AGENT_STATE, out);
         }
-        Wire::OwnBody => return Err(not_of_csta(table, feature)),
+        Wire::Raw | Wire::OwnBody => return Err(not_of_csta(table, feature)),
     }
     Ok(())
 }
@@ -81,13 +81,13 @@ pub fn response(table: &FeatureTable, feature: &str) -> Option<Vec<u8>> {
             extend(&mut out, &[DECLARATION, "<", &elements.request_root, "Response xmlns=\"", NAMESPACE, "\"/>"]);
             Some(out)
         }
-        Wire::Elements(_) | Wire::Agent | Wire::OwnBody => None,
+        Wire::Elements(_) | Wire::Agent | Wire::Raw | Wire::OwnBody => None,
     }
 }
 
 /// A feature of another package has no CSTA document.
 fn not_of_csta(table: &FeatureTable, feature: &str) -> FeatureError {
-    FeatureError::unknown(feature, table.iter().filter(|spec| spec.wire != Wire::OwnBody).map(FeatureSpec::name))
+    FeatureError::unknown(feature, table.iter().filter(|spec| !matches!(spec.wire, Wire::Raw | Wire::OwnBody)).map(FeatureSpec::name))
 }
 
 /// The agent state to show: `state` where it is known, else what the status says.

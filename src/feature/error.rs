@@ -86,6 +86,20 @@ pub enum FeatureError {
         /// Its length, in characters.
         chars: usize,
     },
+    /// A phone cannot set it.
+    #[error("{feature} is raw: a command or a responder sets it, no phone does")]
+    Raw {
+        /// The feature.
+        feature: String,
+    },
+    /// A document is none that a phone could be sent.
+    #[error("invalid {field}: {why}")]
+    Document {
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A text has a control character, or one that XML forbids.
     #[error("{field} has the control character U+{code:04X}: expected none")]
     ControlCharacter {
@@ -126,6 +140,8 @@ impl FeatureError {
             Self::OwnTarget { .. } => "own_target",
             Self::NoTarget { .. } => "no_target",
             Self::TooLong { .. } => "too_long",
+            Self::Raw { .. } => "raw",
+            Self::Document { .. } => "document",
             Self::ControlCharacter { .. } => "control_character",
             Self::Contradiction { .. } => "contradiction",
         }
@@ -135,11 +151,12 @@ impl FeatureError {
     #[must_use]
     pub fn field(&self) -> String {
         match self {
-            Self::Unknown { .. } => "feature".to_owned(),
+            Self::Unknown { .. } | Self::Raw { .. } => "feature".to_owned(),
             Self::UnknownPackage { .. } => "package".to_owned(),
             Self::UnknownField { field, .. }
             | Self::Seconds { field, .. }
             | Self::TooLong { field, .. }
+            | Self::Document { field, .. }
             | Self::ControlCharacter { field, .. } => {
                 format!("values.{}", Shown(field))
             }

@@ -7,6 +7,7 @@
 
 use crate::feature::body::{BodyError, BodyErrorKind, BodyEvent, FeatureChange};
 use crate::feature::error::FeatureError;
+use crate::feature::package::HOTELING;
 use crate::feature::rule::Rule;
 use crate::feature::state::{FeatureState, Status, Values};
 use crate::feature::table::{FeatureSpec, FeatureTable, Field, Wire};
@@ -28,7 +29,7 @@ const EVENT_ROOT: &str = "HotelingEvent";
 /// Its row of the table.
 pub(super) fn spec() -> FeatureSpec {
     let fields = vec![Field::new(GUEST_ADDRESS, Rule::Text, "", ""), Field::new(EXPIRES, Rule::Seconds, "", "")];
-    FeatureSpec { name: FEATURE.into(), fields, wire: Wire::OwnBody }
+    FeatureSpec { name: FEATURE.into(), fields, package: &HOTELING, wire: Wire::OwnBody }
 }
 
 /// Reads the body of a SUBSCRIBE: on with a guest, off where `guestAddress` is empty.

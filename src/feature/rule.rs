@@ -27,6 +27,8 @@ pub(super) enum Rule {
     AgentState,
     /// Whole seconds, a `u32`.
     Seconds,
+    /// One small XML document, as phones' bodies may be.
+    Document,
 }
 
 /// One to three digits: leading zeros cannot make the text long.

@@ -1,12 +1,16 @@
 //! The feature table: the features, their values, and the XML elements of each.
 
+use crate::feature::document::check_document;
 use crate::feature::error::FeatureError;
+use crate::feature::package::{Package, Packages};
 use crate::feature::rule::{AGENT_STATES, LOGGED_ON, MAX_TEXT_CHARS, Rule, is_ring_count, is_seconds};
 use crate::feature::state::{FeatureState, Values};
 use crate::feature::xml_write::is_xml_character;
 
 /// The value of `AgentState` that decides its status.
 pub(super) const STATE: &str = "state";
+/// The value of a raw feature.
+pub(super) const DOCUMENT: &str = "document";
 /// The value of `AgentState` that says why.
 pub(super) const REASON: &str = "reason";
 
@@ -17,6 +21,7 @@ pub(super) const REASON: &str = "reason";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeatureTable {
     pub(super) specs: Vec<FeatureSpec>,
+    pub(super) packages: Packages,
 }
 
 /// One row of the table: a feature, its fields, and its elements.
@@ -24,6 +29,8 @@ pub struct FeatureTable {
 pub struct FeatureSpec {
     pub(super) name: String,
     pub(super) fields: Vec<Field>,
+    /// A subscription to it is told of the feature, and none to another.
+    pub(super) package: &'static Package,
     pub(super) wire: Wire,
 }
 
@@ -43,6 +50,8 @@ pub(super) enum Wire {
     Elements(Elements),
     /// `SetAgentState`, and an event root for each state.
     Agent,
+    /// A document that somebody else writes: its value `document`, sent as it is.
+    Raw,
     /// Not in CSTA: the codec of its package knows its documents.
     OwnBody,
 }
@@ -186,6 +195,7 @@ impl FeatureSpec {
             Rule::RingCount => Err(FeatureError::RingCount { value: value.to_owned() }),
             Rule::AgentState if AGENT_STATES.contains(&value) => Ok(()),
             Rule::AgentState => Err(FeatureError::AgentState { value: value.to_owned() }),
+            Rule::Document => check_document(field, value),
             Rule::Seconds if is_seconds(value) => Ok(()),
             Rule::Seconds => Err(FeatureError::Seconds { field: field.to_owned(), value: value.to_owned() }),
         }
@@ -205,7 +215,7 @@ impl FeatureSpec {
     pub(super) fn has_root(&self, root: &str, direction: Direction) -> bool {
         match (&self.wire, direction) {
             (Wire::Elements(elements), direction) => elements.root(direction) == root,
-            (Wire::OwnBody, _) => false,
+            (Wire::Raw | Wire::OwnBody, _) => false,
             (Wire::Agent, Direction::Request) => root == SET_AGENT_STATE,
             (Wire::Agent, Direction::Event) => AGENT_STATES.iter().any(|state| agent_event_root(state) == root),
         }

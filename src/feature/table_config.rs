@@ -5,15 +5,32 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::error::Shown;
+use crate::feature::package::{AS_FEATURE_EVENT, Package};
+use crate::feature::package_config::{self, ByName, PackageConfig, PackageError};
 use crate::feature::rule::Rule;
-use crate::feature::table::{Direction, Elements, FeatureSpec, FeatureTable, Field, Names, Wire};
+use crate::feature::table::{DOCUMENT, Direction, Elements, FeatureSpec, FeatureTable, Field, Names, Wire};
 use crate::feature::target::{FORWARD_TO, Target};
 use crate::feature::xml::MAX_DEPTH;
+
+/// `kind` of `[features.NAME]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureKind {
+    /// A status and values, each in an element.
+    #[default]
+    Fields,
+    /// A document that a responder or command brings, sent as it is.
+    Raw,
+}
 
 /// One row of `[features.NAME]`: the XML elements that stand for a feature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct FeatureConfig {
+    /// What its document is made of; a raw one has no other column but `package`.
+    pub kind: FeatureKind,
+    /// The `[packages.NAME]` of a raw feature; empty: `as-feature-event`.
+    pub package: String,
     /// Root element of the phone's request.
     pub request_root: String,
     /// Root element of our event.
@@ -96,6 +113,25 @@ pub enum TableError {
         /// The element.
         value: String,
     },
+    /// A row of `[packages.NAME]`.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// It is of a package that there is not, or that has no such features.
+    #[error("features.{name}.package: invalid value '{}', expected {expected}", Shown(value))]
+    NoPackage {
+        /// The feature.
+        name: String,
+        /// What it says.
+        value: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// A raw feature has a column.
+    #[error("features.{name}: kind = \"raw\" takes no other column but package, its document is sent as it is")]
+    RawColumn {
+        /// The feature.
+        name: String,
+    },
     /// A namespace is no URI that could stand in an attribute.
     #[error(
         "features.{name}.{column}: invalid value '{}', expected a URI of at most 256 characters without quotes and blanks",
@@ -138,22 +174,45 @@ pub enum TableError {
 }
 
 impl FeatureTable {
-    /// The built-in features, and after them those of `[features.NAME]` in the order of their names.
+    /// The built-in features and packages, and after them those of `[features.NAME]` and `[packages.NAME]` in the order of their
+    /// names.
     ///
     /// # Errors
     ///
     /// [`TableError`], which names the key, its value and what is allowed.
-    pub fn with_config(rows: &BTreeMap<String, FeatureConfig>) -> Result<Self, TableError> {
-        let mut table = Self::built_in();
+    pub fn with_config(rows: &BTreeMap<String, FeatureConfig>, packages: &BTreeMap<String, PackageConfig>) -> Result<Self, TableError> {
+        let (packages, by_name) = package_config::with_rows(packages)?;
+        let mut table = Self { packages, ..Self::built_in() };
         for (name, row) in rows {
-            let spec = spec(&table, name, row)?;
+            let package = package(name, row, &by_name)?;
+            let spec = spec(&table, name, row, package)?;
             table.specs.push(spec);
         }
-        Ok(table)
+        let is_empty = |package: &Package| table.iter().all(|spec| spec.package != package);
+        match by_name.iter().find(|(_, package)| is_empty(package)) {
+            Some((name, _)) => Err(PackageError::Empty { name: (*name).to_owned() }.into()),
+            None => Ok(table),
+        }
     }
 }
 
-fn spec(table: &FeatureTable, name: &str, row: &FeatureConfig) -> Result<FeatureSpec, TableError> {
+/// The package of a row.
+fn package(name: &str, row: &FeatureConfig, by_name: &ByName<'_>) -> Result<&'static Package, TableError> {
+    if row.package.is_empty() || row.package == AS_FEATURE_EVENT.name {
+        return Ok(&AS_FEATURE_EVENT);
+    }
+    let refused = |expected| Err(TableError::NoPackage { name: name.to_owned(), value: row.package.clone(), expected });
+    match by_name.get(row.package.as_str()) {
+        Some(package) if row.kind == FeatureKind::Raw => Ok(package),
+        Some(_) => refused("kind = \"raw\" in one of [packages]".to_owned()),
+        None => {
+            let names: Vec<_> = by_name.keys().copied().chain([AS_FEATURE_EVENT.name]).collect();
+            refused(names.join(", "))
+        }
+    }
+}
+
+fn spec(table: &FeatureTable, name: &str, row: &FeatureConfig, package: &'static Package) -> Result<FeatureSpec, TableError> {
     let is_name = name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
@@ -162,6 +221,12 @@ fn spec(table: &FeatureTable, name: &str, row: &FeatureConfig) -> Result<Feature
     }
     if table.find(name).is_some() {
         return Err(TableError::BuiltIn { name: name.to_owned() });
+    }
+    if row.kind == FeatureKind::Raw {
+        let has_others = *row != FeatureConfig { kind: FeatureKind::Raw, package: row.package.clone(), ..FeatureConfig::default() };
+        let fields = vec![Field::new(DOCUMENT, Rule::Document, "", "")];
+        let spec = FeatureSpec { name: name.to_owned(), fields, package, wire: Wire::Raw };
+        return if has_others { Err(TableError::RawColumn { name: name.to_owned() }) } else { Ok(spec) };
     }
     for (column, value) in [
         ("request_root", &row.request_root),
@@ -204,7 +269,7 @@ fn spec(table: &FeatureTable, name: &str, row: &FeatureConfig) -> Result<Feature
         names: Some(Box::new(names)),
     };
     check_roots_free(table, name, &elements)?;
-    Ok(FeatureSpec { name: name.to_owned(), fields, wire: Wire::Elements(elements) })
+    Ok(FeatureSpec { name: name.to_owned(), fields, package, wire: Wire::Elements(elements) })
 }
 
 fn check_element(name: &str, column: &str, value: &str) -> Result<(), TableError> {
@@ -300,7 +365,7 @@ fn check_elements_differ(name: &str, row: &FeatureConfig, fields: &[Field]) -> R
 fn check_roots_free(table: &FeatureTable, name: &str, new: &Elements) -> Result<(), TableError> {
     for spec in table.iter() {
         let told_apart = match &spec.wire {
-            Wire::Agent | Wire::OwnBody => false,
+            Wire::Agent | Wire::Raw | Wire::OwnBody => false,
             Wire::Elements(old) => match (&old.selector, &new.selector) {
                 (Some((old_element, old_value)), Some((element, value))) => old_element == element && old_value != value,
                 _ => false,

@@ -11,7 +11,7 @@ use crate::bus::message::{
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{self, Cause};
 use crate::bus::{Bus, EdgeWatchers, RequestError};
-use crate::feature::{Package, Presentity, package};
+use crate::feature::{FeatureTable, Package, Presentity};
 use crate::mi::command::SetCommand;
 use crate::mi::error::{Failure, Step};
 use crate::mi::limit::{MAX_DURABLE_IN_HAND, MAX_IN_HAND};
@@ -73,6 +73,7 @@ pub(crate) struct Order {
 pub struct Bridge<F> {
     bus: Bus,
     fanout: F,
+    table: Arc<FeatureTable>,
     metrics: Arc<MiMetrics>,
     refused: RefusedCommands,
 }
@@ -80,9 +81,9 @@ pub struct Bridge<F> {
 impl<F: Fanout> Bridge<F> {
     /// A bridge that asks the workers of this bus. Made after the metrics recorder is installed.
     #[must_use]
-    pub fn new(bus: Bus, fanout: F) -> Self {
+    pub fn new(bus: Bus, fanout: F, table: Arc<FeatureTable>) -> Self {
         let refused = RefusedCommands::new(bus.clone());
-        Self { bus, fanout, metrics: Arc::new(MiMetrics::new(MAX_IN_HAND, MAX_DURABLE_IN_HAND)), refused }
+        Self { bus, fanout, table, metrics: Arc::new(MiMetrics::new(MAX_IN_HAND, MAX_DURABLE_IN_HAND)), refused }
     }
 
     /// Has a worker run the set route, and publishes the events.
@@ -126,7 +127,7 @@ impl<F: Fanout> Bridge<F> {
             cause: cause.clone(),
         };
         // Looked up meanwhile: a phone that is told soon may be gone when the answer comes.
-        let package = [package::of(&request.feature)];
+        let package = [self.table.package_of(&request.feature)];
         let (answer, watchers) = join(self.ask_worker(&request), self.fanout.watchers(&presentity, &package, None)).await;
         let answer = answer?;
 
@@ -145,7 +146,7 @@ impl<F: Fanout> Bridge<F> {
             return Err(denied.reply.into());
         }
         let notified = if answer.logged {
-            let packages = plan::packages(&answer);
+            let packages = self.table.packages_of_states(&plan::told(&answer));
             let watchers = if packages == package { watchers } else { self.fanout.watchers(&presentity, &packages, None).await };
             Ok(self.notified(&presentity, &answer, watchers))
         } else {
@@ -223,7 +224,7 @@ impl<F: Fanout> Bridge<F> {
     fn notified(&self, presentity: &Presentity, answer: &RouteSetResponse, watchers: Result<Vec<EdgeWatchers>, RequestError>) -> u64 {
         let watchers = watchers.unwrap_or_else(|error| {
             self.metrics.step_failed(Step::Watchers.as_str(), error.reason());
-            self.fanout.watchers_seen(presentity, &plan::packages(answer))
+            self.fanout.watchers_seen(presentity, &self.table.packages_of_states(&plan::told(answer)))
         });
         plan::notified(answer, &watchers)
     }
@@ -238,8 +239,11 @@ impl<F: Fanout> Bridge<F> {
         if !answer.notify {
             return Ok(0);
         }
-        let watchers =
-            self.fanout.watchers(presentity, &plan::packages(answer), None).await.map_err(|error| self.failed(Step::Watchers, &error))?;
+        let watchers = self
+            .fanout
+            .watchers(presentity, &self.table.packages_of_states(&plan::told(answer)), None)
+            .await
+            .map_err(|error| self.failed(Step::Watchers, &error))?;
         let jobs = occasion.jobs(answer, &watchers);
         let count = jobs.len();
         if count > 0 {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::bus::EdgeWatchers;
 use crate::bus::message::{Asked, ErrorBody, FeatureChange, FeatureEvent, Kind, Origin, RouteSetResponse, SetResponse};
 use crate::bus::trace::Cause;
-use crate::feature::{FeatureState, Package, Presentity, package};
+use crate::feature::{FeatureState, Presentity};
 use crate::notify::job::{self, EdgeJob, Notice};
 
 /// What is asked for and by whom, time, cause and source of event ids of a plan.
@@ -85,15 +85,9 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
 }
 
 /// The states that watchers are told.
-fn told(answer: &RouteSetResponse) -> Vec<FeatureState> {
+pub(crate) fn told(answer: &RouteSetResponse) -> Vec<FeatureState> {
     let also = answer.also.iter().filter(|state| state.assigned && state.notify).cloned();
     std::iter::once(FeatureState { assigned: true, notify: true, ..answer.state.clone() }).chain(also).collect()
-}
-
-/// The event packages whose watchers are told.
-#[must_use]
-pub(crate) fn packages(answer: &RouteSetResponse) -> Vec<&'static Package> {
-    package::of_states(&told(answer))
 }
 
 /// How many subscriptions will be notified: none where the route suppressed the NOTIFY.

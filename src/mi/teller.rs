@@ -24,7 +24,7 @@ use crate::bus::pull::{Delivery, Held, Pull, PullConfig, PullError, REOPEN};
 use crate::bus::subject::{Pattern, Subjects};
 use crate::bus::trace::Cause;
 use crate::bus::{RequestError, kv};
-use crate::feature::{FeatureTable, Presentity, package};
+use crate::feature::{FeatureTable, Presentity};
 use crate::mi::bridge::{Bridge, Fanout};
 use crate::notify::job::{self, Notice};
 use crate::runtime::{Backoff, clock};
@@ -199,7 +199,7 @@ impl<F: Fanout> Teller<F> {
         let watchers = if states.is_empty() {
             Vec::new()
         } else {
-            self.bridge.fanout().watchers(presentity, &package::of_states(states), duty.skip.as_deref()).await?
+            self.bridge.fanout().watchers(presentity, &self.table.packages_of_states(states), duty.skip.as_deref()).await?
         };
         let notice =
             Notice { presentity, states, assigned: duty.assigned, skip_edge: None, skip_subscription: duty.skip.as_deref(), cause: &cause };

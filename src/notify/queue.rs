@@ -1,12 +1,14 @@
 //! Stores NOTIFY jobs in the work queue, one for each edge that holds a watcher.
 
+use std::sync::Arc;
+
 use async_nats::HeaderValue;
 use futures_util::StreamExt;
 
 use crate::bus::subject::Pattern;
 use crate::bus::trace::headers;
 use crate::bus::{Bus, EdgeWatchers, RequestError, WatcherIndex};
-use crate::feature::{Package, Presentity, package};
+use crate::feature::{FeatureTable, Package, Presentity};
 use crate::notify::job::{self, EdgeJob, Notice};
 use crate::runtime::clock;
 
@@ -21,6 +23,7 @@ const CONCURRENT_STORES: usize = 64;
 pub struct Queue {
     bus: Bus,
     index: WatcherIndex,
+    table: Arc<FeatureTable>,
 }
 
 /// Outcome of a notice.
@@ -33,10 +36,16 @@ pub struct FanOut {
 }
 
 impl Queue {
-    /// The work queue of this bus, with the edges that the index knows.
+    /// The work queue of this bus, with the edges that the index knows, for the features of this table.
     #[must_use]
-    pub fn new(bus: Bus, index: WatcherIndex) -> Self {
-        Self { bus, index }
+    pub fn new(bus: Bus, index: WatcherIndex, table: Arc<FeatureTable>) -> Self {
+        Self { bus, index, table }
+    }
+
+    /// The features, and the package of each.
+    #[must_use]
+    pub(crate) fn table(&self) -> &FeatureTable {
+        &self.table
     }
 
     /// The index that says which edges hold watchers.
@@ -52,7 +61,7 @@ impl Queue {
     ///
     /// [`RequestError`]: some of the jobs may have been stored. The same notice again stores each of them once.
     pub async fn fan_out(&self, notice: &Notice<'_>) -> Result<FanOut, RequestError> {
-        let edges = self.watchers(notice.presentity, &package::of_states(notice.states)).await?;
+        let edges = self.watchers(notice.presentity, &self.table.packages_of_states(notice.states)).await?;
         let jobs = job::jobs(notice, &edges, clock::utc_now());
         let watchers = job::watchers(notice, &jobs);
         let jobs = self.store(jobs).await?;

@@ -17,7 +17,7 @@ use crate::bus::Bus;
 use crate::bus::message::{GetRequest, Kind};
 use crate::bus::poll::{self, PollLimits};
 use crate::bus::trace::Cause;
-use crate::feature::{Presentity, package};
+use crate::feature::Presentity;
 use crate::worker::handler::Handler;
 use crate::worker::responder::Again;
 
@@ -86,7 +86,7 @@ async fn compare(bus: &Bus, handler: &Handler, domain: Box<str>, feature: Box<st
     if poll.is_cut {
         tracing::warn!(%domain, %feature, limit = MAX_WATCHERS, "not all compared with its responder: too many watchers");
     }
-    let package = package::of(&feature);
+    let package = handler.table.package_of(&feature);
     let watchers = poll.edges.into_values().flatten().filter(|watcher| watcher.package == package.name);
     let presentities: BTreeSet<_> = watchers.filter_map(|watcher| Presentity::parse(&watcher.presentity).ok()).collect();
     let presentities = presentities.into_iter().filter(|presentity| presentity.domain_token() == *domain);

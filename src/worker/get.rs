@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::bus::feature_record::FeatureRecord;
 use crate::bus::message::{ErrorBody, GetRequest, PRESENTITY_EXPECTED};
-use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Presentity, Source, package};
+use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Presentity, Source};
 use crate::worker::change::Change;
 use crate::worker::error::Refusal;
 use crate::worker::responder::answer::Answer;
@@ -53,13 +53,13 @@ pub(crate) fn asked<'t>(
     features: Option<&[String]>,
     package: Option<&str>,
 ) -> Result<Vec<&'t FeatureSpec>, FeatureError> {
-    let package = package.map(package::require).transpose()?;
+    let package = package.map(|name| table.require_package(name)).transpose()?;
     for name in features.unwrap_or_default() {
         table.require(name)?;
     }
     let is_asked = |spec: &&FeatureSpec| {
         features.is_none_or(|names| names.iter().any(|name| name == spec.name()))
-            && package.is_none_or(|package| package::of(spec.name()) == package)
+            && package.is_none_or(|package| table.package_of(spec.name()) == package)
     };
     Ok(table.iter().filter(is_asked).collect())
 }

@@ -55,7 +55,7 @@ async fn put(bus: &Bus, payload: &str) {
 #[tokio::test]
 async fn every_edge_with_a_watcher_gets_one_job_once() {
     let ((_nats, bus), tasks) = (server().await, Tasks::new());
-    let queue = Queue::new(bus.clone(), WatcherIndex::start(&bus, &tasks, Vec::new()));
+    let queue = Queue::new(bus.clone(), WatcherIndex::start(&bus, &tasks, Vec::new()), std::sync::Arc::default());
     for (key, edge) in [("a", "edge-0"), ("b", "edge-0"), ("c", "edge-1.lab")] {
         subscribe(&bus, key, edge).await;
     }
@@ -84,7 +84,7 @@ async fn every_edge_with_a_watcher_gets_one_job_once() {
 #[tokio::test]
 async fn jobs_come_again_until_they_are_acknowledged() {
     let ((mut nats, bus), tasks) = (server().await, Tasks::new());
-    let queue = Queue::new(bus.clone(), WatcherIndex::start(&bus, &tasks, Vec::new()));
+    let queue = Queue::new(bus.clone(), WatcherIndex::start(&bus, &tasks, Vec::new()), std::sync::Arc::default());
     subscribe(&bus, "a", "edge-0").await;
     let (alice, states, cause) = (alice(), [state()], Cause::new());
     queue.fan_out(&notice(&alice, &states, &cause)).await.unwrap();

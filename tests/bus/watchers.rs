@@ -6,7 +6,7 @@ use std::time::Duration;
 use dfks::bus::{Bus, IndexEvent, RequestError, SharedIndex, WatcherIndex};
 use dfks::config::NatsConfig;
 use dfks::feature::Presentity;
-use dfks::feature::package::PACKAGES;
+use dfks::feature::package::AS_FEATURE_EVENT;
 use dfks::runtime::{Tasks, clock};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -25,7 +25,7 @@ fn record(name: &str, edge_id: &str) -> String {
 
 async fn count(index: &WatcherIndex, name: &str) -> Result<Vec<(String, u64)>, RequestError> {
     let mut counts: Vec<_> =
-        index.watchers(&presentity(name), &PACKAGES).await?.into_iter().map(|w| (w.edge_id.to_string(), w.count)).collect();
+        index.watchers(&presentity(name), &[&AS_FEATURE_EVENT]).await?.into_iter().map(|w| (w.edge_id.to_string(), w.count)).collect();
     counts.sort();
     Ok(counts)
 }
@@ -118,7 +118,7 @@ async fn does_not_wait_for_messages_that_are_gone() {
 
 async fn index_answers(index: &WatcherIndex) {
     let started_at = clock::now();
-    index.watchers(&presentity("bob"), &PACKAGES).await.unwrap();
+    index.watchers(&presentity("bob"), &[&AS_FEATURE_EVENT]).await.unwrap();
     assert!(started_at.elapsed() < Duration::from_millis(500), "{:?}", started_at.elapsed());
 }
 
@@ -191,12 +191,13 @@ async fn gives_up_in_time_when_the_server_stands_still() {
     nats.pause();
     let started_at = clock::now();
     let alice = presentity("alice");
-    let answers = join_all((0..100).map(async |_| index.watchers(&alice, &PACKAGES).await.map_err(|error| error.reason()))).await;
+    let answers =
+        join_all((0..100).map(async |_| index.watchers(&alice, &[&AS_FEATURE_EVENT]).await.map_err(|error| error.reason()))).await;
     let took = started_at.elapsed();
     nats.resume();
     assert!(answers.iter().all(|answer| *answer == Err("timeout")), "{answers:?}");
     assert!(took < Duration::from_secs(2), "{took:?}");
-    eventually("answers again", async || index.watchers(&presentity("alice"), &PACKAGES).await.is_ok()).await;
+    eventually("answers again", async || index.watchers(&presentity("alice"), &[&AS_FEATURE_EVENT]).await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -223,7 +224,7 @@ async fn tells_each_change_once_in_order_even_over_an_outage() {
     let revision = store(&bus, "after", &record("alice", "edge-0"), "60s", None).await.unwrap();
     store(&bus, "after", &record("alice", "edge-1"), "60s", Some(revision)).await.unwrap();
     remove(&bus, "before").await;
-    index.watchers(&presentity("alice"), &PACKAGES).await.unwrap();
+    index.watchers(&presentity("alice"), &[&AS_FEATURE_EVENT]).await.unwrap();
     let want = ["before stored edge-0", "loaded", "after stored edge-0", "after stored edge-1", "before removed edge-0"];
     assert_eq!(*told.lock().unwrap(), want);
 

@@ -33,6 +33,7 @@ mod login;
 mod mi;
 mod onlooker;
 mod phone;
+mod raw;
 mod readme;
 mod refused;
 mod responder;

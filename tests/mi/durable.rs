@@ -54,7 +54,7 @@ impl Queue {
 
     pub(crate) async fn bridge(&self) -> DurableBridge {
         let stop = CancellationToken::new();
-        let bridge = Arc::new(Bridge::new(bus(&self.nats).await, self.edges.clone()));
+        let bridge = Arc::new(Bridge::new(bus(&self.nats).await, self.edges.clone(), Arc::default()));
         let task = tokio::spawn(durable::run(bridge, Arc::new(FeatureTable::built_in()), patience(), stop.clone()));
         DurableBridge { stop, task }
     }

@@ -103,7 +103,7 @@ impl Scene {
         let bus = connect(&NatsConfig { timeout_ms, ..nats.config() }, "dfks-mi").await;
         let client = async_nats::connect(nats.url()).await.unwrap();
         let shutdown = CancellationToken::new();
-        let bridge = Arc::new(Bridge::new(bus, edges.clone()));
+        let bridge = Arc::new(Bridge::new(bus, edges.clone(), Arc::default()));
         let bridge = tokio::spawn(run(bridge, Arc::new(FeatureTable::built_in()), || {}, shutdown.clone()));
         let scene = Self { nats, client, edges, shutdown, bridge };
         common::eventually("the bridge serves", async || scene.ask(&json!({})).await.is_ok()).await;

@@ -36,7 +36,7 @@ impl Bucket {
     }
 
     async fn teller(&self, edges: Edges) -> Teller {
-        let bridge = Arc::new(Bridge::new(connect(&self.nats).await, edges.clone()));
+        let bridge = Arc::new(Bridge::new(connect(&self.nats).await, edges.clone(), Arc::default()));
         let stop = CancellationToken::new();
         let task = tokio::spawn(teller::run(bridge, Arc::new(FeatureTable::built_in()), stop.clone()));
         Teller { edges, stop, task }

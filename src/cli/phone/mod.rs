@@ -32,7 +32,7 @@ use show::{show, show_confirmed};
 
 use super::args::{PhoneArgs, PhoneTransport, Press};
 use super::exit::Failure;
-use crate::feature::{FeatureTable, Presentity, Status, package};
+use crate::feature::{FeatureTable, Presentity, Status};
 use crate::runtime::{StopSignals, clock};
 use crate::sip::Transport;
 use crate::sip::transport::ClientTls;
@@ -103,11 +103,11 @@ pub(super) async fn run(args: PhoneArgs) -> Result<(), Failure> {
 
 /// The keys that the arguments ask for: without `--config`, those that are built in.
 fn keys(args: &PhoneArgs) -> Result<Keys, Failure> {
-    let package = package::require(&args.package).map_err(|error| Failure::Usage(error.to_string()))?;
     let table = match &args.features.config {
         Some(_) => Arc::unwrap_or_clone(super::role::start::table(&super::load(&args.features)?)?),
         None => FeatureTable::built_in(),
     };
+    let package = table.require_package(&args.package).map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(Keys { package, table })
 }
 
@@ -115,10 +115,9 @@ fn keys(args: &PhoneArgs) -> Result<Keys, Failure> {
 fn check(keys: &Keys, presentity: &Presentity, presses: &[Press]) -> Result<(), Failure> {
     for Press { feature, is_on, values } in presses {
         let spec = keys.table.require(feature);
-        let checked = spec.and_then(|spec| spec.check_values(values)).and_then(|()| {
-            let write = keys.package.codec.write_request;
-            write(&keys.table, presentity.user(), feature, Status(*is_on), values, &mut Vec::new())
-        });
+        let checked = spec
+            .and_then(|spec| spec.check_values(values))
+            .and_then(|()| keys.package.write_request(&keys.table, presentity.user(), (feature, Status(*is_on)), values, &mut Vec::new()));
         checked.map_err(|error| Failure::Refused(error.to_string()))?;
     }
     Ok(())

@@ -43,7 +43,7 @@ impl Notification {
         let is_terminated = SubscriptionState::parse(subscription_state).is_some_and(|state| state.state == Substate::Terminated);
         let (mut features, mut unreadable) = (Vec::new(), Vec::new());
         for part in parts(package, request, &mut unreadable) {
-            match (package.codec.read_event)(table, part) {
+            match package.read_event(table, part) {
                 Ok(event) => features.push(ShownFeature { feature: event.feature, status: event.status, values: event.values }),
                 Err(error) => unreadable.push(error.to_string()),
             }

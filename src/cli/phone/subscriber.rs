@@ -91,8 +91,8 @@ impl Subscriber {
             Input::Unsubscribe => self.ask(Asked::Unsubscribe, 0, &[], now)?,
             Input::Press { feature, status, values } => {
                 let mut body = Vec::new();
-                let write = self.settings.package.codec.write_request;
-                write(&self.table, self.settings.presentity.user(), &feature, status, &values, &mut body)?;
+                let Settings { package, presentity, .. } = &self.settings;
+                package.write_request(&self.table, presentity.user(), (&feature, status), &values, &mut body)?;
                 self.ask(Asked::Press(feature), self.settings.expires_seconds, &body, now)?;
             }
             Input::Packet { bytes, source } => self.take(&bytes, source, now),

@@ -35,7 +35,7 @@ pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
     let consumers = vec![(QueueName::Commands, vec![durable::DURABLE.to_owned()]), (QueueName::Changes, vec![teller::DURABLE.to_owned()])];
     let watched = Watched { streams: StreamName::ALL.into(), consumers };
     tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
-    let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus.clone(), index)));
+    let bridge = Arc::new(Bridge::new(bus.clone(), Queue::new(bus.clone(), index, Arc::clone(&table)), Arc::clone(&table)));
 
     // intake stops first: commands in hand still need the index
     let intake = Tasks::new();

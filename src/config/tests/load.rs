@@ -179,7 +179,7 @@ const BAD: &[(&str, &str)] = &[
     // keys
     (
         "[nat]\nurl = \"\"",
-        "nat = { url = \"\" }: unknown key, expected features, http, log, mi, nats, profile, routes, run, sip, subscription, trace",
+        "nat = { url = \"\" }: unknown key, expected features, http, log, mi, nats, packages, profile, routes, run, sip, subscription, trace",
     ),
     ("[run]\ngrace = 1", "run.grace = 1: unknown key, expected local, shutdown_grace_seconds"),
     ("[run]\nlocal = \"on\"", "run.local = \"on\": expected `auto` or `off`"),
@@ -190,7 +190,7 @@ const BAD: &[(&str, &str)] = &[
     ("[features]\npass = true", "features.pass = true: unknown key, expected passthrough, target"),
     (
         "url = \"nats://u:p@h\"",
-        "url = \"nats://***@h\": unknown key, expected features, http, log, mi, nats, profile, routes, run, sip, subscription, trace",
+        "url = \"nats://***@h\": unknown key, expected features, http, log, mi, nats, packages, profile, routes, run, sip, subscription, trace",
     ),
     // nats
     (
@@ -327,7 +327,7 @@ const BAD: &[(&str, &str)] = &[
     ("[features.X]\nevent_root = 3", "features.X.event_root = 3: expected a string"),
     (
         "[features.X]\nroot = \"R\"",
-        "features.X.root = \"R\": unknown key, expected event_root, namespace, prefix, request_root, status_event, status_request, type_element, type_value, value_namespace, value_prefix, values",
+        "features.X.root = \"R\": unknown key, expected event_root, kind, namespace, package, prefix, request_root, status_event, status_request, type_element, type_value, value_namespace, value_prefix, values",
     ),
     ("[features.Hoteling]\nrequest_root = \"R\"", "features.Hoteling: is built in, expected another name"),
     (
@@ -356,7 +356,7 @@ fn a_bad_override_is_named_like_a_bad_key() {
         (
             "DFKS__FOO",
             "x",
-            "foo = \"x\": unknown key, expected features, http, log, mi, nats, profile, routes, run, sip, subscription, trace",
+            "foo = \"x\": unknown key, expected features, http, log, mi, nats, packages, profile, routes, run, sip, subscription, trace",
         ),
         ("DFKS__NATS", "x", "nats = \"x\": expected a table"),
         ("DFKS__NATS__TIMEOUT_MS", "1s", "nats.timeout_ms = \"1s\": expected a whole number"),

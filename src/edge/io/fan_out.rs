@@ -16,7 +16,6 @@ use crate::bus::message::FeatureEvent;
 use crate::bus::subject::Pattern;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::FanOut;
-use crate::feature::package;
 use crate::notify::{JOB_LIFETIME, Notice, Queue};
 use crate::runtime::Backoff;
 
@@ -62,7 +61,7 @@ async fn carry_out(bus: &Bus, queue: &Queue, edge_id: &str, metrics: &EdgeMetric
 /// Number of watchers on other edges whose jobs are stored, or will be; `None` when they could not be.
 async fn stored(queue: &Queue, edge_id: &str, fan_out: &FanOut) -> Option<u64> {
     if fan_out.logged {
-        let watchers = queue.index().watchers_seen(&fan_out.presentity, &package::of_states(&fan_out.states));
+        let watchers = queue.index().watchers_seen(&fan_out.presentity, &queue.table().packages_of_states(&fan_out.states));
         return Some(watchers.iter().filter(|edge| *edge.edge_id != *edge_id).map(|edge| edge.count).sum());
     }
     let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));

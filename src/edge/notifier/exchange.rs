@@ -12,7 +12,7 @@ use crate::edge::subscription::cover::Cover;
 use crate::edge::subscription::lane::{Exchange, Query, Question, Storing};
 use crate::edge::subscription::outbox::Ending;
 use crate::edge::subscription::{Phase, Seen, Subscription};
-use crate::feature::{csta_write, package};
+use crate::feature::csta_write;
 use crate::runtime::clock::Now;
 use crate::sip::{response, uri};
 
@@ -199,7 +199,7 @@ impl Notifier {
         writer.header("Expires", subscribe.granted_seconds);
         let is_sips = subscription.dialog.is_sips() || uri::is_sips(arrival.request.uri());
         writer.header("Contact", self.responses.contact_of(arrival.flow, is_sips));
-        writer.header("Allow-Events", package::allow_events());
+        writer.header("Allow-Events", self.table.allow_events());
         writer.copy_record_route();
         // Some phones want the 200 to a change to say what was changed.
         let change = subscribe.change.as_ref().filter(|_| subscription.quirks.cisco_response_body);

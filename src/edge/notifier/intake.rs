@@ -18,7 +18,7 @@ use crate::edge::subscription::lane::{Arrival, Exchange, Query, Question};
 use crate::edge::subscription::next_hop::Destination;
 use crate::edge::subscription::outbox::Ending;
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
-use crate::feature::{Presentity, package};
+use crate::feature::Presentity;
 use crate::runtime::clock::Now;
 use crate::sip::digest::{Credentials, Ha1};
 use crate::sip::flow::{Flow, Transport};
@@ -132,8 +132,8 @@ impl Notifier {
         let mut writer = response::response(&arrival.request, 200, arrival.flow.peer);
         writer.to_tag(&arrival.key.tag());
         writer.header("Allow", ALLOW);
-        writer.header("Accept", package::accept());
-        writer.header("Allow-Events", package::allow_events());
+        writer.header("Accept", self.table.accept());
+        writer.header("Allow-Events", self.table.allow_events());
         self.output.push_back(self.responses.finish(arrival, 200, writer.finish(), now));
     }
 
@@ -345,7 +345,7 @@ impl Notifier {
     /// Whether a request may be in the dialog of a subscription; its `CSeq` is used up then.
     fn enter_dialog(&self, subscription: &mut Subscription, request: &Request, identity: &Identity) -> Result<(), Refusal> {
         if !is_dialog_of(request, &subscription.dialog)
-            || subscribe::is_of_other_event(request, subscription.package, subscription.dialog.event_id())
+            || subscribe::is_of_other_event(request, &self.table, subscription.package, subscription.dialog.event_id())
         {
             return Err(Refusal::no_subscription());
         }

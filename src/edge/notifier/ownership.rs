@@ -25,7 +25,7 @@ use crate::edge::subscription::cover::Cover;
 use crate::edge::subscription::lane::{Exchange, Storing};
 use crate::edge::subscription::record::Record;
 use crate::edge::subscription::{Phase, Seen, Subscription, SubscriptionId};
-use crate::feature::{Presentity, package};
+use crate::feature::Presentity;
 use crate::runtime::clock::{self, Now};
 use crate::sip::flow::Transport;
 
@@ -68,7 +68,7 @@ impl Notifier {
     /// The subscription of a record.
     fn adopted(&self, id: SubscriptionId, record: Record, revision: u64, phase: Phase, now: Now) -> Option<Box<Subscription>> {
         let versions = record.versions(&self.table);
-        let subscription = record.restore(id, revision, &self.config, now.at, now.utc)?;
+        let subscription = record.restore(id, revision, &self.config, &self.table, now)?;
         Some(Box::new(Subscription { phase, versions, ..subscription }))
     }
 
@@ -387,5 +387,5 @@ fn is_dialog_of(exchange: &Exchange, record: &Record) -> bool {
     let request = &exchange.arrival.request;
     request.call_id() == &*record.call_id
         && request.from().tag().unwrap_or_default() == &*record.remote_tag
-        && package::find(&record.package) == Some(exchange.subscribe.package)
+        && record.package.eq_ignore_ascii_case(exchange.subscribe.package.name)
 }

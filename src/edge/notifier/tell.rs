@@ -14,7 +14,7 @@ use crate::edge::subscription::lane::Storing;
 use crate::edge::subscription::lane::{Query, Question};
 use crate::edge::subscription::outbox::{JobKey, Owed, Update};
 use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
-use crate::feature::{FeatureState, Presentity, package};
+use crate::feature::{FeatureState, Presentity};
 use crate::runtime::clock::Now;
 
 /// After a restart phones that come back by themselves, or are told something else, come first.
@@ -76,8 +76,10 @@ impl Notifier {
             return;
         }
         let is_outdated = subscription.lane.sync.is_outdated();
-        let updates: Vec<_> =
-            updates.into_iter().filter(|update| !is_outdated && subscription.package.has(&update.state.feature)).collect();
+        let updates: Vec<_> = updates
+            .into_iter()
+            .filter(|update| !is_outdated && self.table.package_of(&update.state.feature) == subscription.package)
+            .collect();
         let versions: Vec<_> = updates.iter().map(|update| (self.table.index_of(&update.state.feature), update.state.version)).collect();
         let mut replaced = Vec::new();
         if updates.is_empty() && query.is_owed {
@@ -168,7 +170,7 @@ impl Notifier {
         whom: Whom<'_>,
         mut tell: impl FnMut(&mut Self, &mut Subscription),
     ) -> u64 {
-        let ids = self.registry.ids_in(presentity, &package::of_states(states));
+        let ids = self.registry.ids_in(presentity, &self.table.packages_of_states(states));
         for id in ids.iter().filter(|id| !whom.skips(**id)) {
             self.step_of(*id, |notifier, subscription| {
                 if whom.has(subscription) {
@@ -182,7 +184,7 @@ impl Notifier {
     /// A watcher that has a version, or is being told it, is not sent it again: no echo, no second NOTIFY for a job that came twice.
     fn queue_unless_known(&mut self, subscription: &mut Subscription, update: &Arc<Update>, now: Now) {
         let Update { state, job, .. } = &**update;
-        if !subscription.package.has(&state.feature) {
+        if self.table.package_of(&state.feature) != subscription.package {
             return;
         }
         let feature = self.table.index_of(&state.feature);
@@ -226,7 +228,7 @@ impl Notifier {
         shown.filter_map(|state| self.update(presentity, state.clone(), cause, since, job)).collect()
     }
 
-    /// A state with its document; `None` for a feature that this edge does not have in its table.
+    /// A state with its document; `None` for a feature that this edge does not have in its table, and a raw one among others that has no document.
     pub(super) fn update(
         &self,
         presentity: &Presentity,
@@ -236,8 +238,13 @@ impl Notifier {
         job: Option<JobKey>,
     ) -> Option<Arc<Update>> {
         let mut document = Vec::with_capacity(512);
-        if (package::of(&state.feature).codec.write_event)(&self.table, presentity.user(), &state, &mut document).is_err() {
+        let package = self.table.package_of(&state.feature);
+        if package.write_event(&self.table, presentity.user(), &state, &mut document).is_err() {
             self.metrics.unknown_feature();
+            return None;
+        }
+        // Beside other features one without a document is not told; where all are raw, an empty body says that there is none.
+        if document.is_empty() && package.has_multipart {
             return None;
         }
         Some(Arc::new(Update { state, document: document.into(), cause: cause.clone(), since, job }))

@@ -16,7 +16,7 @@ use crate::edge::subscription::sync::Sync;
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
 use crate::feature::table::FeatureTable;
 use crate::feature::{Package, Presentity, package};
-use crate::runtime::clock;
+use crate::runtime::clock::{self, Now};
 use crate::sip::flow::{Flow, Transport};
 use crate::sip::header::Event;
 
@@ -175,8 +175,15 @@ impl Record {
     ///
     /// `None` for a record that this version could not have written.
     #[must_use]
-    pub fn restore(self, id: SubscriptionId, revision: u64, config: &EdgeConfig, now: Instant, utc: SystemTime) -> Option<Subscription> {
-        let (transport, package) = (Transport::parse(&self.transport)?, package::find(&self.package)?);
+    pub(crate) fn restore(
+        self,
+        id: SubscriptionId,
+        revision: u64,
+        config: &EdgeConfig,
+        table: &FeatureTable,
+        Now { at: now, utc }: Now,
+    ) -> Option<Subscription> {
+        let (transport, package) = (Transport::parse(&self.transport)?, table.package(&self.package)?);
         let listener = config.listener_of(transport, self.listener, self.peer).unwrap_or_default();
         let instant = |text: &str| {
             Some(match clock::parse_rfc3339(text)?.duration_since(utc) {

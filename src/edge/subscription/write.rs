@@ -38,7 +38,7 @@ pub(crate) fn notify(subscription: &Subscription, parcel: &Parcel, sending: &Sen
     } else {
         SubscriptionState::active(subscription.expires_in(now))
     };
-    let documents: Vec<&[u8]> = parcel.updates.iter().map(|update| &*update.document).collect();
+    let documents: Vec<&[u8]> = parcel.updates.iter().map(|update| &*update.document).filter(|document| !document.is_empty()).collect();
     let mut multipart_body = Vec::new();
     let multipart_type;
     let body = match documents.as_slice() {

@@ -12,7 +12,7 @@ use crate::bus::pull::Delivery;
 use crate::bus::subject::edge_token;
 use crate::bus::{Bus, RequestError};
 use crate::edge::metrics::{EdgeMetrics, JobOutcome};
-use crate::feature::{Presentity, package};
+use crate::feature::Presentity;
 use crate::notify::{EdgeJob, GivenUpHook, Jobs, Queue};
 use crate::runtime::Tasks;
 
@@ -92,7 +92,7 @@ async fn send_on(bus: &Bus, queue: &Queue, job: NotifyJob, delivery: Delivery, f
     let Ok(presentity) = Presentity::parse(&job.presentity) else {
         return finish(delivery.bury(STAGE, "unreadable", "no presentity").await, JobOutcome::Unreadable, metrics);
     };
-    let Ok(edges) = queue.watchers(&presentity, &package::of_states(&job.states)).await else { return };
+    let Ok(edges) = queue.watchers(&presentity, &queue.table().packages_of_states(&job.states)).await else { return };
     let others: Vec<EdgeJob> = edges
         .into_iter()
         .filter(|edge| &*edge.edge_id != from)

@@ -307,7 +307,7 @@ fn a_configured_root_may_be_in_any_namespace() {
         values: [("music".to_owned(), ("tune".to_owned(), "tuneName".to_owned()))].into(),
         ..Default::default()
     };
-    let table = FeatureTable::with_config(&[("Hold".to_owned(), row)].into()).unwrap();
+    let table = FeatureTable::with_config(&[("Hold".to_owned(), row)].into(), &std::collections::BTreeMap::new()).unwrap();
     let body = "<SetHold xmlns='urn:vendor'><on>1</on><tune>jazz</tune></SetHold>";
     assert_eq!(read_request(&table, body.as_bytes()).unwrap(), change("Hold", true, &[("music", "jazz")]));
 }

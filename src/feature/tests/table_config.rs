@@ -15,7 +15,7 @@ fn row() -> FeatureConfig {
 fn with(name: &str, change: impl FnOnce(&mut FeatureConfig)) -> Result<FeatureTable, TableError> {
     let mut row = row();
     change(&mut row);
-    FeatureTable::with_config(&BTreeMap::from([(name.to_owned(), row)]))
+    FeatureTable::with_config(&BTreeMap::from([(name.to_owned(), row)]), &BTreeMap::new())
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn an_unusable_row_is_refused_with_its_key() {
 #[test]
 fn two_rows_with_one_root_clash() {
     let rows = BTreeMap::from([("A".to_owned(), row()), ("B".to_owned(), row())]);
-    let error = FeatureTable::with_config(&rows).unwrap_err();
+    let error = FeatureTable::with_config(&rows, &BTreeMap::new()).unwrap_err();
     assert!(error.to_string().starts_with("features.B.request_root: 'SetCallWaiting' is taken by A"), "{error}");
 }
 
@@ -210,5 +210,90 @@ fn names_that_make_no_document_are_refused() {
     ];
     for (change, want) in cases {
         assert_eq!(with("X", change).unwrap_err().to_string(), want);
+    }
+}
+
+#[test]
+fn a_raw_feature_is_its_document() {
+    let raw = |row: &mut FeatureConfig| *row = FeatureConfig { kind: FeatureKind::Raw, ..FeatureConfig::default() };
+    let table = with("Whiteboard", raw).unwrap();
+    let spec = table.find("Whiteboard").unwrap();
+    assert!(!spec.default_state().assigned);
+    let document = "<?xml version=\"1.0\"?>\n<w:board xmlns:w='urn:w' a=\"1\"><w:line>a &amp; é</w:line>\t</w:board>";
+    let state =
+        |document: &str| FeatureState { values: [("document".to_owned(), document.to_owned())].into(), ..FeatureState::new("Whiteboard") };
+    for text in [document, ""] {
+        let mut out = Vec::new();
+        spec.check_values(&state(text).values).unwrap();
+        table.package_of("Whiteboard").write_event(&table, "alice", &state(text), &mut out).unwrap();
+        assert_eq!(out, text.as_bytes(), "as it is");
+    }
+    let long = format!("<a>{}</a>", "x".repeat(8 * 1024));
+    for (bad, want) in [
+        ("<a>", "invalid document: expected one XML document with one root element"),
+        ("<a/><b/>", "invalid document: expected one XML document with one root element"),
+        ("<!DOCTYPE a><a/>", "invalid document: a DOCTYPE is not allowed"),
+        ("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><a/>", "invalid document: it says that it is ISO-8859-1, and is sent in UTF-8"),
+        ("<a>\u{1}</a>", "invalid document: it has the character U+0001"),
+        (&long, "invalid document: it has 8199 bytes, expected at most 8192"),
+    ] {
+        let error = spec.check_value("document", bad).unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.field().as_str()), (want, "values.document"));
+    }
+    let asked = AS_FEATURE_EVENT.write_request(&table, "alice", ("Whiteboard", Status::ON), &state(document).values, &mut Vec::new());
+    assert_eq!(asked.unwrap_err().reason(), "raw");
+    let error = with("Whiteboard", |row| row.kind = FeatureKind::Raw).unwrap_err();
+    assert_eq!(error.to_string(), "features.Whiteboard: kind = \"raw\" takes no other column but package, its document is sent as it is");
+}
+
+#[test]
+fn a_package_of_ones_own_has_raw_features() {
+    let raw = |package: &str| FeatureConfig { kind: FeatureKind::Raw, package: package.into(), ..FeatureConfig::default() };
+    let package = |event: &str, content_type: &str| PackageConfig { event: event.into(), content_type: content_type.into() };
+    let table = |feature: FeatureConfig, row: PackageConfig| {
+        FeatureTable::with_config(&BTreeMap::from([("Board".to_owned(), feature)]), &BTreeMap::from([("acme".to_owned(), row)]))
+    };
+    let good = || package("x-acme.board", "application/x-acme+xml");
+    let made = table(raw("acme"), good()).unwrap();
+    let board = made.package("X-Acme.Board").unwrap();
+    assert_eq!((made.package_of("Board"), made.package_of("DoNotDisturb")), (board, &AS_FEATURE_EVENT));
+    assert_eq!(made.allow_events(), "as-feature-event, x-broadworks-hoteling, x-acme.board");
+    let state = FeatureState { values: [("document".to_owned(), "<a/>".to_owned())].into(), ..FeatureState::new("Board") };
+    for package in made.packages() {
+        assert_eq!(package.write_event(&made, "alice", &state, &mut Vec::new()).is_ok(), *package == board, "{}", package.name);
+    }
+    assert_eq!(board.read_event(&made, b"<a/>").unwrap().feature, "Board");
+
+    let event = "expected the name of an event package: at most 64 letters, digits and -!%*_+`'~";
+    let media = "expected a media type without parameters, no multipart";
+    for (feature, row, want) in [
+        (raw("acme"), package("", "a/b"), format!("packages.acme.event: invalid value '', {event}")),
+        (raw("acme"), package("x board", "a/b"), format!("packages.acme.event: invalid value 'x board', {event}")),
+        (raw("acme"), package("x..y", "a/b"), format!("packages.acme.event: invalid value 'x..y', {event}")),
+        (
+            raw("acme"),
+            package("As-Feature-Event", "a/b"),
+            "packages.acme.event: invalid value 'As-Feature-Event', expected the name of no other package".to_owned(),
+        ),
+        (raw("acme"), package("x-acme", "xml"), format!("packages.acme.content_type: invalid value 'xml', {media}")),
+        (raw("acme"), package("x-acme", "a/b; c=d"), format!("packages.acme.content_type: invalid value 'a/b; c=d', {media}")),
+        (
+            raw("acme"),
+            package("x-acme", "multipart/mixed"),
+            format!("packages.acme.content_type: invalid value 'multipart/mixed', {media}"),
+        ),
+        (
+            raw(""),
+            good(),
+            "packages.acme: has no feature, expected a [features.NAME] with kind = \"raw\" and package = \"acme\"".to_owned(),
+        ),
+        (raw("acne"), good(), "features.Board.package: invalid value 'acne', expected acme, as-feature-event".to_owned()),
+        (
+            FeatureConfig { package: "acme".into(), ..row() },
+            good(),
+            "features.Board.package: invalid value 'acme', expected kind = \"raw\" in one of [packages]".to_owned(),
+        ),
+    ] {
+        assert_eq!(table(feature, row).unwrap_err().to_string(), want);
     }
 }

@@ -183,7 +183,7 @@ mod tests {
         let (mut registry, one) = (Registry::default(), subscription());
         let (package, alice) = (one.package, one.presentity.clone());
         registry.check_in(one);
-        let other = crate::feature::package::find("x-broadworks-hoteling").unwrap();
+        let other = &crate::feature::package::HOTELING;
         assert_eq!((registry.ids_in(&alice, &[package, other]).len(), registry.ids_in(&alice, &[other]).len()), (1, 0));
     }
 }

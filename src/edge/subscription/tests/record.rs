@@ -65,7 +65,7 @@ proptest! {
         let told = clock::parse_rfc3339(record.told_expires_at.as_ref().unwrap_or(&record.expires_at)).unwrap();
         // A monotonic clock cannot say what was before this machine started.
         prop_assume!(told >= utc);
-        let subscription = record.clone().restore(id, 7, &config(), now, utc).unwrap();
+        let subscription = record.clone().restore(id, 7, &config(), &FeatureTable::built_in(), Now { at: now, utc }).unwrap();
         let table = FeatureTable::built_in();
         let cover = Cover { cseq: subscription.cseq_to_reserve(), until: subscription.covered_until };
         let again = Record::of(&subscription, cover, &config(), now, utc).confirmed(&record.versions(&table), &table);
