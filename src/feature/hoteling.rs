@@ -2,15 +2,16 @@
 //!
 //! Publicly known, from vendors' guides to finding faults and what phones send: `SetHoteling` with `guestAddress`, which is empty
 //! when the guest leaves; `HotelingEvent` with `guestAddress` and `expires`, or, where nobody is in, an empty `guestAddress` alone.
-//! Assumed: `expires` counts whole seconds from the event, and `DEFAULT_EXPIRES_SECONDS` is told where none is set. Some
-//! phones add `authenticationData`: it is skipped, whether a guest may use the phone is for the route and its responder to say.
+//! With a password, `HotelingEvent` has `authenticationData` with a `nonce`, and the phone asks again with `nonce`, `algorithm` and
+//! `response` (MD5 of `nonce:password`) in there: whether that is right is for the responder to say, which holds the password.
+//! Assumed: `expires` counts whole seconds from the event, and `DEFAULT_EXPIRES_SECONDS` is told where none is set.
 
 use crate::feature::body::{BodyError, BodyErrorKind, BodyEvent, FeatureChange};
 use crate::feature::error::FeatureError;
 use crate::feature::package::HOTELING;
 use crate::feature::rule::Rule;
 use crate::feature::state::{FeatureState, Status, Values};
-use crate::feature::table::{FeatureSpec, FeatureTable, Field, Wire};
+use crate::feature::table::{FeatureSpec, FeatureTable, Field, NONCE, Wire};
 use crate::feature::xml::Document;
 use crate::feature::xml_write::{DECLARATION, close, element, extend};
 
@@ -23,12 +24,17 @@ pub(crate) const DEFAULT_EXPIRES_SECONDS: u32 = 12 * 3600;
 
 const GUEST_ADDRESS: &str = "guestAddress";
 const EXPIRES: &str = "expires";
+const AUTHENTICATION: &str = "authenticationData";
+/// What a phone answers a challenge with.
+const PROOF: [&str; 3] = [NONCE, "algorithm", "response"];
 const REQUEST_ROOT: &str = "SetHoteling";
 const EVENT_ROOT: &str = "HotelingEvent";
 
 /// Its row of the table.
 pub(super) fn spec() -> FeatureSpec {
-    let fields = vec![Field::new(GUEST_ADDRESS, Rule::Text, "", ""), Field::new(EXPIRES, Rule::Seconds, "", "")];
+    let proof = PROOF.map(|field| Field::new(field, Rule::Passing, "", ""));
+    let fields = [Field::new(GUEST_ADDRESS, Rule::Text, "", ""), Field::new(EXPIRES, Rule::Seconds, "", "")];
+    let fields = fields.into_iter().chain(proof).collect();
     FeatureSpec { name: FEATURE.into(), fields, package: &HOTELING, wire: Wire::OwnBody }
 }
 
@@ -73,6 +79,12 @@ fn change(spec: &FeatureSpec, document: &Document) -> Result<FeatureChange, Body
             values.insert(field.to_owned(), text.to_owned());
         }
     }
+    for field in PROOF {
+        if let Some(text) = document.one(&format!("{AUTHENTICATION}/{field}"))?.filter(|text| !text.is_empty()) {
+            spec.check_value(field, text)?;
+            values.insert(field.to_owned(), text.to_owned());
+        }
+    }
     Ok(FeatureChange { feature: FEATURE.to_owned(), status: Status(!guest.is_empty()), values })
 }
 
@@ -90,6 +102,7 @@ pub(crate) fn write_event(table: &FeatureTable, _user: &str, state: &FeatureStat
         element(EXPIRES, value(&state.values, EXPIRES).unwrap_or(&default), out);
     } else {
         extend(out, &["<", GUEST_ADDRESS, "/>"]);
+        authentication(&state.values, out);
     }
     close(EVENT_ROOT, out);
     Ok(())
@@ -114,8 +127,23 @@ pub(crate) fn write_request(
         Some(guest) => element(GUEST_ADDRESS, guest, out),
         None => extend(out, &["<", GUEST_ADDRESS, "/>"]),
     }
+    authentication(values, out);
     close(REQUEST_ROOT, out);
     Ok(())
+}
+
+/// Appends the challenge, or the proof.
+fn authentication(values: &Values, out: &mut Vec<u8>) {
+    if value(values, NONCE).is_none() {
+        return;
+    }
+    extend(out, &["<", AUTHENTICATION, ">"]);
+    for field in PROOF {
+        if let Some(text) = value(values, field) {
+            element(field, text, out);
+        }
+    }
+    close(AUTHENTICATION, out);
 }
 
 fn check(table: &FeatureTable, feature: &str) -> Result<(), FeatureError> {

@@ -27,6 +27,8 @@ pub(super) enum Rule {
     AgentState,
     /// Whole seconds, a `u32`.
     Seconds,
+    /// A text that is for the owner of the feature alone: it is neither stored nor told.
+    Passing,
     /// One small XML document, as phones' bodies may be.
     Document,
 }

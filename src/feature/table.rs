@@ -9,6 +9,8 @@ use crate::feature::xml_write::is_xml_character;
 
 /// The value of `AgentState` that decides its status.
 pub(super) const STATE: &str = "state";
+/// The value by which the owner of `Hoteling` asks for a password.
+pub(super) const NONCE: &str = "nonce";
 /// The value of a raw feature.
 pub(super) const DOCUMENT: &str = "document";
 /// The value of `AgentState` that says why.
@@ -185,7 +187,7 @@ impl FeatureSpec {
             return Err(FeatureError::UnknownField { feature: self.name.clone(), field: field.to_owned(), allowed });
         };
         match known.rule {
-            Rule::Text => check_text(field, value),
+            Rule::Text | Rule::Passing => check_text(field, value),
             Rule::Target(target) => {
                 check_text(field, value)?;
                 let error = || FeatureError::Target { value: value.to_owned(), rule: target };
@@ -199,6 +201,25 @@ impl FeatureSpec {
             Rule::Seconds if is_seconds(value) => Ok(()),
             Rule::Seconds => Err(FeatureError::Seconds { field: field.to_owned(), value: value.to_owned() }),
         }
+    }
+
+    /// The values that are stored and told: without those of a proof or its challenge.
+    #[must_use]
+    pub(crate) fn lasting(&self, mut values: Values) -> Values {
+        for field in self.fields.iter().filter(|field| field.rule == Rule::Passing) {
+            values.remove(&field.name);
+        }
+        values
+    }
+
+    /// The state with what is asked of the phone that is told it: the challenge of `said`, if its owner says one and nobody is in.
+    #[must_use]
+    pub(crate) fn challenging(&self, mut state: FeatureState, said: &Values) -> FeatureState {
+        let nonce = said.get(NONCE).filter(|nonce| !nonce.is_empty() && !state.status.is_on());
+        if let (Some(nonce), true) = (nonce, self.fields.iter().any(|field| field.rule == Rule::Passing && field.name == NONCE)) {
+            state.values.insert(NONCE.to_owned(), nonce.clone());
+        }
+        state
     }
 
     /// Whether its values decide its status.
@@ -274,7 +295,7 @@ mod tests {
                 ("CallForwardingBusy", vec!["forwardTo"], true),
                 ("CallForwardingNoAnswer", vec!["forwardTo", "ringCount"], true),
                 ("AgentState", vec!["state", "reason"], false),
-                ("Hoteling", vec!["guestAddress", "expires"], false),
+                ("Hoteling", vec!["guestAddress", "expires", "nonce", "algorithm", "response"], false),
             ]
         );
         for spec in table.iter() {

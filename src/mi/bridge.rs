@@ -139,7 +139,7 @@ impl<F: Fanout> Bridge<F> {
             }
             None => trace::new_id(),
         };
-        let asked = command.asked();
+        let asked = command.asked(&self.table);
         let mut occasion = Occasion { asked: &asked, actor: command.actor.as_deref(), now: clock::utc_now(), cause, new_id };
         if let Some(denied) = occasion.denied(&answer) {
             self.publish(&presentity, &[denied.event], cause);
@@ -178,7 +178,7 @@ impl<F: Fanout> Bridge<F> {
         let states = self.bus.get(request, cause, self.bus.timeout()).await.map(|answer| answer.features).unwrap_or_default();
         let state = states.into_iter().find(|state| state.feature == *feature).unwrap_or_else(|| unset.clone());
         let new_id = || id.map_or_else(trace::new_id, |id| format!("{id}-refused"));
-        let asked = command.asked();
+        let asked = command.asked(&self.table);
         let mut occasion = Occasion { asked: &asked, actor: command.actor.as_deref(), now: clock::utc_now(), cause, new_id };
         self.publish(presentity, &[occasion.failed(presentity, &state, &failure.body)], cause);
     }

@@ -95,8 +95,9 @@ impl SetCommand {
     }
 
     /// What it asks for, as its event tells it.
-    pub(crate) fn asked(&self) -> Asked {
-        Asked { status: self.status, values: self.values.clone() }
+    pub(crate) fn asked(&self, table: &FeatureTable) -> Asked {
+        let lasting = |values| table.find(&self.feature).map_or_else(Values::new, |spec| spec.lasting(values));
+        Asked { status: self.status, values: lasting(self.values.clone()) }
     }
 }
 

@@ -71,7 +71,10 @@ pub(crate) fn known(spec: &FeatureSpec, record: &FeatureRecord, answer: &Answer)
     // An answer was checked when it was read; what still does not fit the stored state counts as no answer.
     let Ok(mut state) = change.apply_for(spec, record.presentity(), &stored) else { return (stored, false) };
     state.source = Source::Responder;
+    let said = std::mem::take(&mut state.values);
+    state.values = spec.lasting(said.clone());
     let is_news = !state.shows_same_as(&stored);
+    let mut state = spec.challenging(state, &said);
     if is_news {
         state.version = stored.version.saturating_add(1);
     }

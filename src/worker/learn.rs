@@ -40,7 +40,7 @@ impl Known {
         match (is_news, self.is_kept) {
             (false, _) => state,
             // It was changed since the responder was asked, or is learnt too often.
-            (true, true) => self.record.state(spec),
+            (true, true) => spec.challenging(self.record.state(spec), &state.values),
             // The version is that of what is stored: the next change has the one after it, and is told.
             (true, false) => FeatureState { version: self.record.state(spec).version, ..state },
         }
@@ -111,6 +111,7 @@ impl Handler {
         let mut news = Vec::new();
         for (spec, answer) in answers {
             let (state, true) = get::known(spec, record, answer) else { continue };
+            let state = FeatureState { values: spec.lasting(state.values.clone()), ..state };
             let updated = updated.get_or_insert_with(|| record.clone());
             if updated.put_learnt(&state, now) {
                 news.push((*spec, record.state(spec), state));

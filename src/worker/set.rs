@@ -72,6 +72,7 @@ impl Set<'_> {
             Some(change) => change.apply_for(self.spec, record.presentity(), &scripted)?,
             None => scripted.clone(),
         };
+        state.values = self.spec.lasting(state.values);
         let is_changed = self.origin == Origin::Mi || !state.shows_same_as(&previous);
         let mut updated = record.clone();
         if is_changed {
@@ -88,6 +89,9 @@ impl Set<'_> {
             previous.source
         };
         state.assigned = self.is_shown_assigned(state.assigned);
+        if let Some(said) = &self.responder {
+            state = self.spec.challenging(state, &said.values);
+        }
         let notify = std::mem::replace(&mut state.notify, true);
         let (also_previous, also): (Vec<_>, Vec<_>) = self.also(&mut updated)?.into_iter().unzip();
         let changed = is_changed || !also.is_empty();

@@ -14,7 +14,7 @@ use crate::{ALICE, ALL_OFF};
 
 const REALM: &str = "127.0.0.1";
 
-fn md5(text: &str) -> String {
+pub(crate) fn md5(text: &str) -> String {
     let bytes: [u8; 16] = Md5::digest(text).into();
     format!("{:032x}", u128::from_be_bytes(bytes))
 }

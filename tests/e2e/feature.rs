@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use crate::ALICE;
-use crate::common::Nats;
-use crate::harness::{Phone, Product, Service, Setup, Subscribe, dfks_with, started};
+use crate::auth::md5;
+use crate::common::{Nats, wait_for};
+use crate::harness::{Dialog, Phone, Product, Service, Setup, Subscribe, dfks_with, started};
 
 /// ```text
 /// host ──x-broadworks-hoteling──▶ edge ◀── dfks set alice Hoteling on
@@ -36,6 +37,85 @@ fn hoteling_reaches_the_phones_of_its_package_alone() {
     let (_, of_host) = host.stop();
     let (_, of_desk) = desk.stop();
     assert!(!of_host.join("\n").contains("DoNotDisturb") && !of_desk.join("\n").contains("Hoteling"), "{of_host:?} {of_desk:?}");
+}
+
+fn set_hoteling(guest: &str, proof: &str) -> String {
+    format!("<SetHoteling xmlns=\"http://schema.broadsoft.com/hoteling\"><guestAddress>{guest}</guestAddress>{proof}</SetHoteling>")
+}
+
+/// Sends a SUBSCRIBE of the package of hoteling.
+fn hoteling(phone: &Phone, dialog: &mut Dialog<'_>, body: String) {
+    let (text, branch) = dialog.request(&Subscribe { body, ..Subscribe::default() });
+    let text = text
+        .replace("Event: as-feature-event", "Event: x-broadworks-hoteling")
+        .replace("application/x-as-feature-event+xml", "application/x-broadworks-hoteling+xml");
+    phone.send(text.as_bytes());
+    assert_eq!(dialog.response(&branch).status(), Some(200));
+}
+
+/// ```text
+/// phone ──SetHoteling──▶ edge ──▶ worker ──▶ responder      phone: nobody in, nonce ◀── status 0, nonce
+///       ──nonce, MD5(nonce:password)──▶ …  ──▶ right: in · wrong: nobody in, no nonce
+/// ```
+#[test]
+fn a_guest_proves_a_password_where_the_responder_asks_for_it() {
+    let nats = Nats::start();
+    let product = Product::start(&nats);
+    let service = Service::on(&nats);
+    let events = service.wiretap(&["dfks.event.feature.>"]);
+    let nonces = std::sync::atomic::AtomicU32::new(0);
+    let right = md5("n0:4711");
+    service.respond("dfks.responder.get.127_0_0_1.Hoteling", |_| Some(json!({"status": 0, "values": {"nonce": "initial"}})));
+    service.respond("dfks.responder.set.127_0_0_1.Hoteling", move |asked| {
+        let values = asked["values"].clone();
+        Some(match values["response"].as_str() {
+            _ if asked["status"] == 0 => json!({"status": 0, "values": {"guestAddress": ""}}),
+            None => {
+                let nonce = nonces.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                json!({"status": 0, "values": {"guestAddress": "", "nonce": format!("n{nonce}")}})
+            }
+            Some(response) if response == right && values["nonce"] == "n0" && values["algorithm"] == "MD5" => json!({}),
+            Some(_) => json!({"error": {"code": 403, "description": "wrong password"}}),
+        })
+    });
+    wait_for("its responder is asked", || (service.state(ALICE, "Hoteling")["values"]["nonce"] == "initial").then_some(()));
+    for transport in ["udp", "tcp"] {
+        let phone = if transport == "udp" { Phone::udp(product.udp()) } else { Phone::tcp(product.tcp()) };
+        let mut dialog = phone.dialog(ALICE);
+        hoteling(&phone, &mut dialog, String::new());
+        let challenge =
+            |nonce: &str| format!("<guestAddress/><authenticationData><nonce>{nonce}</nonce></authenticationData></HotelingEvent>");
+        let first = dialog.notify().body;
+        assert!(first.ends_with(&challenge("initial")), "{transport}: {first}");
+    }
+
+    let phone = Phone::tcp(product.tcp());
+    let mut dialog = phone.dialog(ALICE);
+    hoteling(&phone, &mut dialog, String::new());
+    dialog.notify();
+    hoteling(&phone, &mut dialog, set_hoteling("2001", ""));
+    let asked = dialog.notify().body;
+    assert!(asked.ends_with("<guestAddress/><authenticationData><nonce>n0</nonce></authenticationData></HotelingEvent>"), "{asked}");
+
+    let proof = |response: &str| {
+        format!("<authenticationData><nonce>n0</nonce><algorithm>MD5</algorithm><response>{response}</response></authenticationData>")
+    };
+    let wrong = md5("n0:0000");
+    hoteling(&phone, &mut dialog, set_hoteling("2001", &proof(&wrong)));
+    let refused = dialog.notify().body;
+    assert!(refused.ends_with("<guestAddress/></HotelingEvent>"), "no guest, and no challenge that would be answered again: {refused}");
+    let response = md5("n0:4711");
+    hoteling(&phone, &mut dialog, set_hoteling("2001", &proof(&response)));
+    let taken = dialog.notify().body;
+    assert!(taken.ends_with("<guestAddress>2001</guestAddress><expires>43200</expires></HotelingEvent>"), "{taken}");
+
+    // what proves the password is for the responder alone
+    let made = events.find("the guest", |event| event.json["outcome"] == "applied" && event.json["new"]["status"] == 1);
+    assert_eq!(made.json["asked"]["values"], json!({"guestAddress": "2001"}));
+    let text = format!("{:?}", events.all().iter().map(|event| event.json.to_string()).collect::<Vec<_>>());
+    assert!(!text.contains(&response) && !text.contains(&wrong), "{text}");
+    let stored = dfks_with(&nats, &["export"]).ok();
+    assert!(stored.contains("2001") && !stored.contains(&response) && !stored.contains("nonce"), "{stored}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::edge::notifier::state::bus_requests::Wait;
 use crate::edge::notifier::tell::Whom;
 use crate::edge::subscription::lane::{Query, Question, Refused, Retry};
 use crate::edge::subscription::{Phase, Subscription};
-use crate::feature::{FeatureChange, FeatureState};
+use crate::feature::{FeatureChange, FeatureState, FeatureTable, Values};
 use crate::runtime::clock::{self, Now};
 
 /// How long what was missed waits for a bus that is away.
@@ -130,7 +130,7 @@ impl Notifier {
             Err(error) => {
                 self.metrics.route_failed(&error);
                 if let Question::Change(change) = &query.what {
-                    let refused = Refused { reason: error.description, asked: asked_by(change) };
+                    let refused = Refused { reason: error.description, asked: asked_by(&self.table, change) };
                     let what = Question::Confirm { feature: change.feature.clone(), refused: Some(Box::new(refused)) };
                     subscription.lane.queries.push_front(Query { what, ..query });
                 }
@@ -144,7 +144,7 @@ impl Notifier {
         let outcome = if response.denied.is_some() { "refused" } else { "unchanged" };
         self.metrics.change_ended(subscription.about(), &response.state.feature, outcome, response.denied.as_deref());
         if let Some(why) = &response.denied {
-            let asked = query.what.change().map(asked_by);
+            let asked = query.what.change().map(|change| asked_by(&self.table, change));
             let press = Press { subscription, asked: asked.as_ref(), cause: &query.cause };
             self.emit(event::of_refused(press, &response.state, why, now.utc));
         }
@@ -164,7 +164,7 @@ impl Notifier {
         self.metrics.change_ended(subscription.about(), &response.state.feature, "applied", None);
         let presentity = subscription.presentity.clone();
         let (assigned, notifies, logged) = (response.state.assigned, response.notify, response.logged);
-        let asked = query.what.change().map(asked_by);
+        let asked = query.what.change().map(|change| asked_by(&self.table, change));
         let events = event::of_change(Press { subscription, asked: asked.as_ref(), cause: &query.cause }, &response, now.utc);
         let states: Vec<FeatureState> = std::iter::once(response.state).chain(response.also).collect();
         let updates = if notifies { self.shown(&presentity, &states, &query.cause, query.since, None) } else { Vec::new() };
@@ -231,8 +231,10 @@ impl Notifier {
     }
 }
 
-fn asked_by(change: &FeatureChange) -> Asked {
-    Asked { status: change.status, values: change.values.clone() }
+/// What a phone asked for, as the event tells it.
+fn asked_by(table: &FeatureTable, change: &FeatureChange) -> Asked {
+    let values = change.values.clone();
+    Asked { status: change.status, values: table.find(&change.feature).map_or_else(Values::new, |spec| spec.lasting(values)) }
 }
 
 fn get(presentity: String, features: Option<Vec<String>>, subscription: &Subscription) -> BusRequest {

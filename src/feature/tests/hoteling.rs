@@ -36,11 +36,18 @@ fn a_guest_comes_and_leaves() {
         ("no namespace", "<SetHoteling><guestAddress>a &amp; b</guestAddress></SetHoteling>".into(), true, vec![("guestAddress", "a & b")]),
         (
             "more than is known",
-            format!(
-                "<SetHoteling {NS}><guestAddress>a</guestAddress><authenticationData><nonce>n</nonce></authenticationData></SetHoteling>"
-            ),
+            format!("<SetHoteling {NS}><guestAddress>a</guestAddress><nonce>n</nonce><other><response>r</response></other></SetHoteling>"),
             true,
             vec![("guestAddress", "a")],
+        ),
+        (
+            "with a proof",
+            format!(
+                "<SetHoteling {NS}><guestAddress>a</guestAddress><authenticationData><nonce>n</nonce><algorithm>MD5</algorithm>\
+                 <response>e1</response></authenticationData></SetHoteling>"
+            ),
+            true,
+            vec![("guestAddress", "a"), ("nonce", "n"), ("algorithm", "MD5"), ("response", "e1")],
         ),
         (
             "with expires",
@@ -66,6 +73,13 @@ fn what_is_no_request_is_refused_with_the_reason() {
         ),
         (format!("<SetHoteling {NS}><guestAddress>a</guestAddress><guestAddress>b</guestAddress></SetHoteling>"), "ambiguous"),
         (format!("<SetHoteling {NS}><guestAddress>a</guestAddress><expires>soon</expires></SetHoteling>"), "seconds"),
+        (
+            format!(
+                "<SetHoteling {NS}><guestAddress>a</guestAddress><authenticationData><response>1</response><response>2</response>\
+                 </authenticationData></SetHoteling>"
+            ),
+            "ambiguous",
+        ),
         (format!("<SetHoteling {NS}><guestAddress>a"), "malformed"),
         (String::new(), "malformed"),
         (long, "too_long"),
@@ -83,6 +97,11 @@ fn the_event_has_the_guest_and_its_time_or_an_empty_guest() {
     for (state, want) in [
         (state(false, &[]), "<guestAddress/>"),
         (state(false, &[("guestAddress", "2001"), ("expires", "60")]), "<guestAddress/>"),
+        (state(false, &[("nonce", "n&1")]), "<guestAddress/><authenticationData><nonce>n&amp;1</nonce></authenticationData>"),
+        (
+            state(true, &[("guestAddress", "2001"), ("expires", "60"), ("nonce", "n")]),
+            "<guestAddress>2001</guestAddress><expires>60</expires>",
+        ),
         (state(true, &[("guestAddress", "2001"), ("expires", "60")]), "<guestAddress>2001</guestAddress><expires>60</expires>"),
         (state(true, &[("guestAddress", "a&<b")]), "<guestAddress>a&amp;&lt;b</guestAddress><expires>43200</expires>"),
     ] {
