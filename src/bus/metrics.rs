@@ -214,6 +214,10 @@ const fn is_requested(pattern: Pattern) -> bool {
         | Pattern::ResponderAuth
         | Pattern::Notify
         | Pattern::Watchers
+        | Pattern::Resync
+        | Pattern::End
+        | Pattern::EdgeResync
+        | Pattern::EdgeEnd
         | Pattern::Dead
         | Pattern::SubscriptionBucket
         | Pattern::FeatureBucket

@@ -35,6 +35,14 @@ pub enum Pattern {
     EdgeAlive,
     /// `dfks.watchers`
     Watchers,
+    /// `dfks.resync`
+    Resync,
+    /// `dfks.end`
+    End,
+    /// `dfks.edge.resync.<edge_id>`
+    EdgeResync,
+    /// `dfks.edge.end.<edge_id>`
+    EdgeEnd,
     /// `dfks.event.subscription.<domain>`
     EventSubscription,
     /// `dfks.event.feature.<domain>.<Feature>`
@@ -63,7 +71,7 @@ pub enum Pattern {
 
 impl Pattern {
     /// All of them, to have every metric series from the start.
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::Set,
         Self::Get,
         Self::SetDomain,
@@ -80,6 +88,10 @@ impl Pattern {
         Self::Notify,
         Self::EdgeAlive,
         Self::Watchers,
+        Self::Resync,
+        Self::End,
+        Self::EdgeResync,
+        Self::EdgeEnd,
         Self::EventSubscription,
         Self::EventFeature,
         Self::EventNotify,
@@ -114,6 +126,10 @@ impl Pattern {
             Self::Notify => "dfks.notify.<edge_id>",
             Self::EdgeAlive => "dfks.edge.alive",
             Self::Watchers => "dfks.watchers",
+            Self::Resync => "dfks.resync",
+            Self::End => "dfks.end",
+            Self::EdgeResync => "dfks.edge.resync.<edge_id>",
+            Self::EdgeEnd => "dfks.edge.end.<edge_id>",
             Self::EventSubscription => "dfks.event.subscription.<domain>",
             Self::EventFeature => "dfks.event.feature.<domain>.<Feature>",
             Self::EventNotify => "dfks.event.notify.<domain>",

@@ -7,9 +7,10 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::bus::message::{
-    AuthRequest, AuthResponse, EdgeAlive, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest, GetResponse, Named,
-    NotifyEvent, NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest, ResponderState, RespondersRequest,
-    RespondersResponse, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest, WatchersResponse,
+    AuthRequest, AuthResponse, EdgeAlive, EndRequest, EndResponse, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest,
+    GetResponse, Named, NotifyEvent, NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest, ResponderState,
+    RespondersRequest, RespondersResponse, ResyncRequest, ResyncResponse, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse,
+    SubscriptionEvent, WatchersRequest, WatchersResponse,
 };
 
 /// `title` of the schema of an [`ErrorReply`], which has no `type` on the bus.
@@ -41,6 +42,10 @@ pub fn all() -> Vec<(String, Value)> {
         named::<ForgetResponse>(),
         named::<WatchersRequest>(),
         named::<WatchersResponse>(),
+        named::<ResyncRequest>(),
+        named::<ResyncResponse>(),
+        named::<EndRequest>(),
+        named::<EndResponse>(),
         named::<SubscriptionEvent>(),
         named::<FeatureEvent>(),
         named::<NotifyEvent>(),

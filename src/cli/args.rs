@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use super::connection::{ClientArgs, ConfigArgs};
-use super::help::{AFTER, CHECK, COMPLETIONS, EVENTS, EXPORT, GET, IMPORT, LIST, MAN, PHONE, RESPONDERS, RUN, SCHEMAS, SET, WATCHERS};
+use super::hand_args::{EndArgs, ResyncArgs};
+use super::help::{
+    AFTER, CHECK, COMPLETIONS, END, EVENTS, EXPORT, GET, IMPORT, LIST, MAN, PHONE, RESPONDERS, RESYNC, RUN, SCHEMAS, SET, WATCHERS,
+};
 use super::responders_args::RespondersArgs;
 pub(crate) use super::words::Press;
 use super::words::{feature_name, field, press, seconds};
@@ -47,6 +50,12 @@ pub(crate) enum Command {
     /// List live subscriptions
     #[command(after_help = WATCHERS)]
     Watchers(WatchersArgs),
+    /// Have phones told the full state again
+    #[command(after_help = RESYNC)]
+    Resync(ResyncArgs),
+    /// End a subscription, with a NOTIFY that says why
+    #[command(after_help = END)]
+    End(EndArgs),
     /// List who answers for what, and how it is with them; forget one that is gone, test one
     #[command(after_help = RESPONDERS, args_conflicts_with_subcommands = true)]
     Responders(RespondersArgs),
@@ -82,6 +91,8 @@ impl Command {
             | Self::List(ListArgs { client, .. })
             | Self::Import(ImportArgs { client, .. })
             | Self::Watchers(WatchersArgs { client, .. })
+            | Self::Resync(ResyncArgs { client, .. })
+            | Self::End(EndArgs { client, .. })
             | Self::Events(EventsArgs { client, .. }) => client.json,
             Self::Responders(responders) => responders.client().json,
             Self::Phone(phone) => phone.json,

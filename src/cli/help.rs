@@ -63,6 +63,23 @@ Examples:
   dfks watchers
   dfks watchers sip:alice@127.0.0.1 --json";
 
+pub(super) const RESYNC: &str = "\
+The phones are told one after another, 500 a second for each edge: how many, is said at once. Nothing changes; what each phone answers is
+in dfks.event.notify.
+
+Examples:
+  dfks resync sip:alice@127.0.0.1
+  dfks resync sip:alice@127.0.0.1 --subscription 0c7d4bd54b5f90fb3d3b5eb9
+  dfks resync --domain example.com --actor 'helpdesk, ticket 4711'";
+
+pub(super) const END: &str = "\
+'dfks watchers' shows the subscriptions. Its phone gets a NOTIFY terminated: with the reason deactivated it subscribes again at once, with
+rejected it should not.
+
+Examples:
+  dfks end 0c7d4bd54b5f90fb3d3b5eb9
+  dfks end 0c7d4bd54b5f90fb3d3b5eb9 --reason rejected --actor 'fraud desk'";
+
 pub(super) const RESPONDERS: &str = "\
 Examples:
   dfks responders                                       who answers for what, when it was heard, what was wrong last

@@ -6,6 +6,8 @@ mod connection;
 mod context;
 mod events;
 mod exit;
+mod hand;
+mod hand_args;
 mod help;
 mod import;
 mod lines;
@@ -81,6 +83,8 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Export(args) => client::block_on(stored::export(args)),
         Command::Import(args) => client::block_on(import::import(args)),
         Command::Watchers(args) => client::block_on(client::watchers(args)),
+        Command::Resync(args) => client::block_on(hand::resync(args)),
+        Command::End(args) => client::block_on(hand::end(args)),
         Command::Responders(args) => client::block_on(responders::responders(args)),
         Command::Events(args) => client::block_on(events::follow(args)),
         Command::Phone(args) => client::block_on(phone::run(args)),

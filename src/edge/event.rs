@@ -46,6 +46,8 @@ pub(crate) struct Happened<'a> {
     pub(crate) what: SubscriptionChange,
     pub(crate) reason: Option<EndReason>,
     pub(crate) cause: &'a Cause,
+    /// Who has asked for it, where somebody has.
+    pub(crate) actor: Option<&'a str>,
 }
 
 /// A request that was refused, whole or as far as it could be read.
@@ -85,6 +87,7 @@ fn subscription_event(happened: &Happened<'_>, about: About<'_>, utc: SystemTime
         watcher: about.watcher.to_owned(),
         what: happened.what,
         reason: happened.reason,
+        actor: happened.actor.map(str::to_owned),
         expires_at: about.expires_at,
         user_agent: about.user_agent.to_owned(),
         transport: about.transport.to_owned(),
@@ -299,8 +302,13 @@ mod tests {
             "user_agent": "Phone", "expires_at": clock::rfc3339(now.utc)
         });
         let record: Record = serde_json::from_value(json).unwrap();
-        let happened =
-            Happened { edge_id: "edge-0", what: SubscriptionChange::Terminated, reason: Some(EndReason::Timeout), cause: &cause };
+        let happened = Happened {
+            edge_id: "edge-0",
+            what: SubscriptionChange::Terminated,
+            reason: Some(EndReason::Timeout),
+            cause: &cause,
+            actor: None,
+        };
         let subscription = record.clone().restore(id, 7, &config(), &crate::feature::FeatureTable::built_in(), now).unwrap();
         let Event::Subscription(of, first) = of_subscription(&happened, &subscription, now) else { panic!("of a subscription") };
         let Some(Event::Subscription(also_of, second)) = of_record(&happened, id, &record, now.utc) else { panic!("of a record") };

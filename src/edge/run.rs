@@ -28,10 +28,10 @@ use crate::edge::io::fan_out;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::io::port::Port;
 use crate::edge::io::seat::Seat;
+use crate::edge::io::service::EdgeService;
 use crate::edge::io::sockets::Sockets;
 use crate::edge::io::tls_files;
 use crate::edge::io::users_file::{self, UsersFileError};
-use crate::edge::io::watchers::Watchers;
 use crate::edge::limit::{CHANGE_QUEUE, FAN_OUT_QUEUE, STREAM_QUEUE};
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{Input, Notifier};
@@ -149,11 +149,11 @@ impl BoundThread {
         tasks.spawn_brief("fan-out", fan_out::run(bus.clone(), queue, config.edge_id.clone(), Arc::clone(&metrics), to_fan_out));
 
         let port = Port::open(bus.clone()).await?;
-        let watchers = Watchers::open(bus, &config.edge_id, table, tasks.stopping().clone()).await?;
+        let service = EdgeService::open(bus, &config.edge_id, table, tasks.stopping().clone()).await?;
         let mirror = Mirror::new(&source.sip.trace_hep, &config, &metrics, &tasks);
         let sockets = Sockets::new(udp, streams, config, mirror, Arc::clone(&metrics), tasks.clone(), take_over.lease.clone());
         let sources = Sources { streams: inbound, jobs, changes, users, seat, take_over };
-        let driver = Driver::new(notifier, port, sockets, sources, watchers, fan_outs, metrics);
+        let driver = Driver::new(notifier, port, sockets, sources, service, fan_outs, metrics);
         Ok(EdgeThread { driver, tasks })
     }
 }

@@ -35,6 +35,12 @@ pub trait Fanout: Send + Sync + 'static {
     /// As [`watchers`](Self::watchers), as far as is known now.
     fn watchers_seen(&self, presentity: &Presentity, packages: &[&'static Package]) -> Vec<EdgeWatchers>;
 
+    /// The edge that holds a live subscription, those included that were stored just before the call.
+    fn holder(&self, subscription: &str) -> impl Future<Output = Result<Option<Arc<str>>, RequestError>> + Send;
+
+    /// The edges that hold live subscriptions, as far as is known now.
+    fn edges(&self) -> Vec<Arc<str>>;
+
     /// Stores NOTIFY jobs, each for its edge; done when all are acknowledged.
     fn store(&self, jobs: Vec<EdgeJob>) -> impl Future<Output = Result<(), RequestError>> + Send;
 }
@@ -51,6 +57,14 @@ impl Fanout for Queue {
 
     fn watchers_seen(&self, presentity: &Presentity, packages: &[&'static Package]) -> Vec<EdgeWatchers> {
         self.index().watchers_seen(presentity, packages)
+    }
+
+    async fn holder(&self, subscription: &str) -> Result<Option<Arc<str>>, RequestError> {
+        self.index().holder(subscription).await
+    }
+
+    fn edges(&self) -> Vec<Arc<str>> {
+        self.index().edges()
     }
 
     async fn store(&self, jobs: Vec<EdgeJob>) -> Result<(), RequestError> {

@@ -4,12 +4,14 @@
 //! POST /mi ─▶ jsonrpc ─▶ method ─┐
 //! dfks.set ─▶ service ───────────┤
 //! dfks.command.set ─▶ durable ───┴▶ command ─▶ dfks.route.set (worker) ─▶ plan ─▶ NOTIFY jobs, dfks.event.feature, the reply
+//! dfks.resync, dfks.end ─▶ hand ─▶ dfks.edge.resync, dfks.edge.end: the edges that hold the subscriptions
 //! ```
 
 pub(crate) mod bridge;
 pub mod command;
 pub mod durable;
 pub(crate) mod error;
+mod hand;
 pub(crate) mod http;
 pub mod limit;
 mod metrics;

@@ -1,9 +1,10 @@
-//! The NATS service `dfks-mi`: commands from `dfks.set` and `dfks.set.<domain>`, carried out at the same time. I/O.
+//! The NATS service `dfks-mi`: commands from `dfks.set` and `dfks.set.<domain>`, and what is done by hand (`dfks.resync`, `dfks.end`),
+//! carried out at the same time. I/O.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::future::join;
+use futures_util::future::join3;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::message::{ErrorBody, SetRequest, SetResponse};
@@ -14,12 +15,13 @@ use crate::feature::FeatureTable;
 use crate::mi::bridge::{Bridge, Fanout};
 use crate::mi::command;
 use crate::mi::error::MiError;
+use crate::mi::hand::Hands;
 use crate::mi::limit::{self, MAX_IN_HAND};
 use crate::mi::metrics::{DropReason, Way};
 use crate::mi::refused::Who;
 use crate::runtime::clock;
 
-const DESCRIPTION: &str = "carries out dfks commands: has a worker run the set route, and the phones notified";
+const DESCRIPTION: &str = "carries out dfks commands: has a worker run the set route, and the phones notified, told anew, or ended";
 
 /// Serves `dfks.set` and `dfks.set.<domain>` until `shutdown`: then it takes in nothing new, finishes what is in hand and returns.
 ///
@@ -42,21 +44,28 @@ pub async fn run<F: Fanout>(
     };
     let commands = open("set", Pattern::Set, bus.subjects().set()).await?;
     let of_tenants = open("set_domain", Pattern::SetDomain, bus.subjects().set_of_any_domain()).await?;
-    let shown = Service::announce(&bus, name.clone(), DESCRIPTION, BTreeMap::new(), &[&commands, &of_tenants], shutdown.clone()).await;
+    let hands = Hands::open(&bus, &name).await.map_err(MiError::Service)?;
+    let [resync, end] = hands.endpoints();
+    let endpoints = [&commands, &of_tenants, resync, end];
+    let shown = Service::announce(&bus, name.clone(), DESCRIPTION, BTreeMap::new(), &endpoints, shutdown.clone()).await;
     let _shown = shown.map_err(MiError::Service)?;
     // After the flush the server has the subscription; without a connection it follows once there is one.
     let is_serving = bus.flush().await;
     tracing::info!(queue_group = name, is_serving, "mi bridge started");
     on_serving();
 
-    let desk = Desk { bridge, table };
+    let desk = Desk { bridge: Arc::clone(&bridge), table };
     // where the subscription of one ends, both do
     let stop = shutdown.child_token();
     let serve = async |endpoint: Endpoint| {
         endpoint.serve(&desk, &stop).await;
         stop.cancel();
     };
-    join(serve(commands), serve(of_tenants)).await;
+    let by_hand = async {
+        hands.serve(&bridge, &stop).await;
+        stop.cancel();
+    };
+    join3(serve(commands), serve(of_tenants), by_hand).await;
     if !shutdown.is_cancelled() {
         return Err(MiError::EndedEarly);
     }

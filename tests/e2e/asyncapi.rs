@@ -130,6 +130,8 @@ fn every_message_is_where_and_what_the_document_says() {
     assert_ne!(mallory.send(&third, &mut unknown, &Subscribe::default()).status(), Some(200));
     signed.notify();
     far.until("DoNotDisturb off");
+    dfks_with(&nats, &["resync", ALICE]).ok();
+    dfks_with(&nats, &["end", &far.subscription()]).ok();
     dialog.unsubscribe();
     let id = dialog.subscription();
     tap.find("the dead letter", |taken| taken.subject == "dfks.dead.command");

@@ -28,6 +28,7 @@ mod edges;
 mod ended;
 mod examples;
 mod feature;
+mod hand;
 mod local;
 mod login;
 mod mi;

@@ -96,8 +96,19 @@ fn opensips_cli_lists_methods_subscriptions_and_shows_errors() {
         assert_eq!(code, 0, "{err}");
         serde_json::from_str::<Value>(&out).unwrap()
     };
-    let methods = json!(["dfks_set_feature", "presence_dfks:set_feature", "subs_phtable_list", "uptime", "version", "which"]);
-    assert_eq!(answer(&["which"]), methods);
+    let methods = [
+        "dfks_end",
+        "dfks_get_feature",
+        "dfks_resync",
+        "dfks_set_feature",
+        "presence_dfks:set_feature",
+        "refresh_watchers",
+        "subs_phtable_list",
+        "uptime",
+        "version",
+        "which",
+    ];
+    assert_eq!(answer(&["which"]), json!(methods));
     assert_eq!(answer(&["which", "dfks_set_feature"])[0], json!(["presentity", "feature", "status"]));
     assert_eq!(answer(&["version"]), json!({ "Server": format!("dfks ({})", env!("CARGO_PKG_VERSION")) }));
     assert!(answer(&["uptime"])["Up time"].as_str().unwrap().ends_with(" [sec]"));

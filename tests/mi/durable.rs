@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, stream::Stream};

@@ -11,24 +11,24 @@ mod common;
 
 mod beside;
 mod durable;
+mod edges;
 mod teller;
 mod tenant;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Nats, connect};
 use dfks::bus::message::{
-    ERROR_CODE_HEADER, ERROR_HEADER, ErrorBody, ErrorReply, FeatureEvent, FeatureOutcome, Kind, NotifyJob, Origin, RouteSetRequest,
-    RouteSetResponse, SetResponse, read_reply,
+    ERROR_CODE_HEADER, ERROR_HEADER, ErrorBody, ErrorReply, FeatureEvent, FeatureOutcome, Kind, Origin, RouteSetRequest, RouteSetResponse,
+    SetResponse, read_reply,
 };
-use dfks::bus::{Bus, EdgeWatchers, RequestError};
+use dfks::bus::{Bus, RequestError};
 use dfks::config::NatsConfig;
-use dfks::feature::{FeatureState, FeatureTable, Package, Presentity, Status};
+use dfks::feature::{FeatureState, FeatureTable, Status};
 use dfks::mi::limit::MAX_IN_HAND;
-use dfks::mi::{Bridge, Fanout, MiError, run};
-use dfks::notify::EdgeJob;
+use dfks::mi::{Bridge, MiError, run};
+use edges::Edges;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -39,53 +39,6 @@ const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 /// `nats.timeout_ms`. What is answered at once is answered well before it, also on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const AT_ONCE: Duration = Duration::from_millis(1500);
-
-/// Edges that are said to hold watchers, and the jobs that were stored for them.
-#[derive(Debug, Clone, Default)]
-struct Edges {
-    watchers: Vec<(&'static str, u64)>,
-    failure: Arc<Mutex<Option<RequestError>>>,
-    /// Whoever asks for watchers waits for ever.
-    is_stuck: bool,
-    asked: Arc<AtomicUsize>,
-    jobs: Arc<Mutex<Vec<(String, NotifyJob)>>>,
-}
-
-impl Edges {
-    fn jobs(&self) -> Vec<(String, NotifyJob)> {
-        self.jobs.lock().unwrap().clone()
-    }
-
-    /// No job can be stored from now on.
-    fn fail(&self, error: RequestError) {
-        *self.failure.lock().unwrap() = Some(error);
-    }
-
-    /// How often somebody asked for watchers.
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
-    }
-}
-
-impl Fanout for Edges {
-    async fn watchers(&self, of: &Presentity, in_these: &[&'static Package], _: Option<&str>) -> Result<Vec<EdgeWatchers>, RequestError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        if self.is_stuck {
-            std::future::pending::<()>().await;
-        }
-        Ok(self.watchers_seen(of, in_these))
-    }
-
-    fn watchers_seen(&self, _: &Presentity, _: &[&'static Package]) -> Vec<EdgeWatchers> {
-        self.watchers.iter().map(|(edge_id, count)| EdgeWatchers { edge_id: Arc::from(*edge_id), count: *count }).collect()
-    }
-
-    async fn store(&self, jobs: Vec<EdgeJob>) -> Result<(), RequestError> {
-        self.failure.lock().unwrap().clone().map_or(Ok(()), Err)?;
-        self.jobs.lock().unwrap().extend(jobs.into_iter().map(|job| (job.edge_id.to_string(), job.job)));
-        Ok(())
-    }
-}
 
 /// A nats-server with a bridge on it.
 struct Scene {

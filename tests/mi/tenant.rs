@@ -1,5 +1,7 @@
 //! The subjects of tenants: `dfks.set.<domain>`, `dfks.command.set.<domain>`. A presentity of another domain is refused.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use async_nats::jetstream::{self, stream};
 
 use super::durable::{Queue, ok, params};

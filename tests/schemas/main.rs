@@ -15,9 +15,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dfks::bus::message::{
-    AuthRequest, AuthResponse, EdgeAlive, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest, GetResponse, NotifyEvent,
-    NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest, ResponderState, RespondersRequest, RespondersResponse,
-    RouteSetRequest, RouteSetResponse, SetRequest, SetResponse, SubscriptionEvent, WatchersRequest, WatchersResponse,
+    AuthRequest, AuthResponse, EdgeAlive, EndRequest, EndResponse, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest,
+    GetResponse, NotifyEvent, NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest, ResponderState,
+    RespondersRequest, RespondersResponse, ResyncRequest, ResyncResponse, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse,
+    SubscriptionEvent, WatchersRequest, WatchersResponse,
 };
 use dfks::bus::schema;
 use dfks::feature::FeatureTable;
@@ -32,7 +33,7 @@ fn round_trip<M: Serialize + DeserializeOwned>(json: &Value) -> serde_json::Resu
 
 type RoundTrip = fn(&Value) -> serde_json::Result<Value>;
 
-const TYPES: [(&str, RoundTrip); 25] = [
+const TYPES: [(&str, RoundTrip); 29] = [
     ("set_request", round_trip::<SetRequest>),
     ("set_response", round_trip::<SetResponse>),
     ("get_request", round_trip::<GetRequest>),
@@ -52,6 +53,10 @@ const TYPES: [(&str, RoundTrip); 25] = [
     ("forget_response", round_trip::<ForgetResponse>),
     ("watchers_request", round_trip::<WatchersRequest>),
     ("watchers_response", round_trip::<WatchersResponse>),
+    ("resync_request", round_trip::<ResyncRequest>),
+    ("resync_response", round_trip::<ResyncResponse>),
+    ("end_request", round_trip::<EndRequest>),
+    ("end_response", round_trip::<EndResponse>),
     ("event_subscription", round_trip::<SubscriptionEvent>),
     ("event_feature", round_trip::<FeatureEvent>),
     ("event_notify", round_trip::<NotifyEvent>),

@@ -13,7 +13,7 @@ struct Traffic {
     replies: &'static [&'static str],
 }
 
-const TRAFFIC: [Traffic; 21] = [
+const TRAFFIC: [Traffic; 25] = [
     Traffic {
         pattern: Pattern::Set,
         title: "Set a feature",
@@ -106,6 +106,36 @@ const TRAFFIC: [Traffic; 21] = [
         description: "Every edge answers, each in one message or more; `more` tells whether another one follows.",
         messages: &["watchers_request"],
         replies: &["watchers_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::Resync,
+        title: "Have phones told anew",
+        description: "Whoever operates dfks has the phones of a presentity, or of a domain, told the full state again, one after another. \
+                      One of the mi bridges answers, with how many will be; 404 where there is none.",
+        messages: &["resync_request"],
+        replies: &["resync_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::End,
+        title: "End a subscription",
+        description: "Whoever operates dfks ends a subscription: its phone gets a NOTIFY that says why, and its record goes. One of the mi bridges answers; \
+                      404 where there is none.",
+        messages: &["end_request"],
+        replies: &["end_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::EdgeResync,
+        title: "Have phones of an edge told anew",
+        description: "A mi bridge asks each edge that may hold such phones.",
+        messages: &["resync_request"],
+        replies: &["resync_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::EdgeEnd,
+        title: "End a subscription of an edge",
+        description: "A mi bridge asks the edge that holds it.",
+        messages: &["end_request"],
+        replies: &["end_response", "error"],
     },
     Traffic {
         pattern: Pattern::Responders,

@@ -48,7 +48,7 @@ macro_rules! content {
 }
 
 #[rustfmt::skip]
-const CONTENTS: [Content; 27] = [
+const CONTENTS: [Content; 31] = [
     content!("set_request", "set_request", "Command", Taken, ["object", "list", "minimal", "agent-state"]),
     content!("set_response", "set_response", "What became of a command", Sent, ["applied", "nobody-watches", "not-notified"]),
     content!("set_command", "set_request", "Durable command", Command, ["object", "list"]),
@@ -65,11 +65,15 @@ const CONTENTS: [Content; 27] = [
     content!("edge_alive", "edge_alive", "Edge lives", Sent, ["beat", "tcp-only"]),
     content!("watchers_request", "watchers_request", "Question for watchers", Taken, ["all", "one"]),
     content!("watchers_response", "watchers_response", "Watchers", Sent, ["one", "more", "none"]),
+    content!("resync_request", "resync_request", "Request to tell phones anew", Taken, ["presentity", "one", "domain"]),
+    content!("resync_response", "resync_response", "How many are told anew", Sent, ["two"]),
+    content!("end_request", "end_request", "Request to end a subscription", Taken, ["default", "rejected"]),
+    content!("end_response", "end_response", "Subscription that was ended", Sent, ["ended"]),
     content!("responders_request", "responders_request", "Question for what workers know of responders", Taken, ["all"]),
     content!("responders_response", "responders_response", "What a worker knows of responders", Sent, ["one", "none"]),
     content!("forget_request", "forget_request", "Request to forget responders", Taken, ["subject", "domain"]),
     content!("forget_response", "forget_response", "Responders that were forgotten", Sent, ["one", "none"]),
-    content!("event_subscription", "event_subscription", "Event: subscription", Sent, ["active", "refreshed", "terminated"]),
+    content!("event_subscription", "event_subscription", "Event: subscription", Sent, ["active", "refreshed", "terminated", "resynced", "ended-by-hand"]),
     content!("event_feature", "event_feature", "Event: feature", Sent, ["applied", "refused"]),
     content!("event_notify", "event_notify", "Event: NOTIFY", Sent, ["delivered", "failed", "expired"]),
     content!("event_raw", "event_raw", "Event: raw body", Sent, ["dictation", "untyped"]),

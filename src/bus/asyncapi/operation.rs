@@ -26,7 +26,7 @@ const WORKERS: Option<&str> = Some("dfks-worker");
 const BRIDGES: Option<&str> = Some("dfks-mi");
 
 #[rustfmt::skip]
-const DEEDS: [Deed; 24] = [
+const DEEDS: [Deed; 28] = [
     Deed { id: "takeCommand", action: RECEIVE, pattern: Pattern::Set, title: "Take a command", summary: "Set a feature and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
     Deed { id: "takeDurableCommand", action: RECEIVE, pattern: Pattern::CommandSet, title: "Take a durable command", summary: "Carry out what the stream holds.", description: "One mi bridge at a time pulls them.", tag: "services", queue: None },
     Deed { id: "takeCommandOfDomain", action: RECEIVE, pattern: Pattern::SetDomain, title: "Take a tenant's command", summary: "Set a feature of that domain and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
@@ -34,6 +34,10 @@ const DEEDS: [Deed; 24] = [
     Deed { id: "tellFeaturesOfDomain", action: RECEIVE, pattern: Pattern::GetDomain, title: "Tell features to a tenant", summary: "Say the state of features of that domain.", description: "The workers, as a queue group.", tag: "services", queue: WORKERS },
     Deed { id: "tellFeatures", action: RECEIVE, pattern: Pattern::Get, title: "Tell features", summary: "Say the state of features.", description: "The workers, as a queue group.", tag: "services", queue: WORKERS },
     Deed { id: "tellWatchers", action: RECEIVE, pattern: Pattern::Watchers, title: "Tell watchers", summary: "List the live subscriptions.", description: "Every edge, each for itself.", tag: "services", queue: None },
+    Deed { id: "tellPhonesAnew", action: RECEIVE, pattern: Pattern::Resync, title: "Tell phones anew", summary: "Have the full state told again.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
+    Deed { id: "endSubscription", action: RECEIVE, pattern: Pattern::End, title: "End a subscription", summary: "Have its phone told that it is over.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
+    Deed { id: "tellPhonesOfEdgeAnew", action: RECEIVE, pattern: Pattern::EdgeResync, title: "Tell phones of an edge anew", summary: "Tell the full state again.", description: "The edge of that name.", tag: "inside", queue: None },
+    Deed { id: "endSubscriptionOfEdge", action: RECEIVE, pattern: Pattern::EdgeEnd, title: "End a subscription of an edge", summary: "Tell its phone that it is over.", description: "The edge of that name.", tag: "inside", queue: None },
     Deed { id: "tellResponders", action: RECEIVE, pattern: Pattern::Responders, title: "Tell responders", summary: "Say what is known of responders.", description: "Every worker, each for itself.", tag: "services", queue: None },
     Deed { id: "forgetResponders", action: RECEIVE, pattern: Pattern::RespondersForget, title: "Forget responders", summary: "Let those go that are gone for good.", description: "The workers, as a queue group.", tag: "services", queue: WORKERS },
     Deed { id: "askResponder", action: SEND, pattern: Pattern::ResponderGet, title: "Ask a responder", summary: "Ask for the state of a feature.", description: "The workers. Responders of one feature should share a queue group.", tag: "responders", queue: None },

@@ -39,6 +39,9 @@ pub struct SubscriptionEvent {
     /// Why it ended; null otherwise.
     #[serde(default)]
     pub reason: Option<EndReason>,
+    /// Who had it told anew, or ended it; null where nobody did.
+    #[serde(default)]
+    pub actor: Option<String>,
     /// When it expires: RFC 3339 UTC.
     pub expires_at: String,
     /// The phone's User-Agent; empty where it sent none.
@@ -57,6 +60,8 @@ pub enum SubscriptionChange {
     Active,
     /// It was refreshed.
     Refreshed,
+    /// Its phone is told the full state again, because somebody asked for that.
+    Resynced,
     /// It ended.
     Terminated,
 }
@@ -68,6 +73,7 @@ impl SubscriptionChange {
         match self {
             Self::Active => "active",
             Self::Refreshed => "refreshed",
+            Self::Resynced => "resynced",
             Self::Terminated => "terminated",
         }
     }
@@ -81,12 +87,14 @@ pub enum EndReason {
     Timeout,
     /// The phone ended it.
     Unsubscribed,
-    /// The phone answered a NOTIFY with a response that ends it.
+    /// The phone answered a NOTIFY with a response that ends it, or somebody ended it with `terminated;reason=rejected`.
     Rejected,
     /// The phone did not answer a NOTIFY.
     Unreachable,
     /// Another edge has it now.
     Moved,
+    /// Somebody ended it with `terminated;reason=deactivated`: its phone may subscribe again at once.
+    Deactivated,
 }
 
 impl EndReason {
@@ -99,6 +107,7 @@ impl EndReason {
             Self::Rejected => "rejected",
             Self::Unreachable => "unreachable",
             Self::Moved => "moved",
+            Self::Deactivated => "deactivated",
         }
     }
 }

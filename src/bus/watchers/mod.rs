@@ -151,6 +151,15 @@ impl WatcherIndex {
         self.look(|table| table.watchers_but(presentity.as_str(), packages, but)).await
     }
 
+    /// The edge that holds a live subscription, with all that were stored before this call.
+    ///
+    /// # Errors
+    ///
+    /// As [`watchers`](Self::watchers).
+    pub(crate) async fn holder(&self, subscription: &str) -> Result<Option<Arc<str>>, RequestError> {
+        self.look(|table| table.holder(subscription).map(|(_, edge_id)| edge_id)).await
+    }
+
     /// The edges that hold live subscriptions to a presentity, as far as the index has read.
     #[must_use]
     pub fn watchers_seen(&self, presentity: &Presentity, packages: &[&'static Package]) -> Vec<EdgeWatchers> {

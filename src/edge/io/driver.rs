@@ -21,8 +21,8 @@ use crate::edge::io::deliveries::Deliveries;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::io::port::Port;
 use crate::edge::io::seat::{Seat, Stray};
+use crate::edge::io::service::EdgeService;
 use crate::edge::io::sockets::Sockets;
-use crate::edge::io::watchers::Watchers;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{BusReply, FanOut, Input, Notifier, Output};
 use crate::edge::takeover::{Missed, TakeOver};
@@ -65,7 +65,7 @@ pub(crate) struct Driver {
     port: Port,
     sockets: Sockets,
     sources: Sources,
-    watchers: Watchers,
+    service: EdgeService,
     deliveries: Deliveries,
     fan_outs: mpsc::Sender<Box<FanOut>>,
     mirror: Mirror,
@@ -101,7 +101,7 @@ impl Driver {
         port: Port,
         sockets: Sockets,
         sources: Sources,
-        watchers: Watchers,
+        service: EdgeService,
         fan_outs: mpsc::Sender<Box<FanOut>>,
         metrics: Arc<EdgeMetrics>,
     ) -> Self {
@@ -111,7 +111,7 @@ impl Driver {
             port,
             sockets,
             sources,
-            watchers,
+            service,
             deliveries: Deliveries::default(),
             fan_outs,
             mirror,
@@ -197,7 +197,7 @@ impl Driver {
     }
 
     fn poll_sources(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, DriverError> {
-        let Self { notifier, port, sockets, sources, watchers, deliveries, mirror, metrics, is_draining, .. } = self;
+        let Self { notifier, port, sockets, sources, service, deliveries, mirror, metrics, is_draining, .. } = self;
         // A capture has the clock of this machine, as every other of it.
         let received_at = clock::utc_now();
         let mut connections = Vec::new();
@@ -278,7 +278,7 @@ impl Driver {
                 notifier.handle(Input::Undeliverable { notify, why }, now);
             },
         )?;
-        had_any |= watchers.poll(cx, notifier, now);
+        had_any |= service.poll(cx, notifier, now);
         Ok(had_any)
     }
 

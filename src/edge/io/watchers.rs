@@ -1,17 +1,14 @@
-//! The NATS service `dfks-edge`: answers `dfks.watchers`, where every edge lists its live subscriptions, a message of them at a time.
-//!
-//! The list is read from the notifier, so requests are taken in and answered by the driver, which owns it: [`Watchers::poll`].
+//! Answers `dfks.watchers`, where every edge lists its live subscriptions, a message of them at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_nats::SubscribeError;
-use tokio_util::sync::CancellationToken;
 
 use crate::bus::client::Bus;
 use crate::bus::message::{ErrorBody, Kind, Watcher, WatchersRequest, WatchersResponse};
-use crate::bus::service::{Endpoint, EndpointSpec, Request, Service};
+use crate::bus::service::{Endpoint, EndpointSpec, Request};
 use crate::bus::subject::Pattern;
 use crate::edge::notifier::Notifier;
 use crate::edge::subscription::{Subscription, SubscriptionId};
@@ -24,14 +21,11 @@ const PER_MESSAGE: usize = 500;
 /// Requests answered at a time; one more is told to come again.
 const MAX_REQUESTS: usize = 16;
 
-const DESCRIPTION: &str = "keeps subscriptions of phones: lists them with its watchers";
-
-pub(crate) struct Watchers {
+pub(super) struct Watchers {
     edge_id: Box<str>,
     table: Arc<FeatureTable>,
     endpoint: Endpoint,
     answers: VecDeque<Answer>,
-    _service: Service,
 }
 
 /// An answer under way.
@@ -41,27 +35,24 @@ struct Answer {
 }
 
 impl Watchers {
-    /// Subscribes, and shows itself as a service until `shutdown`; without a queue group, for every edge answers.
+    /// Subscribes; without a queue group, for every edge answers.
     ///
     /// # Errors
     ///
     /// When the client refuses the subscription: it is closed.
-    pub(crate) async fn open(
-        bus: Bus,
-        edge_id: &str,
-        table: Arc<FeatureTable>,
-        shutdown: CancellationToken,
-    ) -> Result<Self, SubscribeError> {
-        let subjects = bus.subjects();
-        let spec = EndpointSpec::new::<WatchersRequest, WatchersResponse>("watchers", Pattern::Watchers, subjects.watchers(), MAX_REQUESTS);
-        let endpoint = Endpoint::open(&bus, spec).await?;
-        let metadata = BTreeMap::from([("edge_id", edge_id.to_owned())]);
-        let service = Service::announce(&bus, subjects.edge_service(), DESCRIPTION, metadata, &[&endpoint], shutdown).await?;
-        Ok(Self { edge_id: edge_id.into(), table, endpoint, answers: VecDeque::new(), _service: service })
+    pub(super) async fn open(bus: &Bus, edge_id: &str, table: Arc<FeatureTable>) -> Result<Self, SubscribeError> {
+        let subject = bus.subjects().watchers();
+        let spec = EndpointSpec::new::<WatchersRequest, WatchersResponse>("watchers", Pattern::Watchers, subject, MAX_REQUESTS);
+        Ok(Self { edge_id: edge_id.into(), table, endpoint: Endpoint::open(bus, spec).await?, answers: VecDeque::new() })
+    }
+
+    /// For the service that it is of.
+    pub(super) const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Takes requests in, and sends one message of the answer under way. `true` when there was anything.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, notifier: &Notifier, now: Now) -> bool {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, notifier: &Notifier, now: Now) -> bool {
         let mut had_any = false;
         let too_many = |request: &Request| refuse(request, error(503, "too many requests for watchers at a time", None));
         while let Poll::Ready(Some(request)) = self.endpoint.poll_request(cx, too_many) {
@@ -130,7 +121,7 @@ impl Watchers {
     }
 }
 
-fn refuse(request: &Request, error: ErrorBody) {
+pub(super) fn refuse(request: &Request, error: ErrorBody) {
     if let Err(error) = request.respond_now(Err(error), request.cause()) {
         tracing::debug!(%error, "refusal not sent");
     }
@@ -155,6 +146,6 @@ fn read(payload: &[u8]) -> Result<Of, ErrorBody> {
     Ok(presentity.map_or_else(|| request.domain.map_or(Of::All, Of::Domain), Of::Presentity))
 }
 
-fn error(code: u16, description: &str, field: Option<&str>) -> ErrorBody {
+pub(super) fn error(code: u16, description: &str, field: Option<&str>) -> ErrorBody {
     ErrorBody { code, description: description.to_owned(), field: field.map(str::to_owned) }
 }

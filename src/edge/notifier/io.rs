@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use crate::bus::message::{
-    AuthRequest, ErrorBody, FeatureEvent, GetRequest, GetResponse, NotifyJob, RouteSetRequest, RouteSetResponse, read_reply,
+    AuthRequest, Dismissal, ErrorBody, FeatureEvent, GetRequest, GetResponse, NotifyJob, RouteSetRequest, RouteSetResponse, read_reply,
 };
 use crate::bus::trace::Cause;
 use crate::edge::event::Event;
@@ -103,6 +103,24 @@ pub enum Input<'a> {
         /// The subscriptions.
         ids: Vec<SubscriptionId>,
     },
+    /// Somebody has these told the full state again, one after another.
+    Resync {
+        /// The subscriptions.
+        ids: Vec<SubscriptionId>,
+        /// Who asks, and what follows from it.
+        by: Arc<Order>,
+        /// Whether they come before those of a whole domain.
+        is_first: bool,
+    },
+    /// Somebody ends a subscription.
+    Dismiss {
+        /// Which one.
+        id: SubscriptionId,
+        /// What its phone is told.
+        how: Dismissal,
+        /// Who asks, and what follows from it.
+        by: Order,
+    },
     /// A silent edge's subscription over UDP, to be taken over.
     Orphan(Box<Orphan>),
     /// Whether this edge has shown to the others that it lives. If not, some of what it holds may be theirs by now.
@@ -128,6 +146,15 @@ pub enum Input<'a> {
     Drain,
     /// Store what phones were not told, once it was waited for long enough: until [`Notifier::is_put_down`](super::Notifier::is_put_down).
     PutDown,
+}
+
+/// What somebody has asked for by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Id of what follows from it.
+    pub cause: Cause,
+    /// Who asks.
+    pub actor: Option<Box<str>>,
 }
 
 /// A subscription whose edge is silent.

@@ -3,6 +3,7 @@
 //! | word | what ends | what still goes out |
 //! |---|---|---|
 //! | expire | its grace | a last NOTIFY |
+//! | dismiss | whoever operates dfks | a last NOTIFY that says why |
 //! | unsubscribe (`exchange.rs`) | the phone wants no more | a last NOTIFY |
 //! | end | its phone rejects it or is gone, or another edge has it | nothing, but the event |
 //! | taken away (`ownership.rs`) | another edge has it, and said so | nothing |
@@ -10,13 +11,14 @@
 //!
 //! A closed subscription is let go of by the registry as soon as the workers have nothing left to answer.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use crate::bus::message::{EndReason, SubscriptionChange};
+use crate::bus::message::{Dismissal, EndReason, SubscriptionChange};
 use crate::bus::trace::Cause;
 use crate::edge::event::{self, Happened};
 use crate::edge::notifier::Notifier;
-use crate::edge::notifier::io::BusRequest;
+use crate::edge::notifier::io::{BusRequest, Order};
 use crate::edge::notifier::state::Timer;
 use crate::edge::notifier::state::bus_requests::Wait;
 use crate::edge::refusal::Refusal;
@@ -54,7 +56,21 @@ impl Notifier {
     /// Its grace is over: it ends with an empty NOTIFY, or with what the phone was still to be told.
     pub(super) fn expire(&mut self, subscription: &mut Subscription, now: Now) {
         let cause = Cause::new();
-        self.remove_record(subscription, &cause, now);
+        self.owe_last(subscription, &cause, now);
+        self.emit_subscription(subscription, SubscriptionChange::Terminated, Some(EndReason::Timeout), &cause, now);
+    }
+
+    /// Somebody ends it: its phone is told why, with what it was still to be told.
+    pub(super) fn dismiss(&mut self, subscription: &mut Subscription, how: Dismissal, by: &Order, now: Now) {
+        self.refuse_waiting(subscription, &Refusal::no_subscription(), now);
+        self.owe_last(subscription, &by.cause, now);
+        subscription.dismissed = Some(how);
+        self.emit_by(subscription, SubscriptionChange::Terminated, Some(how.end_reason()), by, now);
+    }
+
+    /// It is over but for a last NOTIFY: empty, or with what the phone was still to be told.
+    fn owe_last(&mut self, subscription: &mut Subscription, cause: &Cause, now: Now) {
+        self.remove_record(subscription, cause, now);
         subscription.phase = Phase::Ending;
         (subscription.lane.retry, subscription.lane.missed_at) = (None, None);
         subscription.outbox.unpark();
@@ -62,7 +78,6 @@ impl Notifier {
         subscription.outbox.end(Ending::AtOnce);
         self.settle(replaced.and_then(|owed| owed.job), true);
         self.uncount(subscription);
-        self.emit_subscription(subscription, SubscriptionChange::Terminated, Some(EndReason::Timeout), &cause, now);
     }
 
     /// Ends a subscription without another NOTIFY.
@@ -167,9 +182,28 @@ impl Notifier {
         cause: &Cause,
         now: Now,
     ) {
-        let happened = Happened { edge_id: &self.config.edge_id, what, reason, cause };
+        let happened = Happened { edge_id: &Arc::clone(&self.config).edge_id, what, reason, cause, actor: None };
+        self.emit_happened(subscription, &happened, now);
+    }
+
+    /// The same of what somebody has asked for.
+    pub(super) fn emit_by(
+        &mut self,
+        subscription: &Subscription,
+        what: SubscriptionChange,
+        reason: Option<EndReason>,
+        by: &Order,
+        now: Now,
+    ) {
+        let Order { cause, actor } = by;
+        let happened = Happened { edge_id: &Arc::clone(&self.config).edge_id, what, reason, cause, actor: actor.as_deref() };
+        self.emit_happened(subscription, &happened, now);
+    }
+
+    fn emit_happened(&mut self, subscription: &Subscription, happened: &Happened<'_>, now: Now) {
+        let Happened { what, reason, .. } = *happened;
         self.metrics.subscription_is(subscription.about(), what.as_str(), reason.map(EndReason::as_str));
-        let event = event::of_subscription(&happened, subscription, now);
+        let event = event::of_subscription(happened, subscription, now);
         self.emit(event);
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  packet ─▶ intake ─▶ ownership ─▶ exchange ─▶ route ─▶ tell ─▶ notify ─▶ lifecycle ─▶ step       each calls only what stands
 //!            (admit)   (ours?)      (store,200) (workers) (outbox) (Timer F) (record, end)          to the right of it
-//!  state: registry, delivery, bus_requests, responses, job_table, watermark, removals, availability      gate: who is let in
+//!  state: registry, delivery, bus_requests, responses, job_table, watermark, removals, resyncs, availability      gate: who is let in
 //! ```
 //! It has no socket, task or clock. The driver (`edge::io::driver`) owns it and carries out its [`Output`]s.
 //!
@@ -11,6 +11,7 @@
 //! in hand and passes it on; the registry takes it back.
 
 mod exchange;
+mod hand;
 mod intake;
 mod io;
 mod lifecycle;
@@ -41,6 +42,7 @@ use crate::edge::notifier::state::job_table::JobTable;
 use crate::edge::notifier::state::registry::Registry;
 use crate::edge::notifier::state::removals::{self, Removals};
 use crate::edge::notifier::state::responses::Responses;
+use crate::edge::notifier::state::resyncs::Resyncs;
 use crate::edge::notifier::state::unanswered::Unanswered;
 use crate::edge::notifier::state::watermark::Watermark;
 use crate::edge::notifier::state::{Timer, Timers};
@@ -49,7 +51,7 @@ use crate::feature::Presentity;
 use crate::feature::table::FeatureTable;
 use crate::runtime::clock::Now;
 
-pub use io::{BusReply, BusRequest, FanOut, Input, JobHandle, NotifyId, Orphan, Output, ReplyMessage, Token, Unavailable, Unsent};
+pub use io::{BusReply, BusRequest, FanOut, Input, JobHandle, NotifyId, Order, Orphan, Output, ReplyMessage, Token, Unavailable, Unsent};
 
 /// How often a lost lease is checked.
 const LEASE_TURN: Duration = Duration::from_secs(1);
@@ -70,6 +72,7 @@ pub struct Notifier {
     watermark: Watermark,
     unanswered: Unanswered,
     removals: Removals,
+    resyncs: Resyncs,
     availability: Availability,
     refusals: Refusals,
 }
@@ -90,6 +93,7 @@ impl Notifier {
             watermark: Watermark::new(now.at),
             unanswered: Unanswered::default(),
             removals: Removals::default(),
+            resyncs: Resyncs::default(),
             availability: Availability::new(config.drain_patience),
             refusals: Refusals::new(),
             config,
@@ -114,13 +118,18 @@ impl Notifier {
             Input::Unrecorded { id } => self.on_unrecorded_by(id, u64::MAX, now),
             Input::Missed { presentities } => self.on_missed(presentities, now),
             Input::Pressed { ids } => self.on_pressed(&ids, now),
+            Input::Resync { ids, by, is_first } => self.on_resync(ids, &by, is_first, now),
+            Input::Dismiss { id, how, by } => self.on_dismiss(id, how, &by, now),
             Input::Orphan(orphan) => self.on_orphan(*orphan, now),
             Input::Users(users) => self.gate.use_file(users),
             Input::Lease { is_held } => self.availability.set_lease(is_held),
             Input::Bus { is_up } => self.availability.set_bus(is_up),
             Input::Overload { is_overloaded } => self.availability.set_overloaded(is_overloaded),
             Input::Timeout => self.on_timeout(now),
-            Input::Drain => self.availability.drain(now.at),
+            Input::Drain => {
+                self.availability.drain(now.at);
+                self.leave_resyncs(now);
+            }
             Input::PutDown => self.put_down(now),
         }
     }
@@ -198,6 +207,7 @@ impl Notifier {
                 Timer::Patience(token) => self.on_late_answer(Token(token), now),
                 Timer::Removal(id) => self.retry_removal(id, now),
                 Timer::Watermark => self.poll_watermark(now),
+                Timer::Resync => self.resync_next(now),
                 Timer::Wait(token) if self.requests.is_waiting(Token(token)) => {
                     self.on_reply(Token(token), BusReply::Unavailable(Unavailable::Timeout), now);
                 }

@@ -351,7 +351,7 @@ impl Notifier {
         let cause = Cause::new();
         // The edge that had it cannot say so.
         let edge_id = subscription.taken_from.as_deref().unwrap_or(&self.config.edge_id);
-        let moved = Happened { edge_id, what: SubscriptionChange::Terminated, reason: Some(EndReason::Moved), cause: &cause };
+        let moved = Happened { edge_id, what: SubscriptionChange::Terminated, reason: Some(EndReason::Moved), cause: &cause, actor: None };
         let moved = event::of_subscription(&moved, subscription, now);
         self.emit(moved);
         self.emit_subscription(subscription, SubscriptionChange::Active, None, &cause, now);

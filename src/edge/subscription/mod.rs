@@ -16,6 +16,7 @@ use std::time::{Instant, SystemTime};
 
 use smallvec::SmallVec;
 
+use crate::bus::message::Dismissal;
 use crate::edge::metrics::About;
 use crate::edge::profile::Quirks;
 use crate::edge::subscribe::Subscribe;
@@ -193,6 +194,8 @@ pub struct Subscription {
     pub taken_from: Option<Box<str>>,
     /// When its last SUBSCRIBE was stored.
     pub asked_at: SystemTime,
+    /// How somebody has ended it.
+    pub dismissed: Option<Dismissal>,
     /// Whether a NOTIFY was still owed when its edge stopped.
     pub is_untold: bool,
     /// Whether it was restored and no SUBSCRIBE came since: the last one may have got no answer, and come once more.
@@ -271,9 +274,16 @@ impl Subscription {
             counted_in_grace: false,
             taken_from: None,
             asked_at: SystemTime::UNIX_EPOCH,
+            dismissed: None,
             is_untold: false,
             is_restored: false,
         }
+    }
+
+    /// Why its last NOTIFY says that it is over. Source: RFC 6665 §4.1.3.
+    #[must_use]
+    pub fn final_reason(&self) -> &'static str {
+        self.dismissed.map_or("timeout", Dismissal::as_str)
     }
 
     /// Seconds of life left, rounded up, as `Subscription-State: active;expires=` says it; 0 in grace.

@@ -234,6 +234,7 @@ impl Record {
             counted_in_grace: false,
             taken_from: self.taken_from,
             asked_at: self.asked_at.and_then(|at| clock::parse_rfc3339(&at)).unwrap_or(SystemTime::UNIX_EPOCH),
+            dismissed: None,
             is_untold: self.is_untold,
             is_restored: false,
         })

@@ -32,7 +32,7 @@ pub(crate) struct Sending<'a> {
 pub(crate) fn notify(subscription: &Subscription, parcel: &Parcel, sending: &Sending<'_>, now: Instant, scratch: &mut Vec<u8>) -> Bytes {
     let package = subscription.package;
     let state = if parcel.is_last {
-        SubscriptionState::terminated("timeout")
+        SubscriptionState::terminated(subscription.final_reason())
     } else if subscription.phase == Phase::Ending {
         SubscriptionState::active(0)
     } else {
@@ -99,7 +99,7 @@ pub(crate) fn overhead(subscription: &Subscription, to: &Destination, branch: &s
     let boundary = multipart::boundary(0, &[]);
     let content_type = multipart::content_type(&boundary);
     let state = match subscription.phase {
-        Phase::Ending => SubscriptionState::terminated("timeout"),
+        Phase::Ending => SubscriptionState::terminated(subscription.final_reason()),
         _ => SubscriptionState::active(subscription.expires_in(now)),
     };
     let sending = Sending { cseq: subscription.dialog.local_cseq.saturating_add(1), branch, to, config };

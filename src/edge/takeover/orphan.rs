@@ -38,7 +38,7 @@ pub(in crate::edge::takeover) async fn end(bus: &Bus, orphan: &Orphan, grace: Du
         Err(error) => return Err(error),
     }
     let (edge_id, reason) = (&*record.edge_id, Some(EndReason::Timeout));
-    let ended = Happened { edge_id, what: SubscriptionChange::Terminated, reason, cause: &cause };
+    let ended = Happened { edge_id, what: SubscriptionChange::Terminated, reason, cause: &cause, actor: None };
     if let Some(Event::Subscription(presentity, event)) = event::of_record(&ended, *id, record, bus.utc_now()) {
         bus.publish_event(Pattern::EventSubscription, bus.subjects().event_subscription(&presentity), &event, &event.cause);
     }

@@ -1,11 +1,15 @@
 //! The MI methods and their parameters, as OpenSIPS has them. Pure.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use crate::bus::message::{EndRequest, GetRequest};
 use crate::feature::error::Shown;
 use crate::feature::{FeatureTable, Presentity, Status};
 use crate::mi::command::{self, SetCommand};
+use crate::mi::hand::Resync;
+use crate::mi::http::hand;
 use crate::mi::http::jsonrpc::{Params, RpcError};
+use crate::mi::http::param::{optional_text, text};
 
 /// A method with its parameters, everything in them checked.
 #[derive(Debug, PartialEq)]
@@ -14,6 +18,12 @@ pub(crate) enum Method {
     SetFeature(SetCommand),
     /// `subs_phtable_list`: lists the live subscriptions.
     Subscriptions(Filter),
+    /// `dfks_get_feature`: the state of features.
+    Features(GetRequest),
+    /// `dfks_resync`, `refresh_watchers`: has phones told anew.
+    Resync(Resync),
+    /// `dfks_end`: ends a subscription.
+    End(EndRequest),
     /// One whose result needs nobody else.
     Own(Own),
 }
@@ -50,9 +60,13 @@ const SET: &[&[&str]] = &[
     &["presentity", "feature", "status", "route_param", "values"],
 ];
 
-pub(crate) static SIGNATURES: [Signature; 6] = [
+pub(crate) static SIGNATURES: [Signature; 10] = [
+    Signature { name: "dfks_end", params: &[&["subscription"], &["subscription", "reason"]] },
+    Signature { name: "dfks_get_feature", params: &[&["presentity"], &["presentity", "feature"]] },
+    Signature { name: "dfks_resync", params: &[&["presentity"], &["presentity", "subscription"]] },
     Signature { name: "dfks_set_feature", params: SET },
     Signature { name: "presence_dfks:set_feature", params: SET },
+    Signature { name: "refresh_watchers", params: &[&["presentity_uri", "event", "refresh_type"]] },
     Signature { name: "subs_phtable_list", params: &[&[], &["from"], &["to"], &["from", "to"]] },
     Signature { name: "uptime", params: &[&[]] },
     Signature { name: "version", params: &[&[]] },
@@ -80,6 +94,10 @@ impl Method {
                 let mut bound = params.bind(&[], &["from", "to"])?;
                 Ok(Self::Subscriptions(Filter { from: optional_text(&mut bound, "from")?, to: optional_text(&mut bound, "to")? }))
             }
+            "dfks_get_feature" => hand::features(table, params).map(Self::Features),
+            "dfks_resync" => hand::resync(params).map(Self::Resync),
+            "refresh_watchers" => hand::refresh_watchers(params).map(Self::Resync),
+            "dfks_end" => hand::end(params).map(Self::End),
             "uptime" => params.bind(&[], &[]).map(|_none| Self::Own(Own::Uptime)),
             "version" => params.bind(&[], &[]).map(|_none| Self::Own(Own::Version)),
             "which" => match optional_text(&mut params.bind(&[], &["command"])?, "command")? {
@@ -141,18 +159,6 @@ fn status(given: Option<&Value>) -> Result<Status, RpcError> {
         _ => None,
     };
     is_on.map(Status).ok_or_else(|| RpcError::bad_type("status"))
-}
-
-fn text(bound: &mut Map<String, Value>, name: &str) -> Result<String, RpcError> {
-    optional_text(bound, name)?.ok_or_else(|| RpcError::bad_type(name))
-}
-
-fn optional_text(bound: &mut Map<String, Value>, name: &str) -> Result<Option<String>, RpcError> {
-    match bound.remove(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(RpcError::bad_type(name)),
-    }
 }
 
 #[cfg(test)]
@@ -275,7 +281,9 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let methods = result("which", json!([])).unwrap();
-        assert_eq!(methods, json!(["dfks_set_feature", "presence_dfks:set_feature", "subs_phtable_list", "uptime", "version", "which"]));
+        let names: Vec<_> = SIGNATURES.iter().map(|signature| signature.name).collect();
+        assert!(names.is_sorted() && names.contains(&"dfks_resync"), "{names:?}");
+        assert_eq!(methods, json!(names));
         assert_eq!(result("which", json!({"command": "subs_phtable_list"})), Ok(json!([[], ["from"], ["to"], ["from", "to"]])));
         assert_eq!(result("which", json!(["nothing"])).unwrap_err().code, 404);
         assert_eq!(result("version", json!({})), Ok(json!({ "Server": format!("dfks ({})", env!("CARGO_PKG_VERSION")) })));

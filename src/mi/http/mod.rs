@@ -2,9 +2,11 @@
 //!
 //! Each request runs in a task of its own, so that a client that disconnects does not leave a change without its NOTIFYs.
 
+mod hand;
 mod jsonrpc;
 mod listing;
 mod method;
+mod param;
 mod token;
 
 use std::io;
@@ -25,12 +27,14 @@ use time::macros::format_description;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::bus::message::ErrorBody;
+use crate::bus::RequestError;
+use crate::bus::message::{EndRequest, ErrorBody, GetRequest};
 use crate::bus::poll::{self, PollLimits};
 use crate::bus::trace::{Cause, TRACEPARENT, TRACESTATE};
 use crate::feature::FeatureTable;
 use crate::mi::bridge::{Bridge, Fanout};
 use crate::mi::command::SetCommand;
+use crate::mi::hand::Resync;
 use crate::mi::http::jsonrpc::{Answer, Call, Document, RpcError};
 use crate::mi::http::method::{Filter, Method};
 pub(crate) use crate::mi::http::token::Token;
@@ -239,6 +243,17 @@ impl<F: Fanout> Desk<F> {
         let outcome = match Method::read(&self.table, &method, params) {
             Ok(Method::SetFeature(command)) => self.set_feature(command, from).await,
             Ok(Method::Subscriptions(filter)) => self.subscriptions(filter).await,
+            Ok(Method::Features(request)) => self.features(request, from).await,
+            Ok(Method::Resync(resync)) => {
+                let resync = Resync { actor: Some(from.actor()), ..resync };
+                let told = self.bridge.resync(&resync, &from.cause).await;
+                told.map(|told| json!({ "phones": told.phones })).map_err(RpcError::from)
+            }
+            Ok(Method::End(request)) => {
+                let request = EndRequest { actor: Some(from.actor()), ..request };
+                let ended = self.bridge.end_subscription(&request, &from.cause).await;
+                ended.map(|ended| json!({ "subscription": ended.subscription, "presentity": ended.presentity })).map_err(RpcError::from)
+            }
             Ok(Method::Own(own)) => Ok(own.result(|| self.uptime())),
             Err(error) => {
                 if Method::is_command(&method) {
@@ -262,6 +277,17 @@ impl<F: Fanout> Desk<F> {
         let result = self.bridge.set(&command, &from.cause).await;
         metrics.command_ended(result.as_ref().err(), clock::now().saturating_duration_since(started_at));
         result.map(|_response| "OK".into()).map_err(RpcError::from)
+    }
+
+    /// The states of `dfks_get_feature`, as `dfks.get` has them.
+    async fn features(&self, request: GetRequest, from: &Sender) -> Result<Value, RpcError> {
+        let bus = self.bridge.bus();
+        let timeout = bus.timeout();
+        let response = bus.get(request, &from.cause, timeout).await.map_err(|error| match error {
+            RequestError::Refused(body) => RpcError::from(body),
+            error => RpcError::new(503, format!("no worker answers: {error}")),
+        })?;
+        Ok(json!({ "presentity": response.presentity, "features": response.features }))
     }
 
     async fn subscriptions(&self, mut filter: Filter) -> Result<Value, RpcError> {

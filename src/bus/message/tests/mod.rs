@@ -136,12 +136,22 @@ proptest! {
     }
 
     #[test]
-    fn events_of_subscriptions(texts in prop::array::uniform10(text()), package in text(), cause in cause(), what in 0..3_usize, reason in prop::option::of(0..5_usize)) {
+    fn hands([presentity, domain, package] in prop::array::uniform3(maybe()), subscription in text(), phones: u64, is_rejected: bool) {
+        let reason = if is_rejected { Dismissal::Rejected } else { Dismissal::Deactivated };
+        let actor = Some("helpdesk, ticket 4711".to_owned());
+        check(&ResyncRequest { kind: Kind::default(), presentity: presentity.clone(), domain, subscription: Some(subscription.clone()), package, actor: actor.clone() })?;
+        check(&ResyncResponse { kind: Kind::default(), phones })?;
+        check(&EndRequest { kind: Kind::default(), subscription: subscription.clone(), reason, actor })?;
+        check(&EndResponse { kind: Kind::default(), subscription, presentity: presentity.unwrap_or_default() })?;
+    }
+
+    #[test]
+    fn events_of_subscriptions(texts in prop::array::uniform10(text()), package in text(), cause in cause(), what in 0..4_usize, reason in prop::option::of(0..6_usize), actor in maybe()) {
         let [id, time, edge_id, subscription, presentity, watcher, expires_at, user_agent, transport, call_id] = texts;
-        let what = [SubscriptionChange::Active, SubscriptionChange::Refreshed, SubscriptionChange::Terminated][what];
-        let reasons = [EndReason::Timeout, EndReason::Unsubscribed, EndReason::Rejected, EndReason::Unreachable, EndReason::Moved];
+        let what = [SubscriptionChange::Active, SubscriptionChange::Refreshed, SubscriptionChange::Resynced, SubscriptionChange::Terminated][what];
+        let reasons = [EndReason::Timeout, EndReason::Unsubscribed, EndReason::Rejected, EndReason::Unreachable, EndReason::Moved, EndReason::Deactivated];
         let reason = reason.map(|at| reasons[at]);
-        check(&SubscriptionEvent { kind: Kind::default(), id, time, cause, edge_id, subscription, presentity, watcher, what, reason, expires_at, user_agent, transport, call_id, package })?;
+        check(&SubscriptionEvent { kind: Kind::default(), id, time, cause, edge_id, subscription, presentity, watcher, what, reason, actor, expires_at, user_agent, transport, call_id, package })?;
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | `watermark` | SUBSCRIBEs of which something may still be owed | what was asked before the mark is told |
 //! | `unanswered` | whose full state no worker gave | exactly those with a retry |
 //! | `removals` | keys to be removed from the bucket | each is tried until it is answered or gone by itself |
+//! | `resyncs` | phones to be told anew because somebody asked for it | each waits once; one timer for all |
 //! | `availability` | bus, lease, room, stop | nothing new begins without all of them |
 //!
 //! A part takes the time, a subscription or another part as an argument. What it wants done it returns.
@@ -24,6 +25,7 @@ pub(super) mod job_table;
 pub(super) mod registry;
 pub(super) mod removals;
 pub(super) mod responses;
+pub(super) mod resyncs;
 pub(super) mod unanswered;
 pub(super) mod watermark;
 
@@ -43,6 +45,8 @@ pub(super) enum Timer {
     Removal(SubscriptionId),
     /// Time to check whether every request has been told.
     Watermark,
+    /// The next phone is told anew.
+    Resync,
 }
 
 pub(super) type Timers = Wheel<Timer>;

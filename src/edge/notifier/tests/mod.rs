@@ -8,6 +8,7 @@ mod cseq;
 mod detour;
 mod exchange;
 pub(crate) mod fixture;
+mod hand;
 mod kept;
 mod limit;
 mod lost;
