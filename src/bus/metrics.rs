@@ -216,6 +216,7 @@ const fn is_requested(pattern: Pattern) -> bool {
         | Pattern::Watchers
         | Pattern::Resync
         | Pattern::End
+        | Pattern::Why
         | Pattern::EdgeResync
         | Pattern::EdgeEnd
         | Pattern::Dead

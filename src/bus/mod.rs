@@ -12,6 +12,7 @@ mod drain;
 pub(crate) mod embedded;
 pub(crate) mod error;
 pub(crate) mod feature_record;
+pub(crate) mod history;
 mod keeper;
 pub(crate) mod kv;
 pub(crate) mod learnt;

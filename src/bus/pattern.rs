@@ -39,6 +39,8 @@ pub enum Pattern {
     Resync,
     /// `dfks.end`
     End,
+    /// `dfks.why`
+    Why,
     /// `dfks.edge.resync.<edge_id>`
     EdgeResync,
     /// `dfks.edge.end.<edge_id>`
@@ -71,7 +73,7 @@ pub enum Pattern {
 
 impl Pattern {
     /// All of them, to have every metric series from the start.
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::Set,
         Self::Get,
         Self::SetDomain,
@@ -90,6 +92,7 @@ impl Pattern {
         Self::Watchers,
         Self::Resync,
         Self::End,
+        Self::Why,
         Self::EdgeResync,
         Self::EdgeEnd,
         Self::EventSubscription,
@@ -128,6 +131,7 @@ impl Pattern {
             Self::Watchers => "dfks.watchers",
             Self::Resync => "dfks.resync",
             Self::End => "dfks.end",
+            Self::Why => "dfks.why",
             Self::EdgeResync => "dfks.edge.resync.<edge_id>",
             Self::EdgeEnd => "dfks.edge.end.<edge_id>",
             Self::EventSubscription => "dfks.event.subscription.<domain>",

@@ -49,7 +49,7 @@ pub(crate) struct Poll {
 ///
 /// [`RequestError`] when the request was not sent. No answer at all is not an error.
 pub(crate) async fn watchers(bus: &Bus, presentity: Option<String>, limits: PollLimits) -> Result<Poll, RequestError> {
-    of_edges(bus, &WatchersRequest { kind: Kind::default(), presentity, domain: None }, limits).await
+    of_edges(bus, &WatchersRequest { kind: Kind::default(), presentity, domain: None, details: false }, limits).await
 }
 
 /// As [`watchers`], for those of the presentities of one domain, as it stands in subjects.
@@ -58,7 +58,18 @@ pub(crate) async fn watchers(bus: &Bus, presentity: Option<String>, limits: Poll
 ///
 /// As [`watchers`].
 pub(crate) async fn watchers_of_domain(bus: &Bus, domain: &str, limits: PollLimits) -> Result<Poll, RequestError> {
-    of_edges(bus, &WatchersRequest { kind: Kind::default(), presentity: None, domain: Some(domain.to_owned()) }, limits).await
+    of_edges(bus, &WatchersRequest { kind: Kind::default(), presentity: None, domain: Some(domain.to_owned()), details: false }, limits)
+        .await
+}
+
+/// As [`watchers`], with what each phone is still to be told.
+///
+/// # Errors
+///
+/// As [`watchers`].
+pub(crate) async fn watchers_in_detail(bus: &Bus, presentity: String, limits: PollLimits) -> Result<Poll, RequestError> {
+    let request = WatchersRequest { kind: Kind::default(), presentity: Some(presentity), domain: None, details: true };
+    of_edges(bus, &request, limits).await
 }
 
 async fn of_edges(bus: &Bus, request: &WatchersRequest, limits: PollLimits) -> Result<Poll, RequestError> {

@@ -10,7 +10,7 @@ use crate::bus::message::{
     AuthRequest, AuthResponse, EdgeAlive, EndRequest, EndResponse, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest,
     GetResponse, Named, NotifyEvent, NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest, ResponderState,
     RespondersRequest, RespondersResponse, ResyncRequest, ResyncResponse, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse,
-    SubscriptionEvent, WatchersRequest, WatchersResponse,
+    SubscriptionEvent, WatchersRequest, WatchersResponse, WhyRequest, WhyResponse,
 };
 
 /// `title` of the schema of an [`ErrorReply`], which has no `type` on the bus.
@@ -46,6 +46,8 @@ pub fn all() -> Vec<(String, Value)> {
         named::<ResyncResponse>(),
         named::<EndRequest>(),
         named::<EndResponse>(),
+        named::<WhyRequest>(),
+        named::<WhyResponse>(),
         named::<SubscriptionEvent>(),
         named::<FeatureEvent>(),
         named::<NotifyEvent>(),

@@ -117,6 +117,11 @@ impl Subjects {
     pub(crate) fn end(&self) -> String {
         self.under("end")
     }
+    /// `dfks.why`
+    #[must_use]
+    pub(crate) fn why(&self) -> String {
+        self.under("why")
+    }
     /// `dfks.edge.resync.<edge_id>`
     #[must_use]
     pub(crate) fn edge_resync(&self, edge_id: &str) -> String {

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use super::connection::{ClientArgs, ConfigArgs};
 use super::hand_args::{EndArgs, ResyncArgs};
 use super::help::{
-    AFTER, CHECK, COMPLETIONS, END, EVENTS, EXPORT, GET, IMPORT, LIST, MAN, PHONE, RESPONDERS, RESYNC, RUN, SCHEMAS, SET, WATCHERS,
+    AFTER, CHECK, COMPLETIONS, END, EVENTS, EXPORT, GET, IMPORT, LIST, MAN, PHONE, RESPONDERS, RESYNC, RUN, SCHEMAS, SET, WATCHERS, WHY,
 };
 use super::responders_args::RespondersArgs;
 pub(crate) use super::words::Press;
@@ -50,6 +50,9 @@ pub(crate) enum Command {
     /// List live subscriptions
     #[command(after_help = WATCHERS)]
     Watchers(WatchersArgs),
+    /// Say why a lamp is as it is: what is told to whom, and where it stops
+    #[command(after_help = WHY)]
+    Why(GetArgs),
     /// Have phones told the full state again
     #[command(after_help = RESYNC)]
     Resync(ResyncArgs),
@@ -88,6 +91,7 @@ impl Command {
         match self {
             Self::Set(SetArgs { client, .. })
             | Self::Get(GetArgs { client, .. })
+            | Self::Why(GetArgs { client, .. })
             | Self::List(ListArgs { client, .. })
             | Self::Import(ImportArgs { client, .. })
             | Self::Watchers(WatchersArgs { client, .. })

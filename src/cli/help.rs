@@ -63,6 +63,15 @@ Examples:
   dfks watchers
   dfks watchers sip:alice@127.0.0.1 --json";
 
+pub(super) const WHY: &str = "\
+One sentence for each thing that is found, and the next step. Exit code 0: every phone shows how things are; 1: something is not in step.
+Subscriptions that ended count for 24 hours.
+
+Examples:
+  dfks why sip:alice@127.0.0.1
+  dfks why sip:alice@127.0.0.1 DoNotDisturb
+  dfks why sip:alice@127.0.0.1 --json | jq '.findings[] | .verdict'";
+
 pub(super) const RESYNC: &str = "\
 The phones are told one after another, 500 a second for each edge: how many, is said at once. Nothing changes; what each phone answers is
 in dfks.event.notify.

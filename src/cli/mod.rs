@@ -25,6 +25,7 @@ mod set;
 mod stored;
 mod suggest;
 mod target;
+mod why;
 mod words;
 
 use std::process::ExitCode;
@@ -83,6 +84,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Export(args) => client::block_on(stored::export(args)),
         Command::Import(args) => client::block_on(import::import(args)),
         Command::Watchers(args) => client::block_on(client::watchers(args)),
+        Command::Why(args) => client::block_on(why::why(args)),
         Command::Resync(args) => client::block_on(hand::resync(args)),
         Command::End(args) => client::block_on(hand::end(args)),
         Command::Responders(args) => client::block_on(responders::responders(args)),

@@ -205,6 +205,10 @@ impl<F: Fanout> Bridge<F> {
         &self.bus
     }
 
+    pub(crate) const fn table(&self) -> &Arc<FeatureTable> {
+        &self.table
+    }
+
     pub(crate) const fn refused(&self) -> &RefusedCommands {
         &self.refused
     }

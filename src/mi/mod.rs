@@ -5,6 +5,7 @@
 //! dfks.set ─▶ service ───────────┤
 //! dfks.command.set ─▶ durable ───┴▶ command ─▶ dfks.route.set (worker) ─▶ plan ─▶ NOTIFY jobs, dfks.event.feature, the reply
 //! dfks.resync, dfks.end ─▶ hand ─▶ dfks.edge.resync, dfks.edge.end: the edges that hold the subscriptions
+//! dfks.why ─▶ why ─▶ dfks.watchers, dfks.get, dfks.responders, the stream of events
 //! ```
 
 pub(crate) mod bridge;
@@ -19,6 +20,7 @@ pub(crate) mod plan;
 pub(crate) mod refused;
 pub(crate) mod service;
 pub mod teller;
+mod why;
 
 pub use bridge::{Bridge, Fanout};
 pub use command::SetCommand;

@@ -45,8 +45,8 @@ pub async fn run<F: Fanout>(
     let commands = open("set", Pattern::Set, bus.subjects().set()).await?;
     let of_tenants = open("set_domain", Pattern::SetDomain, bus.subjects().set_of_any_domain()).await?;
     let hands = Hands::open(&bus, &name).await.map_err(MiError::Service)?;
-    let [resync, end] = hands.endpoints();
-    let endpoints = [&commands, &of_tenants, resync, end];
+    let [resync, end, why] = hands.endpoints();
+    let endpoints = [&commands, &of_tenants, resync, end, why];
     let shown = Service::announce(&bus, name.clone(), DESCRIPTION, BTreeMap::new(), &endpoints, shutdown.clone()).await;
     let _shown = shown.map_err(MiError::Service)?;
     // After the flush the server has the subscription; without a connection it follows once there is one.

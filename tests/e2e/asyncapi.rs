@@ -130,6 +130,8 @@ fn every_message_is_where_and_what_the_document_says() {
     assert_ne!(mallory.send(&third, &mut unknown, &Subscribe::default()).status(), Some(200));
     signed.notify();
     far.until("DoNotDisturb off");
+    assert_eq!(dfks_with(&nats, &["why", "alice"]).code, 1);
+    assert!([0, 1].contains(&dfks_with(&nats, &["why", ALICE]).code));
     dfks_with(&nats, &["resync", ALICE]).ok();
     dfks_with(&nats, &["end", &far.subscription()]).ok();
     dialog.unsubscribe();

@@ -50,5 +50,6 @@ mod tenant;
 mod threads;
 mod trust;
 mod web_phone;
+mod why;
 
 use harness::{ALICE, ALL_OFF};

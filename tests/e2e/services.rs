@@ -61,12 +61,17 @@ fn a_stranger_finds_the_services_their_endpoints_schemas_and_counts() {
         }
     }
     let want = [
+        ("dfks.edge.end.edge-a", "end"),
+        ("dfks.edge.resync.edge-a", "resync"),
+        ("dfks.end", "end"),
         ("dfks.get", "get"),
         ("dfks.get.*", "get"),
+        ("dfks.resync", "resync"),
         ("dfks.route.set", "route_set"),
         ("dfks.set", "set"),
         ("dfks.set.*", "set"),
         ("dfks.watchers", "watchers"),
+        ("dfks.why", "why"),
     ]
     .map(|(subject, name)| (subject.to_owned(), [format!("{name}_request"), format!("{name}_response")]));
     assert_eq!(endpoints, BTreeMap::from(want));

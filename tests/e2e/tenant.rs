@@ -102,6 +102,14 @@ fn lives_as_a_tenant(nats: &Nats, user: &str, operator: &Service, edge: SocketAd
         assert!(answer.as_ref().is_none_or(|answer| answer["error"].is_object()), "{call}: {answer:?}");
     }
 
+    // whoever runs dfks may ask why, and have phones told anew: the roles may do what that takes
+    wait_for("all is in step", || {
+        let why = operator.ask("dfks.why", &json!({"presentity": OURS}));
+        (why["in_step"] == true && why["events_since"].is_string()).then_some(())
+    });
+    assert_eq!(operator.ask("dfks.resync", &json!({"presentity": OURS}))["phones"], 1);
+    dialog.notify();
+
     // it answers for its own features
     tenant.respond("dfks.responder.get.example_com.DoNotDisturb", |_| Some(json!({"status": 0})));
     tenant.respond("dfks.responder.set.example_com.DoNotDisturb", |_| {

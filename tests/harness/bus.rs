@@ -138,6 +138,17 @@ impl Service {
         self.runtime.block_on(self.client.flush()).unwrap();
     }
 
+    /// Publishes the same message so many times.
+    pub fn publish_many(&self, subject: &str, message: &Value, count: usize) {
+        let payload = bytes::Bytes::from(message.to_string());
+        self.runtime.block_on(async {
+            for _ in 0..count {
+                self.client.publish(subject.to_owned(), payload.clone()).await.unwrap();
+            }
+            self.client.flush().await.unwrap();
+        });
+    }
+
     /// Stores a message in its stream, once for each id.
     pub fn store(&self, subject: &str, message: &Value, id: &str) {
         let mut headers = HeaderMap::new();

@@ -49,7 +49,16 @@ async fn a_command_on_a_tenants_subject_is_for_that_domain_alone() {
     let info = scene.client.request("$SRV.INFO.dfks-mi", "".into()).await.unwrap();
     let info: Value = serde_json::from_slice(&info.payload).unwrap();
     let endpoints = info["endpoints"].as_array().unwrap().iter().map(|of| [&of["name"], &of["subject"], &of["queue_group"]]);
-    assert_eq!(endpoints.collect::<Vec<_>>(), [["set", "dfks.set", "dfks-mi"], ["set_domain", "dfks.set.*", "dfks-mi"]]);
+    assert_eq!(
+        endpoints.collect::<Vec<_>>(),
+        [
+            ["set", "dfks.set", "dfks-mi"],
+            ["set_domain", "dfks.set.*", "dfks-mi"],
+            ["resync", "dfks.resync", "dfks-mi"],
+            ["end", "dfks.end", "dfks-mi"],
+            ["why", "dfks.why", "dfks-mi"]
+        ]
+    );
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use dfks::bus::message::{
     AuthRequest, AuthResponse, EdgeAlive, EndRequest, EndResponse, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest,
     GetResponse, NotifyEvent, NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest, ResponderState,
     RespondersRequest, RespondersResponse, ResyncRequest, ResyncResponse, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse,
-    SubscriptionEvent, WatchersRequest, WatchersResponse,
+    SubscriptionEvent, WatchersRequest, WatchersResponse, WhyRequest, WhyResponse,
 };
 use dfks::bus::schema;
 use dfks::feature::FeatureTable;
@@ -33,7 +33,7 @@ fn round_trip<M: Serialize + DeserializeOwned>(json: &Value) -> serde_json::Resu
 
 type RoundTrip = fn(&Value) -> serde_json::Result<Value>;
 
-const TYPES: [(&str, RoundTrip); 29] = [
+const TYPES: [(&str, RoundTrip); 31] = [
     ("set_request", round_trip::<SetRequest>),
     ("set_response", round_trip::<SetResponse>),
     ("get_request", round_trip::<GetRequest>),
@@ -57,6 +57,8 @@ const TYPES: [(&str, RoundTrip); 29] = [
     ("resync_response", round_trip::<ResyncResponse>),
     ("end_request", round_trip::<EndRequest>),
     ("end_response", round_trip::<EndResponse>),
+    ("why_request", round_trip::<WhyRequest>),
+    ("why_response", round_trip::<WhyResponse>),
     ("event_subscription", round_trip::<SubscriptionEvent>),
     ("event_feature", round_trip::<FeatureEvent>),
     ("event_notify", round_trip::<NotifyEvent>),

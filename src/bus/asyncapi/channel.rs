@@ -13,7 +13,7 @@ struct Traffic {
     replies: &'static [&'static str],
 }
 
-const TRAFFIC: [Traffic; 25] = [
+const TRAFFIC: [Traffic; 26] = [
     Traffic {
         pattern: Pattern::Set,
         title: "Set a feature",
@@ -122,6 +122,14 @@ const TRAFFIC: [Traffic; 25] = [
                       404 where there is none.",
         messages: &["end_request"],
         replies: &["end_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::Why,
+        title: "Ask why a lamp is as it is",
+        description: "Whoever operates dfks asks what is told to the phones of a presentity, and where it stops. One of the mi bridges asks edges, workers \
+                      and the stream of events, and answers within a second.",
+        messages: &["why_request"],
+        replies: &["why_response", "error"],
     },
     Traffic {
         pattern: Pattern::EdgeResync,

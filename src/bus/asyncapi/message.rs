@@ -48,7 +48,7 @@ macro_rules! content {
 }
 
 #[rustfmt::skip]
-const CONTENTS: [Content; 31] = [
+const CONTENTS: [Content; 33] = [
     content!("set_request", "set_request", "Command", Taken, ["object", "list", "minimal", "agent-state"]),
     content!("set_response", "set_response", "What became of a command", Sent, ["applied", "nobody-watches", "not-notified"]),
     content!("set_command", "set_request", "Durable command", Command, ["object", "list"]),
@@ -69,6 +69,8 @@ const CONTENTS: [Content; 31] = [
     content!("resync_response", "resync_response", "How many are told anew", Sent, ["two"]),
     content!("end_request", "end_request", "Request to end a subscription", Taken, ["default", "rejected"]),
     content!("end_response", "end_response", "Subscription that was ended", Sent, ["ended"]),
+    content!("why_request", "why_request", "Question why a lamp is as it is", Taken, ["all", "one"]),
+    content!("why_response", "why_response", "Why a lamp is as it is", Sent, ["in-step", "behind"]),
     content!("responders_request", "responders_request", "Question for what workers know of responders", Taken, ["all"]),
     content!("responders_response", "responders_response", "What a worker knows of responders", Sent, ["one", "none"]),
     content!("forget_request", "forget_request", "Request to forget responders", Taken, ["subject", "domain"]),

@@ -24,6 +24,7 @@ pub(crate) const fn channel_id(pattern: Pattern) -> Option<&'static str> {
         Pattern::Watchers => Some("watchers"),
         Pattern::Resync => Some("resync"),
         Pattern::End => Some("end"),
+        Pattern::Why => Some("why"),
         Pattern::EdgeResync => Some("edgeResync"),
         Pattern::EdgeEnd => Some("edgeEnd"),
         Pattern::EventSubscription => Some("eventSubscription"),

@@ -26,7 +26,7 @@ const WORKERS: Option<&str> = Some("dfks-worker");
 const BRIDGES: Option<&str> = Some("dfks-mi");
 
 #[rustfmt::skip]
-const DEEDS: [Deed; 28] = [
+const DEEDS: [Deed; 29] = [
     Deed { id: "takeCommand", action: RECEIVE, pattern: Pattern::Set, title: "Take a command", summary: "Set a feature and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
     Deed { id: "takeDurableCommand", action: RECEIVE, pattern: Pattern::CommandSet, title: "Take a durable command", summary: "Carry out what the stream holds.", description: "One mi bridge at a time pulls them.", tag: "services", queue: None },
     Deed { id: "takeCommandOfDomain", action: RECEIVE, pattern: Pattern::SetDomain, title: "Take a tenant's command", summary: "Set a feature of that domain and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
@@ -36,6 +36,7 @@ const DEEDS: [Deed; 28] = [
     Deed { id: "tellWatchers", action: RECEIVE, pattern: Pattern::Watchers, title: "Tell watchers", summary: "List the live subscriptions.", description: "Every edge, each for itself.", tag: "services", queue: None },
     Deed { id: "tellPhonesAnew", action: RECEIVE, pattern: Pattern::Resync, title: "Tell phones anew", summary: "Have the full state told again.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
     Deed { id: "endSubscription", action: RECEIVE, pattern: Pattern::End, title: "End a subscription", summary: "Have its phone told that it is over.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
+    Deed { id: "sayWhy", action: RECEIVE, pattern: Pattern::Why, title: "Say why", summary: "Say what is told to whom, and where it stops.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
     Deed { id: "tellPhonesOfEdgeAnew", action: RECEIVE, pattern: Pattern::EdgeResync, title: "Tell phones of an edge anew", summary: "Tell the full state again.", description: "The edge of that name.", tag: "inside", queue: None },
     Deed { id: "endSubscriptionOfEdge", action: RECEIVE, pattern: Pattern::EdgeEnd, title: "End a subscription of an edge", summary: "Tell its phone that it is over.", description: "The edge of that name.", tag: "inside", queue: None },
     Deed { id: "tellResponders", action: RECEIVE, pattern: Pattern::Responders, title: "Tell responders", summary: "Say what is known of responders.", description: "Every worker, each for itself.", tag: "services", queue: None },

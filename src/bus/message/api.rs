@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::actor;
 use super::kind::Kind;
 use super::origin::Origin;
+use super::standing::Standing;
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureState, Status, Values, package, yes};
 
@@ -272,6 +273,9 @@ pub struct WatchersRequest {
     /// Those of the presentities of one domain alone, as it stands in subjects; null: of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
+    /// Whether to say as well what each phone is still to be told. Left out: no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub details: bool,
 }
 
 /// One edge's live subscriptions, in one or more of these.
@@ -312,4 +316,7 @@ pub struct Watcher {
     pub expires_at: String,
     /// Version of each feature that it was last told.
     pub versions: std::collections::BTreeMap<String, u64>,
+    /// What it is still to be told; left out where nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
 }

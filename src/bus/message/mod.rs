@@ -13,8 +13,10 @@ mod origin;
 mod refused;
 mod responder;
 mod responders;
+mod standing;
 #[cfg(test)]
 mod tests;
+mod why;
 
 pub(crate) use actor::check_actor;
 pub use api::*;
@@ -26,6 +28,8 @@ pub use origin::Origin;
 pub use refused::{RefusedEvent, RefusedReason};
 pub use responder::*;
 pub use responders::*;
+pub use standing::Standing;
+pub use why::*;
 
 macro_rules! messages {
     ($($name:ident = $type:literal;)*) => { $(
@@ -53,6 +57,8 @@ messages! {
     ResyncResponse = "io.dfks.api.v1.resync_response";
     EndRequest = "io.dfks.api.v1.end_request";
     EndResponse = "io.dfks.api.v1.end_response";
+    WhyRequest = "io.dfks.api.v1.why_request";
+    WhyResponse = "io.dfks.api.v1.why_response";
     AuthRequest = "io.dfks.api.v1.auth_request";
     AuthResponse = "io.dfks.api.v1.auth_response";
     NotifyJob = "io.dfks.api.v1.notify_job";

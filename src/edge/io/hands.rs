@@ -14,7 +14,7 @@ use crate::bus::subject::Pattern;
 use crate::edge::io::watchers::{error, refuse};
 use crate::edge::notifier::{Input, Notifier, Order};
 use crate::edge::subscription::{Subscription, SubscriptionId};
-use crate::feature::{Presentity, package};
+use crate::feature::Presentity;
 use crate::runtime::clock::Now;
 
 /// Requests taken in at a time; one more is told to come again. Each is answered at once.
@@ -80,8 +80,7 @@ fn order(request: &Request, actor: Option<String>) -> Order {
 
 fn resync(request: &Request, notifier: &mut Notifier, now: Now) -> Result<ResyncResponse, ErrorBody> {
     let ResyncRequest { kind: _, presentity, domain, subscription, package, actor } = read(request, notifier)?;
-    let package = package.as_deref().map(package::require).transpose()?;
-    let of_package = |one: &&Subscription| package.is_none_or(|package| package.name == one.package.name);
+    let of_package = |one: &&Subscription| package.as_deref().is_none_or(|package| package == one.package.name);
     let id = subscription.as_deref().map(id_of).transpose()?;
     let (ids, is_first): (Vec<_>, bool) = match (presentity, domain) {
         (Some(presentity), None) => {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use async_nats::SubscribeError;
 
 use crate::bus::client::Bus;
-use crate::bus::message::{ErrorBody, Kind, Watcher, WatchersRequest, WatchersResponse};
+use crate::bus::message::{ErrorBody, Kind, Standing, Watcher, WatchersRequest, WatchersResponse};
 use crate::bus::service::{Endpoint, EndpointSpec, Request};
 use crate::bus::subject::Pattern;
 use crate::edge::notifier::Notifier;
@@ -32,6 +32,8 @@ pub(super) struct Watchers {
 struct Answer {
     request: Request,
     left: Vec<SubscriptionId>,
+    /// Whether what phones are still to be told is asked for.
+    is_detailed: bool,
 }
 
 impl Watchers {
@@ -72,16 +74,19 @@ impl Watchers {
         if !request.wants_reply() {
             return;
         }
-        let left = match read(request.payload()) {
-            Ok(Of::All) => notifier.live().map(|subscription| subscription.id).collect(),
-            Ok(Of::Domain(domain)) => {
+        let (of, is_detailed) = match read(request.payload()) {
+            Ok(asked) => asked,
+            Err(error) => return refuse(&request, error),
+        };
+        let left = match of {
+            Of::All => notifier.live().map(|subscription| subscription.id).collect(),
+            Of::Domain(domain) => {
                 let is_meant = |subscription: &&Subscription| subscription.presentity.domain_token() == domain;
                 notifier.live().filter(is_meant).map(|subscription| subscription.id).collect()
             }
-            Ok(Of::Presentity(presentity)) => notifier.live_of(&presentity).map(|subscription| subscription.id).collect(),
-            Err(error) => return refuse(&request, error),
+            Of::Presentity(presentity) => notifier.live_of(&presentity).map(|subscription| subscription.id).collect(),
         };
-        self.answers.push_back(Answer { request, left });
+        self.answers.push_back(Answer { request, left, is_detailed });
     }
 
     /// Sends up to a message full; `true` when more follow.
@@ -89,8 +94,12 @@ impl Watchers {
         let rest = answer.left.split_off(answer.left.len().min(PER_MESSAGE));
         let page = std::mem::replace(&mut answer.left, rest);
         let more = !answer.left.is_empty();
-        let watchers =
-            page.into_iter().filter_map(|id| notifier.live_by_id(id)).map(|subscription| self.watcher(subscription, now)).collect();
+        let live = page.into_iter().filter_map(|id| notifier.live_by_id(id));
+        let watchers = live.map(|subscription| {
+            let standing = answer.is_detailed.then(|| standing(notifier, subscription, now));
+            Watcher { standing, ..self.watcher(subscription, now) }
+        });
+        let watchers = watchers.collect();
         let response = WatchersResponse { kind: Kind::default(), edge_id: self.edge_id.to_string(), watchers, more };
         let request = &answer.request;
         let sent = match serde_json::to_vec(&response) {
@@ -117,7 +126,24 @@ impl Watchers {
             user_agent: subscription.user_agent.to_string(),
             expires_at: clock::rfc3339(subscription.expires_at_utc(now.at, now.utc)),
             versions: subscription.versions.iter().filter_map(named).collect(),
+            standing: None,
         }
+    }
+}
+
+fn standing(notifier: &Notifier, subscription: &Subscription, now: Now) -> Standing {
+    let in_flight = subscription.in_flight.iter().flat_map(|in_flight| &in_flight.parcel.updates);
+    let in_flight = in_flight.map(|update| update.state.feature.as_str());
+    let mut pending: Vec<_> = in_flight.chain(subscription.outbox.features()).map(str::to_owned).collect();
+    pending.sort();
+    pending.dedup();
+    let lane = &subscription.lane;
+    let until = subscription.outbox.retry_at().filter(|at| *at > now.at);
+    Standing {
+        pending,
+        until: until.map(|at| clock::rfc3339(clock::time_of_day(at, now.at, now.utc))),
+        is_busy: subscription.in_flight.is_some() || !lane.has_no_query() || lane.is_asked_for(),
+        is_reachable: notifier.is_reachable(subscription),
     }
 }
 
@@ -135,15 +161,17 @@ enum Of {
     Presentity(Presentity),
 }
 
-fn read(payload: &[u8]) -> Result<Of, ErrorBody> {
+/// Whose, and whether in detail.
+fn read(payload: &[u8]) -> Result<(Of, bool), ErrorBody> {
     if payload.is_empty() {
-        return Ok(Of::All);
+        return Ok((Of::All, false));
     }
     let request: WatchersRequest =
         serde_json::from_slice(payload).map_err(|unreadable| error(400, &format!("no watchers_request: {unreadable}"), None))?;
     let presentity = request.presentity.map(|text| Presentity::parse(&text)).transpose();
     let presentity = presentity.map_err(|why| error(400, &format!("Invalid presentity: {why}"), Some("presentity")))?;
-    Ok(presentity.map_or_else(|| request.domain.map_or(Of::All, Of::Domain), Of::Presentity))
+    let of = presentity.map_or_else(|| request.domain.map_or(Of::All, Of::Domain), Of::Presentity);
+    Ok((of, request.details))
 }
 
 pub(super) fn error(code: u16, description: &str, field: Option<&str>) -> ErrorBody {

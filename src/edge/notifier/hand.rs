@@ -18,6 +18,13 @@ impl Notifier {
         self.availability.may_ask_unasked() && self.availability.is_lease_held()
     }
 
+    /// Whether there is a way to the phone: not where it came over a connection that is gone.
+    #[must_use]
+    pub(crate) fn is_reachable(&self, subscription: &Subscription) -> bool {
+        let is_connected = subscription.flow.connection.is_some() && !self.delivery.is_connection_lost(subscription);
+        !subscription.flow.transport.is_reliable() || is_connected
+    }
+
     /// These are told the full state again.
     pub(super) fn on_resync(&mut self, ids: Vec<SubscriptionId>, by: &Arc<Order>, is_first: bool, now: Now) {
         if self.resyncs.want(ids, by, is_first) {

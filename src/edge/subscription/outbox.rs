@@ -295,6 +295,11 @@ impl Outbox {
         queued.chain(self.attached.iter().copied())
     }
 
+    /// The features that wait.
+    pub(crate) fn features(&self) -> impl Iterator<Item = &str> {
+        self.queued.iter().map(|update| update.state.feature.as_str())
+    }
+
     /// Empties the outbox when the subscription ends; returns the jobs that waited.
     pub fn drain(&mut self) -> impl Iterator<Item = JobKey> {
         let Self { queued, owed, attached, .. } = std::mem::take(self);

@@ -11,8 +11,7 @@ use crate::bus::subject::Pattern;
 use crate::bus::trace::Cause;
 use crate::bus::{EdgeWatchers, RequestError};
 use crate::feature::error::Shown;
-use crate::feature::package::{self, PACKAGES};
-use crate::feature::{Package, Presentity};
+use crate::feature::{FeatureTable, Package, Presentity};
 use crate::mi::bridge::{Bridge, Fanout};
 pub(crate) use crate::mi::hand::service::Hands;
 
@@ -41,7 +40,7 @@ impl Resync {
     /// # Errors
     ///
     /// 400, with the field at fault.
-    pub(crate) fn read(request: ResyncRequest) -> Result<Self, ErrorBody> {
+    pub(crate) fn read(table: &FeatureTable, request: ResyncRequest) -> Result<Self, ErrorBody> {
         let ResyncRequest { kind: _, presentity, domain, subscription, package, actor } = request;
         let whose = match (presentity, domain) {
             (Some(presentity), None) => Whose::Presentity(presentity_of(&presentity)?),
@@ -52,7 +51,7 @@ impl Resync {
             (None, None) => return Err(ErrorBody::missing("presentity", "sip:user@host or tel:number, or in its place a domain")),
             (Some(_), Some(_)) => return Err(ErrorBody::bad(Some("domain"), "expected a presentity or a domain, not both".to_owned())),
         };
-        let package = package.map(|name| package::require(&name)).transpose()?.map(|package| package.name);
+        let package = package.map(|name| table.require_package(&name)).transpose()?.map(|package| package.name);
         Ok(Self { whose, subscription, package, actor: actor.filter(|actor| !actor.is_empty()) })
     }
 
@@ -150,7 +149,8 @@ impl<F: Fanout> Bridge<F> {
     }
 
     async fn edges_of(&self, whose: &Whose, package: Option<&str>) -> Result<Vec<Arc<str>>, RequestError> {
-        let packages: Vec<&'static Package> = PACKAGES.into_iter().filter(|one| package.is_none_or(|name| one.name == name)).collect();
+        let packages: Vec<&'static Package> =
+            self.table().packages().iter().copied().filter(|one| package.is_none_or(|name| one.name == name)).collect();
         match whose {
             Whose::Presentity(of) => {
                 let edges = self.fanout().watchers(of, &packages, None).await?;
@@ -199,10 +199,10 @@ mod tests {
             (request(None, None, None), Err("presentity")),
             (request(Some("sip:alice@h"), Some("h"), None), Err("domain")),
         ] {
-            let read = Resync::read(request.clone()).map(|resync| resync.whose);
+            let read = Resync::read(&FeatureTable::built_in(), request.clone()).map(|resync| resync.whose);
             assert_eq!(read.map_err(|error| (error.code, error.field)), want.map_err(|field| (400, Some(field.to_owned()))), "{request:?}");
         }
         let odd = ResyncRequest { package: Some("presence".to_owned()), ..request(Some("sip:a@h"), None, None) };
-        assert_eq!(Resync::read(odd).unwrap_err().code, 400);
+        assert_eq!(Resync::read(&FeatureTable::built_in(), odd).unwrap_err().code, 400);
     }
 }

@@ -1,15 +1,15 @@
-//! The endpoints `dfks.resync` and `dfks.end`. I/O.
+//! The endpoints `dfks.resync`, `dfks.end` and `dfks.why`. I/O.
 
 use std::sync::Arc;
 
 use async_nats::SubscribeError;
-use futures_util::future::join;
+use futures_util::future::join3;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
-use crate::bus::message::{EndRequest, EndResponse, ErrorBody, Named, ResyncRequest, ResyncResponse};
+use crate::bus::message::{EndRequest, EndResponse, ErrorBody, Named, ResyncRequest, ResyncResponse, WhyRequest, WhyResponse};
 use crate::bus::service::{Endpoint, EndpointSpec, Handler, Request};
 use crate::bus::subject::Pattern;
 use crate::mi::bridge::{Bridge, Fanout};
@@ -22,6 +22,7 @@ use crate::mi::metrics::DropReason;
 pub(crate) struct Hands {
     resync: Endpoint,
     end: Endpoint,
+    why: Endpoint,
 }
 
 impl Hands {
@@ -30,24 +31,24 @@ impl Hands {
         let subjects = bus.subjects();
         let resync = EndpointSpec::new::<ResyncRequest, ResyncResponse>("resync", Pattern::Resync, subjects.resync(), MAX_HANDS);
         let end = EndpointSpec::new::<EndRequest, EndResponse>("end", Pattern::End, subjects.end(), MAX_HANDS);
-        let (resync, end) = (resync.in_group(group.to_owned()), end.in_group(group.to_owned()));
-        Ok(Self { resync: Endpoint::open(bus, resync).await?, end: Endpoint::open(bus, end).await? })
+        let why = EndpointSpec::new::<WhyRequest, WhyResponse>("why", Pattern::Why, subjects.why(), MAX_HANDS);
+        let open = async |spec: EndpointSpec| Endpoint::open(bus, spec.in_group(group.to_owned())).await;
+        Ok(Self { resync: open(resync).await?, end: open(end).await?, why: open(why).await? })
     }
 
     /// For the service that they are of.
-    pub(crate) const fn endpoints(&self) -> [&Endpoint; 2] {
-        [&self.resync, &self.end]
+    pub(crate) const fn endpoints(&self) -> [&Endpoint; 3] {
+        [&self.resync, &self.end, &self.why]
     }
 
     /// Serves until `shutdown`, or until one of them has ended.
     pub(crate) async fn serve<F: Fanout>(self, bridge: &Arc<Bridge<F>>, shutdown: &CancellationToken) {
         let stop = shutdown.child_token();
-        let (resync, end) = (ByHand { bridge, deed: Deed::Resync }, ByHand { bridge, deed: Deed::End });
-        let serve = async |endpoint: Endpoint, handler: ByHand<'_, F>| {
-            endpoint.serve(&handler, &stop).await;
+        let serve = async |endpoint: Endpoint, deed: Deed| {
+            endpoint.serve(&ByHand { bridge, deed }, &stop).await;
             stop.cancel();
         };
-        join(serve(self.resync, resync), serve(self.end, end)).await;
+        join3(serve(self.resync, Deed::Resync), serve(self.end, Deed::End), serve(self.why, Deed::Why)).await;
     }
 }
 
@@ -56,6 +57,7 @@ impl Hands {
 enum Deed {
     Resync,
     End,
+    Why,
 }
 
 struct ByHand<'a, F> {
@@ -66,7 +68,8 @@ struct ByHand<'a, F> {
 impl<F: Fanout> ByHand<'_, F> {
     async fn done(&self, request: &Request) -> Result<Vec<u8>, ErrorBody> {
         match self.deed {
-            Deed::Resync => written(&self.bridge.resync(&Resync::read(read(request)?)?, request.cause()).await?),
+            Deed::Resync => written(&self.bridge.resync(&Resync::read(self.bridge.table(), read(request)?)?, request.cause()).await?),
+            Deed::Why => written(&self.bridge.why(read(request)?, request.cause()).await?),
             Deed::End => written(&self.bridge.end_subscription(&read(request)?, request.cause()).await?),
         }
     }

@@ -30,15 +30,15 @@ pub(super) fn features(table: &FeatureTable, params: Params) -> Result<GetReques
 }
 
 /// `presentity` [, `subscription`]
-pub(super) fn resync(params: Params) -> Result<Resync, RpcError> {
+pub(super) fn resync(table: &FeatureTable, params: Params) -> Result<Resync, RpcError> {
     let mut bound = params.bind(&["presentity"], &["subscription"])?;
     let (presentity, subscription) = (Some(text(&mut bound, "presentity")?), optional_text(&mut bound, "subscription")?);
-    Ok(Resync::read(ResyncRequest { presentity, subscription, ..ResyncRequest::default() })?)
+    Ok(Resync::read(table, ResyncRequest { presentity, subscription, ..ResyncRequest::default() })?)
 }
 
 /// `presentity_uri`, `event`, `refresh_type`, as OpenSIPS's presence has it: an event package that this notifier speaks, and whatever
 /// kind of refresh, for either is the full state.
-pub(super) fn refresh_watchers(params: Params) -> Result<Resync, RpcError> {
+pub(super) fn refresh_watchers(table: &FeatureTable, params: Params) -> Result<Resync, RpcError> {
     let mut bound = params.bind(&["presentity_uri", "event", "refresh_type"], &[])?;
     let (presentity, package) = (Some(text(&mut bound, "presentity_uri")?), Some(text(&mut bound, "event")?));
     let is_number = match bound.get("refresh_type") {
@@ -49,7 +49,7 @@ pub(super) fn refresh_watchers(params: Params) -> Result<Resync, RpcError> {
     if !is_number {
         return Err(RpcError::bad_type("refresh_type"));
     }
-    Ok(Resync::read(ResyncRequest { presentity, package, ..ResyncRequest::default() })?)
+    Ok(Resync::read(table, ResyncRequest { presentity, package, ..ResyncRequest::default() })?)
 }
 
 /// `subscription` [, `reason`]
@@ -76,7 +76,7 @@ mod tests {
         }
     }
 
-    type Read = fn(Params) -> Result<Resync, RpcError>;
+    type Read = fn(&FeatureTable, Params) -> Result<Resync, RpcError>;
 
     #[test]
     fn phones_are_told_anew_as_opensips_asks_for_it_and_as_we_do() {
@@ -88,7 +88,7 @@ mod tests {
             (refresh_watchers, named, Some("as-feature-event"), None),
         ];
         for (read, given, package, subscription) in cases {
-            let resync = read(params(&given)).unwrap();
+            let resync = read(&FeatureTable::built_in(), params(&given)).unwrap();
             let Whose::Presentity(of) = &resync.whose else { panic!("of a presentity") };
             assert_eq!((of.as_str(), resync.package, resync.subscription.as_deref()), ("sip:alice@h", package, subscription), "{given}");
         }
@@ -100,7 +100,7 @@ mod tests {
             (refresh_watchers, json!(["sip:alice@h", "as-feature-event"]), -32602),
         ];
         for (read, given, code) in faults {
-            assert_eq!(read(params(&given)).map_err(|error| i64::from(error.code)), Err(code), "{given}");
+            assert_eq!(read(&FeatureTable::built_in(), params(&given)).map_err(|error| i64::from(error.code)), Err(code), "{given}");
         }
     }
 

@@ -98,6 +98,7 @@ mod tests {
             user_agent: "phone/1".into(),
             expires_at: "2026-11-23T02:48:40.120Z".into(),
             versions: [("DoNotDisturb".to_owned(), 3)].into(),
+            standing: None,
         };
         let (a, b) =
             ([watcher("sip:alice@h", "sip:alice@h"), watcher("sip:bob@h", "sip:carol@h")], [watcher("sip:alice@h", "sip:carol@h")]);

@@ -95,8 +95,8 @@ impl Method {
                 Ok(Self::Subscriptions(Filter { from: optional_text(&mut bound, "from")?, to: optional_text(&mut bound, "to")? }))
             }
             "dfks_get_feature" => hand::features(table, params).map(Self::Features),
-            "dfks_resync" => hand::resync(params).map(Self::Resync),
-            "refresh_watchers" => hand::refresh_watchers(params).map(Self::Resync),
+            "dfks_resync" => hand::resync(table, params).map(Self::Resync),
+            "refresh_watchers" => hand::refresh_watchers(table, params).map(Self::Resync),
             "dfks_end" => hand::end(params).map(Self::End),
             "uptime" => params.bind(&[], &[]).map(|_none| Self::Own(Own::Uptime)),
             "version" => params.bind(&[], &[]).map(|_none| Self::Own(Own::Version)),

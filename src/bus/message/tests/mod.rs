@@ -117,9 +117,9 @@ proptest! {
 
     #[test]
     fn watchers((presentity, domain) in (maybe(), maybe()), edge_id in text(), rows in prop::collection::vec((prop::array::uniform9(text()), prop::collection::btree_map(text(), any::<u64>(), 0..3)), 0..3), more: bool) {
-        check(&WatchersRequest { kind: Kind::default(), presentity, domain })?;
+        check(&WatchersRequest { kind: Kind::default(), presentity, domain, details: more })?;
         let watchers = rows.into_iter().map(|([subscription, presentity, watcher, call_id, contact, transport, user_agent, expires_at, package], versions)| {
-            Watcher { subscription, presentity, package, watcher, call_id, contact, transport, user_agent, expires_at, versions }
+            Watcher { subscription, presentity, package, watcher, call_id, contact, transport, user_agent, expires_at, versions, standing: None }
         });
         check(&WatchersResponse { kind: Kind::default(), edge_id, watchers: watchers.collect(), more })?;
     }

@@ -1,0 +1,214 @@
+//! What happened to a presentity of late: its events, read back from the stream of events. I/O.
+//!
+//! Events are kept by domain, so those of others are read along. How many is bounded: where a domain has more, the newest are
+//! looked at, and the answer says how far back that goes.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_nats::Message;
+use futures_util::StreamExt;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::bus::answer;
+use crate::bus::client::Bus;
+use crate::bus::error::{PublishError, RequestError};
+use crate::bus::message::{FeatureEvent, NotifyEvent, RefusedEvent, SubscriptionEvent};
+use crate::feature::Presentity;
+use crate::runtime::clock;
+
+/// How far back it goes.
+const REACH: Duration = Duration::from_hours(24);
+/// Most events that are read: of all the domain.
+const MOST_READ: u64 = 10_000;
+/// Most of one kind that are kept, the newest.
+const MOST_KEPT: usize = 256;
+/// Events asked for at a time.
+const BATCH: u64 = 2_000;
+/// How often fewer are asked for, where there are too many.
+const TRIES: usize = 6;
+/// How long the server keeps a consumer that nobody asks.
+const INACTIVE: Duration = Duration::from_secs(10);
+
+/// Events of one presentity, the oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct History {
+    pub(crate) subscriptions: Vec<SubscriptionEvent>,
+    pub(crate) notifies: Vec<NotifyEvent>,
+    pub(crate) changes: Vec<FeatureEvent>,
+    pub(crate) refused: Vec<RefusedEvent>,
+    /// From when on: RFC 3339 UTC.
+    pub(crate) since: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Made {
+    num_pending: u64,
+    delivered: Delivered,
+}
+
+#[derive(Debug, Deserialize)]
+struct Delivered {
+    stream_seq: u64,
+}
+
+/// Where a consumer begins.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Time(SystemTime),
+    Sequence(u64),
+}
+
+impl Bus {
+    /// The events of a presentity within 24 h, as far back as a bounded read goes.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: the stream cannot be read, or not within `timeout`.
+    pub(crate) async fn history(&self, presentity: &Presentity, timeout: Duration) -> Result<History, RequestError> {
+        let read = self.read_history(presentity, timeout);
+        tokio::time::timeout(timeout, read).await.unwrap_or(Err(RequestError::Timeout(timeout)))
+    }
+
+    async fn read_history(&self, presentity: &Presentity, timeout: Duration) -> Result<History, RequestError> {
+        let stream = self.subjects().stream("EVENTS");
+        let name = format!("why-{:016x}", rand::random::<u64>());
+        let start = self.utc_now().checked_sub(REACH).unwrap_or(UNIX_EPOCH);
+        let mut history = History { since: clock::rfc3339(start), ..History::default() };
+        let mut from = From::Time(start);
+        let mut tries = 0;
+        let left = loop {
+            let consumer = Consumer { bus: self, stream: &stream, name: format!("{name}-{tries}") };
+            let made = consumer.make(presentity, from, timeout).await?;
+            tries += 1;
+            if made.num_pending <= MOST_READ || tries == TRIES {
+                break (consumer, made.num_pending);
+            }
+            // The newer part, were they spread evenly.
+            let first = made.delivered.stream_seq;
+            let last = self.last_event(&stream, timeout).await?;
+            let share = last.saturating_sub(first).saturating_mul(MOST_READ) / made.num_pending.max(1);
+            from = From::Sequence(last.saturating_sub(share / 10 * 9).max(first + 1));
+        };
+        let (consumer, pending) = left;
+        consumer
+            .read(pending.min(MOST_READ), timeout, |message, is_first| {
+                if let (true, From::Sequence(_), Some(at)) = (is_first, from, stored_at(message)) {
+                    history.since = clock::rfc3339(at);
+                }
+                history.take(presentity, message);
+            })
+            .await?;
+        Ok(history)
+    }
+
+    async fn last_event(&self, stream: &str, timeout: Duration) -> Result<u64, RequestError> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            last_seq: u64,
+        }
+        let info: Info = self.api(&format!("STREAM.INFO.{stream}"), timeout).await?;
+        Ok(info.state.last_seq)
+    }
+}
+
+impl History {
+    /// Keeps an event that is of this presentity.
+    fn take(&mut self, presentity: &Presentity, message: &Message) {
+        let text = presentity.as_str();
+        if memchr::memmem::find(&message.payload, text.as_bytes()).is_none() {
+            return;
+        }
+        let kind = message.subject.split('.').nth(2).unwrap_or_default();
+        let payload = &message.payload;
+        match kind {
+            "subscription" => keep(&mut self.subscriptions, payload, |event: &SubscriptionEvent| event.presentity == text),
+            "notify" => keep(&mut self.notifies, payload, |event: &NotifyEvent| event.presentity == text),
+            "feature" => keep(&mut self.changes, payload, |event: &FeatureEvent| event.presentity == text),
+            "refused" => keep(&mut self.refused, payload, |event: &RefusedEvent| event.presentity.as_deref() == Some(text)),
+            _ => {}
+        }
+    }
+}
+
+fn keep<'a, E: Deserialize<'a>>(kept: &mut Vec<E>, payload: &'a [u8], is_meant: impl Fn(&E) -> bool) {
+    // What an older version wrote in another way is passed over.
+    let Ok(event) = serde_json::from_slice::<E>(payload) else { return };
+    if is_meant(&event) {
+        if kept.len() >= MOST_KEPT {
+            kept.remove(0);
+        }
+        kept.push(event);
+    }
+}
+
+fn stored_at(message: &Message) -> Option<SystemTime> {
+    let delivered = message.reply.as_deref().and_then(answer::delivered)?;
+    Some(UNIX_EPOCH + Duration::from_nanos(delivered.stored_at))
+}
+
+/// A consumer for one reading, removed on drop.
+struct Consumer<'a> {
+    bus: &'a Bus,
+    stream: &'a str,
+    name: String,
+}
+
+impl Consumer<'_> {
+    async fn make(&self, presentity: &Presentity, from: From, timeout: Duration) -> Result<Made, RequestError> {
+        let mut config = json!({
+            "name": self.name,
+            "filter_subjects": self.bus.subjects().events_of(&presentity.domain_token()),
+            "ack_policy": "none",
+            "mem_storage": true,
+            "num_replicas": 1,
+            "inactive_threshold": u64::try_from(INACTIVE.as_nanos()).unwrap_or_default(),
+        });
+        let (policy, key, value) = match from {
+            From::Time(at) => ("by_start_time", "opt_start_time", json!(clock::rfc3339(at))),
+            From::Sequence(sequence) => ("by_start_sequence", "opt_start_seq", json!(sequence)),
+        };
+        if let Some(config) = config.as_object_mut() {
+            config.insert("deliver_policy".to_owned(), json!(policy));
+            config.insert(key.to_owned(), value);
+        }
+        let body = json!({ "stream_name": self.stream, "config": config });
+        self.bus.api_with(&format!("CONSUMER.CREATE.{}.{}", self.stream, self.name), &body, timeout).await
+    }
+
+    /// Reads so many messages, or as many as there are; `each` is told whether it is the first.
+    async fn read(&self, mut left: u64, timeout: Duration, mut each: impl FnMut(&Message, bool)) -> Result<(), RequestError> {
+        let client = self.bus.client();
+        let inbox = client.new_inbox();
+        let mut messages = client.subscribe(inbox.clone()).await.map_err(|_closed| PublishError::Disconnected)?;
+        let mut is_first = true;
+        while left > 0 {
+            let batch = left.min(BATCH);
+            let body = json!({ "batch": batch, "no_wait": true }).to_string();
+            self.bus.api_ask(&format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.name), inbox.clone(), body.into())?;
+            for _ in 0..batch {
+                let next = tokio::time::timeout(timeout, messages.next()).await.map_err(|_elapsed| RequestError::Timeout(timeout))?;
+                let message = next.ok_or(RequestError::Disconnected)?;
+                // There are no more.
+                if message.status.is_some() {
+                    return Ok(());
+                }
+                each(&message, std::mem::take(&mut is_first));
+            }
+            left -= batch;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Consumer<'_> {
+    fn drop(&mut self) {
+        if self.bus.is_connected() {
+            self.bus.api_forget(&format!("CONSUMER.DELETE.{}.{}", self.stream, self.name));
+        }
+    }
+}
