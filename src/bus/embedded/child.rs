@@ -17,6 +17,11 @@ use crate::bus::embedded::error::EmbeddedError;
 use crate::bus::embedded::guard::STOP_TIMEOUT;
 use crate::runtime::tasks;
 
+/// By how many per cent the server's memory may grow before it collects its garbage, where the environment does not say: Go's own 100
+/// keeps twice of what it needs, and what it needs grows with the subscriptions. A memory limit (`GOMEMLIMIT`) is none that fits all:
+/// near it the server does little else than collect.
+const COLLECT_AT: &str = "GOGC";
+const COLLECT_AT_PERCENT: &str = "40";
 /// Timeout of the start: a large store is read first.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Timeout of the guard's end, after it should have killed the server.
@@ -80,6 +85,9 @@ impl Launch {
         command.arg0("dfks").args(["guard", "--"]).arg(&self.program).arg("-c").arg(self.conf_file());
         command.arg("--ports_file_dir").arg(&self.data_dir);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if std::env::var_os(COLLECT_AT).is_none() {
+            command.env(COLLECT_AT, COLLECT_AT_PERCENT);
+        }
         // the terminal's Ctrl-C is for us: the server goes last
         command.process_group(0);
         command

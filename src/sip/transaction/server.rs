@@ -128,8 +128,9 @@ impl ServerTransactions {
     }
 
     /// Gives a transaction its final response. Over a reliable transport there are no retransmissions, so it ends at once;
-    /// else it is kept until Timer J. A transaction that has ended or has its response stays as it is.
-    pub(crate) fn complete(&mut self, key: TransactionKey, response: Bytes, is_reliable: bool, now: Instant) {
+    /// else it is kept until Timer J, in no more room than it takes: that is 32 s of all that is answered. A transaction that has
+    /// ended or has its response stays as it is.
+    pub(crate) fn complete(&mut self, key: TransactionKey, response: &[u8], is_reliable: bool, now: Instant) {
         if is_reliable {
             self.remove(key.transaction);
             return;
@@ -137,7 +138,7 @@ impl ServerTransactions {
         if let Some(transaction) = self.transactions.get_mut(&key.transaction)
             && matches!(transaction.state, State::Trying)
         {
-            transaction.state = State::Completed(response);
+            transaction.state = State::Completed(Bytes::copy_from_slice(response));
             transaction.ends_at = now + self.timers.timeout();
         }
     }

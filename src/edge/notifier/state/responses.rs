@@ -65,7 +65,7 @@ impl Responses {
     pub(crate) fn finish(&mut self, arrival: &Arrival, status: u16, packet: Bytes, now: Now) -> Output {
         let Arrival { request, key, flow, at, .. } = arrival;
         self.count(request, *flow, status, *at, now);
-        self.server.complete(*key, packet.clone(), flow.transport.is_reliable(), now.at);
+        self.server.complete(*key, &packet, flow.transport.is_reliable(), now.at);
         back(request, *flow, packet)
     }
 

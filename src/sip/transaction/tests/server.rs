@@ -36,10 +36,10 @@ fn every_state_takes_every_input() {
     table.handle_timeout(now + Duration::from_millis(31_984));
     assert_eq!(table.begin(key, now), Begin::Retransmission(None));
     // Trying, response over UDP: Completed
-    table.complete(key, RESPONSE, false, now + Duration::from_secs(1));
+    table.complete(key, &RESPONSE, false, now + Duration::from_secs(1));
     assert_eq!(table.begin(key, now), Begin::Retransmission(Some(&RESPONSE)));
     // Completed: a second response changes nothing
-    table.complete(key, Bytes::from_static(b"other"), false, now + Duration::from_secs(2));
+    table.complete(key, b"other", false, now + Duration::from_secs(2));
     assert_eq!(table.begin(key, now), Begin::Retransmission(Some(&RESPONSE)));
     // Completed: Timer J runs from the response, not from the request
     table.handle_timeout(now + j + LATER);
@@ -48,7 +48,7 @@ fn every_state_takes_every_input() {
     assert!(table.is_empty());
     assert_eq!(table.poll_timeout(), None);
     // gone: a response is of no use, a timer neither, a request is a new one
-    table.complete(key, RESPONSE, false, now);
+    table.complete(key, &RESPONSE, false, now);
     table.handle_timeout(now + j * 3);
     assert_eq!(table.begin(key, now + j * 3), Begin::New);
 }
@@ -67,7 +67,7 @@ fn timer_j_is_zero_on_a_reliable_transport() {
     let now = clock::now();
     let (mut table, key) = table(now);
     assert_eq!(table.begin(key, now), Begin::New);
-    table.complete(key, RESPONSE, true, now);
+    table.complete(key, &RESPONSE, true, now);
     assert!(table.is_empty());
     // The deadline that the first one left behind does not end the second.
     assert_eq!(table.begin(key, now + Duration::from_secs(20)), Begin::New);
@@ -103,7 +103,7 @@ fn a_copy_by_another_path_is_merged() {
         assert_eq!(table.begin(key, now), want, "{name}");
     }
     // Answered or not, as long as the first is remembered; and not longer.
-    table.complete(key, RESPONSE, false, now);
+    table.complete(key, &RESPONSE, false, now);
     let copy = table.key(&request("SIP/2.0/UDP p;branch=z9hG4bKe", "", ";tag=f", ""));
     assert_eq!(table.begin(copy, now), Begin::Merged);
     table.handle_timeout(now + Duration::from_secs(33));
