@@ -9,9 +9,9 @@ use crate::edge::notifier::io::BusRequest;
 use crate::edge::notifier::state::bus_requests::{StoreOutcome, Wait};
 use crate::edge::refusal::Refusal;
 use crate::edge::subscription::cover::Cover;
-use crate::edge::subscription::lane::{Exchange, Query, Question, Storing};
+use crate::edge::subscription::lane::{Exchange, Query, Question, Seen, Storing};
 use crate::edge::subscription::outbox::Ending;
-use crate::edge::subscription::{Phase, Seen, Subscription};
+use crate::edge::subscription::{Phase, Subscription};
 use crate::feature::csta_write;
 use crate::runtime::clock::Now;
 use crate::sip::{response, uri};
@@ -90,7 +90,7 @@ impl Notifier {
                 return;
             }
         };
-        let outcome = match (outcome, subscription.seen) {
+        let outcome = match (outcome, subscription.lane.seen) {
             // Its first store here: what was seen in our name is that, and the answer was lost.
             (StoreOutcome::Unavailable(_), Some(Seen { revision, is_ours: true }))
                 if (subscription.phase == Phase::Storing || exchange.is_moving) && revision > subscription.revision =>
@@ -101,7 +101,7 @@ impl Notifier {
         };
         match outcome {
             // Another edge has stored a later SUBSCRIBE meanwhile: the subscription is its own.
-            StoreOutcome::Stored(revision) if subscription.seen.is_some_and(|seen| !seen.is_ours && seen.revision > revision) => {
+            StoreOutcome::Stored(revision) if subscription.lane.seen.is_some_and(|seen| !seen.is_ours && seen.revision > revision) => {
                 self.refuse(&exchange.arrival, &Refusal::unavailable(), now);
                 return self.end(subscription, EndReason::Moved, &exchange.arrival.cause, now);
             }
@@ -217,7 +217,7 @@ impl Notifier {
     pub(super) fn not_stored(&mut self, subscription: &mut Subscription, exchange: &Exchange, refusal: &Refusal, now: Now) {
         self.refuse(&exchange.arrival, refusal, now);
         let before = subscription.revision;
-        let seen = subscription.seen.take().filter(|seen| seen.revision > before);
+        let seen = subscription.lane.seen.take().filter(|seen| seen.revision > before);
         match (subscription.phase, seen) {
             (Phase::Storing, _) => {
                 // Nobody has a 200 for a new one. One of another edge is served when its store comes through after all.

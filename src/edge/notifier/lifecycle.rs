@@ -41,7 +41,7 @@ impl Notifier {
             // While a SUBSCRIBE is stored, it decides; then this is looked at again.
             (subscription.phase == Phase::Live && !subscription.lane.is_storing()).then_some(expiry),
             subscription.outbox.retry_at(),
-            subscription.reserve_again_at,
+            subscription.lane.reserve_again_at,
             subscription.in_flight.as_ref().and_then(|in_flight| in_flight.recalled_at),
             subscription.in_flight.as_ref().and_then(|in_flight| in_flight.detour.as_ref()).map(|way| way.until),
             subscription.lane.retry.map(|retry| retry.at),

@@ -256,7 +256,7 @@ impl Notifier {
             if subscription.lane.missed_at.is_some_and(|at| at <= now.at) {
                 notifier.ask_missed(subscription, now);
             }
-            subscription.reserve_again_at = subscription.reserve_again_at.filter(|at| *at > now.at);
+            subscription.lane.reserve_again_at = subscription.lane.reserve_again_at.filter(|at| *at > now.at);
             notifier.recall_due(subscription, now);
             notifier.detour_due(subscription, now);
             notifier.pump(subscription, now);

@@ -76,10 +76,10 @@ impl Notifier {
         // It is due: no other time is waited for.
         subscription.outbox.unpark();
         // After the end it waits for the removal of the record: then its numbers are nobody else's.
-        if subscription.phase != Phase::Live || subscription.reserve_again_at.is_some_and(|at| at > now.at) {
+        if subscription.phase != Phase::Live || subscription.lane.reserve_again_at.is_some_and(|at| at > now.at) {
             return;
         }
-        subscription.reserve_again_at = Some(now.at + ROOM_AFTER.max(self.config.store_timeout));
+        subscription.lane.reserve_again_at = Some(now.at + ROOM_AFTER.max(self.config.store_timeout));
         self.arm(subscription, now);
         if self.availability.is_bus_up() {
             self.reserve(subscription, now);
@@ -88,7 +88,7 @@ impl Notifier {
 
     /// A record is stored, and covers more `CSeq` numbers: what waited for them goes out.
     pub(super) fn has_reserved(&mut self, subscription: &mut Subscription, now: Now) {
-        if subscription.reserve_again_at.take().is_some() {
+        if subscription.lane.reserve_again_at.take().is_some() {
             self.pump(subscription, now);
         }
     }
@@ -98,7 +98,7 @@ impl Notifier {
         match outcome {
             StoreOutcome::Unavailable(why) => self.metrics.store_failed(why.as_str()),
             // The next store meets the other revision, and reads it; a NOTIFY that waits does not wait for that.
-            StoreOutcome::Conflict if subscription.reserve_again_at.is_some() && !subscription.lane.is_storing() => {
+            StoreOutcome::Conflict if subscription.lane.reserve_again_at.is_some() && !subscription.lane.is_storing() => {
                 let id = subscription.id;
                 self.ask(BusRequest::Lookup { id }, Wait::Holder(id), Cause::new(), now);
             }

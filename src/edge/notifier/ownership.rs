@@ -22,9 +22,9 @@ use crate::edge::notifier::io::{Orphan, Unavailable};
 use crate::edge::notifier::state::bus_requests::{Found, StoreOutcome, Wait};
 use crate::edge::refusal::Refusal;
 use crate::edge::subscription::cover::Cover;
-use crate::edge::subscription::lane::{Exchange, Storing};
+use crate::edge::subscription::lane::{Exchange, Seen, Storing};
 use crate::edge::subscription::record::Record;
-use crate::edge::subscription::{Phase, Seen, Subscription, SubscriptionId};
+use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::Presentity;
 use crate::runtime::clock::{self, Now};
 use crate::sip::flow::Transport;
@@ -119,7 +119,7 @@ impl Notifier {
         }
         match subscription.phase {
             // The store that is under way will say whose it is.
-            Phase::Live | Phase::Storing if subscription.lane.is_storing() => subscription.seen = Some(Seen { revision, is_ours }),
+            Phase::Live | Phase::Storing if subscription.lane.is_storing() => subscription.lane.seen = Some(Seen { revision, is_ours }),
             Phase::Live if is_ours => subscription.is_found(revision, now.at),
             Phase::Live if is_taken_from_us => self.taken_away(subscription, now),
             Phase::Live => self.end(subscription, EndReason::Moved, &Cause::new(), now),
@@ -262,7 +262,8 @@ impl Notifier {
             self.delivery.count_end(in_flight, DeliveryOutcome::Retried, now);
         }
         let jobs = in_flight.iter().flat_map(|in_flight| in_flight.parcel.jobs()).chain(subscription.outbox.drain());
-        subscription.lane.sync.lose(jobs, subscription.lane.is_asking);
+        let is_asking = subscription.lane.is_asking;
+        subscription.lane.sync.lose(jobs, is_asking);
     }
 
     pub(super) fn on_orphan(&mut self, orphan: Orphan, now: Now) {
@@ -297,7 +298,7 @@ impl Notifier {
             return;
         }
         subscription.lane.storing = Storing::Nothing;
-        let (outcome, revision) = match (outcome, subscription.seen.take()) {
+        let (outcome, revision) = match (outcome, subscription.lane.seen.take()) {
             (StoreOutcome::Stored(revision), Some(Seen { revision: newer, is_ours: false })) if newer > revision => {
                 (TakeOverOutcome::Lost, 0)
             }

@@ -8,6 +8,7 @@
 //! The 200 never waits for a worker.
 
 use std::collections::VecDeque;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crate::bus::message::Asked;
@@ -16,6 +17,7 @@ use crate::edge::gate::policy::Identity;
 use crate::edge::subscribe::Subscribe;
 use crate::edge::subscription::outbox::{Ending, Owed};
 use crate::edge::subscription::sync::Sync;
+use crate::edge::subscription::underway::Resting;
 use crate::feature::FeatureChange;
 use crate::sip::flow::Flow;
 use crate::sip::request::Request;
@@ -148,6 +150,19 @@ pub struct Lane {
     pub missed_at: Option<Instant>,
     /// Whether what the phone was told last is known here, and what waits until it is.
     pub sync: Sync,
+    /// The newest record of it that was seen in the bucket while one was being stored.
+    pub seen: Option<Seen>,
+    /// While a NOTIFY waits for a `CSeq` that is reserved: when one is asked for again.
+    pub reserve_again_at: Option<Instant>,
+}
+
+/// A record of a subscription that was seen in the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Its revision.
+    pub revision: u64,
+    /// Whether it is in the name of this edge.
+    pub is_ours: bool,
 }
 
 /// A full state that is still owed.
@@ -167,6 +182,21 @@ const MAX_WAITING: usize = 4;
 /// Queries that may wait behind one; over it 503.
 const MAX_QUERIES: usize = 16;
 const FIRST_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+static NOTHING_UNDER_WAY: LazyLock<Lane> = LazyLock::new(Lane::default);
+
+impl Resting for Lane {
+    fn at_rest() -> &'static Self {
+        &NOTHING_UNDER_WAY
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let Self { storing, waiting, queries, is_asking, overtaken, retry, missed_at, sync, seen, reserve_again_at } = self;
+        let is_empty = waiting.is_empty() && queries.is_empty() && overtaken.is_empty();
+        let is_idle = matches!(storing, Storing::Nothing) && !is_asking && seen.is_none() && sync.is_at_rest();
+        is_empty && is_idle && retry.is_none() && missed_at.is_none() && reserve_again_at.is_none()
+    }
+}
 
 impl Lane {
     /// Whether another SUBSCRIBE may join.
@@ -208,10 +238,6 @@ impl Lane {
         self.is_asking = false;
         self.sync.query_done();
         self.overtaken = Vec::new();
-        if self.queries.is_empty() {
-            // An idle lane holds no memory.
-            self.queries = VecDeque::new();
-        }
     }
 
     /// The phone is told this version while the workers are asked.

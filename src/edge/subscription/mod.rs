@@ -7,6 +7,7 @@ pub(crate) mod next_hop;
 pub(crate) mod outbox;
 pub mod record;
 pub(crate) mod sync;
+pub(crate) mod underway;
 pub(crate) mod verdict;
 pub(crate) mod write;
 
@@ -21,8 +22,10 @@ use crate::edge::metrics::About;
 use crate::edge::profile::Quirks;
 use crate::edge::subscribe::Subscribe;
 use crate::edge::subscription::alarm::Alarm;
+use crate::edge::subscription::lane::Lane;
 use crate::edge::subscription::outbox::{Outbox, Parcel};
 use crate::edge::subscription::sync::Sync;
+use crate::edge::subscription::underway::Underway;
 use crate::feature::{FeatureState, Package, Presentity};
 use crate::runtime::clock;
 use crate::sip::flow::{ConnectionId, Flow, Transport};
@@ -123,15 +126,6 @@ impl Phase {
     }
 }
 
-/// A record of a subscription that was seen in the bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
-    /// Its revision.
-    pub revision: u64,
-    /// Whether it is in the name of this edge.
-    pub is_ours: bool,
-}
-
 /// One subscription.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each says one thing of its own, none is a state")]
@@ -170,22 +164,18 @@ pub struct Subscription {
     pub covered_until: Instant,
     /// Whether it is as a record has it, and no SUBSCRIBE was accepted here since: its edge may have granted more, up to `covered_until`.
     pub is_as_recorded: bool,
-    /// While a NOTIFY waits for a `CSeq` that is reserved: when one is asked for again.
-    pub reserve_again_at: Option<Instant>,
     /// Whether no record of it is in the bucket, nor will be: its `CSeq` numbers are nobody else's then.
     pub is_unrecorded: bool,
     /// Revision of its key in the bucket; 0 before the first store.
     pub revision: u64,
-    /// The newest record of it that was seen in the bucket while one was being stored.
-    pub seen: Option<Seen>,
     /// Version of each feature that the phone has confirmed.
     pub versions: SmallVec<[(u8, u64); 5]>,
     /// What the phone is still to be told.
-    pub outbox: Outbox,
+    pub outbox: Underway<Outbox>,
     /// The NOTIFY in flight.
     pub in_flight: Option<Box<InFlight>>,
     /// Stores and queries under way or waiting.
-    pub lane: lane::Lane,
+    pub lane: Underway<Lane>,
     /// Its timers in the wheel.
     pub alarm: Alarm,
     /// Whether it counts as in grace in the metrics.
@@ -261,15 +251,13 @@ impl Subscription {
             cseq_reserved: 0,
             covered_until: expires_at,
             is_as_recorded: false,
-            reserve_again_at: None,
             is_unrecorded: false,
             revision: 0,
-            seen: None,
             versions: SmallVec::new(),
-            outbox: Outbox::default(),
+            outbox: Underway::default(),
             in_flight: None,
             // What its phone was told in a dialog of before is not known.
-            lane: lane::Lane { sync: Sync::unknown(), ..lane::Lane::default() },
+            lane: Underway::of(Lane { sync: Sync::unknown(), ..Lane::default() }),
             alarm: Alarm::default(),
             counted_in_grace: false,
             taken_from: None,
@@ -320,14 +308,14 @@ impl Subscription {
     /// Revision of our newest record that is known: one that was seen in the bucket may not be acknowledged yet.
     #[must_use]
     pub fn newest_revision(&self) -> u64 {
-        let seen = self.seen.filter(|seen| seen.is_ours).map(|seen| seen.revision);
+        let seen = self.lane.seen.filter(|seen| seen.is_ours).map(|seen| seen.revision);
         self.revision.max(seen.unwrap_or_default())
     }
 
     /// Whether the newest record that was seen in the bucket is another edge's.
     #[must_use]
     pub fn is_seen_elsewhere(&self) -> bool {
-        self.seen.is_some_and(|seen| !seen.is_ours && seen.revision > self.revision)
+        self.lane.seen.is_some_and(|seen| !seen.is_ours && seen.revision > self.revision)
     }
 
     /// The phone has confirmed this version of the feature at this place of the table.
@@ -343,6 +331,12 @@ impl Subscription {
     pub fn is_owed_something(&self) -> bool {
         let Self { lane, outbox, in_flight, .. } = self;
         in_flight.is_some() || !outbox.is_empty() || lane.is_storing() || lane.is_asked_for() || !lane.has_no_query()
+    }
+
+    /// Lets go of what holds memory only while something is under way.
+    pub fn rest(&mut self) {
+        self.lane.rest();
+        self.outbox.rest();
     }
 
     /// Whether nothing of it is left to do.

@@ -9,13 +9,14 @@
 //!                                          └────────────────────┘
 //! ```
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::bus::trace::Cause;
+use crate::edge::subscription::underway::Resting;
 use crate::feature::FeatureState;
 
 /// A NOTIFY job in hand: its number in the edge's job table.
@@ -143,6 +144,20 @@ pub struct Outbox {
     is_split: bool,
     /// Jobs that are done when all that is queued is told.
     attached: SmallVec<[JobKey; 1]>,
+}
+
+static EMPTY: LazyLock<Outbox> = LazyLock::new(Outbox::default);
+
+impl Resting for Outbox {
+    fn at_rest() -> &'static Self {
+        &EMPTY
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let Self { queued, owed, ending, in_flight, retry_at, put_offs, is_split, attached } = self;
+        let is_empty = queued.is_empty() && owed.is_none() && ending.is_none() && attached.is_empty();
+        is_empty && !in_flight && retry_at.is_none() && *put_offs == 0 && !is_split
+    }
 }
 
 impl Outbox {

@@ -11,8 +11,8 @@ use crate::edge::config::EdgeConfig;
 use crate::edge::subscription::alarm::Alarm;
 use crate::edge::subscription::cover::Cover;
 use crate::edge::subscription::lane::Lane;
-use crate::edge::subscription::outbox::Outbox;
 use crate::edge::subscription::sync::Sync;
+use crate::edge::subscription::underway::Underway;
 use crate::edge::subscription::{Dialog, Phase, Subscription, SubscriptionId};
 use crate::feature::table::FeatureTable;
 use crate::feature::{Package, Presentity, package};
@@ -222,14 +222,12 @@ impl Record {
             cseq_reserved: self.local_cseq,
             covered_until,
             is_as_recorded: true,
-            reserve_again_at: None,
             is_unrecorded: false,
             revision,
-            seen: None,
             versions: SmallVec::new(),
-            outbox: Outbox::default(),
+            outbox: Underway::default(),
             in_flight: None,
-            lane: Lane { sync: Sync::unknown(), ..Lane::default() },
+            lane: Underway::of(Lane { sync: Sync::unknown(), ..Lane::default() }),
             alarm: Alarm::default(),
             counted_in_grace: false,
             taken_from: self.taken_from,

@@ -40,6 +40,10 @@ impl Deferred {
     fn is_empty(&self) -> bool {
         self.features.is_empty() && !self.is_of_any
     }
+
+    fn is_at_rest(&self) -> bool {
+        self.is_empty() && self.jobs.is_empty()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +73,13 @@ impl Sync {
         late.jobs.extend(jobs);
         late.is_of_any = true;
         *self = Self { stage: Stage::Unsynced, late, is_outdated: is_asking, ..Self::default() };
+    }
+
+    /// Whether it is as that of a new subscription: all is known, and nothing waits.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let Self { stage, late, covered, floor, is_outdated } = self;
+        *stage == Stage::Synced && late.is_at_rest() && covered.is_at_rest() && floor.is_empty() && !is_outdated
     }
 
     /// Whether the phone has what is known of it, so that versions can be compared.

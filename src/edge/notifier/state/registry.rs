@@ -27,7 +27,7 @@ struct Watcher {
 pub(crate) struct Registry {
     /// `None`: a step has it in hand.
     by_id: AHashMap<SubscriptionId, Option<Box<Subscription>>>,
-    watchers: AHashMap<Presentity, SmallVec<[Watcher; 2]>>,
+    watchers: AHashMap<Presentity, SmallVec<[Watcher; 1]>>,
     /// Orphans that may be ours: the answer to their store was lost.
     unsure: AHashSet<SubscriptionId>,
 }
@@ -39,7 +39,8 @@ impl Registry {
     }
 
     /// Takes a new subscription in, or one back after a step.
-    pub(crate) fn check_in(&mut self, subscription: Box<Subscription>) {
+    pub(crate) fn check_in(&mut self, mut subscription: Box<Subscription>) {
+        subscription.rest();
         let Subscription { id, package, .. } = *subscription;
         let is_new = !self.by_id.contains_key(&id);
         if is_new && subscription.phase.is_watching() {
@@ -139,7 +140,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::notifier::tests::fixture::live;
+    use crate::edge::notifier::tests::fixture::{Bench, REFRESH, four, live, subscribe};
 
     /// A live subscription of alice.
     fn subscription() -> Box<Subscription> {
@@ -167,6 +168,26 @@ mod tests {
         one.lane.query_done();
         registry.check_in(one);
         assert!(registry.is_empty());
+    }
+
+    #[test]
+    fn a_subscription_that_was_told_all_holds_nothing_of_what_was_under_way() {
+        let (mut bench, tag, _) = live();
+        let held = |bench: &Bench| {
+            let one = bench.notifier.registry.get(tag.parse().unwrap()).unwrap();
+            (one.lane.is_held(), one.outbox.is_held())
+        };
+        assert_eq!(held(&bench), (false, false));
+        bench.packet(&subscribe("a", 2, Some(&tag), REFRESH, ""));
+        assert_eq!(held(&bench), (true, false), "the full state is asked for");
+        bench.ack_store();
+        bench.expect_response(200);
+        bench.answer_get(four(3).into_iter().take(1).collect());
+        let notify = bench.expect_notify();
+        assert!(held(&bench).1, "a NOTIFY is under way");
+        bench.respond(&notify, 200, "");
+        assert_eq!(held(&bench), (false, false));
+        assert!(size_of::<Subscription>() <= 512, "the next size of the allocator is 640");
     }
 
     #[test]
