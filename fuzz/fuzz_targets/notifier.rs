@@ -175,7 +175,7 @@ impl World {
             }
             _ if number == 254 => {
                 let key = self.tag.clone();
-                self.take(Input::Record { key: &key, revision: self.revision, value: data.get(1..).unwrap_or_default() });
+                self.take(Input::Record { key: &key, revision: self.revision, value: data.get(1..) });
                 self.take(Input::Restored);
             }
             _ if number == 253 => self.take(Input::Overload { is_overloaded: data.len() % 2 == 0 }),

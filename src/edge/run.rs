@@ -1,15 +1,14 @@
 //! Starts one notifier thread of an edge: binds its listeners, restores its subscriptions, and serves.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::queues::{self, QueueName, Watched};
@@ -244,7 +243,7 @@ fn remove_outlived(bus: &Bus, change: &Change) {
     let _counted = bus.try_publish(Pattern::SubscriptionBucket, bus.subjects().subscription_key(&change.key), None, removal, Bytes::new());
 }
 
-/// Reads the whole bucket, gives the notifier the records of this edge, and follows the changes from there.
+/// Reads the whole bucket, gives the notifier the records of this edge as they come, and follows the changes from there.
 async fn follow_bucket(
     bus: &Bus,
     index: &SharedIndex,
@@ -255,42 +254,83 @@ async fn follow_bucket(
     let (later, changes) = mpsc::channel(CHANGE_QUEUE);
     let is_any_lost = Arc::new(AtomicBool::new(false));
     let lost = Arc::clone(&is_any_lost);
-    let held = Arc::new(Mutex::new(Some(HashMap::new())));
-    let (loading, own, counted, cleaned) = (Arc::clone(&held), edge_id.to_owned(), Arc::clone(metrics), bus.clone());
+    let arrivals = Arc::new(Arrivals::default());
+    let (arriving, own, counted, cleaned) = (Arc::clone(&arrivals), edge_id.to_owned(), Arc::clone(metrics), bus.clone());
     let hook = move |event| {
-        let mut loading = loading.lock().unwrap_or_else(PoisonError::into_inner);
         let IndexEvent::Changed(change) = event else {
             // A key that is gone was not told.
-            return lost.store(loading.is_none(), Ordering::Release);
+            return lost.store(!arriving.is_loading(), Ordering::Release);
         };
         if change.has_outlived {
             remove_outlived(&cleaned, &change);
         }
-        match loading.as_mut() {
-            // As long as the bucket is loaded only the records that are ours at its end matter.
-            Some(held) => {
-                let is_ours = change.edge_id.as_deref() == Some(&own);
-                match change.value {
-                    Some(value) if is_ours => held.insert(change.key, (change.revision, value)),
-                    _ => held.remove(&change.key),
-                };
-            }
-            // What is lost here is found again when the driver compares all that it holds with the index.
-            None if later.try_send(change).is_err() => {
-                counted.dropped(DropReason::QueueFull);
-                lost.store(true, Ordering::Release);
-            }
-            None => {}
+        let Some(change) = arriving.take(change, &own) else { return };
+        // What is lost here is found again when the driver compares all that it holds with the index.
+        if later.try_send(change).is_err() {
+            counted.dropped(DropReason::QueueFull);
+            lost.store(true, Ordering::Release);
         }
     };
     let index = index.follow(Box::new(hook)).await;
-    index.loaded().await;
-    let now = Now { at: clock::now(), utc: bus.utc_now() };
-    for (key, (revision, value)) in held.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default() {
-        notifier.handle(Input::Record { key: &key, revision, value: &value }, now);
-    }
-    notifier.handle(Input::Restored, now);
+    restore(&index, &arrivals, bus, notifier).await;
     tracing::info!(subscriptions = notifier.live().count(), "subscriptions of before taken up");
     let changes = Changes { queue: changes, is_any_lost, index: index.clone() };
     (index, changes)
+}
+
+/// Records on their way from the index, which must not wait, to the thread that takes them up while the rest is being read.
+struct Arrivals {
+    /// `None`: all is read.
+    records: Mutex<Option<Vec<Change>>>,
+    come: Notify,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self { records: Mutex::new(Some(Vec::new())), come: Notify::new() }
+    }
+}
+
+impl Arrivals {
+    fn records(&self) -> MutexGuard<'_, Option<Vec<Change>>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_loading(&self) -> bool {
+        self.records().is_some()
+    }
+
+    /// Takes a change as long as the bucket is loaded, else gives it back. Of a record of another edge only the key is kept: it may
+    /// have been ours when it was read before.
+    fn take(&self, change: Change, own: &str) -> Option<Change> {
+        let mut records = self.records();
+        let Some(arrived) = records.as_mut() else { return Some(change) };
+        let value = change.value.filter(|_| change.edge_id.as_deref() == Some(own));
+        arrived.push(Change { value, edge_id: None, ..change });
+        if arrived.len() == 1 {
+            self.come.notify_one();
+        }
+        None
+    }
+}
+
+/// Gives the notifier what comes, until all is loaded.
+async fn restore(index: &WatcherIndex, arrivals: &Arrivals, bus: &Bus, notifier: &mut Notifier) {
+    let mut loaded = std::pin::pin!(index.loaded());
+    let mut is_loading = true;
+    while is_loading {
+        tokio::select! {
+            () = arrivals.come.notified() => {}
+            () = &mut loaded => is_loading = false,
+        }
+        let arrived = {
+            let mut records = arrivals.records();
+            if is_loading { records.as_mut().map(std::mem::take) } else { records.take() }
+        };
+        let now = Now { at: clock::now(), utc: bus.utc_now() };
+        for Change { key, revision, value, .. } in arrived.unwrap_or_default() {
+            notifier.handle(Input::Record { key: &key, revision, value: value.as_deref() }, now);
+        }
+    }
+    notifier.handle(Input::Restored, Now { at: clock::now(), utc: bus.utc_now() });
 }

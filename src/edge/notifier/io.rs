@@ -67,14 +67,14 @@ pub enum Input<'a> {
         /// The record; `None`: the key is gone.
         value: Option<&'a [u8]>,
     },
-    /// A record that the bucket had when this edge started: of before its restart, where it is in our name.
+    /// What the bucket had under a key when this edge started: of before its restart, where it is in our name. The newest counts.
     Record {
         /// The key.
         key: &'a str,
         /// Its revision.
         revision: u64,
-        /// The record.
-        value: &'a [u8],
+        /// The record; `None`: nothing of ours is there any more.
+        value: Option<&'a [u8]>,
     },
     /// That was the last [`Input::Record`].
     Restored,

@@ -50,11 +50,19 @@ struct Owner<'a> {
 }
 
 impl Notifier {
-    /// A record that the bucket had at our start: taken up where it is in our name.
-    pub(super) fn on_record(&mut self, key: &str, revision: u64, value: &[u8], now: Now) {
+    /// A record that the bucket had at our start: taken up where it is in our name. A newer one of the same key takes its place.
+    pub(super) fn on_record(&mut self, key: &str, revision: u64, value: Option<&[u8]>, now: Now) {
         let Ok(id) = key.parse::<SubscriptionId>() else { return };
-        let Ok(record) = serde_json::from_slice::<Record>(value) else { return };
-        if *record.edge_id != *self.config.edge_id || self.registry.contains(id) {
+        match self.registry.get(id) {
+            Some(before) if revision <= before.revision || !before.is_restored || before.is_owed_something() => return,
+            Some(_) => self.step_of(id, |notifier, before| {
+                before.phase = Phase::Over;
+                notifier.uncount(before);
+            }),
+            None => {}
+        }
+        let Some(record) = value.and_then(|value| serde_json::from_slice::<Record>(value).ok()) else { return };
+        if *record.edge_id != *self.config.edge_id {
             return;
         }
         self.watermark.was(record.told_until.as_deref().and_then(clock::parse_rfc3339));

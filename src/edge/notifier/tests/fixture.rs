@@ -355,7 +355,7 @@ impl Bench {
     /// The bucket had this record at the start. `true` when it is taken up.
     pub(in crate::edge::notifier) fn restore(&mut self, key: &str, revision: u64, value: &[u8]) -> bool {
         let before = self.notifier.live().count();
-        self.input(Input::Record { key, revision, value });
+        self.input(Input::Record { key, revision, value: Some(value) });
         self.notifier.live().count() > before
     }
 

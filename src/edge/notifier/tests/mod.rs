@@ -21,6 +21,7 @@ mod package;
 mod quirk;
 mod random;
 mod request;
+mod restore;
 mod route;
 mod states;
 mod sync;
