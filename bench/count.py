@@ -1,7 +1,8 @@
 """Counts the instructions of pieces of work with valgrind, and compares with those kept: count.py PROGRAM [--write].
 
 Each piece is done a few times and many times: the difference is what one takes, whatever it took to get ready. The kept
-counts are in bench/instructions.toml, by processor architecture. It fails when a piece takes more than 3 % more.
+counts are in bench/instructions.toml, by processor architecture, with what else they depend on: compiler, C library and
+valgrind. It fails when a piece takes more than 3 % more, and says so where it was counted with others.
 """
 
 import argparse
@@ -35,6 +36,7 @@ WORKS = [
 ]
 FEW, MANY = 100, 1100
 TOLERANCE = 0.03
+WITH = "with"
 TOTAL = re.compile(r"^(?:summary|totals): (\d+)", re.MULTILINE)
 
 
@@ -57,27 +59,37 @@ def counted(program: str, work: str, times: int) -> int:
         return total(out.read_text())
 
 
+def tools() -> str:
+    """What a count depends on beside the code."""
+    rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    valgrind = subprocess.run(["valgrind", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    return f"rustc {rustc}, {' '.join(platform.libc_ver())}, {valgrind}"
+
+
 def each(few: int, many: int) -> int:
     return round((many - few) / (MANY - FEW))
 
 
-def judge(kept: dict[str, int], now: dict[str, int]) -> tuple[list[str], bool]:
+def judge(kept: dict[str, int | str], now: dict[str, int]) -> tuple[list[str], bool]:
     """A line for each piece, and whether none takes too much more."""
     lines, is_good = [], True
     for work, count in now.items():
-        before = kept.get(work)
+        before = int(kept.get(work, 0))
         change = f"{100 * (count / before - 1):+.1f} %" if before else "new"
-        is_more = before is None or count > before * (1 + TOLERANCE)
-        is_less = before is not None and count < before * (1 - TOLERANCE)
+        is_more = not before or count > before * (1 + TOLERANCE)
+        is_less = before > 0 and count < before * (1 - TOLERANCE)
         remark = "  too many" if is_more else "  fewer: worth writing down" if is_less else ""
         lines.append(f"{work:20} {count:>9,}  {change:>8}{remark}")
         is_good = is_good and not is_more
     return lines, is_good
 
 
-def written(kept: dict[str, dict[str, int]]) -> str:
+def written(kept: dict[str, dict[str, int | str]]) -> str:
+    def line(name: str, value: int | str) -> str:
+        return f'{name} = "{value}"\n' if isinstance(value, str) else f"{name} = {value}\n"
+
     tables = (
-        f"\n[{machine}]\n" + "".join(f"{work} = {count}\n" for work, count in kept[machine].items())
+        f"\n[{machine}]\n" + "".join(line(name, value) for name, value in kept[machine].items())
         for machine in sorted(kept)
     )
     return HEAD + "".join(tables)
@@ -97,11 +109,15 @@ def main() -> int:
     kept = tomllib.loads(KEPT.read_text()) if KEPT.exists() else {}
     if not given.write and machine not in kept:
         print(f"bench/instructions.toml has no counts of {machine}: not compared")
-    lines, is_good = judge(kept.get(machine, now), now)
+    known, here = kept.get(machine, now), tools()
+    lines, is_good = judge(known, now)
     print("\n".join(lines))
     if given.write:
-        KEPT.write_text(written(kept | {machine: now}))
+        KEPT.write_text(written(kept | {machine: {WITH: here, **now}}))
         return 0
+    there = known.get(WITH, here)
+    if there != here:
+        print(f"counted with {here}; those of bench/instructions.toml with {there}: they may differ by that alone")
     if not is_good:
         print("more instructions than bench/instructions.toml allows: make bench-instructions WRITE=1 if that is meant")
     return 0 if is_good else 1

@@ -181,8 +181,8 @@ class Counts(unittest.TestCase):
         self.assertFalse(count.judge(kept, {"a": 1000, "b": 1})[1], "a piece that was never written down")
 
     def test_counts_of_other_architectures_stay(self) -> None:
-        text = count.written({"x86_64": {"a": 1}, "aarch64": {"a": 2}})
-        self.assertEqual(tomllib.loads(text), {"aarch64": {"a": 2}, "x86_64": {"a": 1}})
+        text = count.written({"x86_64": {"with": "rustc 1, glibc 2", "a": 1}, "aarch64": {"a": 2}})
+        self.assertEqual(tomllib.loads(text), {"aarch64": {"a": 2}, "x86_64": {"with": "rustc 1, glibc 2", "a": 1}})
 
 
 class Page(unittest.TestCase):
