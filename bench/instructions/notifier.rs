@@ -136,7 +136,12 @@ impl World {
                 Output::Send { packet, notify: Some(_), .. } => self.notifies.push(packet),
                 Output::Send { packet, .. } => self.answered(&packet),
                 Output::Request { token, request, .. } => self.asked.push((token, request)),
-                Output::FanOut(_) | Output::Event(_) | Output::HandOver { .. } | Output::JobDone(_) | Output::JobMoved(_) => {}
+                Output::Locate(_)
+                | Output::FanOut(_)
+                | Output::Event(_)
+                | Output::HandOver { .. }
+                | Output::JobDone(_)
+                | Output::JobMoved(_) => {}
             }
         }
     }

@@ -19,6 +19,7 @@ use dfks::edge::profile::Profiles;
 use dfks::edge::gate::rate_limit::RateLimitConfig;
 use dfks::feature::table::FeatureTable;
 use dfks::runtime::clock::Now;
+use dfks::sip::locate::NotLocated;
 use dfks::sip::flow::{ConnectionId, Flow, Transport};
 use dfks::sip::message;
 use libfuzzer_sys::fuzz_target;
@@ -74,7 +75,7 @@ impl World {
 
     fn take(&mut self, input: Input<'_>) {
         self.notifier.handle(input, self.now);
-        let mut outputs = 0;
+        let (mut outputs, mut names) = (0, Vec::new());
         while let Some(output) = self.notifier.poll_output() {
             outputs += 1;
             assert!(outputs < 1000, "one input, no end of outputs");
@@ -93,8 +94,13 @@ impl World {
                     self.notifies.extend(notify);
                 }
                 Output::Request { token, request, .. } => self.asked.push((token, request)),
+                Output::Locate(host) => names.push(host),
                 Output::HandOver { .. } | Output::FanOut(_) | Output::Event(_) | Output::JobDone(_) | Output::JobMoved(_) => {}
             }
+        }
+        for host in names {
+            let is_certain = host.name().len() % 2 == 0;
+            self.take(Input::Located { host, found: Err(NotLocated { is_certain, ttl: None }) });
         }
     }
 

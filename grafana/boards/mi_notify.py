@@ -168,6 +168,12 @@ def notify():
             ("{{transport}}", "sum by (transport) (rate(dfks_notify_oversized_total{@}[~]))"),
         ),
         lines(
+            "To the next server of a name",
+            "A server that a Route or Contact leads to gave no connection, no answer or a 503.",
+            "reqps",
+            ("{{reason}}", "sum by (reason) (rate(dfks_notify_failovers_total{@}[~]))"),
+        ),
+        lines(
             "NOTIFY to its response",
             "Of those delivered: network and phone.",
             "s",

@@ -22,6 +22,10 @@ pub(crate) const CHANGE_QUEUE: usize = 65_536;
 pub(crate) const FAN_OUT_QUEUE: usize = 2 * MAX_WAITS;
 /// Responses that came to another notifier thread; one more is lost, as a datagram may be.
 pub(crate) const STRAY_QUEUE: usize = 4096;
+/// Host names that a notifier has located at a time.
+pub(crate) const MAX_NAMES_ASKED: usize = 64;
+/// Host names that wait for the thread that looks them up, of all notifiers; one more has no answer.
+pub(crate) const LOOKUP_QUEUE: usize = 4096;
 /// Orphans that wait for the notifier.
 pub(crate) const ORPHAN_QUEUE: usize = 256;
 /// Times of silence whose changes wait for the notifier.

@@ -23,5 +23,6 @@ pub mod subscription;
 mod takeover;
 mod threads;
 
+pub use io::dns::Resolver;
 pub use run::EdgeError;
 pub use threads::Edge;

@@ -22,6 +22,7 @@ use crate::edge::gate::policy::AuthPolicy;
 use crate::edge::gate::rate_limit::RateLimitConfig;
 use crate::edge::gate::users::Users;
 use crate::edge::io::bind::{BindError, Bound, bind};
+use crate::edge::io::dns::{Lookups, Resolver};
 use crate::edge::io::driver::{Changes, Driver, DriverError, Sources};
 use crate::edge::io::fan_out;
 use crate::edge::io::mirror::Mirror;
@@ -125,7 +126,13 @@ impl BoundThread {
     /// # Errors
     ///
     /// [`EdgeError`]
-    pub(crate) async fn start(self, bus: Bus, index: &SharedIndex, table: Arc<FeatureTable>) -> Result<EdgeThread, EdgeError> {
+    pub(crate) async fn start(
+        self,
+        bus: Bus,
+        index: &SharedIndex,
+        table: Arc<FeatureTable>,
+        resolver: Resolver,
+    ) -> Result<EdgeThread, EdgeError> {
         let Self { source, config, udp, streams, inbound, seat, metrics, tasks } = self;
         let now = clock::moment();
         let mut notifier = Notifier::new(Arc::clone(&config), Arc::clone(&table), Arc::clone(&metrics), now);
@@ -150,8 +157,9 @@ impl BoundThread {
         let port = Port::open(bus.clone()).await?;
         let service = EdgeService::open(bus, &config.edge_id, table, tasks.stopping().clone()).await?;
         let mirror = Mirror::new(&source.sip.trace_hep, &config, &metrics, &tasks);
-        let sockets = Sockets::new(udp, streams, config, mirror, Arc::clone(&metrics), tasks.clone(), take_over.lease.clone());
-        let sources = Sources { streams: inbound, jobs, changes, users, seat, take_over };
+        let sockets = Sockets::new(udp, streams, config, mirror, Arc::clone(&metrics), take_over.lease.clone());
+        let lookups = Lookups::new(resolver);
+        let sources = Sources { streams: inbound, jobs, lookups, changes, users, seat, take_over };
         let driver = Driver::new(notifier, port, sockets, sources, service, fan_outs, metrics);
         Ok(EdgeThread { driver, tasks })
     }

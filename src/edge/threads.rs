@@ -14,6 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::bus::Bus;
 use crate::bus::watchers::SharedIndex;
 use crate::config::Config;
+use crate::edge::io::dns::Resolver;
 use crate::edge::io::seat::Seat;
 use crate::edge::limit::CAPACITIES;
 use crate::edge::metrics::EdgeMetrics;
@@ -37,6 +38,7 @@ struct Beside {
     bus: Bus,
     index: SharedIndex,
     table: Arc<FeatureTable>,
+    resolver: Resolver,
     seat: Seat,
     at: Vec<SocketAddr>,
     metrics: Arc<EdgeMetrics>,
@@ -56,7 +58,13 @@ impl Edge {
     /// # Errors
     ///
     /// [`EdgeError`]; nothing is bound then.
-    pub async fn start(config: &Arc<Config>, bus: Bus, index: &SharedIndex, table: Arc<FeatureTable>) -> Result<Self, EdgeError> {
+    pub async fn start(
+        config: &Arc<Config>,
+        bus: Bus,
+        index: &SharedIndex,
+        table: Arc<FeatureTable>,
+        resolver: Resolver,
+    ) -> Result<Self, EdgeError> {
         let threads = u8::try_from(config.sip.threads).unwrap_or(u8::MAX);
         let metrics = Arc::new(EdgeMetrics::new(&Transport::ALL, &CAPACITIES.times(threads.into())));
         metrics.queues.subscriptions_limit(config.sip.max_subscriptions);
@@ -70,8 +78,18 @@ impl Edge {
         let mut others = Vec::new();
         for seat in seats {
             let (config, metrics, table) = (Arc::clone(config), Arc::clone(&metrics), Arc::clone(&table));
-            let beside =
-                Beside { config, bus: bus.clone(), index: index.clone(), table, seat, at: at.clone(), metrics, stop: stop.clone() };
+            let resolver = resolver.clone();
+            let beside = Beside {
+                config,
+                bus: bus.clone(),
+                index: index.clone(),
+                table,
+                resolver,
+                seat,
+                at: at.clone(),
+                metrics,
+                stop: stop.clone(),
+            };
             let mut other = Other::spawn(beside)?;
             // One after another: a sender comes to the same place after a restart.
             other.is_bound().await?;
@@ -84,7 +102,7 @@ impl Edge {
             }
             Ok(())
         };
-        let (first, ()) = Box::pin(try_join(first.start(bus, index, table), others_serve)).await?;
+        let (first, ()) = Box::pin(try_join(first.start(bus, index, table, resolver), others_serve)).await?;
         Ok(Self { listening, first, others, stop, _guard: guard })
     }
 
@@ -161,11 +179,11 @@ impl Other {
 
 impl Beside {
     async fn serve(self, bound: oneshot::Sender<()>, serves: oneshot::Sender<()>) -> Result<(), EdgeError> {
-        let Self { config, bus, index, table, seat, at, metrics, stop } = self;
+        let Self { config, bus, index, table, resolver, seat, at, metrics, stop } = self;
         let thread = BoundThread::bind(&config, seat, &at, &metrics)?;
         // The first thread waits for each word, unless it has failed.
         let _gone = bound.send(());
-        let Some(thread) = stop.run_until_cancelled(Box::pin(thread.start(bus, &index, table))).await else { return Ok(()) };
+        let Some(thread) = stop.run_until_cancelled(Box::pin(thread.start(bus, &index, table, resolver))).await else { return Ok(()) };
         let thread = thread?;
         let _gone = serves.send(());
         Box::pin(thread.run(stop)).await

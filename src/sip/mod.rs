@@ -8,6 +8,7 @@ pub mod flow;
 pub mod framing;
 mod head;
 pub mod header;
+pub mod locate;
 pub mod message;
 pub(crate) mod method;
 pub(crate) mod name;

@@ -29,7 +29,7 @@ const PURE: [&str; 5] = ["src/feature/", "src/sip/", "src/edge/notifier/", "src/
 const IMPURE: &str = "src/sip/transport/";
 
 /// The files of the notifier in the order of the flow, from the top down.
-const FLOW: [&str; 9] = ["hand", "intake", "ownership", "exchange", "route", "tell", "notify", "lifecycle", "step"];
+const FLOW: [&str; 10] = ["hand", "intake", "ownership", "exchange", "route", "tell", "notify", "reach", "lifecycle", "step"];
 
 const MOST_LINES: usize = 400;
 

@@ -68,8 +68,18 @@ pub(crate) fn idle_exceptions(arrows: &[Arrow], exceptions: &[(&str, &str)]) -> 
 }
 
 /// Crates that do I/O or run tasks.
-const IMPURE_CRATES: [&str; 9] =
-    ["tokio", "tokio_util", "tokio_rustls", "tokio_tungstenite", "async_nats", "futures_util", "axum", "socket2", "nix"];
+const IMPURE_CRATES: [&str; 10] = [
+    "tokio",
+    "tokio_util",
+    "tokio_rustls",
+    "tokio_tungstenite",
+    "async_nats",
+    "futures_util",
+    "axum",
+    "socket2",
+    "nix",
+    "hickory_resolver",
+];
 /// Types of those crates that are plain data. A file that calls itself pure may name them; a pure folder may not.
 const PLAIN_DATA: [&[&str]; 4] =
     [&["async_nats", "HeaderMap"], &["async_nats", "HeaderValue"], &["async_nats", "header"], &["async_nats", "Message"]];

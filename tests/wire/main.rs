@@ -9,6 +9,7 @@
 //! | `answer` | what a NOTIFY is answered, and what follows |
 //! | `stream` | cuts, keep-alives and limits of TCP and TLS |
 //! | `way` | where NOTIFYs and responses go |
+//! | `name` | Routes and Contacts that are names: NAPTR, SRV, the next server when one fails |
 //! | `state` | full state by size and phone, without a worker, after a restart, to every phone |
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
 
@@ -20,11 +21,13 @@ mod harness;
 mod answer;
 mod body;
 mod head;
+mod name;
 mod row;
 mod site;
 mod state;
 mod status;
 mod stream;
 mod way;
+mod zone;
 
 use harness::ALL_OFF;

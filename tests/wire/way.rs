@@ -11,7 +11,7 @@ use crate::row::check;
 use crate::site::{Site, TRANSPORTS};
 
 /// Sends the next SUBSCRIBE with this change of its text; its response.
-fn send(phone: &Phone, dialog: &mut Dialog<'_>, change: impl Fn(&str) -> String) -> Packet {
+pub(crate) fn send(phone: &Phone, dialog: &mut Dialog<'_>, change: impl Fn(&str) -> String) -> Packet {
     let (text, branch) = dialog.request(&Subscribe::default());
     phone.send(change(&text).as_bytes());
     let response = dialog.response(&branch);
@@ -111,7 +111,7 @@ fn a_response_over_udp_goes_where_its_via_says() {
 }
 
 /// Takes one NOTIFY with this end from a connection of the edge and answers it; its text.
-fn answered(listener: &TcpListener, end: &str) -> String {
+pub(crate) fn answered(listener: &TcpListener, end: &str) -> String {
     let (mut stream, _) = listener.accept().unwrap();
     let (mut seen, mut part) = (Vec::new(), [0; 4096]);
     loop {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cli::exit::{Failure, chain};
 use crate::cli::role::start::{Start, table};
-use crate::edge::{Edge, EdgeError};
+use crate::edge::{Edge, EdgeError, Resolver};
 
 /// Runs the role until it is told to stop.
 pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
@@ -14,7 +14,7 @@ pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
         other => Failure::Refused(format!("role edge: {}", chain(&other))),
     };
     start.streams().await?;
-    let edge = Box::pin(Edge::start(&config, bus, start.index(), table)).await.map_err(failed)?;
+    let edge = Box::pin(Edge::start(&config, bus, start.index(), table, Resolver::system())).await.map_err(failed)?;
     let listening = edge.listening();
     Box::pin(edge.run(start.serving(listening))).await.map_err(failed)
 }

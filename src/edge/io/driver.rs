@@ -18,6 +18,7 @@ use crate::bus::message::NotifyJob;
 use crate::bus::watchers::{Change, WatcherIndex};
 use crate::edge::gate::users::Users;
 use crate::edge::io::deliveries::Deliveries;
+use crate::edge::io::dns::Lookups;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::io::port::Port;
 use crate::edge::io::seat::{Seat, Stray};
@@ -41,6 +42,8 @@ pub(crate) struct Sources {
     /// Messages and connection changes of the stream transports.
     pub streams: mpsc::Receiver<Inbound>,
     pub jobs: Jobs,
+    /// Host names that are being located.
+    pub(crate) lookups: Lookups,
     /// Changes of the subscription bucket.
     pub changes: Changes,
     /// The users file each time it is read; `None` where none is configured.
@@ -270,9 +273,11 @@ impl Driver {
         if let Some(users) = &mut sources.users {
             had_any |= take("users file", |cx| users.poll_recv(cx), cx, |users| notifier.handle(Input::Users(users), now))?;
         }
+        had_any |=
+            take("host names", |cx| sources.lookups.poll(cx), cx, |(host, found)| notifier.handle(Input::Located { host, found }, now))?;
         had_any |= take(
             "unsent packets",
-            |cx| sockets.poll_unsent(cx),
+            |_| sockets.poll_unsent(),
             cx,
             |(notify, why)| {
                 notifier.handle(Input::Undeliverable { notify, why }, now);
@@ -287,7 +292,6 @@ impl Driver {
             self.housekeeping_at = now.at + HOUSEKEEPING_EVERY;
             self.port.forget_unanswered(now.at);
             self.deliveries.keep(now.at);
-            self.sockets.forget_old_names(now.at);
             let Changes { queue, is_any_lost, index } = &self.sources.changes;
             if queue.is_empty() && is_any_lost.swap(false, Ordering::AcqRel) {
                 for id in self.notifier.held() {
@@ -318,6 +322,7 @@ impl Driver {
         while let Some(output) = self.notifier.poll_output() {
             match output {
                 Output::Send { to, packet, notify } => self.sockets.send(to, packet, notify),
+                Output::Locate(host) => self.sources.lookups.ask(host),
                 Output::Request { token, request, cause } => {
                     if let Err(error) = self.port.ask(token, request, &cause) {
                         let now = self.moment();

@@ -2,6 +2,7 @@
 
 pub(crate) mod bind;
 pub(crate) mod deliveries;
+pub(crate) mod dns;
 pub(crate) mod driver;
 pub(crate) mod fan_out;
 pub(crate) mod hands;

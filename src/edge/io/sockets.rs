@@ -1,16 +1,14 @@
-//! The sockets of an edge: datagrams in and out, connections that it opens, names that it resolves.
+//! The sockets of an edge: datagrams in and out, connections that it opens.
 //!
 //! Nothing here waits: a packet is queued, handed to a connection, or dropped and counted.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
 use crate::edge::config::EdgeConfig;
 use crate::edge::io::mirror::Mirror;
@@ -18,21 +16,14 @@ use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{NotifyId, Unsent};
 use crate::edge::subscription::next_hop::Destination;
 use crate::edge::takeover::Lease;
-use crate::runtime::{Tasks, clock};
+use crate::runtime::clock;
 use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::transport::{Batch, Remote, SendError, SendQueue, StreamTransport, UdpListener};
-use crate::sip::uri::TargetHost;
 
 /// Datagrams that wait for one socket; over it they are dropped, and retransmitted later.
 const UDP_QUEUE: usize = 65_536;
 /// Batches of datagrams read from one socket in a round.
 const BATCHES_A_ROUND: usize = 8;
-/// Names looked up at a time.
-const LOOKUPS: usize = 64;
-/// Addresses remembered.
-const NAMES: usize = 10_000;
-const NAME_KEPT_FOR: Duration = Duration::from_mins(1);
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Sockets {
     udp: Vec<Socket>,
@@ -41,37 +32,17 @@ pub(crate) struct Sockets {
     mirror: Mirror,
     batch: Batch,
     metrics: Arc<EdgeMetrics>,
-    tasks: Tasks,
     lease: Lease,
     /// NOTIFYs over UDP that leave with the next flush, if the lease is held then.
     notifies: VecDeque<(Flow, Bytes, Option<NotifyId>)>,
     opening: AHashMap<ConnectionId, Vec<NotifyId>>,
     unsent: VecDeque<(NotifyId, Unsent)>,
-    names: AHashMap<Box<str>, (IpAddr, Instant)>,
-    lookups: usize,
-    found: (mpsc::Sender<Found>, mpsc::Receiver<Found>),
 }
 
 struct Socket {
     listener: UdpListener,
     queue: SendQueue,
     is_blocked: bool,
-}
-
-/// A packet for a host, not resolved yet.
-struct HostPacket {
-    port: u16,
-    transport: Transport,
-    listener: u16,
-    notify: Option<NotifyId>,
-    packet: Bytes,
-}
-
-/// The result of resolving a name for a packet.
-struct Found {
-    name: Box<str>,
-    address: Option<IpAddr>,
-    host_packet: HostPacket,
 }
 
 impl Sockets {
@@ -83,7 +54,6 @@ impl Sockets {
         config: Arc<EdgeConfig>,
         mirror: Mirror,
         metrics: Arc<EdgeMetrics>,
-        tasks: Tasks,
         lease: Lease,
     ) -> Self {
         let udp = udp.into_iter().map(|listener| Socket { listener, queue: SendQueue::new(UDP_QUEUE), is_blocked: false }).collect();
@@ -94,14 +64,10 @@ impl Sockets {
             mirror,
             batch: Batch::new(),
             metrics,
-            tasks,
             lease,
             notifies: VecDeque::new(),
             opening: AHashMap::new(),
             unsent: VecDeque::new(),
-            names: AHashMap::new(),
-            lookups: 0,
-            found: mpsc::channel(LOOKUPS),
         }
     }
 
@@ -137,10 +103,7 @@ impl Sockets {
     }
 
     /// The next NOTIFY that could not be sent: no address, or no connection.
-    pub(crate) fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<Option<(NotifyId, Unsent)>> {
-        while let Poll::Ready(Some(found)) = self.found.1.poll_recv(cx) {
-            self.on_found(found);
-        }
+    pub(crate) fn poll_unsent(&mut self) -> Poll<Option<(NotifyId, Unsent)>> {
         self.unsent.pop_front().map_or(Poll::Pending, |unsent| Poll::Ready(Some(unsent)))
     }
 
@@ -148,16 +111,10 @@ impl Sockets {
     pub(crate) fn send(&mut self, to: Destination, packet: Bytes, notify: Option<NotifyId>) {
         match to {
             Destination::Flow(flow) => self.send_on(flow, packet, notify),
-            Destination::Host { host, port, transport, listener } => {
-                let host_packet = HostPacket { port, transport, listener, notify, packet };
-                match host {
-                    TargetHost::Ip(address) => self.send_to(address, None, host_packet),
-                    TargetHost::Name(name) => match self.names.get(&name) {
-                        Some((address, _)) => self.send_to(*address, Some(&name), host_packet),
-                        None => self.look_up(name, host_packet),
-                    },
-                }
+            Destination::Host { address, name, transport, listener } => {
+                self.send_to(Remote { transport, address, name: name.as_deref() }, listener, packet, notify);
             }
+            Destination::Nowhere { .. } => self.give_up(notify, Unsent::NoWay),
         }
     }
 
@@ -204,9 +161,8 @@ impl Sockets {
         }
     }
 
-    fn send_to(&mut self, address: IpAddr, name: Option<&str>, host_packet: HostPacket) {
-        let HostPacket { port, transport, listener, notify, packet } = host_packet;
-        let peer = SocketAddr::new(address, port);
+    fn send_to(&mut self, remote: Remote<'_>, listener: u16, packet: Bytes, notify: Option<NotifyId>) {
+        let Remote { transport, address: peer, .. } = remote;
         if transport == Transport::Udp {
             let Some(listener) = self.config.listener_of(transport, self.address_of(listener), peer) else {
                 return self.give_up(notify, Unsent::NoWay);
@@ -218,7 +174,7 @@ impl Sockets {
         }
         let sent = match self.streams.find(peer, transport) {
             Some(flow) => flow.connection.ok_or(SendError::Closed).and_then(|id| self.streams.send(id, packet.clone())).map(|()| flow),
-            None => self.streams.connect(Remote { transport, address: peer, name }, listener, packet.clone()).inspect(|flow| {
+            None => self.streams.connect(remote, listener, packet.clone()).inspect(|flow| {
                 flow.connection.map(|connection| self.opening.insert(connection, Vec::new()));
             }),
         };
@@ -270,41 +226,6 @@ impl Sockets {
     #[must_use]
     pub(crate) fn is_flushed(&self) -> bool {
         self.udp.iter().all(|socket| socket.queue.is_empty())
-    }
-
-    /// Forgets addresses that may have changed.
-    pub(crate) fn forget_old_names(&mut self, now: Instant) {
-        self.names.retain(|_, (_, found_at)| now.saturating_duration_since(*found_at) < NAME_KEPT_FOR);
-    }
-
-    fn look_up(&mut self, name: Box<str>, host_packet: HostPacket) {
-        if matches!(host_packet.transport, Transport::Ws | Transport::Wss) {
-            // A browser's Contact is a made-up name, and only the browser opens the connection (RFC 7118 §5.2.3, §3).
-            return self.give_up(host_packet.notify, Unsent::NoWay);
-        }
-        if self.lookups >= LOOKUPS {
-            return self.give_up(host_packet.notify, Unsent::NoRoom);
-        }
-        self.lookups += 1;
-        let found = self.found.0.clone();
-        let is_ipv4 = self.address_of(host_packet.listener).is_none_or(|address| address.is_ipv4());
-        self.tasks.spawn_brief("name lookup", async move {
-            let looked_up = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((&*name, host_packet.port))).await;
-            // Prefer an address of the listener's family.
-            let address = looked_up.ok().and_then(Result::ok).and_then(|all| all.min_by_key(|address| address.is_ipv4() != is_ipv4));
-            let answer = Found { name, address: address.map(|address| address.ip()), host_packet };
-            // The channel has room for every lookup; it is closed when the edge has ended.
-            let _ended = found.try_send(answer);
-        });
-    }
-
-    fn on_found(&mut self, found: Found) {
-        self.lookups = self.lookups.saturating_sub(1);
-        let Some(address) = found.address else { return self.give_up(found.host_packet.notify, Unsent::NoWay) };
-        self.send_to(address, Some(&found.name), found.host_packet);
-        if self.names.len() < NAMES {
-            self.names.insert(found.name, (address, clock::now()));
-        }
     }
 }
 

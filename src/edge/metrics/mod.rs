@@ -2,6 +2,7 @@
 
 pub(crate) mod about;
 pub(crate) mod label;
+pub(crate) mod names;
 pub(crate) mod queue;
 pub(crate) mod transport;
 
@@ -13,6 +14,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::bus::message::ErrorBody;
 use crate::edge::metrics::label::zero;
+use crate::edge::metrics::names::NameMetrics;
 use crate::edge::metrics::queue::{Capacities, QueueMetrics};
 use crate::edge::metrics::transport::TransportMetrics;
 use crate::notify::GivenUp;
@@ -21,6 +23,7 @@ use crate::telemetry::Pii;
 
 pub use crate::edge::metrics::about::About;
 pub use crate::edge::metrics::label::{AuthOutcome, DeliveryOutcome, Direction, DropReason, JobOutcome, TakeOverOutcome};
+pub use crate::edge::metrics::names::{FailoverReason, LookupOutcome};
 
 /// Status codes that the edge answers with; README explains each.
 const CODES: [u16; 17] = [200, 400, 401, 403, 404, 405, 406, 415, 416, 420, 423, 481, 482, 483, 489, 500, 503];
@@ -40,6 +43,8 @@ pub struct EdgeMetrics {
     pub transports: TransportMetrics,
     /// Of what comes in and waits.
     pub queues: QueueMetrics,
+    /// Of host names.
+    pub names: NameMetrics,
     store_failures: AHashMap<&'static str, Counter>,
     stores_saved: Counter,
     route_failures: Counter,
@@ -79,6 +84,7 @@ impl EdgeMetrics {
             auth: AuthOutcome::ALL.map(|outcome| (outcome, counter!("dfks_edge_auth_total", "outcome" => outcome.as_str()))).into(),
             transports: TransportMetrics::new(transports),
             queues: QueueMetrics::new(transports, capacities),
+            names: NameMetrics::new(),
             store_failures: FAILURES.map(|reason| (reason, counter!("dfks_edge_store_failures_total", "reason" => reason))).into(),
             stores_saved: counter!("dfks_edge_stores_saved_total"),
             route_failures: counter!("dfks_edge_route_failures_total"),

@@ -16,6 +16,7 @@ use crate::edge::subscription::next_hop::Destination;
 use crate::edge::subscription::record::Record;
 use crate::feature::{FeatureState, Presentity};
 use crate::sip::flow::{ConnectionId, Flow};
+use crate::sip::locate::{HostName, Location, NotLocated};
 
 /// Names a bus request that waits for its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +42,13 @@ pub enum Input<'a> {
         notify: NotifyId,
         /// Why.
         why: Unsent,
+    },
+    /// The answer to an [`Output::Locate`].
+    Located {
+        /// Which name.
+        host: Arc<HostName>,
+        /// Where it leads.
+        found: Result<Location, NotLocated>,
     },
     /// The answer to an [`Output::Request`].
     Reply {
@@ -206,6 +214,8 @@ pub enum Output {
         /// The NOTIFY that it is, sent for the first time.
         notify: Option<NotifyId>,
     },
+    /// Locate a host name; the answer comes back as [`Input::Located`].
+    Locate(Arc<HostName>),
     /// Ask the bus; the answer comes back as [`Input::Reply`].
     Request {
         /// Names the request.

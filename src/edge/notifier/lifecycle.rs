@@ -104,6 +104,7 @@ impl Notifier {
         (subscription.lane.retry, subscription.lane.missed_at) = (None, None);
         let is_carried_out = |what: &Question| matches!(what, Question::Change(_) | Question::Confirm { refused: Some(_), .. });
         subscription.lane.queries.retain(|query| is_carried_out(&query.what));
+        self.names.forget(subscription.id);
         let untold: Vec<_> = subscription.outbox.drain().chain(subscription.lane.sync.drain()).collect();
         if let Some(in_flight) = self.delivery.abandon(subscription) {
             self.settle(in_flight.parcel.jobs(), false);

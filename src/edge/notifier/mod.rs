@@ -1,9 +1,9 @@
 //! The notifier of RFC 6665 as one pure machine: packets, bus replies, jobs and time in; packets, bus requests and events out.
 //!
 //! ```text
-//!  packet ─▶ intake ─▶ ownership ─▶ exchange ─▶ route ─▶ tell ─▶ notify ─▶ lifecycle ─▶ step       each calls only what stands
-//!            (admit)   (ours?)      (store,200) (workers) (outbox) (Timer F) (record, end)          to the right of it
-//!  state: registry, delivery, bus_requests, responses, job_table, watermark, removals, resyncs, availability      gate: who is let in
+//!  packet ─▶ intake ─▶ ownership ─▶ exchange ─▶ route ─▶ tell ─▶ notify ─▶ reach ─▶ lifecycle ─▶ step       each calls only what stands
+//!            (admit)   (ours?)      (store,200) (workers) (outbox) (Timer F) (names) (record, end)          to the right of it
+//!  state: registry, delivery, names, bus_requests, responses, job_table, watermark, removals, resyncs, availability      gate: who is let in
 //! ```
 //! It has no socket, task or clock. The driver (`edge::io::driver`) owns it and carries out its [`Output`]s.
 //!
@@ -17,6 +17,7 @@ mod io;
 mod lifecycle;
 mod notify;
 mod ownership;
+mod reach;
 mod route;
 mod state;
 mod step;
@@ -39,6 +40,7 @@ use crate::edge::notifier::state::availability::Availability;
 use crate::edge::notifier::state::bus_requests::{BusRequests, StoreOutcome, Wait, read_record, store_outcome};
 use crate::edge::notifier::state::delivery::{Delivery, Due};
 use crate::edge::notifier::state::job_table::JobTable;
+use crate::edge::notifier::state::names::Names;
 use crate::edge::notifier::state::registry::Registry;
 use crate::edge::notifier::state::removals::{self, Removals};
 use crate::edge::notifier::state::responses::Responses;
@@ -68,6 +70,7 @@ pub struct Notifier {
     registry: Registry,
     requests: BusRequests,
     delivery: Delivery,
+    names: Names,
     jobs: JobTable,
     watermark: Watermark,
     unanswered: Unanswered,
@@ -89,6 +92,7 @@ impl Notifier {
             registry: Registry::default(),
             requests: BusRequests::new(Arc::clone(&config)),
             delivery: Delivery::new(Arc::clone(&config), Arc::clone(&metrics), now.at),
+            names: Names::new(Arc::clone(&config), Arc::clone(&metrics)),
             jobs: JobTable::new(Arc::clone(&metrics)),
             watermark: Watermark::new(now.at),
             unanswered: Unanswered::default(),
@@ -109,6 +113,7 @@ impl Notifier {
             Input::Opened(connection) => self.delivery.open(connection),
             Input::Closed(connection) => self.on_closed(connection, now),
             Input::Undeliverable { notify, why } => self.on_undeliverable(notify, why, now),
+            Input::Located { host, found } => self.on_located(&host, found, now),
             Input::Reply { token, reply } => self.on_reply(token, reply, now),
             Input::Job { job, handle, age } => self.on_job(&job, handle, age, now),
             Input::Change { key, revision, value } => self.on_change(key, revision, value, now),
@@ -226,8 +231,8 @@ impl Notifier {
                         return notifier.pump(subscription, now);
                     }
                     notifier.metrics.retransmitted(Direction::Out);
-                    let to = notifier.delivery.next_hop_of(subscription);
-                    notifier.output.push_back(Output::Send { to, packet, notify: None });
+                    let to = notifier.delivery.same_way_of(subscription);
+                    notifier.output.extend(to.map(|to| Output::Send { to, packet, notify: None }));
                 }),
                 Due::TimedOut(id) => self.step_of(id, |notifier, subscription| notifier.on_notify_timeout(subscription, now)),
             }

@@ -15,16 +15,18 @@ use bytes::Bytes;
 use crate::bus::message::{EndReason, NotifyOutcome};
 use crate::bus::trace::Cause;
 use crate::edge::event;
-use crate::edge::metrics::DeliveryOutcome;
+use crate::edge::metrics::{DeliveryOutcome, FailoverReason};
 use crate::edge::notifier::Notifier;
 use crate::edge::notifier::io::{BusRequest, NotifyId, Output, Unsent};
 use crate::edge::notifier::state::bus_requests::{StoreOutcome, Wait};
-use crate::edge::notifier::state::delivery::NoRoom;
+use crate::edge::notifier::state::delivery::NotNow;
+use crate::edge::notifier::state::names::DEAD_FOR;
 use crate::edge::subscription::cover::Cover;
 use crate::edge::subscription::verdict::{self, Verdict};
 use crate::edge::subscription::{InFlight, Phase, Subscription};
 use crate::runtime::clock::Now;
 use crate::sip::flow::{ConnectionId, Flow};
+use crate::sip::locate::{HostName, Location, NotLocated};
 use crate::sip::message::Message;
 use crate::sip::response::Response;
 use crate::sip::transaction::{self, ClientEvent};
@@ -53,10 +55,15 @@ impl Notifier {
         if has_lease && !subscription.has_cseq() {
             return self.wait_for_cseq(subscription, now);
         }
-        match if has_lease { self.delivery.send(subscription, now) } else { Err(NoRoom) } {
-            Err(NoRoom) => {
+        match if has_lease { self.delivery.send(subscription, &mut self.names, now) } else { Err(NotNow::NoRoom) } {
+            Err(NotNow::NoRoom) => {
                 subscription.outbox.hold(now.at + ROOM_AFTER);
                 self.arm(subscription, now);
+            }
+            // It is due, and goes once that is known: see `on_located`.
+            Err(NotNow::Asked(host)) => {
+                subscription.outbox.unpark();
+                self.locate(host);
             }
             Ok(None) => {}
             Ok(Some(sent)) => {
@@ -137,6 +144,9 @@ impl Notifier {
 
     fn on_final_response(&mut self, subscription: &mut Subscription, status: u16, retry_after: Option<u32>, now: Now) {
         let Some(in_flight) = self.delivery.finish(subscription) else { return };
+        if self.fails_over_by_response(subscription, &in_flight, (status, retry_after), now) {
+            return self.try_next(subscription, in_flight, now);
+        }
         let verdict = verdict::verdict(status, retry_after);
         let outcome = if verdict == Verdict::Delivered { NotifyOutcome::Delivered } else { NotifyOutcome::Failed };
         self.delivery.count_end(&in_flight, verdict::outcome(verdict), now);
@@ -172,6 +182,9 @@ impl Notifier {
         if in_flight.detour.is_some() {
             return self.leave_detour(subscription, in_flight, now);
         }
+        if self.fails_over(subscription, &in_flight, (FailoverReason::Timeout, DEAD_FOR), now) {
+            return self.try_next(subscription, in_flight, now);
+        }
         if is_connection_lost {
             return self.park(subscription, in_flight, now);
         }
@@ -194,6 +207,9 @@ impl Notifier {
             let Some(in_flight) = notifier.delivery.take_back(subscription, is_meant) else { return };
             match why {
                 Unsent::NoWay if in_flight.detour.is_some() => notifier.leave_detour(subscription, in_flight, now),
+                Unsent::NoWay if notifier.fails_over(subscription, &in_flight, (FailoverReason::NoConnection, DEAD_FOR), now) => {
+                    notifier.try_next(subscription, in_flight, now);
+                }
                 Unsent::NoWay => notifier.park(subscription, in_flight, now),
                 Unsent::NoRoom | Unsent::NoLease => {
                     notifier.delivery.count_end(&in_flight, DeliveryOutcome::Retried, now);
@@ -220,18 +236,33 @@ impl Notifier {
     /// The phone has shown itself by a SUBSCRIBE: what is in flight to it may never have arrived, and goes out again with what
     /// that SUBSCRIBE is owed. A fresh one is waited for a moment more, where it went the way that the phone uses now.
     pub(super) fn recall(&mut self, subscription: &mut Subscription, now: Now) {
-        let to = self.delivery.next_hop_of(subscription);
-        let Some(in_flight) = &mut subscription.in_flight else { return };
+        self.names.forget(subscription.id);
+        let Some(mut in_flight) = subscription.in_flight.take() else { return };
         let is_fresh = now.at < in_flight.sent_at + FRESH;
-        if is_fresh && (in_flight.transport, in_flight.connection) == (to.transport(), to.connection()) {
-            in_flight.recalled_at = Some(in_flight.sent_at + FRESH);
+        let is_waited_for = is_fresh && self.delivery.is_same_way(subscription, &in_flight);
+        in_flight.recalled_at = is_waited_for.then_some(in_flight.sent_at + FRESH);
+        subscription.in_flight = Some(in_flight);
+        if is_waited_for {
             return self.arm(subscription, now);
         }
-        in_flight.recalled_at = None;
         if let Some(in_flight) = self.delivery.take_back(subscription, |_| true) {
             self.delivery.count_end(&in_flight, DeliveryOutcome::Retried, now);
             self.put_off(subscription, in_flight, now.at, now);
         }
+    }
+
+    /// The names that subscriptions wait for: what is due to them goes out, or has no way.
+    pub(super) fn on_located(&mut self, host: &HostName, found: Result<Location, NotLocated>, now: Now) {
+        for id in self.names.located(host, found, now.at) {
+            // It may have ended meanwhile.
+            self.step(id, |notifier, subscription| notifier.pump(subscription, now));
+        }
+    }
+
+    /// What a NOTIFY said goes out again, by the next way to where it was to go.
+    fn try_next(&mut self, subscription: &mut Subscription, in_flight: InFlight, now: Now) {
+        self.put_off(subscription, in_flight, now.at, now);
+        self.pump(subscription, now);
     }
 
     /// Takes back a NOTIFY that was fresh when the phone sent a SUBSCRIBE, and has still no answer.
@@ -261,7 +292,8 @@ impl Notifier {
         self.pump(subscription, now);
     }
 
-    /// The phone cannot be reached now: what it was to be told waits for its next SUBSCRIBE. A last NOTIFY is not waited for.
+    /// The phone cannot be reached now: what it was to be told waits for its next SUBSCRIBE, or until the name that leads to it may
+    /// lead somewhere. A last NOTIFY is not waited for.
     fn park(&mut self, subscription: &mut Subscription, in_flight: InFlight, now: Now) {
         self.delivery.count_end(&in_flight, DeliveryOutcome::NoConnection, now);
         if subscription.phase == Phase::Ending {
@@ -269,7 +301,11 @@ impl Notifier {
             self.settle(in_flight.parcel.jobs(), false);
             self.close(subscription);
         } else {
-            let until = subscription.ends_at(self.config.grace()).max(now.at + ROOM_AFTER);
+            let until = match &in_flight.by_name {
+                Some(way) => self.names.again_at(&way.named, now.at),
+                None => subscription.ends_at(self.config.grace()),
+            };
+            let until = until.max(now.at + ROOM_AFTER);
             self.put_off(subscription, in_flight, until, now);
         }
     }

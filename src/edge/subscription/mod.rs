@@ -12,6 +12,7 @@ pub(crate) mod verdict;
 pub(crate) mod write;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::{Instant, SystemTime};
 
@@ -23,6 +24,7 @@ use crate::edge::profile::Quirks;
 use crate::edge::subscribe::Subscribe;
 use crate::edge::subscription::alarm::Alarm;
 use crate::edge::subscription::lane::Lane;
+use crate::edge::subscription::next_hop::Named;
 use crate::edge::subscription::outbox::{Outbox, Parcel};
 use crate::edge::subscription::sync::Sync;
 use crate::edge::subscription::underway::Underway;
@@ -30,7 +32,8 @@ use crate::feature::{FeatureState, Package, Presentity};
 use crate::runtime::clock;
 use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::header::Event;
-use crate::sip::uri::{self, TargetHost};
+use crate::sip::locate::Candidate;
+use crate::sip::uri;
 
 /// Names a subscription: our tag in its dialog, and its key in the bucket.
 ///
@@ -39,6 +42,12 @@ use crate::sip::uri::{self, TargetHost};
 pub struct SubscriptionId([u8; 12]);
 
 impl SubscriptionId {
+    /// A number that is its own, where chance is to fall the same each time.
+    #[must_use]
+    pub(crate) fn seed(self) -> u64 {
+        self.0.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+    }
+
     /// A new one.
     #[must_use]
     pub fn random() -> Self {
@@ -209,17 +218,24 @@ pub struct InFlight {
     pub transport: Transport,
     /// The connection that it went into, of a stream transport.
     pub connection: Option<ConnectionId>,
+    /// Where its next hop is a name: which, and the way that was chosen to it.
+    pub(crate) by_name: Option<Box<NamedWay>>,
     /// Where it was too large for a datagram, and went over TCP.
     pub detour: Option<TcpWay>,
+}
+
+/// A way to a next hop that is a name; none where it leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedWay {
+    pub(crate) named: Named,
+    pub(crate) way: Option<Candidate>,
 }
 
 /// A NOTIFY's way over TCP in place of UDP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpWay {
     /// To whom.
-    pub host: TargetHost,
-    /// Its port.
-    pub port: u16,
+    pub address: SocketAddr,
     /// Without a final response by then, it goes in a datagram all the same.
     pub until: Instant,
 }

@@ -203,6 +203,12 @@ impl Outbox {
         self.queued.len() > 1
     }
 
+    /// Bytes of the largest document that is queued.
+    #[must_use]
+    pub fn largest_document(&self) -> usize {
+        self.queued.iter().map(|update| update.document.len()).max().unwrap_or_default()
+    }
+
     /// When the NOTIFY that was put off is due.
     #[must_use]
     pub fn retry_at(&self) -> Option<Instant> {

@@ -15,12 +15,14 @@ use crate::edge::limit::MAX_CLIENT_TRANSACTIONS;
 use crate::edge::metrics::{DeliveryOutcome, EdgeMetrics};
 use crate::edge::notifier::io::{NotifyId, Output};
 use crate::edge::notifier::state::detour::{self, Detour};
-use crate::edge::subscription::next_hop::{Destination, next_hop, over_tcp};
+use crate::edge::notifier::state::names::{Names, Way};
+use crate::edge::subscription::next_hop::{Destination, Hop, Named, next_hop, over_tcp};
 use crate::edge::subscription::outbox::{Grouping, Parcel};
 use crate::edge::subscription::write;
-use crate::edge::subscription::{InFlight, Subscription, SubscriptionId, TcpWay};
+use crate::edge::subscription::{InFlight, NamedWay, Subscription, SubscriptionId, TcpWay};
 use crate::runtime::clock::Now;
 use crate::sip::flow::{ConnectionId, Transport};
+use crate::sip::locate::{Candidate, HostName};
 use crate::sip::response::Response;
 use crate::sip::transaction::{ClientEvent, ClientOutput, ClientTransactions, Timers};
 
@@ -46,9 +48,14 @@ pub(crate) struct Sent {
     pub(crate) is_detour: bool,
 }
 
-/// As many NOTIFYs are in flight as may be.
+/// Why no NOTIFY goes out that is due.
 #[derive(Debug)]
-pub(crate) struct NoRoom;
+pub(crate) enum NotNow {
+    /// As many are in flight as may be, or as many names are asked for.
+    NoRoom,
+    /// The name that it goes to is being located: this is to be asked, where it is not yet.
+    Asked(Option<Arc<HostName>>),
+}
 
 /// What a timer of a transaction says.
 #[derive(Debug)]
@@ -82,7 +89,7 @@ impl Delivery {
     }
 
     /// Where the next NOTIFY of a subscription goes.
-    pub(crate) fn next_hop_of(&self, subscription: &Subscription) -> Destination {
+    pub(crate) fn next_hop_of(&self, subscription: &Subscription) -> Hop {
         next_hop(subscription, &self.config, |connection| self.connections.contains_key(&connection))
     }
 
@@ -92,9 +99,16 @@ impl Delivery {
     }
 
     /// Puts the next NOTIFY of a subscription in flight, if one is due.
-    pub(crate) fn send(&mut self, subscription: &mut Subscription, now: Now) -> Result<Option<Sent>, NoRoom> {
-        let to = self.next_hop_of(subscription);
-        let branch = self.client.next_branch(self.config.place.mark(rand::random())).ok_or(NoRoom)?;
+    pub(crate) fn send(&mut self, subscription: &mut Subscription, names: &mut Names, now: Now) -> Result<Option<Sent>, NotNow> {
+        let (to, by_name) = match self.next_hop_of(subscription) {
+            Hop::To(to) => (to, None),
+            Hop::Named(hop) => {
+                let (to, way) = self.way_to(&hop, names, subscription.id, now)?;
+                (to, Some(NamedWay { named: hop, way }))
+            }
+        };
+        let over_tcp = self.way_over_tcp(subscription, &to, by_name.as_ref(), names, now)?;
+        let branch = self.client.next_branch(self.config.place.mark(rand::random())).ok_or(NotNow::NoRoom)?;
         let grouping = grouping(subscription, &to, branch.as_str(), &self.config, now.at);
         let Some(parcel) = subscription.outbox.take(grouping, now.at) else { return Ok(None) };
         let (id, (cseq, reserves)) = (subscription.id, subscription.next_cseq());
@@ -102,14 +116,19 @@ impl Delivery {
         let packet = write::notify(subscription, &parcel, &head, now.at, &mut self.scratch);
         let is_large = to.transport() == Transport::Udp && detour::is_large(packet.len(), self.config.udp_notify_limit_bytes);
         // Several documents stand in one datagram where the operator wants it so (`initial_notify`).
-        let (to, packet, detour) = if is_large && parcel.updates.len() <= 1 {
-            self.around(subscription, &parcel, (cseq, branch.as_str()), (to, packet), now)
+        let around = if is_large && parcel.updates.len() <= 1 {
+            self.around(subscription, &parcel, (cseq, branch.as_str()), over_tcp, now)
         } else {
-            (to, packet, None)
+            None
+        };
+        let (to, packet, by_name, detour) = match around {
+            Some((to, packet, way)) => (to, packet, None, Some(way)),
+            None => (to, packet, by_name.map(Box::new), None),
         };
         let (transport, connection, is_detour) = (to.transport(), to.connection(), detour.is_some());
         let branch_text = branch.as_str().into();
-        let in_flight = InFlight { parcel, cseq, branch: branch_text, sent_at: now.at, recalled_at: None, transport, connection, detour };
+        let in_flight =
+            InFlight { parcel, cseq, branch: branch_text, sent_at: now.at, recalled_at: None, transport, connection, by_name, detour };
         subscription.in_flight = Some(Box::new(in_flight));
         if let Some(users) = connection.and_then(|connection| self.connections.get_mut(&connection)) {
             users.insert(id);
@@ -121,6 +140,35 @@ impl Delivery {
         Ok(Some(Sent { output, reserves, is_detour }))
     }
 
+    /// The way to a name, with what its records chose; nowhere where it leads nowhere.
+    fn way_to(&self, hop: &Named, names: &mut Names, id: SubscriptionId, now: Now) -> Result<(Destination, Option<Candidate>), NotNow> {
+        match names.find(hop, id, now.at) {
+            Way::To(candidate) => Ok((hop.by(candidate, &self.config), Some(candidate))),
+            Way::Nowhere => Ok((hop.nowhere(&self.config), None)),
+            Way::Asked(host) => Err(NotNow::Asked(host)),
+            Way::NoRoom => Err(NotNow::NoRoom),
+        }
+    }
+
+    /// The way over TCP of a NOTIFY that may be too large for a datagram.
+    fn way_over_tcp(
+        &self,
+        subscription: &Subscription,
+        to: &Destination,
+        by_name: Option<&NamedWay>,
+        names: &mut Names,
+        now: Now,
+    ) -> Result<Option<Destination>, NotNow> {
+        if to.transport() != Transport::Udp || !detour::may_be_large(subscription.outbox.largest_document()) {
+            return Ok(None);
+        }
+        Ok(match over_tcp(subscription, &self.config, by_name.and_then(|by_name| by_name.way)) {
+            Some(Hop::To(to)) => Some(to),
+            Some(Hop::Named(hop)) => Some(self.way_to(&hop, names, subscription.id, now)?.0),
+            None => None,
+        })
+    }
+
     /// What is too large for a datagram goes over TCP, where its phone can be reached so, else in a datagram all the same.
     /// Source: RFC 3261 §18.1.1.
     fn around(
@@ -128,21 +176,42 @@ impl Delivery {
         subscription: &Subscription,
         parcel: &Parcel,
         (cseq, branch): (u32, &str),
-        (to, packet): (Destination, Bytes),
+        over_tcp: Option<Destination>,
         now: Now,
-    ) -> (Destination, Bytes, Option<TcpWay>) {
-        let way = over_tcp(subscription, &self.config).filter(|(host, port, _)| self.detour.may_try(host, *port, now.at));
+    ) -> Option<(Destination, Bytes, TcpWay)> {
+        let way = over_tcp.and_then(|to| match to {
+            Destination::Host { address, .. } if self.detour.may_try(address, now.at) => Some((address, to)),
+            _ => None,
+        });
         self.metrics.notify_oversized(if way.is_some() { Transport::Tcp } else { Transport::Udp });
-        let Some((host, port, listener)) = way else { return (to, packet, None) };
-        let to = Destination::Host { host: host.clone(), port, transport: Transport::Tcp, listener };
+        let (address, to) = way?;
         let head = write::Sending { cseq, branch, to: &to, config: &self.config };
         let packet = write::notify(subscription, parcel, &head, now.at, &mut self.scratch);
-        (to, packet, Some(TcpWay { host, port, until: now.at + detour::PATIENCE }))
+        Some((to, packet, TcpWay { address, until: now.at + detour::PATIENCE }))
+    }
+
+    /// Where a NOTIFY in flight is sent again: where it was sent to a name, by the way that was chosen then.
+    pub(crate) fn same_way_of(&self, subscription: &Subscription) -> Option<Destination> {
+        match (subscription.in_flight.as_ref().and_then(|in_flight| in_flight.by_name.as_deref()), self.next_hop_of(subscription)) {
+            (Some(NamedWay { named, way }), _) => way.map(|way| named.by(way, &self.config)),
+            (None, Hop::To(to)) => Some(to),
+            // Its phone has moved meanwhile.
+            (None, Hop::Named(_)) => None,
+        }
+    }
+
+    /// Whether the next NOTIFY of a subscription goes the way that the one in flight went.
+    pub(crate) fn is_same_way(&self, subscription: &Subscription, in_flight: &InFlight) -> bool {
+        match (self.next_hop_of(subscription), &in_flight.by_name) {
+            (Hop::To(to), None) => (in_flight.transport, in_flight.connection) == (to.transport(), to.connection()),
+            (Hop::Named(hop), Some(then)) => hop == then.named,
+            _ => false,
+        }
     }
 
     /// A phone was not reached over TCP: for a while its NOTIFYs go in datagrams, whatever their size.
     pub(crate) fn detour_failed(&mut self, way: &TcpWay, now: Now) {
-        self.detour.failed(way.host.clone(), way.port, now.at);
+        self.detour.failed(way.address, now.at);
     }
 
     /// What a response is to the NOTIFYs in flight; `None`: it belongs to none.
@@ -246,17 +315,18 @@ mod tests {
         let mut one = bench.notifier.registry.check_out(tag.parse().unwrap()).unwrap();
         let (now, connection) = (clock::moment(), ConnectionId(7));
         let metrics = Arc::new(EdgeMetrics::new(&[Transport::Tcp], &CAPACITIES));
+        let mut names = Names::new(Arc::new(config()), Arc::clone(&metrics));
         let mut delivery = Delivery::new(Arc::new(config()), metrics, now.at);
         one.flow = Flow { transport: Transport::Tcp, listener: 1, connection: Some(connection), ..one.flow };
         assert!(delivery.is_connection_lost(&one));
         delivery.open(connection);
         assert!(!delivery.is_connection_lost(&one));
-        assert!(delivery.send(&mut one, now).unwrap().is_none(), "nothing is to be told");
+        assert!(delivery.send(&mut one, &mut names, now).unwrap().is_none(), "nothing is to be told");
         let owe = |one: &mut Subscription| drop(one.outbox.owe_empty(Owed { cause: Cause::new(), since: now.at, job: None }));
         owe(&mut one);
-        assert!(delivery.send(&mut one, now).unwrap().is_some());
+        assert!(delivery.send(&mut one, &mut names, now).unwrap().is_some());
         owe(&mut one);
-        assert!(delivery.send(&mut one, now).unwrap().is_none(), "one at a time");
+        assert!(delivery.send(&mut one, &mut names, now).unwrap().is_none(), "one at a time");
         assert_eq!(delivery.in_flight(), 1);
         assert!(delivery.take_back(&mut one, |in_flight| in_flight.cseq == 0).is_none(), "another is meant");
         assert!(delivery.take_back(&mut one, |in_flight| in_flight.connection == Some(connection)).is_some());

@@ -3,11 +3,10 @@
 //! RFC 3261 §18.1.1: what is larger than 1300 bytes goes over a transport with congestion control. Where there is no such way to a
 //! phone, it goes in a datagram all the same, and for a while nobody tries again.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
-
-use crate::sip::uri::TargetHost;
 
 /// The line of RFC 3261 §18.1.1; `sip.udp_notify_limit_bytes` may set a higher one, where the path's MTU is known.
 const LARGE_BYTES: usize = 1300;
@@ -21,7 +20,7 @@ const MAX_FAILED: usize = 4096;
 /// Who could not be reached over TCP.
 #[derive(Debug, Default)]
 pub(crate) struct Detour {
-    failed: AHashMap<(TargetHost, u16), Instant>,
+    failed: AHashMap<SocketAddr, Instant>,
 }
 
 /// Whether so many bytes are too many for a datagram.
@@ -30,21 +29,25 @@ pub(crate) const fn is_large(bytes: usize, limit_bytes: usize) -> bool {
     bytes > LARGE_BYTES && bytes > limit_bytes
 }
 
+/// Whether a NOTIFY with a document of so many bytes may be too large with its head, which has less than what is left.
+#[must_use]
+pub(crate) const fn may_be_large(document_bytes: usize) -> bool {
+    document_bytes > LARGE_BYTES / 4
+}
+
 impl Detour {
     /// Whether it may be tried: it has not failed of late.
-    pub(crate) fn may_try(&self, host: &TargetHost, port: u16, now: Instant) -> bool {
-        // The key is cloned only where something has failed at all.
-        self.failed.is_empty()
-            || self.failed.get(&(host.clone(), port)).is_none_or(|failed_at| now.saturating_duration_since(*failed_at) >= FAILED_FOR)
+    pub(crate) fn may_try(&self, address: SocketAddr, now: Instant) -> bool {
+        self.failed.get(&address).is_none_or(|failed_at| now.saturating_duration_since(*failed_at) >= FAILED_FOR)
     }
 
     /// Nobody answered there over TCP.
-    pub(crate) fn failed(&mut self, host: TargetHost, port: u16, now: Instant) {
+    pub(crate) fn failed(&mut self, address: SocketAddr, now: Instant) {
         if self.failed.len() >= MAX_FAILED {
             self.failed.retain(|_, failed_at| now.saturating_duration_since(*failed_at) < FAILED_FOR);
         }
         if self.failed.len() < MAX_FAILED {
-            self.failed.insert((host, port), now);
+            self.failed.insert(address, now);
         }
     }
 }
@@ -57,14 +60,16 @@ mod tests {
     #[test]
     fn a_failure_is_remembered_for_a_while_and_only_so_many_of_them() {
         let (mut detour, start) = (Detour::default(), clock::now());
-        let host = |number: usize| TargetHost::Name(format!("phone-{number}.example.com").into());
-        detour.failed(host(0), 5060, start);
-        assert!(!detour.may_try(&host(0), 5060, start + FAILED_FOR / 2));
-        assert!(detour.may_try(&host(0), 5062, start) && detour.may_try(&host(1), 5060, start));
-        assert!(detour.may_try(&host(0), 5060, start + FAILED_FOR));
-        (0..2 * MAX_FAILED).for_each(|number| detour.failed(host(number), 5060, start));
+        let host = |number: usize, port| {
+            SocketAddr::from(([10, 0, u8::try_from(number / 256).unwrap(), u8::try_from(number % 256).unwrap()], port))
+        };
+        detour.failed(host(0, 5060), start);
+        assert!(!detour.may_try(host(0, 5060), start + FAILED_FOR / 2));
+        assert!(detour.may_try(host(0, 5062), start) && detour.may_try(host(1, 5060), start));
+        assert!(detour.may_try(host(0, 5060), start + FAILED_FOR));
+        (0..2 * MAX_FAILED).for_each(|number| detour.failed(host(number, 5060), start));
         assert_eq!(detour.failed.len(), MAX_FAILED);
-        detour.failed(host(MAX_FAILED + 7), 5060, start + FAILED_FOR);
+        detour.failed(host(MAX_FAILED + 7, 5060), start + FAILED_FOR);
         assert_eq!(detour.failed.len(), 1, "what is over makes room");
     }
 

@@ -5,6 +5,7 @@
 //! | `registry` | subscriptions | by id and by presentity say the same |
 //! | `delivery` | NOTIFYs in flight, open connections | a NOTIFY in flight has one transaction, and is known to its connection |
 //! | `detour` | phones that cannot be reached over TCP | none is tried again before its time; bounded |
+//! | `names` | host names that NOTIFYs go to | each is asked for once at a time; what is dead is tried last; bounded |
 //! | `bus_requests` | requests to the bus without a reply | each has one timer, and ends once |
 //! | `responses` | server transactions | a response is counted, kept for copies of its request, and sent |
 //! | `job_table` | NOTIFY jobs in hand | each is acknowledged once, when nobody is left to be told |
@@ -22,6 +23,7 @@ pub(super) mod bus_requests;
 pub(super) mod delivery;
 mod detour;
 pub(super) mod job_table;
+pub(super) mod names;
 pub(super) mod registry;
 pub(super) mod removals;
 pub(super) mod responses;

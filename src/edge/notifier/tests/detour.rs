@@ -1,5 +1,6 @@
 //! NOTIFYs of one document that are too large for a datagram: over TCP where the phone can be reached so, else in a datagram.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::bus::message::NotifyOutcome;
@@ -13,7 +14,6 @@ use crate::feature::{FeatureState, Status};
 use crate::sip::flow::Transport;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
-use crate::sip::uri::TargetHost;
 
 /// A forward whose document alone has more than 1300 bytes.
 fn large(version: u64) -> Vec<FeatureState> {
@@ -22,7 +22,7 @@ fn large(version: u64) -> Vec<FeatureState> {
 }
 
 fn over_tcp(port: u16) -> Destination {
-    Destination::Host { host: TargetHost::Ip("192.0.2.9".parse().unwrap()), port, transport: Transport::Tcp, listener: 1 }
+    Destination::Host { address: SocketAddr::from(([192, 0, 2, 9], port)), name: None, transport: Transport::Tcp, listener: 1 }
 }
 
 /// Sends a SUBSCRIBE, and gives the NOTIFY that follows with its way, and the dialog's tag.

@@ -20,6 +20,7 @@ use crate::edge::subscription::record::Record;
 use crate::feature::{FeatureState, Status};
 use crate::runtime::clock;
 use crate::sip::flow::{ConnectionId, Flow, Transport};
+use crate::sip::locate::{HostName, Location, NotLocated};
 use crate::sip::message::{Message, Start, parse};
 use crate::sip::name::Name;
 
@@ -37,6 +38,8 @@ pub(in crate::edge::notifier) struct Bench {
     pub moved: Vec<JobHandle>,
     /// Responses for other notifier threads.
     pub handed_over: Vec<(u8, Bytes)>,
+    /// Names to be located.
+    pub located: VecDeque<Arc<HostName>>,
     /// Bytes of the largest packet sent.
     pub largest: usize,
     revision: u64,
@@ -99,6 +102,7 @@ impl Bench {
             done: Vec::new(),
             moved: Vec::new(),
             handed_over: Vec::new(),
+            located: VecDeque::new(),
             largest: 0,
             revision: 0,
             acks_told: true,
@@ -110,19 +114,25 @@ impl Bench {
 
     pub(in crate::edge::notifier) fn input(&mut self, input: Input<'_>) {
         self.notifier.handle(input, self.now);
+        let mut unsent = Vec::new();
         while let Some(output) = self.notifier.poll_output() {
             match output {
+                Output::Send { to: Destination::Nowhere { .. }, notify, .. } => unsent.extend(notify),
                 Output::Send { to, packet, .. } => {
                     self.largest = self.largest.max(packet.len());
                     self.sent.push_back((to, parse(&packet).unwrap()));
                 }
                 Output::Request { token, request, .. } => self.asked.push_back((token, request)),
+                Output::Locate(host) => self.located.push_back(host),
                 Output::FanOut(fan_out) => self.fan_outs.push(*fan_out),
                 Output::Event(event) => self.events.push(*event),
                 Output::HandOver { to, packet, .. } => self.handed_over.push((to, packet)),
                 Output::JobDone(handle) => self.done.push(handle),
                 Output::JobMoved(handle) => self.moved.push(handle),
             }
+        }
+        for notify in unsent {
+            self.input(Input::Undeliverable { notify, why: Unsent::NoWay });
         }
     }
 
@@ -217,6 +227,13 @@ impl Bench {
     pub(in crate::edge::notifier) fn refuse_next(&mut self, code: u16) {
         let (token, _) = self.asked.pop_front().expect("a request");
         self.message(token, &ErrorReply { error: ErrorBody { code, description: "no".into(), field: None } });
+    }
+
+    /// The next name to be located, which must be this one, leads there.
+    pub(in crate::edge::notifier) fn locate(&mut self, name: &str, found: Result<Location, NotLocated>) {
+        let host = self.located.pop_front().expect("a name");
+        assert_eq!(host.name(), name);
+        self.input(Input::Located { host, found });
     }
 
     /// The next message sent, which must be a response of this status.

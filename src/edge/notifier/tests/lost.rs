@@ -108,7 +108,8 @@ fn a_phone_that_asks_for_no_rport_is_told_at_its_contact() {
         bench.answer_get(Vec::new());
         let port = match &bench.sent.front().expect("a NOTIFY").0 {
             Destination::Flow(flow) => flow.peer.port(),
-            Destination::Host { port, .. } => *port,
+            Destination::Host { address, .. } => address.port(),
+            Destination::Nowhere { .. } => 0,
         };
         assert_eq!(port, want, "{via} {contact}");
     }

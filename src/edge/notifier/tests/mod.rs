@@ -20,6 +20,7 @@ mod ownership;
 mod package;
 mod quirk;
 mod random;
+mod reach;
 mod request;
 mod restore;
 mod route;

@@ -23,6 +23,7 @@ impl World {
         while let Some(output) = self.notifier.poll_output() {
             match output {
                 Output::Send { to, packet, notify } => self.on_send(to, packet, notify),
+                Output::Locate(_) => panic!("no name is in this model"),
                 Output::Request { token, request, .. } => self.bus.push((token, request)),
                 Output::Event(event) => self.on_event(&event),
                 Output::JobDone(JobHandle(handle)) | Output::JobMoved(JobHandle(handle)) => {
@@ -158,6 +159,7 @@ impl World {
             Destination::Host { transport, listener, .. } => {
                 Flow { transport: *transport, listener: *listener, peer: "192.0.2.50:5060".parse().unwrap(), connection: None }
             }
+            Destination::Nowhere { .. } => panic!("no name is in this model"),
         };
         if status >= 200 {
             self.pending.remove(&key);

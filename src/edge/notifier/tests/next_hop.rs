@@ -1,5 +1,6 @@
 //! Where NOTIFYs go, and what becomes of those that do not get there.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::bus::message::{EndReason, NotifyOutcome};
@@ -18,12 +19,12 @@ use crate::feature::FeatureState;
 use crate::feature::Status;
 use crate::sip::flow::Transport;
 use crate::sip::flow::{ConnectionId, Flow};
+use crate::sip::locate::Location;
 use crate::sip::message::{Message, Start};
 use crate::sip::name::Name;
-use crate::sip::uri::TargetHost;
 
 fn host(address: &str, port: u16, transport: Transport, listener: u16) -> Destination {
-    Destination::Host { host: TargetHost::Ip(address.parse().unwrap()), port, transport, listener }
+    Destination::Host { address: SocketAddr::new(address.parse().unwrap(), port), name: None, transport, listener }
 }
 
 /// Subscribes with this request, and gives the first NOTIFY with its way.
@@ -32,6 +33,9 @@ fn first_notify(bench: &mut Bench, request: &str) -> (Destination, Message) {
     bench.ack_store();
     bench.expect_response(200);
     bench.answer_get(vec![FeatureState::new("DoNotDisturb")]);
+    if !bench.located.is_empty() {
+        bench.locate("p1.example.com", Ok(Location::of(Transport::Udp, &["192.0.2.77:5060"])));
+    }
     bench.sent.pop_front().expect("a NOTIFY")
 }
 
@@ -96,7 +100,15 @@ fn a_strict_router_gets_the_request_uri() {
     assert_eq!(uri(&notify), "sip:p1.example.com");
     let all: Vec<_> = notify.lines(Name::Route).collect();
     assert_eq!(all, ["<sip:p2.example.com;lr>", "<sip:alice@192.0.2.9:5062>"]);
-    assert!(matches!(to, Destination::Host { host: TargetHost::Name(name), .. } if &*name == "p1.example.com"));
+    assert_eq!(
+        to,
+        Destination::Host {
+            name: Some("p1.example.com".into()),
+            address: "192.0.2.77:5060".parse().unwrap(),
+            transport: Transport::Udp,
+            listener: 0
+        }
+    );
 
     let routes = "Record-Route: <sip:p1.example.com;lr>, <sip:p2.example.com>\nEvent:";
     let (_, notify) = first_notify(&mut Bench::new(config()), &subscribe("a", 1, None, "", "").replace("Event:", routes));
