@@ -14,7 +14,7 @@ use crate::edge::config::EdgeConfig;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{NotifyId, Unsent};
-use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::destination::Destination;
 use crate::edge::takeover::Lease;
 use crate::runtime::clock;
 use crate::sip::flow::{ConnectionId, Flow, Transport};

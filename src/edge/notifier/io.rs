@@ -12,7 +12,7 @@ use crate::bus::trace::Cause;
 use crate::edge::event::Event;
 use crate::edge::gate::users::Users;
 use crate::edge::subscription::SubscriptionId;
-use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::destination::Destination;
 use crate::edge::subscription::record::Record;
 use crate::feature::{FeatureState, Presentity};
 use crate::sip::flow::{ConnectionId, Flow};

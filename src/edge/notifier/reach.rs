@@ -7,7 +7,8 @@ use crate::edge::metrics::{DeliveryOutcome, FailoverReason};
 use crate::edge::notifier::Notifier;
 use crate::edge::notifier::io::Output;
 use crate::edge::notifier::state::names::DEAD_FOR;
-use crate::edge::subscription::{InFlight, NamedWay, Subscription};
+use crate::edge::subscription::destination::NamedWay;
+use crate::edge::subscription::{InFlight, Subscription};
 use crate::runtime::clock::Now;
 use crate::sip::locate::HostName;
 

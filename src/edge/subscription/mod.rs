@@ -2,6 +2,7 @@
 
 pub(crate) mod alarm;
 pub(crate) mod cover;
+pub(crate) mod destination;
 pub(crate) mod lane;
 pub(crate) mod next_hop;
 pub(crate) mod outbox;
@@ -23,8 +24,8 @@ use crate::edge::metrics::About;
 use crate::edge::profile::Quirks;
 use crate::edge::subscribe::Subscribe;
 use crate::edge::subscription::alarm::Alarm;
+use crate::edge::subscription::destination::NamedWay;
 use crate::edge::subscription::lane::Lane;
-use crate::edge::subscription::next_hop::Named;
 use crate::edge::subscription::outbox::{Outbox, Parcel};
 use crate::edge::subscription::sync::Sync;
 use crate::edge::subscription::underway::Underway;
@@ -32,7 +33,6 @@ use crate::feature::{FeatureState, Package, Presentity};
 use crate::runtime::clock;
 use crate::sip::flow::{ConnectionId, Flow, Transport};
 use crate::sip::header::Event;
-use crate::sip::locate::Candidate;
 use crate::sip::uri;
 
 /// Names a subscription: our tag in its dialog, and its key in the bucket.
@@ -222,13 +222,6 @@ pub struct InFlight {
     pub(crate) by_name: Option<Box<NamedWay>>,
     /// Where it was too large for a datagram, and went over TCP.
     pub detour: Option<TcpWay>,
-}
-
-/// A way to a next hop that is a name; none where it leads nowhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NamedWay {
-    pub(crate) named: Named,
-    pub(crate) way: Option<Candidate>,
 }
 
 /// A NOTIFY's way over TCP in place of UDP.

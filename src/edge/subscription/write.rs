@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::edge::config::EdgeConfig;
-use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::destination::Destination;
 use crate::edge::subscription::outbox::Parcel;
 use crate::edge::subscription::{Dialog, Phase, Subscription};
 use crate::feature::multipart;

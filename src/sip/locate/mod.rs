@@ -160,7 +160,7 @@ impl Location {
         let mut dice = order::Dice::new(seed);
         let mut candidates = SmallVec::new();
         for Service { transport, servers } in &self.services {
-            for server in order::by_priority_and_weight(servers, &mut dice) {
+            for server in order::by_priority_and_weight(servers, |server| (server.priority, server.weight), &mut dice) {
                 let mut addresses: SmallVec<[IpAddr; 4]> = server.addresses.iter().copied().collect();
                 let turn = dice.below(addresses.len());
                 addresses.rotate_left(turn);

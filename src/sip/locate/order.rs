@@ -1,7 +1,5 @@
 //! The order of servers: by priority, and by chance as their weights have it. Pure.
 
-use super::Server;
-
 /// Chance that can be repeated: the numbers of a seed (splitmix64).
 #[derive(Debug)]
 pub(super) struct Dice(u64);
@@ -25,19 +23,20 @@ impl Dice {
     }
 }
 
-/// The servers as they are tried. Source: RFC 2782, "Usage rules".
-pub(super) fn by_priority_and_weight<'s>(servers: &'s [Server], dice: &mut Dice) -> Vec<&'s Server> {
-    let mut waiting: Vec<&Server> = servers.iter().collect();
+/// The servers as they are tried, by the priority and weight of each. Source: RFC 2782, "Usage rules".
+pub(super) fn by_priority_and_weight<'s, S>(servers: &'s [S], rank: impl Fn(&S) -> (u16, u16), dice: &mut Dice) -> Vec<&'s S> {
+    let (priority, weight) = (|server: &S| rank(server).0, |server: &S| rank(server).1);
+    let mut waiting: Vec<&S> = servers.iter().collect();
     // Those of weight 0 stand first, so that they have a small chance.
-    waiting.sort_by_key(|server| (server.priority, server.weight > 0));
+    waiting.sort_by_key(|server| (priority(server), weight(server) > 0));
     let mut ordered = Vec::with_capacity(waiting.len());
     while let Some(first) = waiting.first() {
-        let equals = waiting.partition_point(|server| server.priority == first.priority);
-        let sum: usize = waiting.iter().take(equals).map(|server| usize::from(server.weight)).sum();
+        let equals = waiting.partition_point(|server| priority(server) == priority(first));
+        let sum: usize = waiting.iter().take(equals).map(|server| usize::from(weight(server))).sum();
         let drawn = dice.below(sum + 1);
         let mut running = 0;
         let chosen = waiting.iter().take(equals).position(|server| {
-            running += usize::from(server.weight);
+            running += usize::from(weight(server));
             running >= drawn
         });
         ordered.push(waiting.remove(chosen.unwrap_or_default()));
@@ -49,29 +48,29 @@ pub(super) fn by_priority_and_weight<'s>(servers: &'s [Server], dice: &mut Dice)
 mod tests {
     use super::*;
 
-    fn servers(all: &[(u16, u16)]) -> Vec<Server> {
-        let server =
-            |(port, (priority, weight)): (u16, &(u16, u16))| Server { priority: *priority, weight: *weight, port, addresses: Vec::new() };
-        (0..).zip(all).map(server).collect()
+    /// Each with its place.
+    fn order(all: &[(u16, u16)], seed: u64) -> Vec<usize> {
+        let servers: Vec<_> = all.iter().enumerate().collect();
+        by_priority_and_weight(&servers, |(_, rank)| **rank, &mut Dice::new(seed)).iter().map(|(at, _)| *at).collect()
     }
 
     #[test]
     fn a_lower_priority_always_comes_first() {
-        let all = servers(&[(20, 100), (10, 0), (30, 1), (10, 0)]);
+        let all = [(20, 100), (10, 0), (30, 1), (10, 0)];
         for seed in 0..200 {
-            let priorities: Vec<_> = by_priority_and_weight(&all, &mut Dice::new(seed)).iter().map(|server| server.priority).collect();
+            let priorities: Vec<_> = order(&all, seed).into_iter().map(|at| all[at].0).collect();
             assert_eq!(priorities, [10, 10, 20, 30]);
         }
     }
 
     #[test]
     fn weights_share_the_load_and_a_weight_of_zero_gets_almost_nothing() {
-        let all = servers(&[(10, 75), (10, 25), (10, 0)]);
+        let all = [(10, 75), (10, 25), (10, 0)];
         let mut firsts = [0_u32; 3];
         for seed in 0..20_000 {
-            let order = by_priority_and_weight(&all, &mut Dice::new(seed));
+            let order = order(&all, seed);
             assert_eq!(order.len(), 3);
-            firsts[usize::from(order[0].port)] += 1;
+            firsts[order[0]] += 1;
         }
         assert!((14_500..15_300).contains(&firsts[0]), "{firsts:?}");
         assert!((4_600..5_300).contains(&firsts[1]), "{firsts:?}");
@@ -80,11 +79,10 @@ mod tests {
 
     #[test]
     fn without_weights_everyone_has_a_turn_and_a_seed_keeps_its_order() {
-        let all = servers(&[(10, 1), (10, 1)]);
-        let first = |seed| by_priority_and_weight(&all, &mut Dice::new(seed))[0].port;
+        let first = |seed| order(&[(10, 1), (10, 1)], seed)[0];
         let firsts: Vec<_> = (0..100).map(first).collect();
-        assert!((25..75).contains(&firsts.iter().filter(|port| **port == 0).count()), "{firsts:?}");
+        assert!((25..75).contains(&firsts.iter().filter(|at| **at == 0).count()), "{firsts:?}");
         assert_eq!(firsts, (0..100).map(first).collect::<Vec<_>>());
-        assert!(by_priority_and_weight(&[], &mut Dice::new(1)).is_empty());
+        assert!(order(&[], 1).is_empty());
     }
 }

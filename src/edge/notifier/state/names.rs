@@ -20,7 +20,7 @@ use crate::edge::limit::MAX_NAMES_ASKED;
 use crate::edge::metrics::names::NameMetrics;
 use crate::edge::metrics::{EdgeMetrics, LookupOutcome};
 use crate::edge::subscription::SubscriptionId;
-use crate::edge::subscription::next_hop::Named;
+use crate::edge::subscription::destination::Named;
 use crate::sip::flow::Transport;
 use crate::sip::locate::{Candidate, HostName, Location, NotLocated};
 

@@ -9,7 +9,7 @@ use crate::edge::notifier::tests::fixture::Bench;
 use crate::edge::notifier::tests::fixture::config;
 use crate::edge::notifier::tests::fixture::subscribe;
 use crate::edge::notifier::*;
-use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::destination::Destination;
 
 /// Every place of a request where an address stands, with a third one in it.
 fn requests() -> Vec<String> {

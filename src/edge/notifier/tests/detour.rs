@@ -9,7 +9,7 @@ use crate::edge::event::Event;
 use crate::edge::gate::policy::AuthPolicy;
 use crate::edge::notifier::tests::fixture::{Bench, config, subscribe, to_tag};
 use crate::edge::notifier::{Input, NotifyId, Unsent};
-use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::destination::Destination;
 use crate::feature::{FeatureState, Status};
 use crate::sip::flow::Transport;
 use crate::sip::message::Message;

@@ -15,12 +15,12 @@ use crate::edge::limit::CAPACITIES;
 pub(in crate::edge::notifier) use crate::edge::notifier::tests::request::{set_dnd, subscribe};
 use crate::edge::notifier::*;
 use crate::edge::profile::Profiles;
-use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::destination::Destination;
 use crate::edge::subscription::record::Record;
 use crate::feature::{FeatureState, Status};
 use crate::runtime::clock;
 use crate::sip::flow::{ConnectionId, Flow, Transport};
-use crate::sip::locate::{HostName, Location, NotLocated};
+use crate::sip::locate::HostName;
 use crate::sip::message::{Message, Start, parse};
 use crate::sip::name::Name;
 
@@ -229,13 +229,6 @@ impl Bench {
         self.message(token, &ErrorReply { error: ErrorBody { code, description: "no".into(), field: None } });
     }
 
-    /// The next name to be located, which must be this one, leads there.
-    pub(in crate::edge::notifier) fn locate(&mut self, name: &str, found: Result<Location, NotLocated>) {
-        let host = self.located.pop_front().expect("a name");
-        assert_eq!(host.name(), name);
-        self.input(Input::Located { host, found });
-    }
-
     /// The next message sent, which must be a response of this status.
     pub(in crate::edge::notifier) fn expect_response(&mut self, want: u16) -> Message {
         let (_, message) = self.sent.pop_front().unwrap_or_else(|| panic!("a {want}"));
@@ -292,25 +285,6 @@ impl Bench {
     pub(in crate::edge::notifier) fn conflict(&mut self, token: Token) {
         let error = serde_json::json!({ "code": 400, "err_code": 10071, "description": "wrong last sequence" });
         self.message(token, &serde_json::json!({ "error": error, "stream": "s", "seq": 0 }));
-    }
-
-    /// The next bus request, which must be a lookup, answered with this record.
-    pub(in crate::edge::notifier) fn found(&mut self, record: &Record, revision: u64) {
-        let token = self.take_lookup();
-        let payload = serde_json::to_vec(record).unwrap().into();
-        self.raw(token, ReplyMessage { status: None, sequence: Some(revision), is_deleted: false, payload });
-    }
-
-    /// The next bus request, which must be a lookup, answered with the marker of a removal.
-    pub(in crate::edge::notifier) fn found_removed(&mut self, revision: u64) {
-        let token = self.take_lookup();
-        self.raw(token, ReplyMessage { status: None, sequence: Some(revision), is_deleted: true, payload: Bytes::new() });
-    }
-
-    pub(in crate::edge::notifier) fn take_lookup(&mut self) -> Token {
-        let (token, request) = self.asked.pop_front().expect("a lookup");
-        assert!(matches!(request, BusRequest::Lookup { .. }), "{request:?}");
-        token
     }
 
     /// Somebody wrote the key of a subscription.

@@ -8,7 +8,7 @@ use crate::edge::notifier::tests::fixture::Bench;
 use crate::edge::notifier::tests::fixture::config;
 use crate::edge::notifier::tests::fixture::subscribe;
 use crate::edge::notifier::*;
-use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::destination::Destination;
 use crate::sip::message::{Message, Start};
 use crate::sip::name::Name;
 

@@ -6,7 +6,7 @@ use crate::bus::message::EndReason;
 use crate::edge::config::EdgeConfig;
 use crate::edge::gate::policy::AuthPolicy;
 use crate::edge::notifier::tests::fixture::*;
-use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::destination::Destination;
 use crate::feature::{FeatureState, Status};
 use crate::sip::name::Name;
 

@@ -11,6 +11,7 @@ pub(crate) mod fixture;
 mod hand;
 mod kept;
 mod limit;
+mod lookup;
 mod lost;
 mod model;
 mod model_check;

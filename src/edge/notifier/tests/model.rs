@@ -17,7 +17,7 @@ use crate::edge::notifier::tests::fixture::config;
 use crate::edge::notifier::tests::fixture::set_dnd;
 use crate::edge::notifier::tests::fixture::subscribe;
 use crate::edge::notifier::*;
-use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::destination::Destination;
 use crate::edge::subscription::record::Record;
 use crate::feature::{FeatureState, Status};
 use crate::runtime::clock;

@@ -9,7 +9,7 @@ use crate::edge::event::Event;
 use crate::edge::notifier::tests::model::{Entry, Pending, World};
 use crate::edge::notifier::*;
 use crate::edge::subscription::Phase;
-use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::destination::Destination;
 use crate::edge::subscription::record::Record;
 use crate::runtime::clock;
 use crate::sip::flow::Flow;

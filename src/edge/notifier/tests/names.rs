@@ -1,7 +1,7 @@
 use super::*;
 use crate::edge::limit::CAPACITIES;
 use crate::edge::notifier::tests::fixture::config;
-use crate::edge::subscription::next_hop::Named;
+use crate::edge::subscription::destination::Named;
 use crate::runtime::clock;
 
 fn names() -> Names {
@@ -162,6 +162,6 @@ fn what_no_listener_reaches_is_no_way() {
     let without_ipv6 = EdgeConfig { listeners: config().listeners.into_iter().filter(|at| at.address.is_ipv4()).collect(), ..config() };
     names.config = Arc::new(without_ipv6);
     let Way::Asked(Some(host)) = names.find(&p, id, now) else { panic!("asked") };
-    names.located(&host, at(&["[2001:db8::1]:5060"]), now);
+    names.located(&host, Ok(at(&["[2001:db8::1]:5060"])), now);
     assert_eq!(names.find(&p, id, now), Way::Nowhere);
 }

@@ -14,7 +14,7 @@ use crate::edge::notifier::tests::fixture::set_dnd;
 use crate::edge::notifier::tests::fixture::subscribe;
 use crate::edge::notifier::tests::fixture::to_tag;
 use crate::edge::notifier::*;
-use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::destination::Destination;
 use crate::feature::FeatureState;
 use crate::feature::Status;
 use crate::sip::flow::Transport;

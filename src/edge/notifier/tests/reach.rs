@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::bus::message::EndReason;
 use crate::edge::notifier::tests::fixture::{Bench, config, subscribe, to_tag};
 use crate::edge::notifier::*;
-use crate::edge::subscription::next_hop::Destination;
+use crate::edge::subscription::destination::Destination;
 use crate::feature::{FeatureState, Status};
 use crate::sip::flow::{ConnectionId, Transport};
 use crate::sip::locate::{Location, NotLocated};
