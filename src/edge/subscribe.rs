@@ -187,6 +187,8 @@ fn contact(request: &Request, is_in_dialog: bool) -> Result<Option<Box<str>>, Re
 fn listens_at_contact_only(request: &Request, flow: Flow, contact: Option<&str>) -> bool {
     let via = request.top_via();
     let source = flow.peer.ip().to_canonical();
+    // `ob`: on the flow that it sends on (RFC 5626 §4.3).
+    let contact = contact.filter(|contact| !uri::is_outbound(contact));
     let contact = contact.and_then(|contact| uri::parse(contact).ok()).and_then(|contact| uri::target(&contact));
     flow.transport == Transport::Udp
         && !via.wants_rport()

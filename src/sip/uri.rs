@@ -212,6 +212,13 @@ pub fn of_name_addr(text: &str) -> &str {
     text.trim_start_matches(|c| c != '<').trim_start_matches('<').split('>').next().unwrap_or(text)
 }
 
+/// Whether a Contact asks for the flow that it came on: it has an `ob` parameter. Source: RFC 5626 §4.3.
+#[must_use]
+pub fn is_outbound(text: &str) -> bool {
+    let is_ob = |param: &Param| matches!(param, Param::Other(name, _) if name.value().eq_ignore_ascii_case("ob"));
+    parse(text).is_ok_and(|uri| uri.params.iter().any(is_ob))
+}
+
 /// Where a URI leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -335,6 +342,21 @@ mod tests {
         // what is kept is written escaped, and has to be readable again
         assert!(parse(&format!("sip:{}@h", "^".repeat(MAX_URI_BYTES / 3 - 2))).is_ok());
         assert_eq!(parse(&format!("sip:{}@h", "^".repeat(MAX_URI_BYTES / 3))), Err(UriError::TooLong));
+    }
+
+    #[test]
+    fn an_ob_parameter_is_told_from_a_user_of_that_name() {
+        for (text, want) in [
+            ("sip:a@10.0.0.1:5060;ob", true),
+            ("sip:a@h;transport=tcp;OB", true),
+            ("sip:a@h;obx", false),
+            ("sip:a;ob@h", false),
+            ("sip:ob@h", false),
+            ("tel:+1", false),
+            ("not a uri;ob", false),
+        ] {
+            assert_eq!(is_outbound(text), want, "{text}");
+        }
     }
 
     #[test]

@@ -48,6 +48,48 @@ fn a_route_set_is_followed_loosely_and_strictly() {
     assert_eq!(dialog.notify_count(), 0, "nothing came past the proxy");
 }
 
+/// A proxy that keeps its flow to the phone (RFC 5626 §5.3): NOTIFYs carry the token that it made in its Route, to the letter; 430, the
+/// flow is gone, ends nothing; `Path` (RFC 3327) is no route of a dialog.
+#[test]
+fn a_proxy_that_keeps_its_flow_gets_the_token_that_it_made() {
+    let nats = Nats::start();
+    let site = Site::on(&nats);
+    let service = Service::on(&nats);
+    for transport in ["udp", "tcp"] {
+        let new = || if transport == "udp" { Phone::udp(site.product.udp()) } else { Phone::tcp(site.product.tcp()) };
+        // What the proxy sends on is what the edge gets: one connection, two Vias.
+        let proxy = new();
+        let presentity = format!("sip:outbound-{transport}@127.0.0.1");
+        let mut dialog = proxy.dialog(&presentity);
+        let (at, contact) = (proxy.local(), format!("sip:phone@10.0.0.9:40000;transport={transport};ob"));
+        let token = format!("<sip:VskztcQ/S8p4WPbOnHbuyh5iJvJIW3ib@{at};transport={transport};lr;ob>");
+        let response = send(&proxy, &mut dialog, |text| {
+            let (before, after) = text.split_once("Contact: <").unwrap();
+            let (_, after) = after.split_once('>').unwrap();
+            let text =
+                format!("{before}Contact: <{contact}>;+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-000A95A0E128>\";reg-id=1{after}");
+            let path = format!("Path: <sip:elsewhere.example.com;lr;ob>\r\nSupported: path, outbound\r\nRecord-Route: {token}\r\nEvent:");
+            text.replace("Event:", &path)
+                .replace("Max-Forwards", "Via: SIP/2.0/UDP 10.0.0.9:40000;branch=z9hG4bKphone;rport=40000\r\nMax-Forwards")
+        });
+        check(&response, &[&format!("record-route: {token}")], "the response");
+        assert!(response.headers.iter().all(|(name, _)| name != "path"), "a Path is for registrars");
+        let notify = dialog.notify();
+        check(&notify, &[&format!("start NOTIFY {contact} SIP/2.0"), &format!("route: {token}")], transport);
+        assert_eq!(notify.headers.iter().filter(|(name, _)| name == "route").count(), 1, "{transport}");
+        dialog.shows(4 - notify.shows().len());
+        proxy.answers(|_| crate::harness::Answer::Status(430, ""));
+        assert_eq!(service.set(&presentity, "DoNotDisturb", 1)["watchers"], 1);
+        dialog.notify();
+        proxy.answers(|_| crate::harness::Answer::Status(200, ""));
+        // The phone has a flow again: it refreshes, and is told all.
+        send(&proxy, &mut dialog, |text| {
+            text.replace("Max-Forwards", "Via: SIP/2.0/UDP 10.0.0.9:40001;branch=z9hG4bKagain\r\nMax-Forwards")
+        });
+        assert!(dialog.until("DoNotDisturb on").must("route").contains("VskztcQ"), "{transport}");
+    }
+}
+
 /// A refresh by another way makes no other route set (RFC 3261 §12.2), but another target (§12.2.1.2).
 #[test]
 fn a_refresh_moves_the_target_and_not_the_routes() {

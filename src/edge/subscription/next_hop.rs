@@ -4,6 +4,7 @@
 //! |---|---|
 //! | with Record-Route | to the first Route; over the connection it came on, while that is open |
 //! | with one Via: straight from the phone | back on the flow it came on |
+//! | the same, with `ob` in the Contact | on that flow or not at all (RFC 5626) |
 //! | by a proxy that did not record-route | to the Contact |
 //! | from an unauthenticated source, with a Route or Contact elsewhere | back to the source, so the edge is no amplifier |
 //! | with a Route or Contact that is a name | where NAPTR, SRV and address records lead: see `sip::locate` |
@@ -39,6 +40,10 @@ pub(crate) fn next_hop(subscription: &Subscription, config: &EdgeConfig, is_open
         Some(_) if flow.transport.is_reliable() && is_flow_usable => return Hop::To(Destination::Flow(flow)),
         Some(route) => uri::of_name_addr(route),
         None if subscription.is_direct && is_flow_usable => return Hop::To(Destination::Flow(flow)),
+        // It asked for that flow alone: what its Contact names may be another's by now (RFC 5626 §5.3.1).
+        None if is_bound_to_flow(subscription) => {
+            return Hop::To(Destination::Nowhere { transport: flow.transport, listener: flow.listener });
+        }
         None => &subscription.dialog.target,
     };
     let back = Destination::Flow(Flow { connection: flow.connection.filter(|_| is_flow_usable), ..flow });
@@ -56,6 +61,9 @@ pub(crate) fn next_hop(subscription: &Subscription, config: &EdgeConfig, is_open
 #[must_use]
 pub(crate) fn over_tcp(subscription: &Subscription, config: &EdgeConfig, located: Option<Candidate>) -> Option<Hop> {
     let dialog = &subscription.dialog;
+    if is_bound_to_flow(subscription) {
+        return None;
+    }
     let hop = dialog.routes.first().map_or(&*dialog.target, |route| uri::of_name_addr(route));
     let target = uri::parse(hop).ok().and_then(|hop| uri::target(&hop)).filter(|target| !target.is_sips)?;
     let target = match located {
@@ -71,6 +79,12 @@ pub(crate) fn over_tcp(subscription: &Subscription, config: &EdgeConfig, located
         Hop::To(to) => is_spoken(to.listener()).then_some(Hop::To(to)),
         Hop::Named(named) => spoken(config).contains(&Transport::Tcp).then_some(Hop::Named(named)),
     }
+}
+
+/// Whether a phone without a proxy that record-routes wants its NOTIFYs on the flow that it subscribed on: `ob` in its Contact.
+fn is_bound_to_flow(subscription: &Subscription) -> bool {
+    let Subscription { dialog, is_direct, .. } = subscription;
+    *is_direct && dialog.routes.is_empty() && uri::is_outbound(&dialog.target)
 }
 
 /// Whoever may be anyone has us send nowhere but to itself.

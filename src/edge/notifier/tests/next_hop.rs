@@ -92,6 +92,41 @@ fn a_notify_goes_by_the_routes_else_the_way_the_subscribe_came_else_to_the_conta
     }
 }
 
+/// RFC 5626 §4.3, §5.3.1: `ob` in the Contact asks for the flow, and for nothing else. RFC 3327 §5: a Path is none of a SUBSCRIBE's.
+#[test]
+fn ob_in_the_contact_holds_a_notify_to_its_flow() {
+    let contact = |request: &str| request.replace("<sip:alice@192.0.2.9:5062>", "<sip:alice@192.0.2.9:5062;ob>");
+    let path = |request: &str| request.replace("Event:", "Path: <sip:192.0.2.66;lr;ob>\nSupported: path, outbound\nEvent:");
+    // From another port than it listens at, without rport: to the Contact, but for `ob`.
+    let mut bench = Bench::new(config());
+    bench.flow.peer.set_port(40_000);
+    let no_rport = subscribe("a", 1, None, "", "").replace(";rport", "");
+    assert_eq!(first_notify(&mut bench, &no_rport).0, host("192.0.2.9", 5062, Transport::Udp, 0));
+    let mut bench = Bench::new(config());
+    bench.flow.peer.set_port(40_000);
+    let (to, notify) = first_notify(&mut bench, &path(&contact(&no_rport)));
+    assert_eq!(to, Destination::Flow(bench.flow));
+    assert_eq!((uri(&notify), notify.lines(Name::Route).count()), ("sip:alice@192.0.2.9:5062;ob", 0));
+    // By a proxy that kept the flow: its Route, with the token that it made, to the letter.
+    let (to, notify) = first_notify(
+        &mut Bench::new(config()),
+        &contact(&subscribe("a", 1, None, "", "").replace("Event:", "Record-Route: <sip:Tk/1+x==@192.0.2.50:5080;lr;ob>\nEvent:")),
+    );
+    assert_eq!(to, host("192.0.2.50", 5080, Transport::Udp, 0));
+    assert_eq!(notify.lines(Name::Route).collect::<Vec<_>>(), ["<sip:Tk/1+x==@192.0.2.50:5080;lr;ob>"]);
+    assert_eq!(uri(&notify), "sip:alice@192.0.2.9:5062;ob");
+    // Its connection is gone: it waits for the phone, and nobody is called up.
+    let mut bench = Bench::new(config());
+    bench.connect(1);
+    let (to, notify) = first_notify(&mut bench, &contact(&subscribe("a", 1, None, "Expires: 3600\n", "")));
+    assert_eq!(to, Destination::Flow(bench.flow));
+    bench.respond(&notify, 200, "");
+    bench.input(Input::Closed(ConnectionId(1)));
+    bench.job(5, 1);
+    assert!(bench.sent.is_empty() && bench.reasons().is_empty());
+    assert_eq!(bench.done, [JobHandle(1)], "no job waits for hours");
+}
+
 /// RFC 3261 §12.2.1.1, and its example in §16.12.1.2.
 #[test]
 fn a_strict_router_gets_the_request_uri() {
