@@ -48,6 +48,10 @@ impl Notifier {
         }
         // It is another edge's: the store under way takes it back, and with it what its phone has, or lets it go.
         if subscription.is_seen_elsewhere() {
+            // What was put off is looked at again then, not at once and over again.
+            if subscription.outbox.retry_at().is_some() {
+                subscription.outbox.hold(now.at + ROOM_AFTER);
+            }
             return;
         }
         // Without the lease another edge may be telling this phone.
