@@ -2,7 +2,8 @@
 
 Each piece is done a few times and many times: the difference is what one takes, whatever it took to get ready. The kept
 counts are in bench/instructions.toml, by processor architecture, with what else they depend on: compiler, C library and
-valgrind. It fails when a piece takes more than 3 % more; where it was counted with others it says so, and judges nothing.
+valgrind. It fails when a piece takes more than 3 % more; where it was counted with others it says so, and nothing is
+judged.
 """
 
 import argparse
@@ -117,7 +118,7 @@ def main() -> int:
         return 0
     there = known.get(WITH, here)
     if there != here:
-        print(f"counted with {here}; those of bench/instructions.toml with {there}: they differ by that, nothing is judged")
+        print(f"counted with {here}; those of bench/instructions.toml with {there}: nothing is judged")
         return 0
     if not is_good:
         print("more instructions than bench/instructions.toml allows: make bench-instructions WRITE=1 if that is meant")
