@@ -19,6 +19,7 @@ mod next_hop;
 mod order;
 mod ownership;
 mod package;
+mod put_off;
 mod quirk;
 mod random;
 mod reach;
