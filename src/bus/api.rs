@@ -43,6 +43,24 @@ impl Bus {
         self.api_raw(call, body.into(), timeout).await
     }
 
+    /// Sequence of the last message of a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] of the call.
+    pub(crate) async fn last_sequence(&self, stream: &str, timeout: Duration) -> Result<u64, RequestError> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            last_seq: u64,
+        }
+        let info: Info = self.api(&format!("STREAM.INFO.{stream}"), timeout).await?;
+        Ok(info.state.last_seq)
+    }
+
     /// The streams that take in a subject, 1,024 at most.
     ///
     /// # Errors

@@ -4,8 +4,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
-
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::feature_record::FeatureRecord;
@@ -18,16 +16,6 @@ use crate::feature::Presentity;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long reading may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-#[derive(Deserialize)]
-struct Info {
-    state: State,
-}
-
-#[derive(Deserialize)]
-struct State {
-    last_seq: u64,
-}
 
 /// Why it is not known what has changed.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +39,7 @@ impl Bus {
     /// [`RequestError`]
     pub(crate) async fn last_feature_change(&self) -> Result<u64, RequestError> {
         let stream = kv::stream(&self.subjects().feature_bucket());
-        let info: Info = self.api(&format!("STREAM.INFO.{stream}"), self.timeout()).await?;
-        Ok(info.state.last_seq)
+        self.last_sequence(&stream, self.timeout()).await
     }
 
     /// The presentities of which a state was stored after `sequence`.

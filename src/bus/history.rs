@@ -86,7 +86,7 @@ impl Bus {
             }
             // The newer part, were they spread evenly.
             let first = made.delivered.stream_seq;
-            let last = self.last_event(&stream, timeout).await?;
+            let last = self.last_sequence(&stream, timeout).await?;
             let share = last.saturating_sub(first).saturating_mul(MOST_READ) / made.num_pending.max(1);
             from = From::Sequence(last.saturating_sub(share / 10 * 9).max(first + 1));
         };
@@ -100,19 +100,6 @@ impl Bus {
             })
             .await?;
         Ok(history)
-    }
-
-    async fn last_event(&self, stream: &str, timeout: Duration) -> Result<u64, RequestError> {
-        #[derive(Deserialize)]
-        struct Info {
-            state: State,
-        }
-        #[derive(Deserialize)]
-        struct State {
-            last_seq: u64,
-        }
-        let info: Info = self.api(&format!("STREAM.INFO.{stream}"), timeout).await?;
-        Ok(info.state.last_seq)
     }
 }
 

@@ -147,7 +147,7 @@ impl Nats {
         of_domain: Option<(String, impl Future<Output = Result<T, RequestError>>)>,
     ) -> Result<T, Failure> {
         let Some((of_domain, second)) = of_domain else {
-            return self.permitted(&subject, whom, first).await?.map_err(|error| self.failure(&error, &subject, whom));
+            return self.read(self.unless_denied(None, &subject, whom, first).await, &subject, whom);
         };
         let mut first = Box::pin(self.unless_denied(None, &subject, whom, first));
         let answer = tokio::select! {

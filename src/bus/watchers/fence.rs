@@ -71,19 +71,11 @@ pub(crate) async fn run(
 }
 
 async fn pass(bus: &Bus, stream: &str, progress: &mut watch::Receiver<Progress>) -> Passed {
-    #[derive(Deserialize)]
-    struct StreamInfo {
-        state: StreamState,
-    }
-    #[derive(Deserialize)]
-    struct StreamState {
-        last_seq: u64,
-    }
     let timeout = bus.timeout();
     let deadline = clock::now() + timeout;
-    let info: StreamInfo = bus.api(&format!("STREAM.INFO.{stream}"), timeout).await?;
+    let last = bus.last_sequence(stream, timeout).await?;
     let left = deadline.saturating_duration_since(clock::now());
-    let reached = reach(bus, stream, progress, info.state.last_seq);
+    let reached = reach(bus, stream, progress, last);
     tokio::time::timeout(left, reached).await.unwrap_or(Err(RequestError::Timeout(timeout)))
 }
 
