@@ -11,6 +11,7 @@ import first
 import hold
 import load
 import report
+import web
 from goal import Measured
 from process import ROOT, BenchError
 
@@ -31,6 +32,7 @@ ROWS = {
     "b-cpu": Kind(load.b_cpu, 6, 2),
     "set-notify": Kind(command.set_notify, 4, 1),
     "mi-set": Kind(command.mi_set, 3, 1),
+    "http-read": Kind(web.http_read, 3, 1),
     "watchers": Kind(command.watchers, 20, 3),
     "fill": Kind(hold.fifty_thousand, 25),
     "stored": Kind(hold.stored, 10),

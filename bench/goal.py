@@ -64,6 +64,8 @@ TARGETS = {
     "set-p95": Target("`dfks.set` → NOTIFY, one watcher, p95", "ms", "≤", 8, ROUND_TRIP, True),
     "mi-one": Target("MI sets, one after another", "/s", "≥", 2500),
     "mi-64": Target("`dfks.set`, 64 in flight", "/s", "≥", 8000),
+    "http-read": Target("`GET /v1/features/…` over one connection, median", "ms", "≤", 1),
+    "http-many": Target("the same over 16 connections", "/s", "≥", 5000),
     "watchers": Target("`dfks.set`, 1,000 watchers → last NOTIFY", "ms", "≤", 12),
     "fill": Target("50,000 subscriptions filled at 2,000/s: RSS of dfks + nats-server", "MiB", "≤", 200),
     "memory": Target("memory of the edge role for each idle subscription", "B", "≤", 1024),

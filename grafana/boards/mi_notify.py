@@ -12,7 +12,7 @@ def commands():
         row("MI commands"),
         lines(
             "Commands received",
-            "By the way they came: bus is dfks.set, queue dfks.command.set, http POST /mi.",
+            "By the way they came: bus is dfks.set, queue dfks.command.set, http POST /mi and PUT /v1.",
             "reqps",
             ("{{via}}", "sum by (via) (rate(dfks_mi_received_total{@}[~]))"),
             stack=True,
@@ -39,6 +39,23 @@ def commands():
             "reqps",
             ("{{reason}}", "sum by (reason) (rate(dfks_mi_dropped_total{@}[~]))"),
             runbook="DfksQueueFilling",
+        ),
+        lines(
+            "Requests over HTTP",
+            "What a PBX and others ask of /v1; not_modified: they had the newest already.",
+            "reqps",
+            (
+                "{{endpoint}} {{outcome}}",
+                "sum by (endpoint, outcome) (rate(dfks_mi_http_requests_total{@}[~])) > 0",
+            ),
+            stack=True,
+        ),
+        lines(
+            "Time of a request over HTTP",
+            "Until its response.",
+            "s",
+            *quantiles("dfks_mi_http_request_duration_seconds"),
+            log=True,
         ),
     ]
 

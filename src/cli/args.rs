@@ -68,7 +68,7 @@ pub(crate) enum Command {
     /// A simulated phone: subscribes, prints each NOTIFY, presses keys
     #[command(after_help = PHONE)]
     Phone(PhoneArgs),
-    /// Write the JSON Schemas and the AsyncAPI document that the code generates
+    /// Write the JSON Schemas, the AsyncAPI and the OpenAPI document that the code generates
     #[command(after_help = SCHEMAS)]
     Schemas(SchemasArgs),
     /// Write the completions of a shell

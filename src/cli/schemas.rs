@@ -1,4 +1,4 @@
-//! `dfks schemas`: the JSON Schemas and the AsyncAPI document that the code generates, for a folder or for stdout.
+//! `dfks schemas`: the JSON Schemas, the AsyncAPI and the OpenAPI document that the code generates, for a folder or for stdout.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -6,8 +6,9 @@ use std::path::Path;
 use super::exit::Failure;
 use super::output::{print, print_json};
 use crate::bus::{asyncapi, schema};
+use crate::mi::openapi;
 
-/// Writes the JSON Schemas and the AsyncAPI document into `out`, or prints the schemas, one a line.
+/// Writes the JSON Schemas, the AsyncAPI and the OpenAPI document into `out`, or prints the schemas, one a line.
 pub(crate) fn write(out: Option<&Path>) -> Result<(), Failure> {
     let Some(folder) = out else {
         return schema::all().iter().try_for_each(|(_, schema)| print_json(schema));
@@ -22,9 +23,11 @@ pub(crate) fn write(out: Option<&Path>) -> Result<(), Failure> {
         std::fs::write(&path, pretty).map_err(|error| failed(&path, &error))?;
         let _infallible = writeln!(text, "{}", path.display());
     }
-    let path = folder.join(asyncapi::FILE_NAME);
-    let yaml = asyncapi::to_yaml().map_err(|error| failed(&path, &error))?;
-    std::fs::write(&path, yaml).map_err(|error| failed(&path, &error))?;
-    let _infallible = writeln!(text, "{}", path.display());
+    for (name, yaml) in [(asyncapi::FILE_NAME, asyncapi::to_yaml()), (openapi::FILE_NAME, openapi::to_yaml())] {
+        let path = folder.join(name);
+        let yaml = yaml.map_err(|error| failed(&path, &error))?;
+        std::fs::write(&path, yaml).map_err(|error| failed(&path, &error))?;
+        let _infallible = writeln!(text, "{}", path.display());
+    }
     print(&text)
 }

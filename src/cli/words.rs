@@ -57,15 +57,9 @@ pub(super) fn press(text: &str) -> Result<Press, String> {
     Ok(Press { feature: name_of(feature), is_on, values: fields.into_iter().collect() })
 }
 
-/// What people call the features of phones.
-const SHORT_NAMES: [(&str, &str); 4] =
-    [("DND", "DoNotDisturb"), ("CFA", "CallForwardingAlways"), ("CFB", "CallForwardingBusy"), ("CFNA", "CallForwardingNoAnswer")];
-
 /// The name of a feature as people write it: short, or in any case. One that is not built in stays as it is written.
 fn name_of(text: &str) -> String {
-    let short = SHORT_NAMES.into_iter().find(|(short, _)| short.eq_ignore_ascii_case(text)).map(|(_, name)| name.to_owned());
-    let built_in = || FeatureTable::built_in().names().find(|name| name.eq_ignore_ascii_case(text)).map(str::to_owned);
-    short.or_else(built_in).unwrap_or_else(|| text.to_owned())
+    FeatureTable::built_in().meant(text).map_or_else(|| text.to_owned(), |spec| spec.name().to_owned())
 }
 
 /// [`name_of`], as clap asks for it.

@@ -22,6 +22,7 @@ mod package_config;
 pub(crate) mod presentity;
 mod raw;
 mod rule;
+mod short_name;
 pub(crate) mod state;
 pub mod table;
 mod table_config;

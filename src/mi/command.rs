@@ -44,7 +44,16 @@ pub fn read(table: &FeatureTable, payload: &[u8]) -> Result<SetCommand, ErrorBod
     };
     let presentity = presentity(&fields)?;
     let spec = feature(table, &fields)?;
-    let status = status(spec, &fields)?;
+    read_of(spec, presentity, &fields)
+}
+
+/// Reads what a command says beside whose feature it is about, and which.
+///
+/// # Errors
+///
+/// As [`read`].
+pub(crate) fn read_of(spec: &FeatureSpec, presentity: Presentity, fields: &Map<String, Value>) -> Result<SetCommand, ErrorBody> {
+    let status = status(spec, fields)?;
     let values = match fields.get("values") {
         None | Some(Value::Null) => Values::new(),
         Some(Value::Object(object)) => values_of_object(object)?,
@@ -60,7 +69,7 @@ pub fn read(table: &FeatureTable, payload: &[u8]) -> Result<SetCommand, ErrorBod
         Some(Value::String(param)) => Some(param.clone()),
         Some(other) => return Err(ErrorBody::invalid("route_param", other, "a string")),
     };
-    let actor = actor(&fields)?;
+    let actor = actor(fields)?;
     Ok(SetCommand { actor, ..SetCommand::checked(spec, presentity, status, values, param)? })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! POST /mi ─▶ jsonrpc ─▶ method ─┐
+//! PUT /v1/… ─▶ http::v1 ─────────┤
 //! dfks.set ─▶ service ───────────┤
 //! dfks.command.set ─▶ durable ───┴▶ command ─▶ dfks.route.set (worker) ─▶ plan ─▶ NOTIFY jobs, dfks.event.feature, the reply
 //! dfks.resync, dfks.end ─▶ hand ─▶ dfks.edge.resync, dfks.edge.end: the edges that hold the subscriptions
@@ -16,6 +17,7 @@ mod hand;
 pub(crate) mod http;
 pub mod limit;
 mod metrics;
+pub mod openapi;
 pub(crate) mod plan;
 pub(crate) mod refused;
 pub(crate) mod service;

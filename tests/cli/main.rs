@@ -239,7 +239,9 @@ fn writes_schemas_completions_and_a_man_page() {
     }
     let asyncapi = std::fs::read_to_string(dir.path().join("asyncapi.yaml")).unwrap();
     assert_eq!(asyncapi, dfks::bus::asyncapi::to_yaml().unwrap());
-    assert_eq!(ended.out.lines().count(), schemas.len() + 1);
+    let openapi = std::fs::read_to_string(dir.path().join("openapi.yaml")).unwrap();
+    assert_eq!(openapi, dfks::mi::openapi::to_yaml().unwrap());
+    assert_eq!(ended.out.lines().count(), schemas.len() + 2);
     assert_eq!(dfks(&["schemas"]).out.lines().count(), schemas.len());
     let bash = dfks(&["completions", "bash"]);
     assert!(bash.code == 0 && bash.out.contains("complete -F _dfks"), "{}", bash.out);

@@ -29,6 +29,7 @@ mod ended;
 mod examples;
 mod feature;
 mod hand;
+mod http;
 mod local;
 mod login;
 mod mi;

@@ -8,12 +8,12 @@ use dfks::bus::asyncapi;
 
 use crate::directory;
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Whether Node is there with the packages of `tools/node`. Without it the tests with it are skipped; never in CI.
-fn has_node() -> bool {
+pub(crate) fn has_node() -> bool {
     let is_there = root().join(".tools/node/node_modules/@asyncapi/parser").is_dir();
     assert!(is_there || std::env::var_os("CI").is_none(), "run `make tools`");
     if !is_there {
@@ -22,7 +22,7 @@ fn has_node() -> bool {
     is_there
 }
 
-fn run(program: impl AsRef<Path>, args: &[&str]) -> Output {
+pub(crate) fn run(program: impl AsRef<Path>, args: &[&str]) -> Output {
     let program = program.as_ref();
     Command::new(program)
         .args(args)
@@ -32,7 +32,7 @@ fn run(program: impl AsRef<Path>, args: &[&str]) -> Output {
         .unwrap_or_else(|error| panic!("{}: {error}", program.display()))
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

@@ -9,6 +9,7 @@
 
 mod asyncapi;
 mod compat;
+mod openapi;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! `POST /mi` on `mi.http`. I/O.
+//! `POST /mi` on `mi.http`, and beside it what [`v1`] serves. I/O.
 //!
 //! Each request runs in a task of its own, so that a client that disconnects does not leave a change without its NOTIFYs.
 
@@ -8,6 +8,7 @@ mod listing;
 mod method;
 mod param;
 mod token;
+pub(crate) mod v1;
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,6 +39,7 @@ use crate::mi::hand::Resync;
 use crate::mi::http::jsonrpc::{Answer, Call, Document, RpcError};
 use crate::mi::http::method::{Filter, Method};
 pub(crate) use crate::mi::http::token::Token;
+use crate::mi::http::v1::Door;
 use crate::mi::limit::{self, MAX_IN_HAND};
 use crate::mi::metrics::Way;
 use crate::mi::refused::Who;
@@ -93,10 +95,13 @@ impl<F: Fanout> MiHttp<F> {
         let (stop, slots) = (tasks.stopping().clone(), Arc::clone(&self.desk.slots));
         let idle_timeout = IDLE_TIMEOUT + self.desk.bridge.bus().timeout() * 4;
         let listener = BoundedListener::new(self.listener, MAX_CONNECTIONS, idle_timeout);
+        let desk = self.desk;
+        let door = Door::new(Arc::clone(&desk.bridge), Arc::clone(&desk.table), desk.token.clone(), Arc::clone(&desk.slots), tasks.clone());
         let router = Router::new()
             .route("/mi", post(handle::<F>))
+            .with_state(Served { desk, tasks })
+            .merge(v1::router(door))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-            .with_state(Served { desk: self.desk, tasks })
             .into_make_service_with_connect_info::<Peer>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
         let finished = async {
