@@ -76,7 +76,7 @@ def one_by_one(port: int, size: int, seconds: float) -> list[float]:
 
 
 def at_once(port: int, size: int, seconds: float) -> tuple[float, float, int]:
-    """Answers a second, one question out on each connection; what asking costs in % of a core; answers without a state."""
+    """A question out on each connection: answers a second, cost of asking in % of a core, answers without a state."""
     done = failed = 0
     left: dict[socket.socket, int] = {}
     before, began = cpu_seconds("self"), time.monotonic()

@@ -216,7 +216,8 @@ pub(super) fn parameters() -> Ordered<Value> {
         (
             "Presentity",
             json!({
-                "name": "presentity", "in": "path", "required": true, "schema": text, "example": "sip:alice@10.0.0.11",
+                "name": "presentity", "in": "path", "required": true, "example": "sip:alice@10.0.0.11",
+                "schema": { "type": "string", "pattern": "^([sS][iI][pP][sS]?:[^@]+@.+|[tT][eE][lL]:.*[0-9].*)$" },
                 "description": "Whose features: `sip:user@host` or `tel:number`, percent-encoded.",
             }),
         ),
@@ -245,7 +246,7 @@ pub(super) fn headers() -> Ordered<Value> {
     [
         ("ETag", json!({ "description": "Another with each version, and with whatever a route shows.", "schema": text })),
         ("NoCache", json!({ "description": "`no-cache`: a copy may be kept, and is asked for before it is used.", "schema": text })),
-        ("Cause", json!({ "description": "The id of what follows from the request, for `dfks events` and `dfks why`.", "schema": text })),
+        ("Cause", json!({ "description": "The id of what follows from the request: its events and NOTIFYs carry it on.", "schema": text })),
         ("RetryAfter", json!({ "description": "Seconds to wait.", "schema": { "type": "integer", "minimum": 0 } })),
     ]
     .into_iter()
