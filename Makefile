@@ -131,6 +131,7 @@ grafana-check: ## Check dashboards, alerts and their tests (needs promtool)
 	@tools/debian promtool=prometheus prometheus=prometheus
 	@python3 grafana/build.py --check
 	@python3 grafana/lint.py
+	@cd grafana/tests && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b
 	@if command -v promtool >/dev/null; then promtool check rules grafana/rules/*.yaml && promtool test rules grafana/rules/tests/*.yaml; \
 	  else echo "promtool is not there: rules are not checked"; fi
 

@@ -44,9 +44,9 @@ def lint_board(name, board, findings, uids):
         say("variables job, namespace, instance")
     if {link["type"] for link in board["links"]} != {"dashboards", "link"}:
         say("links to the other dashboards and to the runbooks")
-    titles = [(panel["title"], panel["gridPos"]["y"]) for panel in panels_of(board)]
+    titles = [panel["title"] for panel in panels_of(board)]
     if len(titles) != len(set(titles)):
-        say("two panels with one title in one line")
+        say(f"two panels with one title: {sorted({title for title in titles if titles.count(title) > 1})}")
     lint_grid(board, say)
     for panel in panels_of(board):
         lint_panel(panel, lambda what, panel=panel: say(f"panel {panel['title']!r}: {what}"))
@@ -68,6 +68,8 @@ def lint_grid(board, say):
 def lint_panel(panel, say):
     if not panel.get("title") or len(panel.get("description", "")) < 15:
         say("title and description")
+    if len(panel.get("title", "")) > 6 * panel["gridPos"]["w"]:
+        say("a title that is cut off")
     if not panel["fieldConfig"]["defaults"].get("unit"):
         say("unit")
     if panel["datasource"] != {"type": "prometheus", "uid": "${datasource}"}:
@@ -76,8 +78,52 @@ def lint_panel(panel, say):
         runbook = ROOT / "docs" / "runbooks" / link["url"].rsplit("/", 1)[1]
         if not runbook.exists():
             say(f"no {runbook.name} in docs/runbooks")
+    lint_scale(panel, say)
+    lint_thresholds(panel, say)
     for target in panel["targets"]:
         lint_target(target, say)
+        if panel["type"] == "timeseries":
+            lint_legend(target, say)
+
+
+def lint_scale(panel, say):
+    """A share is drawn from 0 to 100 %, also while it is 0: left to itself Grafana then draws 0 to 10000 %."""
+    defaults = panel["fieldConfig"]["defaults"]
+    if panel["type"] != "timeseries" or defaults["unit"] != "percentunit":
+        return
+    custom = defaults["custom"]
+    is_linear = custom["scaleDistribution"]["type"] == "linear"
+    if (defaults.get("min"), custom.get("axisSoftMax"), is_linear) != (0, 1, True):
+        say("a share: axis from 0 to 1")
+
+
+def lint_thresholds(panel, say):
+    """A colour says how it is: from the bottom up, and trouble is told by one where a runbook says what to do."""
+    defaults = panel["fieldConfig"]["defaults"]
+    steps = defaults.get("thresholds", {}).get("steps", [])
+    starts = [step["value"] for step in steps]
+    if steps and (starts[0] is not None or starts[1:] != sorted(starts[1:]) or None in starts[1:]):
+        say(f"thresholds from the bottom up: {starts}")
+    if panel["type"] == "stat":
+        if defaults["color"] != {"mode": "thresholds"} or panel["options"]["colorMode"] == "none":
+            say("a number has the colour of its threshold")
+        if panel.get("links") and not {"red", "orange"} & {step["color"] for step in steps}:
+            say("a number with a runbook: a colour for trouble")
+    elif steps and defaults["custom"].get("thresholdsStyle", {}).get("mode", "off") == "off":
+        say("thresholds that nobody sees")
+
+
+def lint_legend(target, say):
+    """A legend names what tells one series from the other: the labels kept, or else the process."""
+    legend = set(re.findall(r"\{\{\s*(\w+)\s*\}\}", target["legendFormat"]))
+    aggregation = re.search(r"\b(?:sum|max|min|avg|count)\b\s*(?:by \(([^)]*)\))?", target["expr"])
+    if aggregation is None:
+        if "instance" not in legend:
+            say(f"the legend names no instance: {target['legendFormat']}")
+        return
+    kept = {label.strip() for label in (aggregation[1] or "").split(",")} - {"", "le"}
+    if legend != kept:
+        say(f"the legend names {sorted(legend)}, the series are told apart by {sorted(kept)}")
 
 
 def lint_target(target, say):
@@ -86,7 +132,10 @@ def lint_target(target, say):
         say("target: data source variable and legend")
     selectors = re.findall(r"(\b(?:dfks|process)_[a-z0-9_]+)\{([^}]*)\}", text)
     metrics = re.findall(r"\b(?:dfks|process)_[a-z0-9_]+", re.sub(r'"[^"]*"', "", text))
-    if not selectors or len(selectors) != len(metrics):
+    alerts = re.findall(r"\bALERTS\{([^}]*)\}", text)
+    if any(f'{matcher[:-1]}|"' not in alert for alert in alerts for matcher in MATCHERS):
+        say(f"ALERTS: job, namespace and instance, where they have them: {text}")
+    if not selectors + alerts or len(selectors) != len(metrics):
         say(f"a metric without selector: {text}")
     for metric, selector in selectors:
         if any(matcher not in selector for matcher in MATCHERS):

@@ -7,6 +7,10 @@ In an expression `@` stands for the selector of the variables, `[~]` for `[$__ra
 RUNBOOKS = "https://github.com/dfks/dfks/blob/main/docs/runbooks"
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 SELECTOR = 'job=~"$job",namespace=~"$namespace",instance=~"$instance"'
+# What Prometheus keeps of each alert that fires. It has only the labels of what it is about: `|` lets it pass without.
+ALERTS = 'ALERTS{alertname=~"Dfks.+",alertstate="firing",job=~"$job|",namespace=~"$namespace|",instance=~"$instance|"}'
+# The axis of what may be 0 all the time: without it Grafana draws 0 to 100, and 0 % to 10000 % of a share.
+LEAST_AXIS = {"percentunit": 1, "short": 1, "reqps": 1, "pps": 1, "cps": 1}
 BOARDS = {
     "dfks-overview": "dfks / Overview",
     "dfks-edge": "dfks / Edge",
@@ -50,12 +54,12 @@ def _panel(kind, title, description, unit, targets, runbook, size):
 
 
 def lines(title, description, unit, *targets, runbook=None, width=8, height=7, stack=False, log=False, bad=None):
-    """A time series for each target, or for each of its label sets. `bad`: from here up the background warns."""
+    """A time series for each target, or for each of its label sets. `bad`: where trouble begins, a dashed line."""
     made = _panel("timeseries", title, description, unit, targets, runbook, (width, height))
     custom = {
         "drawStyle": "line",
         "lineWidth": 1,
-        "fillOpacity": 25 if stack else 8,
+        "fillOpacity": 25 if stack else 0 if log else 8,
         "showPoints": "never",
         "spanNulls": False,
         "stacking": {"mode": "normal" if stack else "none", "group": "A"},
@@ -65,6 +69,8 @@ def lines(title, description, unit, *targets, runbook=None, width=8, height=7, s
     defaults |= {"custom": custom, "color": {"mode": "palette-classic"}}
     if log:
         del defaults["min"]
+    elif unit in LEAST_AXIS or bad is not None:
+        custom["axisSoftMax"] = LEAST_AXIS.get(unit, bad)
     if bad is not None:
         custom["thresholdsStyle"] = {"mode": "dashed"}
         defaults["thresholds"] = {
@@ -133,11 +139,14 @@ def quantiles(metric, by="", where="", of=(0.5, 0.95, 0.99)):
 def queues(stage, what):
     """The panel of a stage's bounded queues: how full each is."""
     return lines(
-        "Queues: how full",
-        f"Depth of each bounded queue of {what} against its capacity. "
+        f"Queues of {what}: how full",
+        f"Depth of each bounded queue of {what} against its capacity, the fullest ten. "
         "At 100 % work is turned away with 503, or not read.",
         "percentunit",
-        ("{{queue}}", f"max by (queue) (dfks_{stage}_queue_depth{{@}} / dfks_{stage}_queue_capacity{{@}})"),
+        (
+            "{{instance}} {{queue}}",
+            f"topk(10, max by (instance, queue) (dfks_{stage}_queue_depth{{@}} / dfks_{stage}_queue_capacity{{@}}))",
+        ),
         runbook="DfksQueueFilling",
         bad=0.8,
     )

@@ -28,7 +28,7 @@ def bus():
             decimals=0,
         ),
         number(
-            "Missing permissions, 1 h",
+            "Permissions refused, 1 h",
             "Subjects that the server refused us: the log names them.",
             "short",
             "sum(increase(dfks_bus_permission_violations_total{@}[1h]))",
@@ -37,7 +37,7 @@ def bus():
             decimals=0,
         ),
         lines(
-            "Connected",
+            "Connected to NATS",
             "1 while connected.",
             "short",
             ("{{instance}}", "dfks_bus_connected{@}"),
@@ -46,21 +46,21 @@ def bus():
             runbook="DfksNatsAway",
         ),
         lines(
-            "Messages published",
-            "By subject pattern, requests included.",
+            "Messages published, by subject",
+            "By its pattern; requests included.",
             "pps",
             ("{{subject}}", "sum by (subject) (rate(dfks_bus_published_total{@}[~])) > 0"),
             stack=True,
         ),
         lines(
             "Time of requests and stores, p95",
-            "By subject pattern.",
+            "By the pattern of the subject; those that were answered.",
             "s",
             *quantiles("dfks_bus_request_duration_seconds", by="subject", where='outcome="ok"', of=(0.95,)),
             log=True,
         ),
         lines(
-            "Requests in flight",
+            "Requests on the bus in flight",
             "Waiting for their answer.",
             "short",
             ("{{instance}}", "dfks_bus_requests_in_flight{@}"),
@@ -76,7 +76,7 @@ def bus():
             runbook="DfksNatsAway",
         ),
         lines(
-            "Not sent, not read",
+            "Messages not sent or not read",
             "Messages that were not sent, by reason, and times that we read too slowly.",
             "pps",
             ("{{reason}}", "sum by (reason) (rate(dfks_bus_dropped_total{@}[~]))"),
@@ -84,7 +84,7 @@ def bus():
             runbook="DfksBusLoses",
         ),
         lines(
-            "Index of watchers",
+            "Watcher index: subscriptions known",
             "Subscriptions that each edge and mi bridge knows; they should agree. Loads: it read all of them.",
             "short",
             ("{{instance}}", "dfks_bus_index_subscriptions{@}"),
@@ -99,7 +99,7 @@ def streams():
     return [
         row("Streams and buckets"),
         lines(
-            "Messages",
+            "Messages in streams and buckets",
             "What is kept in JetStream.",
             "short",
             ("{{stream}}", "max by (stream) (dfks_bus_stream_messages{@})"),
@@ -107,7 +107,7 @@ def streams():
             log=True,
         ),
         lines(
-            "Full to",
+            "Streams: how full",
             "Bytes against the limit of the stream. "
             "A full work queue refuses new work; the others let go of the oldest.",
             "percentunit",
@@ -126,7 +126,7 @@ def streams():
             runbook="DfksNotifyQueueStuck",
         ),
         lines(
-            "Looks at the queues",
+            "Looks at the streams, by outcome",
             "Failed ones: the numbers of this row are old.",
             "reqps",
             ("{{outcome}}", "sum by (outcome) (rate(dfks_bus_queue_looks_total{@}[~]))"),
@@ -140,14 +140,14 @@ def worker():
     return [
         row("Worker"),
         lines(
-            "Requests received",
+            "Requests received, by kind",
             "By kind: get for whoever asks, set for every change.",
             "reqps",
             ("{{kind}}", "sum by (kind) (rate(dfks_worker_received_total{@}[~]))"),
             stack=True,
         ),
         lines(
-            "Requests in memory",
+            "Requests handed over in memory",
             "Of those received, the ones that edge and mi bridge of the same process handed over "
             "without NATS (run.local).",
             "reqps",
@@ -155,7 +155,7 @@ def worker():
             stack=True,
         ),
         lines(
-            "Requests by outcome",
+            "Requests answered, by outcome",
             "denied is a rule at work; responder_failed, store_failed and internal are faults.",
             "reqps",
             ("{{kind}} {{outcome}}", "sum by (kind, outcome) (rate(dfks_worker_requests_total{@}[~])) > 0"),
@@ -163,17 +163,22 @@ def worker():
             runbook="DfksWorkerSlow",
         ),
         lines(
-            "Time of a request",
+            "Time of a get and a set",
             "By kind: responder, script and store included.",
             "s",
             *quantiles("dfks_worker_request_duration_seconds", by="kind", of=(0.5, 0.95, 0.99)),
             log=True,
             runbook="DfksWorkerSlow",
         ),
-        lines("In flight", "Requests in hand, for each worker.", "short", ("{{instance}}", "dfks_worker_in_flight{@}")),
+        lines(
+            "Requests in hand",
+            "Requests in hand, for each worker.",
+            "short",
+            ("{{instance}}", "dfks_worker_in_flight{@}"),
+        ),
         queues("worker", "a worker"),
         lines(
-            "Dropped",
+            "Dropped by workers, by reason",
             "overloaded: answered 503 at once; responder_busy: too many wait for one responder.",
             "reqps",
             ("{{reason}}", "sum by (reason) (rate(dfks_worker_dropped_total{@}[~]))"),
@@ -186,7 +191,7 @@ def responders():
     return [
         row("Responders and scripts"),
         lines(
-            "Answers of responders",
+            "Answers of responders, by outcome",
             "none: nobody listens, the store answers.",
             "reqps",
             ("{{kind}} {{outcome}}", "sum by (kind, outcome) (rate(dfks_worker_responder_requests_total{@}[~])) > 0"),
@@ -195,17 +200,17 @@ def responders():
         ),
         lines(
             "Responders that fail, by feature",
-            "Failed or late answers.",
+            "Failed or late answers; open: not asked, because so many failed before.",
             "reqps",
             (
                 "{{feature}} {{kind}} {{outcome}}",
                 """sum by (feature, kind, outcome)
-               (rate(dfks_worker_responder_answers_total{@,outcome=~"failed|timeout"}[~])) > 0""",
+               (rate(dfks_worker_responder_answers_total{@,outcome=~"failed|timeout|open"}[~])) > 0""",
             ),
             runbook="DfksResponderFailing",
         ),
         lines(
-            "Responders not asked",
+            "Circuit breakers of responders",
             "Circuit breakers, each of one tenant and feature: after 5 late or failed answers in a row the last "
             "known state is served.",
             "short",
@@ -225,14 +230,14 @@ def responders():
             runbook="DfksResponderFailing",
         ),
         lines(
-            "Time of a script",
+            "Time of a script run",
             "One run of a route.",
             "s",
             *quantiles("dfks_worker_script_duration_seconds", by="route", of=(0.5, 0.99)),
             log=True,
         ),
         lines(
-            "Script errors",
+            "Script errors, by route",
             "In set the change is refused (500), in get the state before the script is served.",
             "reqps",
             ("{{route}}", "sum by (route) (rate(dfks_worker_script_errors_total{@}[~]))"),

@@ -11,19 +11,19 @@ def subscriptions():
     return [
         row("Subscriptions"),
         number(
-            "Active",
+            "Active subscriptions",
             "Live subscriptions within their lifetime.",
             "short",
             'sum(dfks_edge_subscriptions{@,state="active"})',
         ),
         number(
-            "In grace",
+            "Subscriptions in grace",
             "Past their expiry, and not given up yet. Many: phones do not refresh in time.",
             "short",
             'sum(dfks_edge_subscriptions{@,state="grace"})',
         ),
         number(
-            "Room used",
+            "Room used, fullest edge",
             "Subscriptions of the fullest edge against sip.max_subscriptions.",
             "percentunit",
             "max(sum by (instance) (dfks_edge_subscriptions{@})"
@@ -46,23 +46,23 @@ def traffic():
     return [
         row("SIP in and out"),
         lines(
-            "Messages received",
+            "SIP messages received, by transport",
             "Everything that came in, responses to NOTIFYs and copies included.",
             "pps",
             ("{{transport}}", "sum by (transport) (rate(dfks_edge_received_total{@}[~])) > 0"),
             stack=True,
         ),
         lines(
-            "Requests answered",
-            "By method and code.",
+            "Requests answered, by method and code",
+            "Each final response.",
             "reqps",
             ("{{method}} {{code}}", "sum by (method, code) (rate(dfks_edge_requests_total{@}[~])) > 0"),
             stack=True,
             runbook="DfksSubscribesFail",
         ),
         lines(
-            "By transport",
-            "Requests answered.",
+            "Requests answered, by transport",
+            "The same by the way they came.",
             "reqps",
             ("{{transport}}", "sum by (transport) (rate(dfks_edge_requests_total{@}[~])) > 0"),
             stack=True,
@@ -75,7 +75,7 @@ def traffic():
             log=True,
         ),
         lines(
-            "Sent again",
+            "Messages sent again",
             "in: requests that phones sent again, so that our answer was late or lost. "
             "out: NOTIFYs that we sent again.",
             "pps",
@@ -83,20 +83,12 @@ def traffic():
             runbook="DfksNotifyFailing",
         ),
         lines(
-            "Not handled",
+            "Messages not handled, by reason",
             "By reason. unparsable and malformed: not SIP, scanners; rate_limited: a source sends too much; "
             "queue_full, fan_out: we are too slow.",
             "pps",
             ("{{reason}}", "sum by (reason) (rate(dfks_edge_dropped_total{@}[~]))"),
             runbook="DfksRateLimited",
-        ),
-        lines(
-            "Refused",
-            "Requests of phones and commands, by reason: dfks.event.refused says whose. "
-            "Also of the mi bridges of these processes.",
-            "pps",
-            ("{{reason}}", "sum by (reason) (rate(dfks_events_refused_total{@}[~])) > 0"),
-            runbook="DfksPhonesRefused",
         ),
     ]
 
@@ -105,7 +97,7 @@ def access():
     return [
         row("Who is let in"),
         lines(
-            "Authentication",
+            "Authentication, by outcome",
             "SUBSCRIBEs checked for who sent them. challenged is the first half of digest; wrong: bad password.",
             "reqps",
             ("{{outcome}}", "sum by (outcome) (rate(dfks_edge_auth_total{@}[~])) > 0"),
@@ -113,7 +105,15 @@ def access():
             runbook="DfksAuthFailures",
         ),
         lines(
-            "Refused",
+            "Refused, by reason",
+            "Requests of phones and commands, by reason: dfks.event.refused says whose. "
+            "Also of the mi bridges of these processes.",
+            "pps",
+            ("{{reason}}", "sum by (reason) (rate(dfks_events_refused_total{@}[~])) > 0"),
+            runbook="DfksPhonesRefused",
+        ),
+        lines(
+            "Refused, by status code",
             "4xx other than the challenge, by code. "
             "404: a domain that is not served, 403: not allowed, 481: a dialog that is unknown.",
             "reqps",
@@ -121,21 +121,21 @@ def access():
             runbook="DfksPhonesRefused",
         ),
         lines(
-            "Overloaded or NATS away",
+            "503: overloaded or NATS away",
             "503 by method: the phones try again after Retry-After.",
             "reqps",
             ("{{method}}", 'sum by (method) (rate(dfks_edge_requests_total{@,code="503"}[~]))'),
             runbook="DfksSubscribesFail",
         ),
         lines(
-            "Open connections",
+            "Open connections, by transport",
             "TCP, TLS and WebSocket.",
             "short",
             ("{{transport}}", "sum by (transport) (dfks_edge_connections{@})"),
             stack=True,
         ),
         lines(
-            "Connections refused",
+            "Connections refused, by reason",
             "Not taken in, by transport and reason.",
             "cps",
             (
@@ -145,7 +145,7 @@ def access():
             runbook="DfksQueueFilling",
         ),
         lines(
-            "TLS files and mirror",
+            "TLS files and HEP mirror, 15 min",
             "Reloads of certificates in 15 minutes, and messages that could not be mirrored.",
             "short",
             ("TLS reload {{outcome}}", "sum by (outcome) (increase(dfks_edge_tls_reloads_total{@}[15m]))"),
@@ -158,10 +158,10 @@ def access():
 def inside():
     return [
         row("Inside"),
-        queues("edge", "the edge's loop"),
+        queues("edge", "an edge"),
         lines(
-            "What the edge waits for",
-            "Requests to workers that failed, and subscriptions that were not stored, by reason.",
+            "Routes and stores that failed",
+            "Requests to workers, and stores of subscriptions by reason; beside them the stores that were not needed.",
             "reqps",
             ("route", "sum(rate(dfks_edge_route_failures_total{@}[~]))"),
             ("store {{reason}}", "sum by (reason) (rate(dfks_edge_store_failures_total{@}[~]))"),
@@ -169,7 +169,7 @@ def inside():
             runbook="DfksSubscribesFail",
         ),
         lines(
-            "Storing a subscription",
+            "Time to store a subscription",
             "The 200 waits for this.",
             "s",
             *quantiles("dfks_bus_request_duration_seconds", where='subject=~".KV.dfks-subscriptions.*",outcome="ok"'),
@@ -182,16 +182,19 @@ def process():
     return [
         row("Process"),
         lines(
-            "Processor",
+            "Processor time, in cores",
             "An edge is one thread: near 1 it cannot go faster, and another edge is needed.",
             "short",
             ("{{instance}}", "rate(process_cpu_seconds_total{@}[~])"),
         ),
         lines(
-            "Memory", "Resident memory of each process.", "bytes", ("{{instance}}", "process_resident_memory_bytes{@}")
+            "Resident memory",
+            "Resident memory of each process.",
+            "bytes",
+            ("{{instance}}", "process_resident_memory_bytes{@}"),
         ),
         lines(
-            "Open files",
+            "Open files, of those allowed",
             "Against the limit of the process.",
             "percentunit",
             ("{{instance}}", "process_open_fds{@} / process_max_fds{@}"),

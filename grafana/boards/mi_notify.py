@@ -11,14 +11,14 @@ def commands():
     return [
         row("MI commands"),
         lines(
-            "Commands received",
+            "Commands received, by way",
             "By the way they came: bus is dfks.set, queue dfks.command.set, http POST /mi and PUT /v1.",
             "reqps",
             ("{{via}}", "sum by (via) (rate(dfks_mi_received_total{@}[~]))"),
             stack=True,
         ),
         lines(
-            "Commands by outcome",
+            "Commands answered, by outcome",
             "denied: a route or responder refused; invalid: not a command; unavailable: no worker, or NATS away.",
             "reqps",
             ("{{outcome}}", "sum by (outcome) (rate(dfks_mi_commands_total{@}[~])) > 0"),
@@ -27,14 +27,14 @@ def commands():
         ),
         lines("Time of a command", "Until its reply.", "s", *quantiles("dfks_mi_command_duration_seconds"), log=True),
         lines(
-            "In flight",
+            "Commands in hand",
             "Commands being carried out, for each bridge.",
             "short",
             ("{{instance}}", "dfks_mi_in_flight{@}"),
         ),
         queues("mi", "a bridge"),
         lines(
-            "Dropped",
+            "Dropped by bridges, by reason",
             "overloaded: answered 503 at once; reply_not_sent: carried out, and nobody was told.",
             "reqps",
             ("{{reason}}", "sum by (reason) (rate(dfks_mi_dropped_total{@}[~]))"),
@@ -64,7 +64,7 @@ def durable():
     return [
         row("Durable commands: DFKS_COMMANDS"),
         number(
-            "Stored",
+            "Commands stored",
             "Commands that are not carried out yet.",
             "short",
             'max(dfks_bus_stream_messages{@,stream="commands"})',
@@ -72,7 +72,7 @@ def durable():
             runbook="DfksCommandsStuck",
         ),
         number(
-            "Oldest",
+            "Oldest command",
             "How long the oldest of them has waited.",
             "s",
             'max(dfks_bus_stream_oldest_age_seconds{@,stream="commands"})',
@@ -80,7 +80,7 @@ def durable():
             runbook="DfksCommandsStuck",
         ),
         number(
-            "Given up, 1 h",
+            "Dead letters, 1 h",
             "Dead letters, of commands and jobs.",
             "short",
             'sum(increase(dfks_bus_published_total{@,subject="dfks.dead.<stage>"}[1h]))',
@@ -89,7 +89,7 @@ def durable():
             decimals=0,
         ),
         lines(
-            "Waiting, in hand, again",
+            "Commands waiting, in hand, again",
             "pending: not delivered; in hand: not acknowledged; again: delivered more than once; takers: requests "
             "that wait for a command.",
             "short",
@@ -101,7 +101,7 @@ def durable():
             runbook="DfksCommandsStuck",
         ),
         lines(
-            "Tried again",
+            "Commands tried again",
             "Attempts that failed and will be repeated.",
             "reqps",
             ("retries", "sum(rate(dfks_mi_retries_total{@}[~]))"),
@@ -115,22 +115,22 @@ def jobs():
     return [
         row("NOTIFY jobs: DFKS_NOTIFY"),
         lines(
-            "Jobs stored and taken",
+            "NOTIFY jobs stored and taken",
             "One job for each edge that holds a watcher.",
             "reqps",
             ("stored by mi", "sum(rate(dfks_mi_jobs_total{@}[~]))"),
             ("taken by edges", "sum(rate(dfks_notify_received_total{@}[~]))"),
         ),
         lines(
-            "Jobs by outcome",
+            "NOTIFY jobs ended, by outcome",
             "no_watcher: the phone left meanwhile; expired, max_deliver and unreadable end as dead letters.",
             "reqps",
             ("{{outcome}}", "sum by (outcome) (rate(dfks_notify_jobs_total{@}[~]))"),
             runbook="DfksDeadLetters",
         ),
-        queues("notify", "an edge's jobs"),
+        queues("notify", "NOTIFY jobs"),
         lines(
-            "Jobs waiting for each edge",
+            "NOTIFY jobs waiting, by edge",
             "pending: not delivered; again: delivered more than once.",
             "short",
             ("{{instance}} pending", 'dfks_bus_consumer_pending{@,consumer="notify"}'),
@@ -140,7 +140,7 @@ def jobs():
             runbook="DfksNotifyQueueStuck",
         ),
         lines(
-            "Oldest job",
+            "Oldest NOTIFY job",
             "It grows when an edge is gone and its phones have not come back elsewhere.",
             "s",
             ("oldest", 'max(dfks_bus_stream_oldest_age_seconds{@,stream="notify"})'),
@@ -155,7 +155,7 @@ def notify():
     return [
         row("NOTIFYs"),
         lines(
-            "Ended, by outcome",
+            "NOTIFYs ended, by outcome",
             "timeout: no answer in 32 s; rejected: an error of the phone; retried: Retry-After.",
             "reqps",
             ("{{outcome}}", "sum by (outcome) (rate(dfks_notify_sent_total{@}[~])) > 0"),
@@ -163,8 +163,8 @@ def notify():
             runbook="DfksNotifyFailing",
         ),
         lines(
-            "Ended, by transport",
-            "Not delivered only.",
+            "NOTIFYs not delivered, by transport",
+            "By transport and outcome.",
             "reqps",
             (
                 "{{transport}} {{outcome}}",
@@ -173,25 +173,25 @@ def notify():
             runbook="DfksNotifyFailing",
         ),
         lines(
-            "In flight",
+            "NOTIFYs in flight",
             "NOTIFYs without a final response. It grows when phones are gone: each is waited for for 32 s.",
             "short",
             ("{{instance}}", "dfks_notify_in_flight{@}"),
         ),
         lines(
-            "Too large for a datagram",
+            "NOTIFYs too large for a datagram",
             "NOTIFYs of one document: over TCP, or, where the phone cannot be reached so, in a datagram all the same.",
             "reqps",
             ("{{transport}}", "sum by (transport) (rate(dfks_notify_oversized_total{@}[~]))"),
         ),
         lines(
-            "To the next server of a name",
+            "NOTIFYs to the next server of a name",
             "A server that a Route or Contact leads to gave no connection, no answer or a 503.",
             "reqps",
             ("{{reason}}", "sum by (reason) (rate(dfks_notify_failovers_total{@}[~]))"),
         ),
         lines(
-            "NOTIFY to its response",
+            "Time from a NOTIFY to its response",
             "Of those delivered: network and phone.",
             "s",
             *quantiles("dfks_notify_duration_seconds", where='outcome="delivered"'),
@@ -199,7 +199,7 @@ def notify():
             log=True,
         ),
         lines(
-            "Change to the phone's 200",
+            "Time from a change to the phone's 200",
             "Command, route, job, NOTIFY, phone: all of it.",
             "s",
             *quantiles("dfks_notify_delivery_seconds"),

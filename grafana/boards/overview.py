@@ -1,7 +1,7 @@
 """One look: are phones served, how fast does a change reach the phone, which stage is slow, which responder fails,
 and what is lost or refused. One row a stage, in the order of the flow."""
 
-from model import good_high, good_low, lines, number, quantiles, row
+from model import ALERTS, good_high, good_low, lines, number, quantiles, row
 
 
 def panels():
@@ -9,7 +9,7 @@ def panels():
         *glance(),
         row("Edge: phones ⇄ SIP"),
         lines(
-            "SUBSCRIBEs answered",
+            "SUBSCRIBEs answered, by code",
             "By status code. 401 is the challenge of digest, 423 a lifetime that is too short: both are normal.",
             "reqps",
             ("{{code}}", 'sum by (code) (rate(dfks_edge_requests_total{@,method="SUBSCRIBE"}[~])) > 0'),
@@ -17,14 +17,14 @@ def panels():
             runbook="DfksSubscribesFail",
         ),
         lines(
-            "Time to the 200",
+            "Time of a SUBSCRIBE",
             "From a SUBSCRIBE's arrival to its final response, storing included.",
             "s",
             *quantiles("dfks_edge_request_duration_seconds", where='method="SUBSCRIBE"'),
             log=True,
         ),
         lines(
-            "Subscriptions",
+            "Live subscriptions",
             "Live subscriptions of all edges; grace: past their expiry, and not given up yet.",
             "short",
             ("{{state}}", "sum by (state) (dfks_edge_subscriptions{@})"),
@@ -40,7 +40,7 @@ def panels():
             log=True,
         ),
         lines(
-            "Requests that got no answer",
+            "Requests on the bus not answered",
             "By outcome. no_responders: nobody listens; disconnected: NATS is away; stream: JetStream refuses.",
             "reqps",
             ("{{outcome}}", 'sum by (outcome) (rate(dfks_bus_request_duration_seconds_count{@,outcome!="ok"}[~]))'),
@@ -56,7 +56,7 @@ def panels():
         ),
         row("Worker: routes and responders"),
         lines(
-            "Requests by outcome",
+            "Requests answered, by outcome",
             "Gets and sets that workers ended.",
             "reqps",
             ("{{kind}} {{outcome}}", "sum by (kind, outcome) (rate(dfks_worker_requests_total{@}[~])) > 0"),
@@ -72,20 +72,23 @@ def panels():
             runbook="DfksWorkerSlow",
         ),
         lines(
-            "Responders that fail",
-            "Share of requests that failed or were late, by feature: that feature's responder is the one to look at.",
+            "Responders that fail, share",
+            "Of the requests to who owns a feature: failed, late or, after many of them, not asked. "
+            "That responder is to be looked at.",
             "percentunit",
             (
                 "{{feature}} {{kind}}",
-                """sum by (feature, kind) (rate(dfks_worker_responder_answers_total{@,outcome=~"failed|timeout"}[~]))
-               / (sum by (feature, kind) (rate(dfks_worker_responder_answers_total{@,outcome!="none"}[~])) > 0)""",
+                """sum by (feature, kind)
+               (rate(dfks_worker_responder_answers_total{@,outcome=~"failed|timeout|open"}[~]))
+               / (sum by (feature, kind)
+               (rate(dfks_worker_responder_answers_total{@,outcome!~"none|observer"}[~])) > 0)""",
             ),
             runbook="DfksResponderFailing",
             bad=0.1,
         ),
         row("MI: commands from services"),
         lines(
-            "Commands by outcome",
+            "Commands answered, by outcome",
             "From dfks.set, dfks.command.set and POST /mi together.",
             "reqps",
             ("{{outcome}}", "sum by (outcome) (rate(dfks_mi_commands_total{@}[~])) > 0"),
@@ -99,7 +102,7 @@ def panels():
             log=True,
         ),
         lines(
-            "Commands waiting",
+            "Durable commands waiting",
             "Durable commands that are stored: not delivered yet, and in the hands of a bridge.",
             "short",
             ("pending", 'max(dfks_bus_consumer_pending{@,consumer="commands"})'),
@@ -108,7 +111,7 @@ def panels():
         ),
         row("NOTIFY: to the phones"),
         lines(
-            "NOTIFYs by outcome",
+            "NOTIFYs ended, by outcome",
             "delivered: the phone said 2xx. no_connection: its TCP, TLS or WebSocket connection is gone.",
             "reqps",
             ("{{outcome}}", "sum by (outcome) (rate(dfks_notify_sent_total{@}[~])) > 0"),
@@ -116,7 +119,7 @@ def panels():
             runbook="DfksNotifyFailing",
         ),
         lines(
-            "From the change to the phone's 200",
+            "Time from a change to the phone's 200",
             "Of changes that phones were told: what a user waits for until the lamp changes.",
             "s",
             *quantiles("dfks_notify_delivery_seconds"),
@@ -124,7 +127,7 @@ def panels():
             runbook="DfksDeliverySlow",
         ),
         lines(
-            "Jobs waiting",
+            "NOTIFY jobs waiting",
             "NOTIFY jobs of the busiest edge: stored, and in the hands of the edge.",
             "short",
             ("pending", 'max(dfks_bus_consumer_pending{@,consumer="notify"})'),
@@ -133,14 +136,14 @@ def panels():
         ),
         row("Lost and refused: what, and why"),
         lines(
-            "Refused by the edge",
+            "Refused by edges, by code",
             "Final responses other than 200 and 401, by code.",
             "reqps",
             ("{{code}}", 'sum by (code) (rate(dfks_edge_requests_total{@,code!~"200|401"}[~])) > 0'),
             runbook="DfksPhonesRefused",
         ),
         lines(
-            "Not handled",
+            "Not handled, by stage and reason",
             "What each stage dropped, by reason.",
             "reqps",
             ("edge {{reason}}", "sum by (reason) (rate(dfks_edge_dropped_total{@}[~])) > 0"),
@@ -150,7 +153,7 @@ def panels():
             runbook="DfksBusLoses",
         ),
         lines(
-            "Dead letters",
+            "Dead letters, 15 min",
             "Commands and jobs that were given up, in 15 minutes. "
             "The stream DFKS_DEAD keeps them, with the reason in their headers.",
             "short",
@@ -168,14 +171,14 @@ def glance():
     return [
         row("At a glance"),
         number(
-            "Phones",
-            "Live subscriptions of all edges.",
+            "Subscriptions",
+            "Live subscriptions of all edges, within their lifetime.",
             "short",
             'sum(dfks_edge_subscriptions{@,state="active"})',
             width=3,
         ),
         number(
-            "Served",
+            "SUBSCRIBEs ok",
             "Share of SUBSCRIBEs that were not answered 5xx.",
             "percentunit",
             """1 - sum(rate(dfks_edge_requests_total{@,method="SUBSCRIBE",code=~"5.."}[~]))
@@ -186,7 +189,7 @@ def glance():
             empty="no traffic",
         ),
         number(
-            "To the phone",
+            "To phone, p95",
             "From a change to the 200 of a phone that was told it, 95th percentile.",
             "s",
             quantiles("dfks_notify_delivery_seconds", of=(0.95,))[0][1],
@@ -196,7 +199,7 @@ def glance():
             empty="no change",
         ),
         number(
-            "Delivered",
+            "NOTIFYs delivered",
             "Share of NOTIFYs that got a 2xx.",
             "percentunit",
             """sum(rate(dfks_notify_sent_total{@,outcome="delivered"}[~]))
@@ -207,7 +210,7 @@ def glance():
             empty="no traffic",
         ),
         number(
-            "Oldest job",
+            "Oldest in a queue",
             "Of what is stored and not carried out.",
             "s",
             'max(dfks_bus_stream_oldest_age_seconds{@,stream=~"commands|notify"})',
@@ -216,7 +219,7 @@ def glance():
             width=3,
         ),
         number(
-            "Dead, 1 h",
+            "Dead letters, 1 h",
             "Commands and jobs that were given up.",
             "short",
             'sum(increase(dfks_bus_published_total{@,subject="dfks.dead.<stage>"}[1h]))',
@@ -226,7 +229,7 @@ def glance():
             decimals=0,
         ),
         number(
-            "No NATS",
+            "Without NATS",
             "Processes without a connection to NATS: they answer 503 to phones and commands.",
             "short",
             "count(dfks_bus_connected{@}) - sum(dfks_bus_connected{@})",
@@ -245,5 +248,37 @@ def glance():
             good_low(0.5, 0.8),
             runbook="DfksQueueFilling",
             width=3,
+        ),
+        *firing(),
+    ]
+
+
+def firing():
+    """What the rules of grafana/rules say; without them in Prometheus nothing fires."""
+    critical = ALERTS.replace("{", '{severity="critical",')
+    return [
+        number(
+            "Critical alerts firing",
+            "Of the rules of grafana/rules: somebody must act now.",
+            "short",
+            f"count({critical}) or vector(0)",
+            [(0, "green"), (1, "red")],
+            height=7,
+        ),
+        number(
+            "Alerts firing",
+            "Of the rules of grafana/rules, warnings included.",
+            "short",
+            f"count({ALERTS}) or vector(0)",
+            [(0, "green"), (1, "orange")],
+            height=7,
+        ),
+        lines(
+            "Alerts firing, by name",
+            "Each alert of grafana/rules while it fires; a runbook of its name is in docs/runbooks.",
+            "short",
+            ("{{alertname}} ({{severity}})", f"count by (alertname, severity) ({ALERTS})"),
+            width=16,
+            stack=True,
         ),
     ]

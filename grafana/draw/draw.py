@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws the dashboards of an observed run: draw.py VALUES_JSON PAGE_JS FOLDER.
 
-Needs Debian's chromium; `make draw` calls it.
+Needs Debian's chromium; `make draw` calls it. It fails when a number has another colour than its thresholds say.
 """
 
 import json
@@ -10,7 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from look import colour_of, meant_colour, read
+
 WIDTH = 1500
+# as page.jsx has them
+CELL_HEIGHT, TITLE_HEIGHT = 30, 45
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = [
     "chromium",
@@ -34,21 +38,25 @@ PAGE = """<meta charset="utf-8">
 """
 
 
-def panels(targets):
-    """The targets of a dashboard by the panel that they stand in."""
-    found = {}
-    for target in targets:
-        grid = target["grid"]
-        panel = found.setdefault(
-            (target["panel"], grid["x"], grid["y"]),
-            {"title": target["panel"], "type": target["type"], "unit": target["unit"], "grid": grid, "targets": []},
-        )
-        panel["targets"].append({"legend": target["legend"], "series": target["series"]})
-    return list(found.values())
+def panels(board, values):
+    """The panels of a dashboard with what was observed of each target, and as the dashboard says that they look."""
+    return [
+        {
+            "title": panel["title"],
+            "type": panel["type"],
+            "grid": panel["gridPos"],
+            "defaults": panel.get("fieldConfig", {}).get("defaults", {}),
+            "targets": [
+                {"legend": target["legendFormat"], "series": values[str(panel["id"])][target["refId"]]}
+                for target in panel.get("targets", [])
+            ],
+        }
+        for panel in board["panels"]
+    ]
 
 
 def draw(content, script, picture):
-    height = max(panel["grid"]["y"] + panel["grid"]["h"] for panel in content["panels"]) * 30 + 60
+    height = max(panel["grid"]["y"] + panel["grid"]["h"] for panel in content["panels"]) * CELL_HEIGHT + TITLE_HEIGHT
     board = json.dumps(content).replace("<", "\\u003c")
     with tempfile.TemporaryDirectory() as work:
         page = Path(work, "page.html")
@@ -65,12 +73,33 @@ def draw(content, script, picture):
     print(f"{picture}: {picture.stat().st_size} bytes")
 
 
+def check(content, picture):
+    """What is not drawn in the colour that the dashboard gives its value."""
+    image, wrong = read(picture), []
+    for panel in content["panels"]:
+        if panel["type"] != "stat":
+            continue
+        grid = panel["grid"]
+        left, right = (round(WIDTH / 24 * column) for column in (grid["x"], grid["x"] + grid["w"]))
+        top, bottom = (TITLE_HEIGHT + CELL_HEIGHT * line for line in (grid["y"], grid["y"] + grid["h"]))
+        drawn, meant = colour_of(image, (left, top, right, bottom)), meant_colour(panel)
+        if meant and drawn != meant:
+            wrong.append(f"{picture.name}: {panel['title']!r} is drawn {drawn}, its thresholds say {meant}")
+    return wrong
+
+
 def main():
     values, script, folder = (Path(argument).resolve() for argument in sys.argv[1:4])
     folder.mkdir(parents=True, exist_ok=True)
-    for board, targets in json.loads(values.read_text(encoding="utf-8")).items():
-        title = json.loads((ROOT / f"grafana/dashboards/{board}.json").read_text(encoding="utf-8"))["title"]
-        draw({"title": title, "panels": panels(targets), "width": WIDTH}, script, folder / f"{board}.png")
+    wrong = []
+    for name, of_panels in json.loads(values.read_text(encoding="utf-8")).items():
+        board = json.loads((ROOT / f"grafana/dashboards/{name}.json").read_text(encoding="utf-8"))
+        content = {"title": board["title"], "panels": panels(board, of_panels), "width": WIDTH}
+        draw(content, script, folder / f"{name}.png")
+        wrong += check(content, folder / f"{name}.png")
+    if wrong:
+        sys.exit("\n".join(wrong))
 
 
-main()
+if __name__ == "__main__":
+    main()

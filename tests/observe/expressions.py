@@ -12,14 +12,15 @@ RATE_INTERVAL = "10s"
 
 def hurried(rules):
     """Rules for a short run: what is looked at over minutes, or may wait for minutes, is so for seconds here."""
-    return re.sub(r"\[(\d+)m\]", r"[\1s]", rules).replace("[5s]", "[10s]").replace("> 120", "> 2")
+    seconds = re.sub(r"\[(\d+)m\]", r"[\1s]", rules).replace("[5s]", "[10s]").replace("> 120", "> 2")
+    return re.sub(r"\bfor: \d+m\b", "for: 1s", seconds)
 
 
 def plain(expression):
     """An expression of a dashboard as Grafana asks it, with every variable at All."""
     expression = expression.replace("$__rate_interval", RATE_INTERVAL).replace("$datasource", "x")
     for variable in ("job", "namespace", "instance"):
-        expression = expression.replace(f'"${variable}"', '".*"')
+        expression = expression.replace(f'"${variable}"', '".*"').replace(f'"${variable}|"', '".*"')
     return expression
 
 

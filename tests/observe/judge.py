@@ -21,7 +21,7 @@ class Verdict:
     fired: int = 0
     wrong: list = dataclasses.field(default_factory=list)
     quiet: list = dataclasses.field(default_factory=list)
-    # for each dashboard its targets with their values, to be drawn
+    # for each dashboard, panel and target the series, to be drawn
     drawn: dict = dataclasses.field(default_factory=dict)
 
 
@@ -44,15 +44,7 @@ def judge_target(prometheus, board, panel, target, verdict):
     verdict.asked += 1
     expression = plain(target["expr"])
     series = prometheus.values(expression)
-    shown = {
-        "panel": panel["title"],
-        "type": panel["type"],
-        "unit": panel.get("fieldConfig", {}).get("defaults", {}).get("unit"),
-        "grid": panel["gridPos"],
-        "legend": target.get("legendFormat", ""),
-        "series": series,
-    }
-    verdict.drawn.setdefault(board, []).append(shown)
+    verdict.drawn.setdefault(board, {}).setdefault(panel["id"], {})[target["refId"]] = series
     if has_value(series):
         return
     is_zero = expression.endswith(" > 0") and has_value(prometheus.values(expression.removesuffix(" > 0")))

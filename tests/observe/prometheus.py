@@ -23,7 +23,8 @@ scrape_configs:
     static_configs:
 {targets}
 """
-TARGET = "      - {{ targets: ['{address}'], labels: {{ namespace: voip }} }}"
+# a legend is read by names, which the chart's ServiceMonitor gives too, not by addresses
+TARGET = "      - {{ targets: ['{address}'], labels: {{ namespace: voip, instance: {name} }} }}"
 # A sample is looked at until the next one comes, a second later: looked at less often than that, it can be overlooked.
 STEP_SECONDS = 0.5
 # How long a failure may take until it is seen.
@@ -41,8 +42,8 @@ class Prometheus:
         self.alerts, self.fired = alerts(), set()
 
     def command(self, folder, targets):
-        """Writes its configuration; what starts it."""
-        lines = "\n".join(TARGET.format(address=target) for target in targets)
+        """Writes its configuration, with targets by name; what starts it."""
+        lines = "\n".join(TARGET.format(name=name, address=address) for name, address in targets.items())
         (folder / "prometheus.yml").write_text(CONFIG.format(targets=lines), encoding="utf-8")
         (folder / "rules").mkdir()
         for rules in RULES.glob("*.yaml"):

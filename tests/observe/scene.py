@@ -128,7 +128,7 @@ class Scene:
 
     def observe(self):
         """Starts Prometheus, and waits until it has looked at each process a few times."""
-        self.start("prometheus", *self.prometheus.command(self.work, self.urls.values()))
+        self.start("prometheus", *self.prometheus.command(self.work, self.urls))
         wait_for("prometheus", lambda: self.is_alive("prometheus") and self.prometheus.is_ready())
         wait_for("the first scrapes", lambda: self.prometheus.has_looked(len(self.urls)))
         self.prometheus.begin()
