@@ -124,8 +124,8 @@ helm-docs: ## Write the chart's table of values anew
 	@tools/deploy-packages
 	PYTHONPATH=.tools/deploy helm/readme.py
 
-grafana: ## Write grafana/dashboards anew from grafana/boards
-	@python3 grafana/build.py
+grafana: ## Write grafana/dashboards anew from grafana/boards; with CONSOLE=URL: those and the rules into OUT, with links to the console
+	@python3 grafana/build.py $(if $(CONSOLE),--console $(CONSOLE) $(or $(OUT),target/grafana))
 
 grafana-check: ## Check dashboards, alerts and their tests (needs promtool)
 	@tools/debian promtool=prometheus prometheus=prometheus

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Writes grafana/dashboards from grafana/boards: build.py [--check].
+"""Writes grafana/dashboards from grafana/boards: build.py [--check | --console URL FOLDER].
 
-With --check it only says whether they are up to date.
+With --check it only says whether they are up to date. With --console it writes dashboards and rules into FOLDER, as
+they are but for links to the console that is at URL.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -118,16 +120,48 @@ def dashboard(uid):
     }
 
 
+def with_console(url, folder):
+    """Dashboards with a link to the console, and rules whose alerts have it as the annotation `console`."""
+    if not re.fullmatch(r"https?://[^/@?#\s\"{}]+(/[^?#\s\"{}]*)?", url):
+        sys.exit(f"--console {url}: http:// or https://, a host, and at most a path")
+    link = {"type": "link", "title": "Console", "url": url, "icon": "external link", "tags": [], "targetBlank": True}
+    for kind in ("dashboards", "rules"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for uid in SOURCES:
+        board = dashboard(uid)
+        board["links"].insert(0, link)
+        write(folder / "dashboards" / f"{uid}.json", text_of(board))
+    for path in (HERE / "rules").glob("*.yaml"):
+        rules = re.sub(
+            r"^( *)runbook_url: .*$", rf'\g<0>\n\1console: "{url}"', path.read_text(encoding="utf-8"), flags=re.M
+        )
+        write(folder / "rules" / path.name, rules)
+    print(f"written: {folder}")
+
+
+def text_of(board):
+    return json.dumps(board, indent=2, ensure_ascii=False) + "\n"
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+
+
 def main():
+    if sys.argv[1:2] == ["--console"]:
+        if len(sys.argv) != 4:
+            sys.exit("build.py --console URL FOLDER")
+        with_console(sys.argv[2], Path(sys.argv[3]))
+        return
     is_check = "--check" in sys.argv[1:]
     stale = []
     for uid in SOURCES:
         path = HERE / "dashboards" / f"{uid}.json"
-        text = json.dumps(dashboard(uid), indent=2, ensure_ascii=False) + "\n"
+        text = text_of(dashboard(uid))
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(path.name)
             if not is_check:
-                path.write_text(text, encoding="utf-8")
+                write(path, text)
     if is_check and stale:
         sys.exit(f"not what grafana/build.py writes: {', '.join(stale)}")
     print("up to date" if not stale else f"written: {', '.join(stale)}")

@@ -1,5 +1,6 @@
 """What holds over several objects of the chart, for each preset. Kinds and fields are the business of test_schemas."""
 
+import json
 import tempfile
 import unittest
 
@@ -18,6 +19,11 @@ SECRETS = {
     "dfks-users": {"users"},
     "dfks-mi": {"token"},
 }
+
+
+def alerts(item):
+    """The alerts of a PrometheusRule."""
+    return [rule for group in item["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
 
 
 class Manifests(unittest.TestCase):
@@ -205,6 +211,31 @@ class Manifests(unittest.TestCase):
             for group in yaml.safe_load(path.read_text())["groups"]
         ]
         self.assertEqual(rule["spec"]["groups"], groups)
+
+    def test_alerts_and_dashboards_link_to_the_console_where_there_is_one(self):
+        values, url = chart.presets()["full-monitoring"], "https://dfks.example.com/"
+        plain, _ = chart.render(values)
+        linked, _ = chart.render(chart.over(values, {"monitoring": {"consoleUrl": url}}))
+        for before, after in zip(plain, linked, strict=True):
+            if before["kind"] == "PrometheusRule":
+                for rule in alerts(before):
+                    self.assertNotIn("console", rule["annotations"])
+                    rule["annotations"]["console"] = url
+            elif before["metadata"].get("labels", {}).get("grafana_dashboard"):
+                for item in (before, after):
+                    item["data"] = {name: json.loads(text) for name, text in item["data"].items()}
+                (board,) = before["data"].values()
+                (found,) = after["data"].values()
+                self.assertEqual([link["url"] for link in found["links"] if link["title"] == "Console"], [url])
+                board["links"].insert(0, found["links"][0])
+            self.assertEqual(before, after)
+        self.assertEqual(sum(len(alerts(item)) for item in linked if item["kind"] == "PrometheusRule"), 23)
+
+    def test_alerts_and_legends_name_pods(self):
+        objects, _ = chart.render(chart.presets()["full-monitoring"])
+        (monitor,) = [item for item in objects if item["kind"] == "ServiceMonitor"]
+        named = {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"}
+        self.assertEqual(monitor["spec"]["endpoints"][0]["relabelings"], [named])
 
     def test_the_service_monitor_finds_one_service_a_role(self):
         objects, _ = chart.render(chart.presets()["full-monitoring"])

@@ -23,6 +23,8 @@ BY_SCHEMA = [
     ({"edge": {"service": {"nodePorts": {"sctp": 30000}}}}, "sctp"),
     ({"networkPolicy": {"natsPorts": []}}, "natsPorts"),
     ({"edge": {"autoscaling": {"minReplicas": 0}}}, "minReplicas"),
+    ({"monitoring": {"consoleUrl": "dfks.example.com"}}, "consoleUrl"),
+    ({"monitoring": {"consoleUrl": "https://admin:secret@dfks.example.com/"}}, "consoleUrl"),
     ({"replicaCount": 2}, "replicaCount"),
 ]
 
