@@ -160,7 +160,7 @@ def inside():
         row("Inside"),
         queues("edge", "an edge"),
         lines(
-            "Routes and stores that failed",
+            "Routes and stores: failed, saved",
             "Requests to workers, and stores of subscriptions by reason; beside them the stores that were not needed.",
             "reqps",
             ("route", "sum(rate(dfks_edge_route_failures_total{@}[~]))"),

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from look import colour_of, meant_colour, read
+from shrink import shrink
 
 WIDTH = 1500
 # as page.jsx has them
@@ -70,12 +71,11 @@ def draw(content, script, picture):
             f"file://{page}",
         ]
         subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    print(f"{picture}: {picture.stat().st_size} bytes")
 
 
-def check(content, picture):
+def check(content, image, name):
     """What is not drawn in the colour that the dashboard gives its value."""
-    image, wrong = read(picture), []
+    wrong = []
     for panel in content["panels"]:
         if panel["type"] != "stat":
             continue
@@ -84,7 +84,7 @@ def check(content, picture):
         top, bottom = (TITLE_HEIGHT + CELL_HEIGHT * line for line in (grid["y"], grid["y"] + grid["h"]))
         drawn, meant = colour_of(image, (left, top, right, bottom)), meant_colour(panel)
         if meant and drawn != meant:
-            wrong.append(f"{picture.name}: {panel['title']!r} is drawn {drawn}, its thresholds say {meant}")
+            wrong.append(f"{name}: {panel['title']!r} is drawn {drawn}, its thresholds say {meant}")
     return wrong
 
 
@@ -95,8 +95,12 @@ def main():
     for name, of_panels in json.loads(values.read_text(encoding="utf-8")).items():
         board = json.loads((ROOT / f"grafana/dashboards/{name}.json").read_text(encoding="utf-8"))
         content = {"title": board["title"], "panels": panels(board, of_panels), "width": WIDTH}
-        draw(content, script, folder / f"{name}.png")
-        wrong += check(content, folder / f"{name}.png")
+        picture = folder / f"{name}.png"
+        draw(content, script, picture)
+        image = read(picture)
+        wrong += check(content, image, name)
+        shrink(image, picture)
+        print(f"{picture}: {picture.stat().st_size} bytes")
     if wrong:
         sys.exit("\n".join(wrong))
 
