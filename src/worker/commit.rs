@@ -127,13 +127,25 @@ impl Claim {
     }
 }
 
+/// What a set came to.
+#[derive(Debug)]
+pub(crate) enum Committed {
+    /// It is stored.
+    Stored(RouteSetResponse),
+    /// Nothing is to be stored. Over a record that is only known this holds if the record is still that one.
+    Unchanged(RouteSetResponse),
+    /// The record that was only known is another by now; nothing is stored.
+    OutOfDate,
+}
+
 /// A write that nobody confirmed. For as long as the key has this revision, it may still be made.
 struct Lost {
     after: u64,
     why: RequestError,
 }
 
-/// Stores what the set comes to; put over the latest record again for as long as other workers are faster.
+/// Stores what the set comes to; put over the latest record again for as long as other workers are faster. Not so where the
+/// record was only known: script and responder were shown what may have been long ago.
 ///
 /// # Errors
 ///
@@ -145,7 +157,7 @@ pub(crate) async fn commit(
     set: &Set<'_>,
     stored: Versioned,
     claim: &Claim,
-) -> Result<RouteSetResponse, Refusal> {
+) -> Result<Committed, Refusal> {
     let mut lost = None;
     let committed = attempt(store, presentity, set, stored, claim, &mut lost).await;
     // Whatever the last attempt ended with: what is said must hold for an earlier one, too.
@@ -159,29 +171,35 @@ async fn attempt(
     mut stored: Versioned,
     claim: &Claim,
     lost: &mut Option<Lost>,
-) -> Result<RouteSetResponse, Refusal> {
+) -> Result<Committed, Refusal> {
     let started_at = clock::now();
     for attempt in 0..MAX_ATTEMPTS {
         let now = store.utc_now();
         if let Some(answer) = claim.check(&stored.record, now)? {
-            return Ok(answer);
+            return Ok(Committed::Unchanged(answer));
         }
         let (record, answer) = claim.applied(presentity, set.outcome(&stored.record).map_err(Refusal::Route)?, stored.revision, now);
         let mut is_beaten = false;
         if let Some(record) = record {
             match store.write(presentity, &record, stored.revision, &claim.cause).await {
-                Ok(true) => return Ok(answer),
+                Ok(true) => return Ok(Committed::Stored(answer)),
+                Ok(false) if stored.is_known_only => return Ok(Committed::OutOfDate),
                 Ok(false) => is_beaten = clock::now().saturating_duration_since(started_at) >= store.timeout(),
                 Err(StoreError::Unconfirmed(why)) => *lost = Some(Lost { after: stored.revision, why }),
                 Err(error) => return Err(error.into()),
             }
-        } else if store.is_latest(presentity, stored.revision).await? {
-            return Ok(answer);
+        } else if stored.is_known_only || store.is_latest(presentity, stored.revision).await? {
+            return Ok(Committed::Unchanged(answer));
         }
         store.pause(attempt).await;
-        stored = store.read_latest(presentity).await?;
+        let before = std::mem::replace(&mut stored, store.read_latest(presentity).await?);
         if stored.record.is_changed_by(&claim.request) {
-            return Ok(answer);
+            return Ok(Committed::Stored(answer));
+        }
+        if before.is_known_only && before.revision != stored.revision {
+            // A write over a revision that is gone is refused whenever it comes.
+            lost.take();
+            return Ok(Committed::OutOfDate);
         }
         // Over another revision than its own, the lost write is refused whenever it comes.
         lost.take_if(|lost| lost.after != stored.revision);

@@ -8,8 +8,8 @@ use crate::bus::message::{GetRequest, GetResponse, Kind, Origin, RouteSetRequest
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity};
 use crate::worker::change::Change;
-use crate::worker::commit::{Claim, commit};
-use crate::worker::error::Refusal;
+use crate::worker::commit::{Claim, Committed, commit};
+use crate::worker::error::{Refusal, StoreError};
 use crate::worker::get;
 use crate::worker::metrics::WorkerMetrics;
 use crate::worker::responder::Responders;
@@ -19,7 +19,7 @@ use crate::worker::script::Script;
 use crate::worker::script::call::Call;
 use crate::worker::script::live::Routes;
 use crate::worker::set::Set;
-use crate::worker::store::Store;
+use crate::worker::store::{Store, Versioned};
 
 /// What requests need. Has no state of its own.
 #[derive(Debug)]
@@ -91,39 +91,86 @@ impl Handler {
         let spec = self.table.require(&request.feature)?;
         spec.check_values(&request.values)?;
         let claim = Claim::of(&request, cause);
-        let param = request.param.filter(|_| request.origin == Origin::Mi);
-        let mut set = Set {
-            table: &self.table,
+        let asked = AskedSet {
+            presentity: &presentity,
             spec,
             origin: request.origin,
-            request: Change::requested(request.status, request.values),
-            script: Change::default(),
-            responder: None,
+            change: Change::requested(request.status, request.values),
+            param: request.param.filter(|_| request.origin == Origin::Mi),
+            claim: &claim,
+            cause,
         };
+        if let Some(known) = self.known(&asked) {
+            let revision = known.revision;
+            let came_to = self.set_over(&asked, known).await;
+            let is_final = matches!(came_to, Ok(Committed::Stored(_)) | Err(Refusal::Store(_)));
+            let is_out_of_date = matches!(came_to, Ok(Committed::OutOfDate));
+            // What ends without a write holds if the record is still that one.
+            let stored = if is_final { None } else { Some(self.store.read(&presentity, true).await?) };
+            let has_held = !is_out_of_date && stored.as_ref().is_none_or(|stored| stored.revision == revision);
+            self.store.tried_known(has_held);
+            return match stored {
+                Some(stored) if !has_held => answer(self.set_over(&asked, stored).await?),
+                _ => answer(came_to?),
+            };
+        }
         let stored = self.store.read(&presentity, false).await?;
+        answer(self.set_over(&asked, stored).await?)
+    }
+
+    /// The record to begin from without a read. None where a responder may be asked: it would be told what may have been long ago.
+    fn known(&self, asked: &AskedSet<'_>) -> Option<Versioned> {
+        if self.responders.is_free_to_set(asked.presentity, asked.spec) { self.store.known(asked.presentity) } else { None }
+    }
+
+    async fn set_over(&self, asked: &AskedSet<'_>, stored: Versioned) -> Result<Committed, Refusal> {
+        let &AskedSet { presentity, spec, origin, claim, cause, .. } = asked;
+        let mut set = Set { table: &self.table, spec, origin, request: asked.change.clone(), script: Change::default(), responder: None };
+        let as_it_is = || stored.record.state(spec);
         if stored.record.is_changed_by(claim.request()) {
-            return Ok(found(&presentity, stored.record.state(spec)));
+            return Ok(Committed::Unchanged(found(presentity, as_it_is())));
         }
         if let Some(answer) = claim.check(&stored.record, self.store.utc_now())? {
-            return Ok(answer);
+            return Ok(Committed::Unchanged(answer));
         }
         let requested = set.requested(&stored.record)?;
         if let Some(script) = self.routes.script_with(Route::Set) {
-            let call = Call::new(Route::Set, Arc::clone(&self.table), presentity.as_str(), param.as_deref(), requested);
+            let call = Call::new(Route::Set, Arc::clone(&self.table), presentity.as_str(), asked.param.as_deref(), requested);
             let verdict = self.routes.run(&script, Route::Set, &presentity.domain_token(), call, &self.metrics).await?;
             if let Some(why) = verdict.denied {
-                return Ok(denied(&presentity, stored.record.state(spec), why));
+                return Ok(Committed::Unchanged(denied(presentity, as_it_is(), why)));
             }
             set.script = verdict.change;
         }
         let scripted = set.scripted(&stored.record).map_err(Refusal::Route)?;
-        match self.responders.set(&presentity, spec, scripted, request.origin, param, cause).await {
-            Approval::Change(change) => set.responder = Some(change),
+        match self.responders.set(presentity, spec, scripted, origin, asked.param.clone(), cause).await {
             Approval::Nobody => {}
-            Approval::Denied(why) => return Ok(denied(&presentity, stored.record.state(spec), why)),
+            // somebody listens since a moment ago
+            _ if stored.is_known_only => return Ok(Committed::OutOfDate),
+            Approval::Change(change) => set.responder = Some(change),
+            Approval::Denied(why) => return Ok(Committed::Unchanged(denied(presentity, as_it_is(), why))),
             Approval::Missing(unapproved) => return Err(Refusal::Responder(unapproved)),
         }
-        commit(&self.store, &presentity, &set, stored, &claim).await
+        commit(&self.store, presentity, &set, stored, claim).await
+    }
+}
+
+/// A set, read.
+struct AskedSet<'a> {
+    presentity: &'a Presentity,
+    spec: &'a FeatureSpec,
+    origin: Origin,
+    change: Change,
+    /// Of the command.
+    param: Option<String>,
+    claim: &'a Claim,
+    cause: &'a Cause,
+}
+
+fn answer(committed: Committed) -> Result<RouteSetResponse, Refusal> {
+    match committed {
+        Committed::Stored(answer) | Committed::Unchanged(answer) => Ok(answer),
+        Committed::OutOfDate => Err(StoreError::Conflict(1).into()),
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) mod script;
 mod service;
 mod set;
 pub(crate) mod store;
+pub(crate) mod view;
 
 pub use error::WorkerError;
 pub use route::Route;

@@ -19,6 +19,7 @@ use crate::feature::Presentity;
 use crate::runtime::clock;
 use crate::worker::error::{StoreError, WorkerError};
 use crate::worker::quorum::Quorum;
+use crate::worker::view::{Kept, View};
 
 /// Most attempts at one compare-and-set. Each lost attempt is another worker's success.
 pub(crate) const MAX_ATTEMPTS: u32 = 64;
@@ -31,6 +32,7 @@ pub(crate) struct Store {
     quorum: Quorum,
     /// Key that confirms reads.
     fence: String,
+    view: View,
 }
 
 /// A record and the revision that a write must name; 0: no such key.
@@ -38,6 +40,8 @@ pub(crate) struct Store {
 pub(crate) struct Versioned {
     pub(crate) record: FeatureRecord,
     pub(crate) revision: u64,
+    /// It is what this worker knew of it, and may have changed since: nothing but a write over its revision makes it true.
+    pub(crate) is_known_only: bool,
 }
 
 impl Store {
@@ -50,7 +54,19 @@ impl Store {
         let name = kv::stream(&bus.subjects().feature_bucket());
         let stream = bus.jetstream().get_stream_no_info(name).await.map_err(|error| WorkerError::Bucket(error.into()))?;
         let fence = bus.subjects().feature_fence();
-        Ok(Self { bus, stream, quorum: Quorum::default(), fence })
+        Ok(Self { bus, stream, quorum: Quorum::default(), fence, view: View::new() })
+    }
+
+    /// The record as this worker knew it last, to begin a set from.
+    pub(crate) fn known(&self, presentity: &Presentity) -> Option<Versioned> {
+        let Kept { revision, value } = self.view.known(presentity.as_str())?;
+        let record = serde_json::from_slice(&value).ok()?;
+        Some(Versioned { record, revision, is_known_only: true })
+    }
+
+    /// A set began from what was [`known`](Self::known); whether that was still so.
+    pub(crate) fn tried_known(&self, has_held: bool) {
+        self.view.tried(has_held);
     }
 
     /// The record of a presentity. Where the bucket has replicas, from its leader: another may be a moment behind, and what
@@ -70,7 +86,7 @@ impl Store {
         let subject = self.bus.subjects().feature_direct_get(presentity);
         let timeout = self.bus.timeout();
         match self.bus.request_raw(Pattern::FeatureBucket, subject, HeaderMap::new(), Bytes::new(), timeout).await {
-            Ok(reply) => versioned(presentity, kv::read(reply, self.bus.utc_now()).map_err(StoreError::Read)?),
+            Ok(reply) => self.versioned(presentity, kv::read(reply, self.bus.utc_now()).map_err(StoreError::Read)?),
             // An operator may have switched direct gets off for the bucket.
             Err(RequestError::NoResponders) => self.read_latest(presentity).await,
             Err(error) => Err(StoreError::Away(error)),
@@ -91,9 +107,9 @@ impl Store {
             Ok(message) => {
                 let is_marker = kv::is_marker(&message.headers);
                 let entry = kv::entry(None, Some(message.sequence), is_marker, message.payload).map_err(StoreError::Read)?;
-                versioned(presentity, entry)
+                self.versioned(presentity, entry)
             }
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => versioned(presentity, Entry::Absent(0)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => self.versioned(presentity, Entry::Absent(0)),
             Err(error) => Err(StoreError::Leader(error)),
         }
     }
@@ -145,11 +161,16 @@ impl Store {
         revision: u64,
         cause: &Cause,
     ) -> Result<bool, StoreError> {
-        let payload = serde_json::to_vec(record).map_err(StoreError::Unwritable)?;
+        let payload = Bytes::from(serde_json::to_vec(record).map_err(StoreError::Unwritable)?);
         let subject = self.bus.subjects().feature_key(presentity);
         let sent_at = clock::now();
-        let stored = self.bus.store(Pattern::FeatureBucket, subject, kv::put_headers(revision, None, cause), payload.into()).await;
-        match Written::of(stored) {
+        let stored = self.bus.store(Pattern::FeatureBucket, subject, kv::put_headers(revision, None, cause), payload.clone()).await;
+        let written = Written::of(stored);
+        match &written {
+            Ok(Written::Stored(revision)) => self.view.keep(presentity.as_str(), *revision, payload),
+            _ => self.view.forget(presentity.as_str()),
+        }
+        match written {
             Ok(Written::Conflict) => Ok(false),
             Ok(Written::Stored(_)) => {
                 self.quorum.confirmed(sent_at);
@@ -180,14 +201,18 @@ impl Store {
         let timeout = self.bus.timeout();
         tokio::time::timeout(timeout, work).await.map_err(|_| StoreError::Away(RequestError::Timeout(timeout)))
     }
-}
 
-/// Reads what the bucket holds; an empty value counts as none.
-fn versioned(presentity: &Presentity, entry: Entry) -> Result<Versioned, StoreError> {
-    match entry {
-        Entry::Value(revision, value) if !value.is_empty() => {
-            Ok(Versioned { record: serde_json::from_slice(&value).map_err(StoreError::Unreadable)?, revision })
+    /// Reads what the bucket holds; an empty value counts as none.
+    fn versioned(&self, presentity: &Presentity, entry: Entry) -> Result<Versioned, StoreError> {
+        match entry {
+            Entry::Value(revision, value) if !value.is_empty() => {
+                let record = serde_json::from_slice(&value).map_err(StoreError::Unreadable)?;
+                self.view.keep(presentity.as_str(), revision, value);
+                Ok(Versioned { record, revision, is_known_only: false })
+            }
+            Entry::Value(revision, _) | Entry::Absent(revision) => {
+                Ok(Versioned { record: FeatureRecord::new(presentity), revision, is_known_only: false })
+            }
         }
-        Entry::Value(revision, _) | Entry::Absent(revision) => Ok(Versioned { record: FeatureRecord::new(presentity), revision }),
     }
 }

@@ -15,3 +15,4 @@ mod script;
 mod service;
 mod store;
 mod trust;
+mod view;

@@ -3,6 +3,7 @@
 pub(crate) mod breaker;
 pub(crate) mod feature;
 pub(crate) mod label;
+pub(crate) mod view;
 
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};

@@ -142,6 +142,16 @@ impl Responders {
         if is_owned { self.ask_owner(&question).await.answer } else { self.ask_unheard(question).await.answer }
     }
 
+    /// Whether it is known that nobody is asked to approve a set.
+    pub(crate) fn is_free_to_set(&self, presentity: &Presentity, spec: &FeatureSpec) -> bool {
+        let subject = || self.bus.subjects().responder_set(presentity, spec.name());
+        self.mode == Mode::Off
+            || !self.is_required(presentity, spec) && {
+                let subject = subject();
+                self.memory.last_heard(&subject).is_none() && lock(&self.silent).contains(&subject, clock::now())
+            }
+    }
+
     /// Asks to apply `state`, or to change or deny it.
     pub(crate) async fn set(
         self: &Arc<Self>,
