@@ -1,6 +1,7 @@
 //! One run of the nats-server child behind its guard, from its start to its end.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,9 @@ use crate::runtime::tasks;
 /// near it the server does little else than collect.
 const COLLECT_AT: &str = "GOGC";
 const COLLECT_AT_PERCENT: &str = "40";
+/// How many threads of the server run at the same time, where the environment does not say: half of the cores, the roles have the
+/// rest. Its own default is all of them, and with each message it wakes one more that looks for work: a fifth of what a call costs on two cores.
+const THREADS: &str = "GOMAXPROCS";
 /// Timeout of the start: a large store is read first.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Timeout of the guard's end, after it should have killed the server.
@@ -87,6 +91,10 @@ impl Launch {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if std::env::var_os(COLLECT_AT).is_none() {
             command.env(COLLECT_AT, COLLECT_AT_PERCENT);
+        }
+        if std::env::var_os(THREADS).is_none() {
+            let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+            command.env(THREADS, cores.div_euclid(2).max(1).to_string());
         }
         // the terminal's Ctrl-C is for us: the server goes last
         command.process_group(0);
