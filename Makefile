@@ -132,7 +132,7 @@ grafana-check: ## Check dashboards, alerts and their tests (needs promtool)
 	@python3 grafana/build.py --check
 	@python3 grafana/lint.py
 	@cd grafana/tests && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -b
-	@if command -v promtool >/dev/null; then promtool check rules grafana/rules/*.yaml && promtool test rules grafana/rules/tests/*.yaml; \
+	@if command -v promtool >/dev/null; then promtool check rules grafana/rules/*.yaml && python3 grafana/lint.py --queries | promtool check rules /dev/stdin && promtool test rules grafana/rules/tests/*.yaml; \
 	  else echo "promtool is not there: rules are not checked"; fi
 
 observe: tools ## One run under load, scraped by a real Prometheus: every expression of dashboards and rules has a value

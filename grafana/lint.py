@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What a dashboard, rule and runbook must have: lint.py.
+"""What a dashboard, rule and runbook must have: lint.py [--queries].
 
 Prints what is wrong, one finding a line; exit 1 when there is any. The dashboard rules are those that Grafana's
 dashboard-linter is known for, and a few of our own. No dependency: the rule files are read by their lines, in the
-layout that they have here.
+layout that they have here. With --queries it prints the PromQL of the runbooks as rules, for promtool.
 """
 
 import itertools
@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 MATCHERS = ['job=~"$job"', 'namespace=~"$namespace"', 'instance=~"$instance"']
 KNOWN_VARIABLES = {"datasource", "job", "namespace", "instance", "__rate_interval"}
-METRIC = re.compile(r"\b(?:dfks|process)_[a-z0-9_]+(?=\{)")
+HEADS = ["What the phone's user sees", "What the answers mean", "Narrow it down", "How to see that it worked"]
 
 
 def panels_of(board):
@@ -171,17 +171,58 @@ def lint_rules(findings):
     runbooks = {path.stem for path in (ROOT / "docs" / "runbooks").glob("Dfks*.md")}
     if runbooks != set(names):
         findings.append(f"alerts and runbooks: {sorted(runbooks ^ set(names))}")
+    expressions = dict(re.findall(r"- alert: (\w+)\n +expr: '(.*)'\n", text))
     for name in sorted(runbooks & set(names)):
-        runbook = (ROOT / "docs" / "runbooks" / f"{name}.md").read_text(encoding="utf-8")
-        heads = re.findall(r"^## (.*)$", runbook, re.M)
-        if heads != ["What the phone's user sees", "Confirm", "Likely causes", "What to do"]:
-            findings.append(f"runbook {name}: chapters {heads}")
+        for what in lint_runbook(runbook_text(name), expressions.get(name)):
+            findings.append(f"runbook {name}: {what}")
     for record in re.findall(r"- record: (\S+)", (HERE / "rules" / "dfks-recording.yaml").read_text(encoding="utf-8")):
         if not re.fullmatch(r"[a-z_]+:dfks_[a-z0-9_]+:[a-z0-9_]+", record):
             findings.append(f"record {record}: level:metric:operations")
 
 
+def runbook_text(name):
+    return (ROOT / "docs" / "runbooks" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def lint_runbook(text, expression):
+    """What is wrong with a runbook: commands to copy first, and the alert's own expression before those that narrow."""
+    heads = re.findall(r"^## (.*)$", text, re.M)
+    if heads != HEADS:
+        yield f"chapters {heads}"
+    if not re.match(r"# \w+\n\n```sh\ndfks \w", text):
+        yield "it begins with a command of dfks to copy"
+    asked = queries(text)
+    if asked[:1] != [expression]:
+        yield f"its first query is the alert's expression: {expression}"
+    if not any(re.search(r"\bby \([^)]*\b(instance|feature|stream|consumer)\b", one) for one in asked[1:]):
+        yield "a query that narrows it down, by instance or what else the alert is about"
+    for alert in re.findall(r"\bDfks[A-Z]\w+", text):
+        if not (ROOT / "docs" / "runbooks" / f"{alert}.md").exists():
+            yield f"no runbook {alert}"
+
+
+def queries(text):
+    """The PromQL of a runbook, one expression a line."""
+    blocks = re.findall(r"^```promql\n(.*?)^```$", text, re.M | re.S)
+    return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
+
+
+def as_rules():
+    """All queries of the runbooks as recording rules, so that promtool reads them."""
+    names = sorted(path.stem for path in (ROOT / "docs" / "runbooks").glob("Dfks*.md"))
+    rules = [
+        {"record": f"{name}:{at}", "expr": expr}
+        for name in names
+        for at, expr in enumerate(queries(runbook_text(name)))
+    ]
+    return {"groups": [{"name": "runbooks", "rules": rules}]}
+
+
 def main():
+    if "--queries" in sys.argv[1:]:
+        # JSON is YAML
+        print(json.dumps(as_rules(), indent=1))
+        return
     findings, uids = [], set()
     for path in sorted((HERE / "dashboards").glob("*.json")):
         lint_board(path.name, json.loads(path.read_text(encoding="utf-8")), findings, uids)

@@ -77,5 +77,52 @@ class Panels(unittest.TestCase):
         self.assertEqual(len(found(alerts)), 1)
 
 
+RUNBOOK = """# DfksX
+
+```sh
+dfks why PRESENTITY
+```
+
+## What the phone's user sees
+## What the answers mean
+## Narrow it down
+
+```promql
+# the alert
+x > 1
+# where
+sum by (instance) (x)
+```
+
+## How to see that it worked
+"""
+
+
+class Runbooks(unittest.TestCase):
+    def found(self, text):
+        return list(lint.lint_runbook(text, "x > 1"))
+
+    def test_a_good_one(self):
+        self.assertEqual(self.found(RUNBOOK), [])
+
+    def test_it_begins_with_a_command(self):
+        text = RUNBOOK.replace("```sh\ndfks why PRESENTITY\n```\n\n", "", 1)
+        self.assertIn("it begins with a command of dfks to copy", self.found(text))
+
+    def test_its_first_query_is_that_of_the_alert(self):
+        self.assertIn("its first query is the alert's expression: x > 1", self.found(RUNBOOK.replace("x > 1", "x > 2")))
+
+    def test_another_query_narrows_it_down(self):
+        self.assertEqual(len(self.found(RUNBOOK.replace("by (instance) ", ""))), 1)
+
+    def test_the_runbooks_that_it_names_are_there(self):
+        self.assertEqual(self.found(RUNBOOK + "DfksNowhere\n"), ["no runbook DfksNowhere"])
+
+    def test_a_query_that_is_none_is_found_by_promtool(self):
+        self.assertEqual(lint.queries(RUNBOOK), ["x > 1", "sum by (instance) (x)"])
+        rules = lint.as_rules()["groups"][0]["rules"]
+        self.assertGreaterEqual(len(rules), 2 * 23)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -51,6 +51,15 @@ def alerts():
     return {name: expression for kind, name, expression in rules() if kind == "alert"}
 
 
+def runbooks():
+    """Each query of a runbook beside its alert's own: the runbook's name, the query."""
+    for path in sorted((ROOT / "docs/runbooks").glob("Dfks*.md")):
+        block = re.search(r"^```promql\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        asked = [line for line in block[1].splitlines() if not line.startswith("#")]
+        for query in asked[1:]:
+            yield path.stem, hurried(query)
+
+
 def boards():
     """Each dashboard: its name, its content."""
     for path in sorted((ROOT / "grafana/dashboards").glob("*.json")):

@@ -7,7 +7,7 @@ import dataclasses
 import re
 import subprocess
 
-from expressions import ROOT, boards, compared, plain, rules
+from expressions import ROOT, boards, compared, plain, rules, runbooks
 from prometheus import has_value
 
 METRIC = r"(?:dfks|process)_[a-z0-9_]+"
@@ -36,6 +36,10 @@ def judge(prometheus):
                 judge_variable(prometheus, board, variable, verdict)
     for kind, name, expression in rules():
         judge_rule(prometheus, kind, name, expression, verdict)
+    for name, query in runbooks():
+        verdict.asked += 1
+        if not has_value(prometheus.values(compared(query))):
+            verdict.wrong.append(f"runbook {name}: no value of {query}")
     return verdict
 
 
