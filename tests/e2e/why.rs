@@ -94,6 +94,19 @@ fn who_never_came_who_left_and_who_did_not_come_back() {
 }
 
 #[test]
+fn one_phone_too_many() {
+    let nats = Nats::start();
+    let product = Setup::on(&nats).with("sip.max_subscriptions_per_presentity", 1).start();
+    let phone = Phone::udp(product.udp());
+    let mut dialog = phone.subscribe(ALICE);
+    dialog.shows(4);
+    assert_eq!(Phone::udp(product.udp()).dialog(ALICE).send(&Subscribe::default()).status(), Some(403));
+    let refused = found(&nats, "refused", &[]);
+    let next = refused["next"].as_str().unwrap();
+    assert!(next.starts_with(&format!("dfks watchers {ALICE}: ")) && next.contains("sip.max_subscriptions_per_presentity"), "{next}");
+}
+
+#[test]
 fn what_a_phone_was_told_and_what_not() {
     let nats = Nats::start();
     let script = r#"

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use crate::bus::message::{
-    EndReason, FeatureEvent, NotifyEvent, NotifyOutcome, RefusedEvent, ResponderReport, SubscriptionEvent, Verdict, Watcher,
+    EndReason, FeatureEvent, NotifyEvent, NotifyOutcome, RefusedEvent, RefusedReason, ResponderReport, SubscriptionEvent, Verdict, Watcher,
 };
 use crate::feature::{FeatureState, Source};
 use crate::mi::why::facts::Facts;
@@ -147,10 +147,18 @@ pub(super) fn refused_subscribe(refused: &RefusedEvent) -> Said {
         refused.reason.as_str(),
         refused.time
     );
-    let next = match refused.status {
-        401 | 403 => "mend the phone's user and password, or sip.auth; then have it subscribe again",
-        404 => "mend the phone's address for its features, or sip.domains; then have it subscribe again",
-        503 => "have it subscribe again; when it happens again: dfks_edge_requests_total{code=\"503\"}, and the edge's log",
+    let next = match (refused.reason, refused.status) {
+        (RefusedReason::TooManyWatchers, _) => {
+            let of = refused.presentity.as_deref().unwrap_or_default();
+            return said(
+                text,
+                format!("dfks watchers {of}: end what is dead with dfks end, or raise sip.max_subscriptions_per_presentity"),
+            );
+        }
+        (RefusedReason::RateLimited, _) => "its source sends too much: sip.rate_limit_exempt for a proxy; then have it subscribe again",
+        (_, 401 | 403) => "mend the phone's user and password, or sip.auth; then have it subscribe again",
+        (_, 404) => "mend the phone's address for its features, or sip.domains; then have it subscribe again",
+        (_, 503) => "have it subscribe again; when it happens again: dfks_edge_requests_total{code=\"503\"}, and the edge's log",
         _ => "mend what the phone sends: the reason says what; then have it subscribe again",
     };
     said(text, next)
