@@ -8,6 +8,9 @@ export PYTHONPATH := $(CURDIR)/.tools/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 # what somebody who looks on could change first: who answers, who is gone, what is handed out
 NOTICED := cause:: edges:: mi::without onlooker:: responders:: stop:: takeover::a_paused trust::
 
+# of examples/kamailio, by what each package brings
+KAMAILIO := /usr/sbin/kamailio=kamailio $(foreach one,http_client=utils jansson=extra tls=tls,/usr/lib/*/kamailio/modules/$(subst =,.so=kamailio-,$(one))-modules)
+
 .PHONY: help run quick build test test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-instructions bench-abuse fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw chaos chaos-short helm-check helm-check-full helm-docs deb
 
 help: ## Show this
@@ -71,10 +74,10 @@ asyncapi-html: ## Make a page of schemas/asyncapi.yaml: target/asyncapi.html
 freeze: schemas ## Keep schemas and messages of this version for ever, when it is released
 	@tools/freeze-schemas
 
-tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, Node packages, sipp, tshark
+tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, Node packages, sipp, tshark, Kamailio
 	@tools/python-packages
 	@tools/node-packages
-	@tools/debian sipp=sip-tester tshark=tshark
+	@tools/debian sipp=sip-tester tshark=tshark $(KAMAILIO)
 
 $(NATS_SERVER): tools/nats-server.txt
 	@tools/fetch tools/nats-server.txt nats-server NATS_SERVER_BIN

@@ -30,6 +30,7 @@ mod examples;
 mod feature;
 mod hand;
 mod http;
+mod kamailio;
 mod local;
 mod login;
 mod mi;
