@@ -44,7 +44,7 @@ impl Callee {
         assert_eq!(Packet::read(&buffer[..length]).status(), Some(200), "REGISTER of {user}");
         let manner = Arc::new(Mutex::new(manner));
         let (sender, calls) = mpsc::sync_channel(1000);
-        let line = Line { user: user.to_owned(), socket: Arc::clone(&socket), own, manner: Arc::clone(&manner), invite: None };
+        let line = Line { user: user.to_owned(), socket: Arc::clone(&socket), manner: Arc::clone(&manner), invite: None };
         let thread = thread::spawn(move || line.serve(&sender));
         Self { manner, calls, socket, thread: Some(thread) }
     }
@@ -78,7 +78,6 @@ impl Drop for Callee {
 struct Line {
     user: String,
     socket: Arc<UdpSocket>,
-    own: SocketAddr,
     manner: Arc<Mutex<Manner>>,
     /// The INVITE that rings.
     invite: Option<(Packet, SocketAddr)>,
@@ -130,16 +129,22 @@ impl Line {
     }
 
     fn answer(&self, request: &Packet, to: SocketAddr, status: &str) {
-        use std::fmt::Write as _;
-        let mut text = format!("SIP/2.0 {status}\r\n");
-        for (name, value) in &request.headers {
-            if matches!(name.as_str(), "via" | "record-route" | "from" | "call-id" | "cseq") {
-                write!(text, "{name}: {value}\r\n").unwrap();
-            }
-        }
-        let tag = if request.must("to").contains(";tag=") { String::new() } else { format!(";tag={}", self.user) };
-        let (wanted, own, user) = (request.must("to"), self.own, &self.user);
-        write!(text, "To: {wanted}{tag}\r\nContact: <sip:{user}@{own}>\r\nContent-Length: 0\r\n\r\n").unwrap();
-        self.socket.send_to(text.as_bytes(), to).unwrap();
+        answer(&self.socket, request, to, status, &self.user);
     }
+}
+
+/// Sends a response to a request.
+pub(super) fn answer(socket: &UdpSocket, request: &Packet, to: SocketAddr, status: &str, user: &str) {
+    use std::fmt::Write as _;
+    let own = socket.local_addr().unwrap();
+    let mut text = format!("SIP/2.0 {status}\r\n");
+    for (name, value) in &request.headers {
+        if matches!(name.as_str(), "via" | "record-route" | "from" | "call-id" | "cseq") {
+            write!(text, "{name}: {value}\r\n").unwrap();
+        }
+    }
+    let wanted = request.must("to");
+    let tag = if wanted.contains(";tag=") { String::new() } else { format!(";tag={user}") };
+    write!(text, "To: {wanted}{tag}\r\nContact: <sip:{user}@{own}>\r\nContent-Length: 0\r\n\r\n").unwrap();
+    socket.send_to(text.as_bytes(), to).unwrap();
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod callee;
+mod front;
 mod proxy;
 
 use std::path::Path;
@@ -33,8 +34,12 @@ struct House {
 }
 
 impl House {
-    /// Nothing, where Kamailio or sipp is not installed. `defines`: settings of the configuration.
+    /// With the proxy that routes calls. Nothing, where Kamailio or sipp is not installed. `defines`: settings of the configuration.
     fn open(defines: &[&str]) -> Option<Self> {
+        Self::with("kamailio.cfg", defines)
+    }
+
+    fn with(file: &str, defines: &[&str]) -> Option<Self> {
         let program = proxy::program()?;
         if Command::new("sipp").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
             eprintln!("skipped: sipp is not there (Debian: sip-tester)");
@@ -43,7 +48,7 @@ impl House {
         let nats = Nats::start();
         let product = Setup::on(&nats).with("mi.http", "127.0.0.1:0").start();
         let authority = Authority::new();
-        let kamailio = Kamailio::start(&program, &product, &authority, defines);
+        let kamailio = Kamailio::start(&program, file, &product, &authority, defines);
         Some(Self { kamailio, product, nats, authority })
     }
 

@@ -1,4 +1,4 @@
-//! Kamailio with `examples/kamailio/kamailio.cfg`, on ports of its own.
+//! Kamailio with a file of `examples/kamailio`, on ports of its own.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -43,8 +43,8 @@ pub(super) fn program() -> Option<PathBuf> {
 }
 
 impl Kamailio {
-    /// Starts it beside a `dfks` that has an edge and HTTP; `defines`: settings in place of those of the file.
-    pub(super) fn start(program: &Path, product: &Product, authority: &Authority, defines: &[&str]) -> Self {
+    /// Starts a file of `examples/kamailio` beside a `dfks` that has an edge and HTTP; `defines`: settings in place of those of the file.
+    pub(super) fn start(program: &Path, file: &str, product: &Product, authority: &Authority, defines: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
         let (certificate, key) = authority.write(dir.path());
         let (address, tls) = (free(), free());
@@ -60,7 +60,7 @@ impl Kamailio {
             format!("KEY=\"{}\"", key.display()),
         ]);
         let mut command = Command::new(program);
-        command.args(["-f", &root("examples/kamailio/kamailio.cfg"), "-DD", "-E", "-Y"]).arg(dir.path());
+        command.args(["-f", &root(&format!("examples/kamailio/{file}")), "-DD", "-E", "-Y"]).arg(dir.path());
         command.args(defines.flat_map(|define| ["-A".to_owned(), define]));
         // its processes are a group of their own, so that none outlives the test
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
