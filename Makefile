@@ -74,10 +74,10 @@ asyncapi-html: ## Make a page of schemas/asyncapi.yaml: target/asyncapi.html
 freeze: schemas ## Keep schemas and messages of this version for ever, when it is released
 	@tools/freeze-schemas
 
-tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, Node packages, sipp, tshark, Kamailio
+tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, Node packages, sipp, tshark, Kamailio, Lua
 	@tools/python-packages
 	@tools/node-packages
-	@tools/debian sipp=sip-tester tshark=tshark $(KAMAILIO)
+	@tools/debian sipp=sip-tester tshark=tshark lua5.4=lua5.4 $(KAMAILIO)
 
 $(NATS_SERVER): tools/nats-server.txt
 	@tools/fetch tools/nats-server.txt nats-server NATS_SERVER_BIN

@@ -28,6 +28,7 @@ mod edges;
 mod ended;
 mod examples;
 mod feature;
+mod freeswitch;
 mod hand;
 mod http;
 mod kamailio;
