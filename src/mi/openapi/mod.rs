@@ -99,8 +99,7 @@ fn refer<T: JsonSchema>(generator: &mut SchemaGenerator) {
 fn of_body<T: JsonSchema>(generator: &mut SchemaGenerator, description: &str, also: &[&str]) -> Value {
     let mut schema = T::json_schema(generator).to_value();
     without(&mut schema, &[&["type", "presentity"], also].concat());
-    schema["description"] = description.into();
-    schema
+    operation::with(schema, "description", description.into())
 }
 
 /// Takes properties out of a schema, and out of what it is any of.

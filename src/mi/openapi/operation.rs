@@ -63,7 +63,7 @@ fn features() -> Operation {
         body: None,
         answer: Answer {
             description: "The states.",
-            content: referred("GetResponse", example!("get_response/valid-states")),
+            content: referred("GetResponse", &example!("get_response/valid-states")),
             headers: &STATES,
         },
         faults: &[UNCHANGED, NO_PRESENTITY],
@@ -78,7 +78,7 @@ fn feature() -> Operation {
         description: "What a PBX asks for each call. With `If-None-Match` the answer is 304 while nothing has changed.",
         parameters: &["Presentity", "Feature", "IfNoneMatch"],
         body: None,
-        answer: Answer { description: "The state, in a list of one.", content: referred("GetResponse", one_state()), headers: &STATES },
+        answer: Answer { description: "The state, in a list of one.", content: referred("GetResponse", &one_state()), headers: &STATES },
         faults: &[UNCHANGED, NO_PRESENTITY, (404, "NotFound")],
     }
 }
@@ -93,7 +93,7 @@ fn set() -> Operation {
         body: Some(("FeatureChange", true, json!({ "status": 1, "values": { "forwardTo": "sip:bob@10.0.0.11" }, "actor": "portal" }))),
         answer: Answer {
             description: "It is set.",
-            content: referred("SetResponse", example!("set_response/valid-applied")),
+            content: referred("SetResponse", &example!("set_response/valid-applied")),
             headers: &CAUSED,
         },
         faults: &[NO_PRESENTITY, (403, "Forbidden"), (404, "NotFound"), (413, "TooLarge"), (415, "NotJson"), (500, "Failed")],
@@ -108,7 +108,7 @@ fn watchers() -> Operation {
         description: "Asks every edge, which takes 300 ms or more.",
         parameters: &[],
         body: None,
-        answer: Answer { description: "The subscriptions.", content: referred("WatcherList", watcher_list()), headers: &[] },
+        answer: Answer { description: "The subscriptions.", content: referred("WatcherList", &watcher_list()), headers: &[] },
         faults: &[],
     }
 }
@@ -133,7 +133,7 @@ fn resync() -> Operation {
         body: Some(("Resync", false, json!({ "actor": "helpdesk" }))),
         answer: Answer {
             description: "How many phones are told.",
-            content: referred("ResyncResponse", example!("resync_response/valid-two")),
+            content: referred("ResyncResponse", &example!("resync_response/valid-two")),
             headers: &CAUSED,
         },
         faults: &[NO_PRESENTITY, (404, "NotFound"), (413, "TooLarge"), (415, "NotJson"), (500, "Failed")],
@@ -157,8 +157,16 @@ fn document() -> Operation {
     }
 }
 
-fn referred(schema: &str, example: Value) -> Value {
+fn referred(schema: &str, example: &Value) -> Value {
     json!({ "application/json": { "schema": to("schemas", schema), "example": example } })
+}
+
+/// The same object with one more member.
+pub(super) fn with(mut object: Value, name: &str, value: Value) -> Value {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
+    object
 }
 
 fn to(kind: &str, name: &str) -> Value {
@@ -166,20 +174,16 @@ fn to(kind: &str, name: &str) -> Value {
 }
 
 fn one_state() -> Value {
-    let mut states = example!("get_response/valid-states");
-    if let Some(features) = states["features"].as_array_mut() {
-        features.truncate(1);
-    }
-    states
+    let states = example!("get_response/valid-states");
+    let first = states.pointer("/features/0").cloned().unwrap_or_default();
+    with(states, "features", json!([first]))
 }
 
 fn watcher_list() -> Value {
-    let mut list = example!("watchers_response/valid-one");
-    let edge_id = list["edge_id"].take();
-    for watcher in list["watchers"].as_array_mut().into_iter().flatten() {
-        watcher["edge_id"] = edge_id.clone();
-    }
-    json!({ "type": "io.dfks.api.v1.watcher_list", "watchers": list["watchers"].take(), "more": false })
+    let list = example!("watchers_response/valid-one");
+    let part = |pointer: &str| list.pointer(pointer).cloned().unwrap_or_default();
+    let watcher = with(part("/watchers/0"), "edge_id", part("/edge_id"));
+    json!({ "type": "io.dfks.api.v1.watcher_list", "watchers": [watcher], "more": false })
 }
 
 impl Operation {
@@ -187,7 +191,7 @@ impl Operation {
         let headers = self.answer.headers.iter().map(|(name, of)| ((*name).to_owned(), to("headers", of)));
         let mut answer = json!({ "description": self.answer.description, "content": self.answer.content });
         if !self.answer.headers.is_empty() {
-            answer["headers"] = Value::Object(headers.collect());
+            answer = with(answer, "headers", Value::Object(headers.collect()));
         }
         let always = [(401, "Unauthorized"), (403, "Forbidden"), (503, "Unavailable")];
         let faults = self.faults.iter().copied().chain(always).map(|(status, name)| (status.to_string(), to("responses", name)));
@@ -200,10 +204,10 @@ impl Operation {
             "responses": responses,
         });
         if !self.parameters.is_empty() {
-            written["parameters"] = self.parameters.iter().map(|name| to("parameters", name)).collect();
+            written = with(written, "parameters", self.parameters.iter().map(|name| to("parameters", name)).collect());
         }
         if let Some((schema, required, example)) = self.body {
-            written["requestBody"] = json!({ "required": required, "content": referred(schema, example) });
+            written = with(written, "requestBody", json!({ "required": required, "content": referred(schema, &example) }));
         }
         written
     }
@@ -260,13 +264,13 @@ pub(super) fn responses() -> Ordered<Value> {
         let content = json!({ "application/problem+json": { "schema": to("schemas", "Problem"), "example": example } });
         json!({ "description": description, "content": content })
     };
-    let mut unavailable = fault(
+    let unavailable = fault(
         "A worker, an edge, the owner of the feature or NATS is away or late, or too much is in hand. Nothing is changed, unless `detail` says that this is not known.",
         503,
         "Service Unavailable",
         "no worker answers: the change was not made",
     );
-    unavailable["headers"] = json!({ "Retry-After": to("headers", "RetryAfter") });
+    let unavailable = with(unavailable, "headers", json!({ "Retry-After": to("headers", "RetryAfter") }));
     [
         ("NotModified", json!({ "description": "It is as it was.", "headers": { "ETag": to("headers", "ETag") } })),
         (

@@ -159,7 +159,7 @@ mod tests {
             ("GET", "/v1/features", 404, None, "expected /v1/features/PRESENTITY"),
             ("GET", "/v1/features/", 404, None, "nothing is at"),
             ("GET", "/v1/features/sip:a@h/DND/x", 404, None, "nothing is at"),
-            ("GET", "/v1/features/sip:a/b@h", 404, None, "unknown feature"),
+            ("GET", "/v1/features/sip:a/b@h", 400, None, "Invalid presentity 'sip:a'"),
             (
                 "DELETE",
                 "/v1/features/sip:a@h/DND",
