@@ -33,8 +33,8 @@ pub(super) struct Kamailio {
 /// The program, where it and its modules are installed.
 pub(super) fn program() -> Option<PathBuf> {
     let program = ["/usr/sbin/kamailio", "/usr/local/sbin/kamailio"].map(PathBuf::from).into_iter().find(|path| path.exists());
-    let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path().join("kamailio/modules"));
-    let is_whole = folders.into_iter().any(|folder| MODULES.iter().all(|module| folder.join(module).exists()));
+    let mut folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path().join("kamailio/modules"));
+    let is_whole = folders.any(|folder| MODULES.iter().all(|module| folder.join(module).exists()));
     if program.is_none() || !is_whole {
         eprintln!("skipped: Kamailio is not there (Debian: kamailio kamailio-utils-modules kamailio-extra-modules kamailio-tls-modules)");
         return None;
@@ -66,12 +66,12 @@ impl Kamailio {
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(dir.path().join("log")).unwrap());
         let mut kamailio = Self { child: command.spawn().unwrap(), dir, address, tls };
-        kamailio.is_ready();
+        kamailio.wait_until_ready();
         kamailio
     }
 
     /// Waits until it answers.
-    fn is_ready(&mut self) {
+    fn wait_until_ready(&mut self) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let own = socket.local_addr().unwrap();
@@ -81,9 +81,8 @@ impl Kamailio {
             to = self.address
         );
         wait_for("Kamailio to be ready", || {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("Kamailio ended with {status}:\n{}", self.log());
-            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "Kamailio ended with {ended:?}:\n{}", self.log());
             // nobody may listen yet
             drop(socket.send_to(ask.as_bytes(), self.address));
             let mut answer = [0; 2048];
