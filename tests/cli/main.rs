@@ -20,6 +20,7 @@ mod common;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod nats;
+mod phones;
 mod run;
 mod terminal;
 

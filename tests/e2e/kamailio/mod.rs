@@ -40,13 +40,18 @@ impl House {
     }
 
     fn with(file: &str, defines: &[&str]) -> Option<Self> {
+        Self::beside(file, defines, |setup| setup)
+    }
+
+    /// `configured`: what dfks has beside the rest.
+    fn beside(file: &str, defines: &[&str], configured: impl FnOnce(Setup) -> Setup) -> Option<Self> {
         let program = proxy::program()?;
         if Command::new("sipp").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
             eprintln!("skipped: sipp is not there (Debian: sip-tester)");
             return None;
         }
         let nats = Nats::start();
-        let product = Setup::on(&nats).with("mi.http", "127.0.0.1:0").start();
+        let product = configured(Setup::on(&nats).with("mi.http", "127.0.0.1:0")).start();
         let authority = Authority::new();
         let kamailio = Kamailio::start(&program, file, &product, &authority, defines);
         Some(Self { kamailio, product, nats, authority })
@@ -316,4 +321,28 @@ fn a_feature_code_lights_the_lamp() {
     house.call("*72", 484);
     house.call("dave", ANSWERED);
     dave.called();
+}
+
+#[test]
+fn a_proxy_that_asks_for_passwords_lets_users_at_their_own_keys() {
+    let users = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(users.path().join(name), text).unwrap();
+    write("subscriber", "username(string) domain(string) password(string)\nalice:127.0.0.1:secret\nbob:127.0.0.1:other\n");
+    write("version", "table_name(string) table_version(int)\nsubscriber:7\n");
+    write("alice", "secret\n");
+    write("bob", "other\n");
+    let defines = ["WITH_AUTH", &format!("USERS=\"text://{}\"", path(users.path()))];
+    let trusts = |setup: Setup| setup.with("sip.auth.mode", "trusted").with("sip.auth.trusted", vec!["127.0.0.1/32"]);
+    let Some(house) = House::beside("kamailio.cfg", &defines, trusts) else { return };
+    let password = |user: &str| path(&users.path().join(user)).to_owned();
+
+    let key = house.phone("udp", &["--user", "alice", "--password-file", &password("alice"), "--press", "DoNotDisturb=on"]);
+    key.until("DoNotDisturb=on confirmed");
+    let (code, lines) = key.ended();
+    assert_eq!(code, 0, "{lines:?}");
+    for (user, file) in [("alice", "bob"), ("bob", "bob")] {
+        let (code, lines) = house.phone("udp", &["--user", user, "--password-file", &password(file), "--for", "5"]).ended();
+        assert_ne!(code, 0, "{user} with the password of {file}: {lines:?}");
+    }
+    house.call("alice", 407);
 }
