@@ -42,8 +42,8 @@ pub(crate) struct History {
 }
 
 #[derive(Debug, Deserialize)]
-struct Made {
-    num_pending: u64,
+pub(super) struct Made {
+    pub(super) num_pending: u64,
     delivered: Delivered,
 }
 
@@ -54,7 +54,7 @@ struct Delivered {
 
 /// Where a consumer begins.
 #[derive(Debug, Clone, Copy)]
-enum From {
+pub(super) enum From {
     Time(SystemTime),
     Sequence(u64),
 }
@@ -78,8 +78,9 @@ impl Bus {
         let mut from = From::Time(start);
         let mut tries = 0;
         let left = loop {
-            let consumer = Consumer { bus: self, stream: &stream, name: format!("{name}-{tries}") };
-            let made = consumer.make(presentity, from, timeout).await?;
+            let consumer = Consumer::new(self, &stream, format!("{name}-{tries}"));
+            let of_domain = self.subjects().events_of(&presentity.domain_token()).to_vec();
+            let made = consumer.make(of_domain, from, timeout).await?;
             tries += 1;
             if made.num_pending <= MOST_READ || tries == TRIES {
                 break (consumer, made.num_pending);
@@ -93,10 +94,11 @@ impl Bus {
         let (consumer, pending) = left;
         consumer
             .read(pending.min(MOST_READ), timeout, |message, is_first| {
-                if let (true, From::Sequence(_), Some(at)) = (is_first, from, stored_at(message)) {
+                if let (true, From::Sequence(_), Some((_, at))) = (is_first, from, stored_at(message)) {
                     history.since = clock::rfc3339(at);
                 }
                 history.take(presentity, message);
+                true
             })
             .await?;
         Ok(history)
@@ -110,46 +112,76 @@ impl History {
         if memchr::memmem::find(&message.payload, text.as_bytes()).is_none() {
             return;
         }
-        let kind = message.subject.split('.').nth(2).unwrap_or_default();
-        let payload = &message.payload;
+        let (kind, payload) = (kind(message), &message.payload);
         match kind {
             "subscription" => keep(&mut self.subscriptions, payload, |event: &SubscriptionEvent| event.presentity == text),
             "notify" => keep(&mut self.notifies, payload, |event: &NotifyEvent| event.presentity == text),
             "feature" => keep(&mut self.changes, payload, |event: &FeatureEvent| event.presentity == text),
             "refused" => keep(&mut self.refused, payload, |event: &RefusedEvent| event.presentity.as_deref() == Some(text)),
-            _ => {}
+            _ => false,
+        };
+    }
+
+    /// Keeps an event that is of this cause; `false`: it is not.
+    pub(super) fn take_caused(&mut self, cause: &str, message: &Message) -> bool {
+        let payload = &message.payload;
+        match kind(message) {
+            "subscription" => keep(&mut self.subscriptions, payload, |event: &SubscriptionEvent| *event.cause.0 == *cause),
+            "notify" => keep(&mut self.notifies, payload, |event: &NotifyEvent| *event.cause.0 == *cause),
+            "feature" => keep(&mut self.changes, payload, |event: &FeatureEvent| *event.cause.0 == *cause),
+            "refused" => keep(&mut self.refused, payload, |event: &RefusedEvent| *event.cause.0 == *cause),
+            _ => false,
         }
+    }
+
+    /// Whether nothing happened.
+    pub(super) fn is_empty(&self) -> bool {
+        self.subscriptions.is_empty() && self.notifies.is_empty() && self.changes.is_empty() && self.refused.is_empty()
     }
 }
 
-fn keep<'a, E: Deserialize<'a>>(kept: &mut Vec<E>, payload: &'a [u8], is_meant: impl Fn(&E) -> bool) {
+/// `dfks.event.<kind>.<domain>…`, below a prefix that may have dots.
+fn kind(message: &Message) -> &str {
+    let mut tokens = message.subject.split('.').skip_while(|token| *token != "event");
+    tokens.nth(1).unwrap_or_default()
+}
+
+fn keep<'a, E: Deserialize<'a>>(kept: &mut Vec<E>, payload: &'a [u8], is_meant: impl Fn(&E) -> bool) -> bool {
     // What an older version wrote in another way is passed over.
-    let Ok(event) = serde_json::from_slice::<E>(payload) else { return };
-    if is_meant(&event) {
+    let Ok(event) = serde_json::from_slice::<E>(payload) else { return false };
+    let is_meant = is_meant(&event);
+    if is_meant {
         if kept.len() >= MOST_KEPT {
             kept.remove(0);
         }
         kept.push(event);
     }
+    is_meant
 }
 
-fn stored_at(message: &Message) -> Option<SystemTime> {
+/// Its sequence, and when the stream took it.
+pub(super) fn stored_at(message: &Message) -> Option<(u64, SystemTime)> {
     let delivered = message.reply.as_deref().and_then(answer::delivered)?;
-    Some(UNIX_EPOCH + Duration::from_nanos(delivered.stored_at))
+    Some((delivered.stream_seq, UNIX_EPOCH + Duration::from_nanos(delivered.stored_at)))
 }
 
 /// A consumer for one reading, removed on drop.
-struct Consumer<'a> {
+pub(super) struct Consumer<'a> {
     bus: &'a Bus,
     stream: &'a str,
     name: String,
 }
 
-impl Consumer<'_> {
-    async fn make(&self, presentity: &Presentity, from: From, timeout: Duration) -> Result<Made, RequestError> {
+impl<'a> Consumer<'a> {
+    pub(super) const fn new(bus: &'a Bus, stream: &'a str, name: String) -> Self {
+        Self { bus, stream, name }
+    }
+
+    /// Has the server make it, for what is stored on these subjects.
+    pub(super) async fn make(&self, filter: Vec<String>, from: From, timeout: Duration) -> Result<Made, RequestError> {
         let mut config = json!({
             "name": self.name,
-            "filter_subjects": self.bus.subjects().events_of(&presentity.domain_token()),
+            "filter_subjects": filter,
             "ack_policy": "none",
             "mem_storage": true,
             "num_replicas": 1,
@@ -167,8 +199,13 @@ impl Consumer<'_> {
         self.bus.api_with(&format!("CONSUMER.CREATE.{}.{}", self.stream, self.name), &body, timeout).await
     }
 
-    /// Reads so many messages, or as many as there are; `each` is told whether it is the first.
-    async fn read(&self, mut left: u64, timeout: Duration, mut each: impl FnMut(&Message, bool)) -> Result<(), RequestError> {
+    /// Reads so many messages, or as many as there are; `each` is told whether it is the first, and says whether to go on.
+    pub(super) async fn read(
+        &self,
+        mut left: u64,
+        timeout: Duration,
+        mut each: impl FnMut(&Message, bool) -> bool,
+    ) -> Result<(), RequestError> {
         let client = self.bus.client();
         let inbox = client.new_inbox();
         let mut messages = client.subscribe(inbox.clone()).await.map_err(|_closed| PublishError::Disconnected)?;
@@ -184,7 +221,9 @@ impl Consumer<'_> {
                 if message.status.is_some() {
                     return Ok(());
                 }
-                each(&message, std::mem::take(&mut is_first));
+                if !each(&message, std::mem::take(&mut is_first)) {
+                    return Ok(());
+                }
             }
             left -= batch;
         }

@@ -5,6 +5,7 @@ mod api;
 mod ask;
 pub mod asyncapi;
 pub(crate) mod attempts;
+mod caused;
 mod changed;
 pub(crate) mod client;
 mod domain;
@@ -41,6 +42,7 @@ pub(crate) mod watchers;
 pub(crate) mod who;
 mod widen;
 
+pub(crate) use caused::{Caused, Under, WaitingJob};
 pub use changed::ChangedError;
 pub use client::Bus;
 pub use embedded::{Embedded, EmbeddedError};

@@ -182,6 +182,11 @@ impl Subjects {
     pub fn notify(&self, edge_id: &str) -> String {
         format!("{}.notify.{}", self.prefix, edge_token(edge_id))
     }
+    /// `dfks.notify.*`: the jobs of every edge.
+    #[must_use]
+    pub(crate) fn notify_of_all(&self) -> String {
+        self.under("notify.*")
+    }
     /// `dfks.event.subscription.<domain>`
     #[must_use]
     pub(crate) fn event_subscription(&self, presentity: &Presentity) -> String {

@@ -6,10 +6,13 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::{HeaderMap, HeaderValue};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+
+use crate::runtime::clock;
 
 /// The id of what led to a message: made where a SUBSCRIBE or a command enters the system, carried by all that follows.
 ///
@@ -48,11 +51,27 @@ const KNOWN_FLAGS: u8 = 0x03;
 /// Longest `tracestate` that is passed on; a longer one may be dropped. Source: W3C Trace Context §3.3.1.5.
 const MAX_STATE_BYTES: usize = 512;
 
+/// Twelve hexadecimal digits.
+const MAX_MILLIS: u64 = 0xffff_ffff_ffff;
+/// 2025-01-01: no id that says when is older.
+const FIRST_MILLIS: u64 = 1_735_689_600_000;
+
 impl Cause {
     /// A new id, for what enters the system.
+    ///
+    /// Its first 12 digits are the time in milliseconds, so that its events are found; the rest is random, as W3C Trace Context Level 2
+    /// §3.2.2.3 asks of the last 14.
     #[must_use]
     pub fn new() -> Self {
-        Self(format!("{:032x}", rand::random::<u128>() | 1).into())
+        let since_epoch = clock::utc_now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let millis = u64::try_from(since_epoch.as_millis()).unwrap_or_default() & MAX_MILLIS;
+        Self(format!("{millis:012x}{:020x}", (rand::random::<u128>() >> 48) | 1).into())
+    }
+
+    /// When an id was made, where its first digits say: of one that somebody else made they are a time only by chance.
+    pub(crate) fn made_at(id: &str) -> Option<SystemTime> {
+        let millis = u64::from_str_radix(id.get(..12).filter(|_| is_id(id, 32))?, 16).ok()?;
+        (millis >= FIRST_MILLIS).then(|| UNIX_EPOCH + Duration::from_millis(millis))
     }
 
     /// The id that a message with this `traceparent` header goes on with; a new one where it is unreadable.

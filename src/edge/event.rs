@@ -1,11 +1,11 @@
 //! The events of the edge, each built once. Pure.
 
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::bus::message::{
     Asked, EndReason, FeatureChange, FeatureEvent, Kind, NotifyEvent, NotifyOutcome, Origin, RawEvent, RefusedEvent, RefusedReason,
-    RouteSetResponse, SubscriptionChange, SubscriptionEvent,
+    RouteSetResponse, SubscriptionChange, SubscriptionEvent, Work,
 };
 use crate::bus::trace::{Cause, new_id};
 use crate::config::PresentityFrom;
@@ -149,9 +149,15 @@ pub(crate) fn of_notify(
         features: in_flight.parcel.updates.iter().map(|update| update.state.feature.clone()).collect(),
         outcome,
         status,
-        took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        took_ms: millis(took),
+        waited_ms: in_flight.parcel.since().map(|since| millis(in_flight.sent_at.saturating_duration_since(since))),
+        by_job: in_flight.parcel.jobs().next().is_some(),
     };
     Event::Notify(subscription.presentity.clone(), event)
+}
+
+fn millis(of: Duration) -> u64 {
+    u64::try_from(of.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A phone sent a body that is for others to read; `None` where it did not.
@@ -265,26 +271,36 @@ pub(crate) struct Press<'a> {
     /// `None` where that is not known any more.
     pub(crate) asked: Option<&'a Asked>,
     pub(crate) cause: &'a Cause,
+    pub(crate) edge_id: &'a str,
+    /// When it asked.
+    pub(crate) since: Instant,
 }
 
 /// A phone's change took effect: one event for the feature asked for, then one for each that changed along with it.
-pub(crate) fn of_change(press: Press<'_>, response: &RouteSetResponse, utc: SystemTime) -> Vec<FeatureEvent> {
-    let also = response.also_previous.iter().zip(&response.also).map(|(old, new)| (old, new, None));
-    let changed = std::iter::once((&response.previous, &response.state, press.asked)).chain(also);
-    changed.map(|(old, new, asked)| feature_event(Press { asked, ..press }, old, new, utc)).collect()
+pub(crate) fn of_change(press: Press<'_>, response: &RouteSetResponse, now: Now) -> Vec<FeatureEvent> {
+    let first = feature_event(press, &response.previous, &response.state, now.utc).worked(press.asked_at(now), response.work.clone());
+    let also = response.also_previous.iter().zip(&response.also);
+    let also = also.map(|(old, new)| feature_event(Press { asked: None, ..press }, old, new, now.utc));
+    std::iter::once(first).chain(also).collect()
 }
 
 /// A phone's change was refused: its features are as this state says.
-pub(crate) fn of_refused(press: Press<'_>, state: &FeatureState, reason: &str, utc: SystemTime) -> Event {
-    let event = feature_event(press, state, state, utc).refused(reason);
+pub(crate) fn of_refused(press: Press<'_>, state: &FeatureState, (reason, work): (&str, Option<Box<Work>>), now: Now) -> Event {
+    let event = feature_event(press, state, state, now.utc).refused(reason).worked(press.asked_at(now), work);
     Event::Feature(press.subscription.presentity.clone(), event.notified(1))
 }
 
+impl Press<'_> {
+    fn asked_at(&self, now: Now) -> SystemTime {
+        clock::time_of_day(self.since, now.at, now.utc)
+    }
+}
+
 fn feature_event(press: Press<'_>, old: &FeatureState, new: &FeatureState, utc: SystemTime) -> FeatureEvent {
-    let Press { subscription, asked, cause } = press;
+    let Press { subscription, asked, cause, edge_id, .. } = press;
     let (presentity, actor) = (subscription.presentity.as_str(), Some(&*subscription.watcher));
     let change = FeatureChange { presentity, old, new, origin: Origin::Phone, actor, asked };
-    FeatureEvent::new(new_id(), utc, cause.clone(), change)
+    FeatureEvent { edge_id: Some(edge_id.to_owned()), ..FeatureEvent::new(new_id(), utc, cause.clone(), change) }
 }
 
 #[cfg(test)]

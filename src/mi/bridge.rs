@@ -123,6 +123,7 @@ impl<F: Fanout> Bridge<F> {
     /// change is made once, with the same event ids.
     pub(crate) async fn carry_out(&self, command: &SetCommand, order: Option<&Order>, cause: &Cause) -> Result<SetResponse, Failure> {
         let SetCommand { presentity, feature, status, values, param, actor, unset: _ } = command.clone();
+        let asked_at = self.bus.utc_now();
         let request = RouteSetRequest {
             kind: Kind::default(),
             presentity: presentity.as_str().to_owned(),
@@ -154,7 +155,8 @@ impl<F: Fanout> Bridge<F> {
             None => trace::new_id(),
         };
         let asked = command.asked(&self.table);
-        let mut occasion = Occasion { asked: &asked, actor: command.actor.as_deref(), now: clock::utc_now(), cause, new_id };
+        let now = self.bus.utc_now();
+        let mut occasion = Occasion { asked: &asked, actor: command.actor.as_deref(), now, asked_at, cause, new_id };
         if let Some(denied) = occasion.denied(&answer) {
             self.publish(&presentity, &[denied.event], cause);
             return Err(denied.reply.into());
@@ -193,7 +195,8 @@ impl<F: Fanout> Bridge<F> {
         let state = states.into_iter().find(|state| state.feature == *feature).unwrap_or_else(|| unset.clone());
         let new_id = || id.map_or_else(trace::new_id, |id| format!("{id}-refused"));
         let asked = command.asked(&self.table);
-        let mut occasion = Occasion { asked: &asked, actor: command.actor.as_deref(), now: clock::utc_now(), cause, new_id };
+        let now = self.bus.utc_now();
+        let mut occasion = Occasion { asked: &asked, actor: command.actor.as_deref(), now, asked_at: now, cause, new_id };
         self.publish(presentity, &[occasion.failed(presentity, &state, &failure.body)], cause);
     }
 

@@ -22,6 +22,7 @@ pub(crate) mod plan;
 pub(crate) mod refused;
 pub(crate) mod service;
 pub mod teller;
+pub(crate) mod trace;
 mod why;
 
 pub use bridge::{Bridge, Fanout};

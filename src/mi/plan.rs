@@ -14,6 +14,8 @@ pub(crate) struct Occasion<'a, I> {
     pub(crate) asked: &'a Asked,
     pub(crate) actor: Option<&'a str>,
     pub(crate) now: SystemTime,
+    /// When it was asked for.
+    pub(crate) asked_at: SystemTime,
     /// Id of what led to it.
     pub(crate) cause: &'a Cause,
     pub(crate) new_id: I,
@@ -33,12 +35,12 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
         let reason = answer.denied.as_ref()?;
         let reply = ErrorBody::new(403, reason);
         let event = self.event(&answer.presentity, (&answer.previous, &answer.state), Some(self.asked), 0);
-        Some(Denied { reply, event: event.refused(reason) })
+        Some(Denied { reply, event: event.refused(reason).worked(self.asked_at, answer.work.clone()) })
     }
 
     /// The event of a change that failed, with the state as it is.
     pub(crate) fn failed(&mut self, presentity: &Presentity, state: &FeatureState, error: &ErrorBody) -> FeatureEvent {
-        self.event(presentity.as_str(), (state, state), Some(self.asked), 0).refused(&error.description)
+        self.event(presentity.as_str(), (state, state), Some(self.asked), 0).refused(&error.description).worked(self.asked_at, None)
     }
 
     /// One job for each edge that holds a watcher, with all that changed; none where the route suppressed the NOTIFY, or
@@ -65,7 +67,8 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
 
     /// The event of the feature asked for, then one for each that changed along with it.
     pub(crate) fn events(&mut self, answer: &RouteSetResponse, watchers: u64) -> Vec<FeatureEvent> {
-        let mut events = vec![self.event(&answer.presentity, (&answer.previous, &answer.state), Some(self.asked), watchers)];
+        let first = self.event(&answer.presentity, (&answer.previous, &answer.state), Some(self.asked), watchers);
+        let mut events = vec![first.worked(self.asked_at, answer.work.clone())];
         for (state, old) in answer.also.iter().zip(&answer.also_previous) {
             events.push(self.event(&answer.presentity, (old, state), None, watchers));
         }
@@ -124,6 +127,7 @@ mod tests {
             changed: true,
             denied: None,
             logged: false,
+            work: None,
         }
     }
 
@@ -139,7 +143,14 @@ mod tests {
         };
         let cause = Cause("c".into());
         let asked = Asked { status: Status::OFF, values: Values::new() };
-        make(&mut Occasion { asked: &asked, actor: Some("crm"), now: SystemTime::UNIX_EPOCH, cause: &cause, new_id: &mut new_id })
+        make(&mut Occasion {
+            asked: &asked,
+            actor: Some("crm"),
+            now: SystemTime::UNIX_EPOCH,
+            asked_at: SystemTime::UNIX_EPOCH,
+            cause: &cause,
+            new_id: &mut new_id,
+        })
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl Claim {
             changed,
             denied: None,
             logged: record.is_some(),
+            work: None,
         };
         if let Some(record) = &mut record {
             let features: Vec<String> = std::iter::once(&answer.state).chain(&answer.also).map(|state| state.feature.clone()).collect();

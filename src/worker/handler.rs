@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 
-use crate::bus::message::{GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse};
+use crate::bus::message::{GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse, WorkPart};
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity};
 use crate::worker::change::Change;
@@ -20,6 +20,11 @@ use crate::worker::script::call::Call;
 use crate::worker::script::live::Routes;
 use crate::worker::set::Set;
 use crate::worker::store::{Store, Versioned};
+use crate::worker::work::WorkLog;
+
+/// Words of what came of a part of the work.
+const OK: &str = "ok";
+const DENIED: &str = "denied";
 
 /// What requests need. Has no state of its own.
 #[derive(Debug)]
@@ -87,6 +92,12 @@ impl Handler {
     ///
     /// [`Refusal`]. A change denied by script or responder is not an error but a response with the reason.
     pub(crate) async fn set(&self, request: RouteSetRequest, cause: &Cause) -> Result<RouteSetResponse, Refusal> {
+        let mut work = WorkLog::begin(self.store.utc_now());
+        let answer = self.worked(request, cause, &mut work).await?;
+        Ok(RouteSetResponse { work: Some(work.end()), ..answer })
+    }
+
+    async fn worked(&self, request: RouteSetRequest, cause: &Cause, work: &mut WorkLog) -> Result<RouteSetResponse, Refusal> {
         let presentity = Presentity::parse(&request.presentity)?;
         let spec = self.table.require(&request.feature)?;
         spec.check_values(&request.values)?;
@@ -102,20 +113,24 @@ impl Handler {
         };
         if let Some(known) = self.known(&asked) {
             let revision = known.revision;
-            let came_to = self.set_over(&asked, known).await;
+            let came_to = self.set_over(&asked, known, work).await;
             let is_final = matches!(came_to, Ok(Committed::Stored(_)) | Err(Refusal::Store(_)));
             let is_out_of_date = matches!(came_to, Ok(Committed::OutOfDate));
             // What ends without a write holds if the record is still that one.
             let stored = if is_final { None } else { Some(self.store.read(&presentity, true).await?) };
+            if stored.is_some() {
+                work.did(WorkPart::Read, None, OK);
+            }
             let has_held = !is_out_of_date && stored.as_ref().is_none_or(|stored| stored.revision == revision);
             self.store.tried_known(has_held);
             return match stored {
-                Some(stored) if !has_held => answer(self.set_over(&asked, stored).await?),
+                Some(stored) if !has_held => answer(self.set_over(&asked, stored, work).await?),
                 _ => answer(came_to?),
             };
         }
         let stored = self.store.read(&presentity, false).await?;
-        answer(self.set_over(&asked, stored).await?)
+        work.did(WorkPart::Read, None, OK);
+        answer(self.set_over(&asked, stored, work).await?)
     }
 
     /// The record to begin from without a read. None where a responder may be asked: it would be told what may have been long ago.
@@ -123,7 +138,7 @@ impl Handler {
         if self.responders.is_free_to_set(asked.presentity, asked.spec) { self.store.known(asked.presentity) } else { None }
     }
 
-    async fn set_over(&self, asked: &AskedSet<'_>, stored: Versioned) -> Result<Committed, Refusal> {
+    async fn set_over(&self, asked: &AskedSet<'_>, stored: Versioned, work: &mut WorkLog) -> Result<Committed, Refusal> {
         let &AskedSet { presentity, spec, origin, claim, cause, .. } = asked;
         let mut set = Set { table: &self.table, spec, origin, request: asked.change.clone(), script: Change::default(), responder: None };
         let as_it_is = || stored.record.state(spec);
@@ -137,13 +152,18 @@ impl Handler {
         if let Some(script) = self.routes.script_with(Route::Set) {
             let call = Call::new(Route::Set, Arc::clone(&self.table), presentity.as_str(), asked.param.as_deref(), requested);
             let verdict = self.routes.run(&script, Route::Set, &presentity.domain_token(), call, &self.metrics).await?;
+            work.did(WorkPart::Script, None, if verdict.denied.is_some() { DENIED } else { OK });
             if let Some(why) = verdict.denied {
                 return Ok(Committed::Unchanged(denied(presentity, as_it_is(), why)));
             }
             set.script = verdict.change;
         }
         let scripted = set.scripted(&stored.record).map_err(Refusal::Route)?;
-        match self.responders.set(presentity, spec, scripted, origin, asked.param.clone(), cause).await {
+        let approval = self.responders.set(presentity, spec, scripted, origin, asked.param.clone(), cause).await;
+        if !matches!(approval, Approval::Nobody) {
+            work.did(WorkPart::Responder, Some(self.responders.subject_of_set(presentity, spec)), approval.as_str());
+        }
+        match approval {
             Approval::Nobody => {}
             // somebody listens since a moment ago
             _ if stored.is_known_only => return Ok(Committed::OutOfDate),
@@ -151,7 +171,9 @@ impl Handler {
             Approval::Denied(why) => return Ok(Committed::Unchanged(denied(presentity, as_it_is(), why))),
             Approval::Missing(unapproved) => return Err(Refusal::Responder(unapproved)),
         }
-        commit(&self.store, presentity, &set, stored, claim).await
+        let committed = commit(&self.store, presentity, &set, stored, claim).await;
+        work.did(WorkPart::Store, None, if committed.is_ok() { OK } else { "failed" });
+        committed
     }
 }
 
@@ -196,5 +218,6 @@ fn unchanged(presentity: &Presentity, state: FeatureState) -> RouteSetResponse {
         changed: false,
         denied: None,
         logged: false,
+        work: None,
     }
 }

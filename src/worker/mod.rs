@@ -29,6 +29,7 @@ mod service;
 mod set;
 pub(crate) mod store;
 pub(crate) mod view;
+mod work;
 
 pub use error::WorkerError;
 pub use route::Route;

@@ -118,6 +118,7 @@ fn applied(request: &RouteSetRequest) -> RouteSetResponse {
         changed: true,
         denied: None,
         logged: false,
+        work: None,
     }
 }
 

@@ -7,6 +7,7 @@ use super::actor;
 use super::kind::Kind;
 use super::origin::Origin;
 use super::standing::Standing;
+use super::work::Work;
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureState, Status, Values, package, yes};
 
@@ -211,6 +212,9 @@ pub struct RouteSetResponse {
     /// Whether the duty to tell the watchers is stored with the change. Left out when `false`: whoever asked has them told.
     #[serde(default, skip_serializing_if = "is_false")]
     pub logged: bool,
+    /// How the worker came to it, for the event. Left out by a worker of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Box<Work>>,
 }
 
 /// Has one edge notify its watchers of a presentity: `dfks.notify.<edge_id>`.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::Kind;
 use super::origin::Origin;
+use super::work::Work;
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureState, Status, Values, package};
 use crate::runtime::clock;
@@ -149,6 +150,15 @@ pub struct FeatureEvent {
     pub reason: Option<String>,
     /// Live subscriptions that are notified.
     pub watchers: u64,
+    /// The edge that it came to; left out where it came to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge_id: Option<String>,
+    /// When it was asked for: RFC 3339 UTC. Left out for a feature that changed along with another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<String>,
+    /// How the worker came to it; left out where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Box<Work>>,
 }
 
 /// What a change asks for.
@@ -199,7 +209,16 @@ impl FeatureEvent {
             outcome: FeatureOutcome::Applied,
             reason: None,
             watchers: 0,
+            edge_id: None,
+            asked_at: None,
+            work: None,
         }
+    }
+
+    /// Asked for at this time, and how the worker came to it.
+    #[must_use]
+    pub(crate) fn worked(self, asked_at: SystemTime, work: Option<Box<Work>>) -> Self {
+        Self { asked_at: Some(clock::rfc3339(asked_at)), work, ..self }
     }
 
     /// The change was refused, for this reason.
@@ -255,6 +274,13 @@ pub struct NotifyEvent {
     pub status: Option<u16>,
     /// From the NOTIFY to its final response, in milliseconds.
     pub took_ms: u64,
+    /// How long the oldest of what it says had waited when it was sent, in milliseconds: since its job was made, or the phone asked.
+    /// Left out by an edge of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_ms: Option<u64>,
+    /// Whether a NOTIFY job has brought it. Left out when `false`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_job: bool,
 }
 
 /// What became of a NOTIFY.

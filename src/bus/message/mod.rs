@@ -17,6 +17,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 mod why;
+mod work;
 
 pub(crate) use actor::check_actor;
 pub use api::*;
@@ -30,6 +31,7 @@ pub use responder::*;
 pub use responders::*;
 pub use standing::Standing;
 pub use why::*;
+pub use work::{Work, WorkPart, WorkStep};
 
 macro_rules! messages {
     ($($name:ident = $type:literal;)*) => { $(

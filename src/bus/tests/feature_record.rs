@@ -242,6 +242,7 @@ fn answer() -> RouteSetResponse {
         notify: true,
         changed: true,
         denied: None,
+        work: None,
         logged: false,
     }
 }

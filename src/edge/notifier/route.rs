@@ -65,8 +65,8 @@ impl Notifier {
                     && let Some(state) = response.features.iter().find(|state| state.feature == *feature)
                 {
                     self.metrics.change_ended(subscription.about(), feature, "refused", Some(&refused.reason));
-                    let press = Press { subscription, asked: Some(&refused.asked), cause: &query.cause };
-                    self.emit(event::of_refused(press, state, &refused.reason, now.utc));
+                    let press = self.press(subscription, query, Some(&refused.asked));
+                    self.emit(event::of_refused(press, state, (&refused.reason, None), now));
                 }
                 let is_full = matches!(query.what, Question::FullState);
                 if is_full || query.what.is_whole() && subscription.lane.retry.is_some_and(|retry| retry.is_missed) {
@@ -145,8 +145,8 @@ impl Notifier {
         self.metrics.change_ended(subscription.about(), &response.state.feature, outcome, response.denied.as_deref());
         if let Some(why) = &response.denied {
             let asked = query.what.change().map(|change| asked_by(&self.table, change));
-            let press = Press { subscription, asked: asked.as_ref(), cause: &query.cause };
-            self.emit(event::of_refused(press, &response.state, why, now.utc));
+            let press = self.press(subscription, query, asked.as_ref());
+            self.emit(event::of_refused(press, &response.state, (why, response.work.clone()), now));
         }
         if subscription.lane.asks_for_full_state() {
             return;
@@ -165,7 +165,7 @@ impl Notifier {
         let presentity = subscription.presentity.clone();
         let (assigned, notifies, logged) = (response.state.assigned, response.notify, response.logged);
         let asked = query.what.change().map(|change| asked_by(&self.table, change));
-        let events = event::of_change(Press { subscription, asked: asked.as_ref(), cause: &query.cause }, &response, now.utc);
+        let events = event::of_change(self.press(subscription, query, asked.as_ref()), &response, now);
         let states: Vec<FeatureState> = std::iter::once(response.state).chain(response.also).collect();
         let updates = if notifies { self.shown(&presentity, &states, &query.cause, query.since, None) } else { Vec::new() };
         if !subscription.lane.asks_for_full_state() {
@@ -183,6 +183,10 @@ impl Notifier {
         let events = events.into_iter().map(|event| event.notified(local)).collect();
         let fan_out = FanOut { presentity, states, assigned, logged, cause: query.cause.clone(), events };
         self.output.push_back(Output::FanOut(Box::new(fan_out)));
+    }
+
+    fn press<'a>(&'a self, subscription: &'a Subscription, query: &'a Query, asked: Option<&'a Asked>) -> Press<'a> {
+        Press { subscription, asked, cause: &query.cause, edge_id: &self.config.edge_id, since: query.since }
     }
 
     /// The workers' answer takes long: the phone has the NOTIFY that it is owed now, empty, and the state when it is known.

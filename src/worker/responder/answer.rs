@@ -43,6 +43,18 @@ pub(crate) enum Approval {
     Missing(Box<Unapproved>),
 }
 
+impl Approval {
+    /// The word for what came of it.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Change(_) => AnswerOutcome::Ok.as_str(),
+            Self::Nobody => AnswerOutcome::None.as_str(),
+            Self::Denied(_) => AnswerOutcome::Denied.as_str(),
+            Self::Missing(unapproved) => unapproved.outcome.as_str(),
+        }
+    }
+}
+
 /// Why a set that needs a responder's approval has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unapproved {

@@ -197,6 +197,11 @@ impl Responders {
         }
     }
 
+    /// The subject that a set of this feature is asked on.
+    pub(crate) fn subject_of_set(&self, presentity: &Presentity, spec: &FeatureSpec) -> String {
+        self.bus.subjects().responder_set(presentity, spec.name())
+    }
+
     /// What is known of each subject that somebody owns or listened on, by subject.
     pub(crate) fn report(&self) -> Vec<ResponderReport> {
         let mut subjects: HashMap<String, Option<String>> =

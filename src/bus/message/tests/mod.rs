@@ -46,6 +46,18 @@ fn state() -> impl Strategy<Value = FeatureState> {
     )
 }
 
+fn work(is_known: bool) -> Option<Box<Work>> {
+    let step = WorkStep {
+        what: WorkPart::Responder,
+        who: Some("dfks.responder.set.h.DoNotDisturb".into()),
+        after_us: 7,
+        took_us: 9,
+        outcome: "ok".into(),
+    };
+    let steps = vec![step.clone(), WorkStep { what: WorkPart::Store, who: None, ..step }];
+    is_known.then(|| Box::new(Work { at: "2026-11-28T11:00:00.000Z".into(), took_us: 16, steps }))
+}
+
 fn states() -> impl Strategy<Value = Vec<FeatureState>> {
     prop::collection::vec(state(), 0..3)
 }
@@ -90,7 +102,7 @@ proptest! {
 
     #[test]
     fn answers_to_route_sets(presentity in text(), state in state(), previous in state(), (also, also_previous) in (states(), states()), notify: bool, changed: bool, denied in maybe()) {
-        check(&RouteSetResponse { kind: Kind::default(), presentity, state, previous, also, also_previous, notify, changed, denied, logged: false })?;
+        check(&RouteSetResponse { kind: Kind::default(), presentity, state, previous, also, also_previous, notify, changed, denied, logged: false, work: work(notify) })?;
     }
 
     #[test]
@@ -158,13 +170,13 @@ proptest! {
     fn events_of_features([id, time, presentity, feature] in prop::array::uniform4(text()), cause in cause(), (old, new) in (state(), state()), (version, watchers) in any::<(u64, u64)>(), origin in origin(), is_applied: bool, (reason, actor) in (maybe(), maybe()), asked in prop::option::of((status(), values()))) {
         let asked = asked.map(|(status, values)| Asked { status, values });
         let outcome = if is_applied { FeatureOutcome::Applied } else { FeatureOutcome::Refused };
-        check(&FeatureEvent { kind: Kind::default(), id, time, cause, presentity, feature, old, new, version, origin, actor, asked, outcome, reason, watchers })?;
+        check(&FeatureEvent { kind: Kind::default(), id, time, cause, presentity, feature, old, new, version, origin, actor, asked, outcome, reason: reason.clone(), watchers, edge_id: reason.clone(), asked_at: reason, work: work(is_applied) })?;
     }
 
     #[test]
     fn events_of_notifies([id, time, edge_id, subscription, presentity] in prop::array::uniform5(text()), package in text(), cause in cause(), features in prop::collection::vec(text(), 0..4), outcome in 0..3_usize, status: Option<u16>, took_ms: u64) {
         let outcome = [NotifyOutcome::Delivered, NotifyOutcome::Failed, NotifyOutcome::Expired][outcome];
-        check(&NotifyEvent { kind: Kind::default(), id, time, cause, edge_id, subscription, presentity, features, outcome, status, took_ms, package })?;
+        check(&NotifyEvent { kind: Kind::default(), id, time, cause, edge_id, subscription, presentity, features, outcome, status, took_ms, package, waited_ms: status.map(u64::from), by_job: took_ms > 7 })?;
     }
 
     #[test]

@@ -219,6 +219,7 @@ impl Bench {
             changed: true,
             denied: None,
             logged: false,
+            work: None,
         };
         edit(&mut response);
         self.message(token, &response);

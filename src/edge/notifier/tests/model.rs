@@ -381,6 +381,7 @@ impl World {
                     changed: !matches!(how, How::Refused),
                     denied: matches!(how, How::Refused).then(|| "no".into()),
                     logged: false,
+                    work: None,
                 };
                 plain(serde_json::to_vec(&response).unwrap().into())
             }
