@@ -8,9 +8,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use super::connection::{ClientArgs, ConfigArgs};
 use super::hand_args::{EndArgs, ResyncArgs};
 use super::help::{
-    AFTER, CHECK, COMPLETIONS, END, EVENTS, EXPORT, GET, IMPORT, LIST, MAN, PHONE, RESPONDERS, RESYNC, RUN, SCHEMAS, SET, WATCHERS, WHY,
+    AFTER, CHECK, COMPLETIONS, END, EVENTS, EXPORT, GET, IMPORT, LIST, MAN, PHONE, RESPONDERS, RESYNC, RUN, SCHEMAS, SET, TRACE, WATCHERS,
+    WHY,
 };
 use super::responders_args::RespondersArgs;
+use super::trace_args::TraceArgs;
 pub(crate) use super::words::Press;
 use super::words::{feature_name, field, press, seconds};
 
@@ -53,6 +55,9 @@ pub(crate) enum Command {
     /// Say why a lamp is as it is: what is told to whom, and where it stops
     #[command(after_help = WHY)]
     Why(GetArgs),
+    /// Show one change's whole way: who asked, who answered, how long each step took, where it stopped
+    #[command(after_help = TRACE)]
+    Trace(TraceArgs),
     /// Have phones told the full state again
     #[command(after_help = RESYNC)]
     Resync(ResyncArgs),
@@ -92,6 +97,7 @@ impl Command {
             Self::Set(SetArgs { client, .. })
             | Self::Get(GetArgs { client, .. })
             | Self::Why(GetArgs { client, .. })
+            | Self::Trace(TraceArgs { client, .. })
             | Self::List(ListArgs { client, .. })
             | Self::Import(ImportArgs { client, .. })
             | Self::Watchers(WatchersArgs { client, .. })

@@ -10,6 +10,7 @@ use super::reach::{Nats, Whom};
 use crate::bus::message::{GetRequest, GetResponse, Kind, Watcher};
 use crate::bus::poll::{self, Poll, PollLimits};
 use crate::bus::subject::Pattern;
+use crate::bus::trace::Cause;
 use crate::feature::Presentity;
 
 /// Runs one command on a runtime of its own.
@@ -26,7 +27,8 @@ pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
         GetRequest { kind: Kind::default(), presentity: args.presentity, features, package: None, subscription: None, strict: false };
     let subjects = nats.bus().subjects();
     let of_domain = Presentity::parse(&request.presentity).ok().map(|of| (Pattern::GetDomain, subjects.get_of(&of)));
-    let reply: GetResponse = nats.ask_or_as_tenant(Whom::Worker, (Pattern::Get, subjects.get()), of_domain, &request).await?;
+    let reply: GetResponse =
+        nats.ask_or_as_tenant(Whom::Worker, (Pattern::Get, subjects.get()), of_domain, &request, &Cause::new()).await?;
     if args.client.json {
         return print_json(&reply);
     }

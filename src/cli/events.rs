@@ -130,7 +130,9 @@ fn event_line(subject: &str, event: &Value, paint: Paint) -> String {
         Some(EventKind::Refused) => refused(event, paint),
         _ => printable(&format!("{subject} {event}")),
     };
-    format!("{} {what}", say(Style::Dim, "/time"))
+    let cause = text("/cause");
+    let cause = if cause.is_empty() { cause } else { paint.text(Style::Dim, &format!("  cause {cause}")) };
+    format!("{} {what}{cause}", say(Style::Dim, "/time"))
 }
 
 /// `refused sip:alice@h 403 forbidden (not for you) SUBSCRIBE by sip:eve@h from 192.0.2.7:5060 ×12`
@@ -183,6 +185,10 @@ mod tests {
             (
                 json!({"type":"io.dfks.event.v1.notify","time":"T","presentity":"sip:a@h","outcome":"failed","status":481,"took_ms":3}),
                 "T notify sip:a@h failed 481 after 3 ms",
+            ),
+            (
+                json!({"type":"io.dfks.event.v1.notify","time":"T","presentity":"sip:a@h","outcome":"delivered","status":200,"took_ms":3,"cause":"c0\u{7}"}),
+                "T notify sip:a@h delivered 200 after 3 ms  cause c0\u{fffd}",
             ),
             (
                 json!({"type":"io.dfks.event.v1.notify","time":"T","presentity":"sip:a@h","outcome":"expired","status":null,"took_ms":32000}),

@@ -72,6 +72,15 @@ Examples:
   dfks why sip:alice@127.0.0.1 DoNotDisturb
   dfks why sip:alice@127.0.0.1 --json | jq '.findings[] | .verdict'";
 
+pub(super) const TRACE: &str = "\
+From the stream of events, as far back as it goes, and what edges and the work queue say is still under way. It is red where it stopped.
+
+Examples:
+  dfks trace --last sip:alice@127.0.0.1                 her last change
+  dfks trace 019acb00f0d24c1f2b7d1a55c3e8f00d           what 'dfks set', 'dfks events' or 'dfks why' gave as its cause
+  dfks trace --last sip:alice@127.0.0.1 --svg way.svg   a picture of it
+  dfks trace --last sip:alice@127.0.0.1 --json | jq -c 'select(.outcome != \"ok\")'";
+
 pub(super) const RESYNC: &str = "\
 The phones are told one after another, 500 a second for each edge: how many, is said at once. Nothing changes; what each phone answers is
 in dfks.event.notify.

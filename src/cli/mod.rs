@@ -25,6 +25,8 @@ mod set;
 mod stored;
 mod suggest;
 mod target;
+mod trace;
+mod trace_args;
 mod why;
 mod words;
 
@@ -85,6 +87,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Import(args) => client::block_on(import::import(args)),
         Command::Watchers(args) => client::block_on(client::watchers(args)),
         Command::Why(args) => client::block_on(why::why(args)),
+        Command::Trace(args) => client::block_on(trace::run(args)),
         Command::Resync(args) => client::block_on(hand::resync(args)),
         Command::End(args) => client::block_on(hand::end(args)),
         Command::Responders(args) => client::block_on(responders::responders(args)),

@@ -112,11 +112,11 @@ impl Nats {
         (pattern, subject): (Pattern, String),
         of_domain: Option<(Pattern, String)>,
         message: &M,
+        cause: &Cause,
     ) -> Result<R, Failure> {
-        let cause = Cause::new();
-        let asked = self.bus.request(pattern, subject.clone(), message, &cause, self.timeout);
+        let asked = self.bus.request(pattern, subject.clone(), message, cause, self.timeout);
         let of_domain = of_domain.map(|(pattern, subject)| {
-            let asked = self.bus.request(pattern, subject.clone(), message, &cause, self.timeout);
+            let asked = self.bus.request(pattern, subject.clone(), message, cause, self.timeout);
             (subject, asked)
         });
         self.first_or_as_tenant(whom, subject, asked, of_domain).await
@@ -130,9 +130,9 @@ impl Nats {
         of_domain: Option<(Pattern, String)>,
         id: &str,
         message: &M,
+        cause: &Cause,
     ) -> Result<u64, Failure> {
-        let cause = Cause::new();
-        let stored = |pattern, subject: String| self.bus.publish_stored(pattern, subject, id, headers(&cause), message);
+        let stored = |pattern, subject: String| self.bus.publish_stored(pattern, subject, id, headers(cause), message);
         let of_domain = of_domain.map(|(pattern, subject)| (subject.clone(), stored(pattern, subject)));
         self.first_or_as_tenant(Whom::Stream, subject.clone(), stored(pattern, subject), of_domain).await
     }

@@ -13,7 +13,7 @@ use super::output::{complain, print, print_json, printable, state_line};
 use super::reach::{Nats, Whom};
 use crate::bus::message::{CommandValues, Kind, SetRequest, SetResponse};
 use crate::bus::subject::Pattern;
-use crate::bus::trace::new_id;
+use crate::bus::trace::{Cause, new_id};
 use crate::feature::{Presentity, Status, Values};
 
 /// Commands of a file in flight at a time.
@@ -21,7 +21,7 @@ const MAX_IN_FLIGHT: usize = 32;
 
 /// What became of a command.
 enum Outcome {
-    Set(Box<SetResponse>),
+    Set(Box<SetResponse>, Cause),
     /// It is stored, and will be carried out.
     Stored(Value),
 }
@@ -48,12 +48,22 @@ pub(super) async fn set(args: SetArgs) -> Result<(), Failure> {
     let id = args.id.unwrap_or_else(new_id);
     let request = serde_json::to_value(request).map_err(|error| Failure::Refused(error.to_string()))?;
     match (way.send(&request, &id).await?, args.client.json) {
-        (Outcome::Set(reply), true) => print_json(&reply),
+        (Outcome::Set(reply, cause), true) => print_json(&with_cause(&reply, &cause)),
         (Outcome::Stored(stored), _) => print_json(&stored),
-        (Outcome::Set(reply), false) => {
-            print(&format!("{}\n  {}\n  {}\n", printable(&reply.presentity), state_line(&reply.state), told(&reply)))
+        (Outcome::Set(reply, cause), false) => {
+            let (of, state, told) = (printable(&reply.presentity), state_line(&reply.state), told(&reply));
+            print(&format!("{of}\n  {state}\n  {told}\n  cause {cause}\n"))
         }
     }
+}
+
+/// The reply, and what `dfks trace` is asked with.
+fn with_cause(reply: &SetResponse, cause: &Cause) -> Value {
+    let mut line = serde_json::to_value(reply).unwrap_or_default();
+    if let Some(fields) = line.as_object_mut() {
+        fields.insert("cause".to_owned(), json!(cause));
+    }
+    line
 }
 
 /// `2 phones are notified`
@@ -74,15 +84,17 @@ struct Way<'n> {
 impl Way<'_> {
     async fn send(&self, request: &Value, id: &str) -> Result<Outcome, Failure> {
         let subjects = self.nats.bus().subjects();
+        let cause = Cause::new();
         let of = request.get("presentity").and_then(Value::as_str).and_then(|text| Presentity::parse(text).ok());
         if self.is_durable {
             let of_domain = of.map(|of| (Pattern::CommandSetDomain, subjects.command_set_of(&of)));
-            let seq = self.nats.store_or_as_tenant((Pattern::CommandSet, subjects.command_set()), of_domain, id, request).await?;
-            return Ok(Outcome::Stored(json!({ "stream": subjects.stream("COMMANDS"), "seq": seq, "msg_id": id })));
+            let seq = self.nats.store_or_as_tenant((Pattern::CommandSet, subjects.command_set()), of_domain, id, request, &cause).await?;
+            return Ok(Outcome::Stored(json!({ "stream": subjects.stream("COMMANDS"), "seq": seq, "msg_id": id, "cause": cause })));
         }
         let of_domain = of.map(|of| (Pattern::SetDomain, subjects.set_of(&of)));
-        let asked = self.nats.ask_or_as_tenant(Whom::Bridge, (Pattern::Set, subjects.set()), of_domain, request);
-        asked.await.map(|reply: SetResponse| Outcome::Set(Box::new(reply)))
+        let asked = self.nats.ask_or_as_tenant(Whom::Bridge, (Pattern::Set, subjects.set()), of_domain, request, &cause);
+        let reply: SetResponse = asked.await?;
+        Ok(Outcome::Set(Box::new(reply), cause))
     }
 }
 
@@ -149,9 +161,11 @@ struct Report {
 impl Report {
     fn ended(&mut self, number: u64, outcome: Result<Outcome, Failure>) -> Result<(), Failure> {
         match outcome {
-            Ok(Outcome::Set(reply)) if self.is_json => print_json(&json!({ "line": number, "response": reply })),
+            Ok(Outcome::Set(reply, cause)) if self.is_json => {
+                print_json(&json!({ "line": number, "response": with_cause(&reply, &cause) }))
+            }
             Ok(Outcome::Stored(stored)) if self.is_json => print_json(&json!({ "line": number, "stored": stored })),
-            Ok(Outcome::Set(reply)) => {
+            Ok(Outcome::Set(reply, _)) => {
                 print(&format!("{number}  {}  {}, {}\n", printable(&reply.presentity), state_line(&reply.state), told(&reply)))
             }
             Ok(Outcome::Stored(stored)) => print(&format!("{number}  {stored}\n")),

@@ -70,7 +70,10 @@ fn told_line(told: &Told) -> String {
     let version = told.version.map_or_else(|| "no version confirmed".to_owned(), |version| format!("version {version} confirmed"));
     let status = told.status.map_or_else(String::new, |status| format!(" {status}"));
     let last = match (&told.at, told.outcome) {
-        (Some(at), Some(outcome)) => format!(", {}{status} at {at}", outcome.as_str()),
+        (Some(at), Some(outcome)) => {
+            let cause = told.cause.as_ref().map_or_else(String::new, |cause| format!(", cause {cause}"));
+            format!(", {}{status} at {at}{cause}", outcome.as_str())
+        }
         _ => String::new(),
     };
     format!("{:22}  {version}{last}", told.feature)
@@ -111,15 +114,16 @@ mod tests {
 
     #[test]
     fn what_a_phone_was_told_is_one_line() {
-        let told = Told { feature: "DoNotDisturb".to_owned(), version: Some(7), at: None, outcome: None, status: None };
+        let told = Told { feature: "DoNotDisturb".to_owned(), version: Some(7), at: None, outcome: None, status: None, cause: None };
         assert_eq!(told_line(&told), "DoNotDisturb            version 7 confirmed");
         let told = Told {
             version: None,
             at: Some("2026-11-23T02:48:40.123Z".to_owned()),
             outcome: Some(crate::bus::message::NotifyOutcome::Failed),
             status: Some(500),
+            cause: Some(crate::bus::trace::Cause("c0".into())),
             ..told
         };
-        assert_eq!(told_line(&told), "DoNotDisturb            no version confirmed, failed 500 at 2026-11-23T02:48:40.123Z");
+        assert_eq!(told_line(&told), "DoNotDisturb            no version confirmed, failed 500 at 2026-11-23T02:48:40.123Z, cause c0");
     }
 }

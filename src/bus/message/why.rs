@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::api::Watcher;
 use super::event::{EndReason, NotifyOutcome};
 use super::kind::Kind;
+use crate::bus::trace::Cause;
 use crate::feature::FeatureState;
 
 /// Asks what is told to the phones of a presentity, and where it stops: `dfks.why`.
@@ -186,6 +187,9 @@ pub struct Told {
     /// SIP status of the phone's answer; null: none.
     #[serde(default)]
     pub status: Option<u16>,
+    /// What led to that NOTIFY: what `dfks trace` is asked with. Left out where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
 /// The end of a subscription.

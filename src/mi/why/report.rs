@@ -69,6 +69,7 @@ fn told(facts: &Facts, watcher: &Watcher, feature: &str) -> Told {
         at: last.map(|last| last.time.clone()),
         outcome: last.map(|last| last.outcome),
         status: last.and_then(|last| last.status),
+        cause: last.map(|last| last.cause.clone()),
     }
 }
 
