@@ -51,6 +51,7 @@ mod target;
 mod telemetry;
 mod tenant;
 mod threads;
+mod trace;
 mod trust;
 mod web_phone;
 mod why;
