@@ -73,6 +73,7 @@ PUBLISH = {
     "$JS.API.CONSUMER.CREATE.DFKS_EVENTS.example_com.dfks.event.>": set(),
     "$JS.API.CONSUMER.DURABLE.CREATE.DFKS_EVENTS.example_com": set(),
     "$JS.API.STREAM.MSG.GET.DFKS_EVENTS": set(),
+    "$JS.API.STREAM.MSG.GET.DFKS_NOTIFY": {"mi"},
     "$JS.API.DIRECT.GET.DFKS_EVENTS": set(),
     "_INBOX_edge.x.1": set(),
     "elsewhere": set(),
