@@ -8,10 +8,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use super::connection::{ClientArgs, ConfigArgs};
 use super::hand_args::{EndArgs, ResyncArgs};
 use super::help::{
-    AFTER, CHECK, COMPLETIONS, END, EVENTS, EXPORT, GET, IMPORT, LIST, MAN, PHONE, RESPONDERS, RESYNC, RUN, SCHEMAS, SET, TRACE, WATCHERS,
-    WHY,
+    AFTER, CHECK, COMPLETIONS, END, EVENTS, EXPORT, GET, IMPORT, LIST, MAN, PHONE, RESPONDERS, RESYNC, ROUTE, RUN, SCHEMAS, SET, TRACE,
+    WATCHERS, WHY,
 };
 use super::responders_args::RespondersArgs;
+use super::route_args::RouteCommand;
 use super::trace_args::TraceArgs;
 pub(crate) use super::words::Press;
 use super::words::{feature_name, field, press, seconds};
@@ -67,6 +68,13 @@ pub(crate) enum Command {
     /// List who answers for what, and how it is with them; forget one that is gone, test one
     #[command(after_help = RESPONDERS, args_conflicts_with_subcommands = true)]
     Responders(RespondersArgs),
+    /// Run a route dry, with no bus, and show what it does
+    #[command(after_help = ROUTE)]
+    Route {
+        /// Which one
+        #[command(subcommand)]
+        command: RouteCommand,
+    },
     /// Follow the event stream until Ctrl-C
     #[command(after_help = EVENTS)]
     Events(EventsArgs),
@@ -105,6 +113,7 @@ impl Command {
             | Self::End(EndArgs { client, .. })
             | Self::Events(EventsArgs { client, .. }) => client.json,
             Self::Responders(responders) => responders.client().json,
+            Self::Route { command } => command.is_json(),
             Self::Phone(phone) => phone.json,
             _ => false,
         }

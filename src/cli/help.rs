@@ -107,6 +107,17 @@ Examples:
   dfks responders forget dfks.responder.set.example_com.DoNotDisturb
   dfks responders forget example.com                    all of that domain";
 
+pub(super) const ROUTE: &str = "\
+No responder is asked and nothing is stored; what is stored before is given with --old. Exit code 0: the route ran, whatever it decided; 1: it
+failed, in the function and line that are named, or what was asked for does not fit the feature.
+
+Examples:
+  dfks route set sip:alice@example.com CFA on --value forwardTo=sip:bob@example.com --script routes.rhai
+  dfks route get sip:alice@example.com --script routes.rhai --at '2026-12-24 18:30' --time-zone Europe/Berlin
+  dfks route get sip:alice@example.com CFA --script routes.rhai --data holidays.toml --old CFA=on,forwardTo=sip:bob@example.com
+  dfks route set sip:alice@example.com dnd on --script routes.rhai --watcher sip:alice@example.com --json
+  dfks route set sip:alice@example.com dnd on --config /etc/dfks.toml --param night";
+
 pub(super) const EVENTS: &str = "\
 Examples:
   dfks events

@@ -12,13 +12,22 @@ use crate::worker::Script;
 ///
 /// [`Failure::Config`], which names the key or the file.
 pub(super) fn load(args: &ConfigArgs) -> Result<Config, Failure> {
-    let config = Config::load(args.config.as_deref(), environment()?)?;
+    let config = load_config(args)?;
     script(&config)?;
     let auth = &config.sip.auth;
     if auth.mode == AuthMode::Digest && !auth.users.as_os_str().is_empty() {
         users_file::load(&auth.users).map_err(|error| Failure::Config(error.to_string()))?;
     }
     Ok(config)
+}
+
+/// The configuration without what its script holds.
+///
+/// # Errors
+///
+/// [`Failure::Config`], which names the key.
+pub(super) fn load_config(args: &ConfigArgs) -> Result<Config, Failure> {
+    Ok(Config::load(args.config.as_deref(), environment()?)?)
 }
 
 /// `[nats]` alone, as a client needs it; none where no file is named.

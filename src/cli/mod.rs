@@ -19,6 +19,8 @@ mod reach;
 mod responders;
 mod responders_args;
 mod role;
+mod route;
+mod route_args;
 mod run;
 mod schemas;
 mod set;
@@ -92,6 +94,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::End(args) => client::block_on(hand::end(args)),
         Command::Responders(args) => client::block_on(responders::responders(args)),
         Command::Events(args) => client::block_on(events::follow(args)),
+        Command::Route { command } => route::route(command),
         Command::Phone(args) => client::block_on(phone::run(args)),
         Command::Schemas(args) => schemas::write(args.out.as_deref()),
         Command::Completions { shell } => {

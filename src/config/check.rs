@@ -8,6 +8,7 @@ use super::{
     AuthConfig, AuthMode, Cidr, Config, ConfigError, Listener, NatsConfig, NatsMaxBytes, ProfileConfig, Responders, SipConfig, SipTlsConfig,
 };
 use crate::feature::{FeatureTable, Presentity};
+use crate::runtime::zone::Zone;
 use crate::sip::Transport;
 use crate::sip::transport::Tls;
 
@@ -268,6 +269,11 @@ fn subscription(config: &Config) -> Result<(), ConfigError> {
 fn routes(config: &Config) -> Result<(), ConfigError> {
     let routes = &config.routes;
     named_file("routes.script", &routes.script)?;
+    if let Some(file) = routes.data.file() {
+        named_file("routes.data", file)?;
+    }
+    let expected = "an IANA time zone, e.g. \"Europe/Berlin\"";
+    ensure(Zone::find(&routes.time_zone).is_some(), "routes.time_zone", &routes.time_zone, expected)?;
     range("routes.responder_timeout_ms", routes.responder_timeout_ms, 1, MAX_TIMEOUT_MS)?;
     range("routes.responder_memory_days", routes.responder_memory_days, 1, MAX_MEMORY_DAYS)?;
     let table = FeatureTable::with_config(&config.features.tables, &config.packages)?;

@@ -17,6 +17,8 @@ use crate::feature::{FeatureConfig, PackageConfig};
 /// Before each key in the environment: `DFKS__NATS__URL`.
 const PREFIX: &str = "DFKS";
 const SEPARATOR: &str = "__";
+/// Takes a table of any keys in place of the name of a file.
+const DATA: &str = "routes.data";
 /// What the `config` crate calls the origin of a value of [`Environment`].
 const FROM_ENVIRONMENT: &str = "the environment";
 
@@ -100,8 +102,9 @@ impl Walk {
         Ok(match (default, value.kind) {
             (Some(toml::Value::Table(known)), ValueKind::Table(table)) => return self.table(key, table, known),
             (Some(toml::Value::Table(_)), other) => return wrong(other, "a table"),
+            (Some(_), ValueKind::Table(table)) if key == DATA => raw(ValueKind::Table(table)),
             (Some(toml::Value::String(_)), ValueKind::String(text)) => toml::Value::String(self.path(key, text, from_environment)),
-            (Some(toml::Value::String(_)), other) => return wrong(other, "a string"),
+            (Some(toml::Value::String(_)), other) => return wrong(other, if key == DATA { "a file or a table" } else { "a string" }),
             (Some(toml::Value::Integer(_)), ValueKind::I64(number)) => toml::Value::Integer(number),
             (Some(toml::Value::Integer(_)), ValueKind::String(text)) if from_environment => match text.trim().parse() {
                 Ok(number) => toml::Value::Integer(number),

@@ -19,6 +19,7 @@ mod listener;
 mod load;
 mod nats;
 mod paths;
+mod routes;
 mod show;
 mod sip;
 
@@ -26,6 +27,7 @@ pub use cidr::Cidr;
 pub use error::ConfigError;
 pub use listener::Listener;
 pub use nats::{NatsConfig, NatsMaxBytes, NatsTlsConfig};
+pub use routes::{Responders, RouteData, RoutesConfig};
 pub(crate) use show::hide_user;
 pub use sip::{AuthConfig, AuthMode, InitialNotify, PresentityFrom, SipConfig, SipTlsConfig};
 
@@ -77,51 +79,6 @@ impl Default for SubscriptionConfig {
     fn default() -> Self {
         Self { default_expires_seconds: 3600, min_expires_seconds: 60, max_expires_seconds: 7200, grace_seconds: 60 }
     }
-}
-
-/// `[routes]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RoutesConfig {
-    /// Rhai file; empty: no script.
-    pub script: PathBuf,
-    /// Function run for get.
-    pub get_route: String,
-    /// Function run for set.
-    pub set_route: String,
-    /// How long a responder may take, in milliseconds.
-    pub responder_timeout_ms: u64,
-    /// Whether responders are asked.
-    pub responders: Responders,
-    /// `<domain>.<Feature>`, `*` for either: a set of these needs the approval of a responder, heard before or not.
-    pub required: Vec<String>,
-    /// How long a responder that was heard owns its subject after its last answer, in days.
-    pub responder_memory_days: u32,
-}
-
-impl Default for RoutesConfig {
-    fn default() -> Self {
-        Self {
-            script: PathBuf::new(),
-            get_route: "dfks_get".into(),
-            set_route: "dfks_set".into(),
-            responder_timeout_ms: 500,
-            responders: Responders::Auto,
-            required: Vec::new(),
-            responder_memory_days: 30,
-        }
-    }
-}
-
-/// `routes.responders`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Responders {
-    /// Asked; where none listens, asked again after at least 5 s.
-    #[default]
-    Auto,
-    /// Never asked.
-    Off,
 }
 
 /// `[mi]`

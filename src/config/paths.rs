@@ -1,7 +1,7 @@
 //! Which keys name files.
 
 /// Keys that name files; a relative one in a file is taken from that file's folder.
-pub(super) const PATHS: [&str; 15] = [
+pub(super) const PATHS: [&str; 16] = [
     "nats.data_dir",
     "nats.credentials_file",
     "nats.password_file",
@@ -15,6 +15,7 @@ pub(super) const PATHS: [&str; 15] = [
     "sip.tls.client_ca",
     "sip.auth.users",
     "routes.script",
+    "routes.data",
     "mi.token_file",
     "http.token_file",
 ];

@@ -1,4 +1,4 @@
-//! What every role runs on: the clock, tasks, signals, backoff, timers, and how a changed file is noticed.
+//! What every role runs on: the clock, time zones, tasks, signals, backoff, timers, and how a changed file is noticed.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,6 +10,7 @@ pub(crate) mod room;
 pub(crate) mod signal;
 pub(crate) mod tasks;
 pub(crate) mod wheel;
+pub(crate) mod zone;
 
 pub use backoff::Backoff;
 pub(crate) use signal::StopSignals;

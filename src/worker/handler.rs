@@ -108,6 +108,7 @@ impl Handler {
             origin: request.origin,
             change: Change::requested(request.status, request.values),
             param: request.param.filter(|_| request.origin == Origin::Mi),
+            watcher: request.watcher.as_deref(),
             claim: &claim,
             cause,
         };
@@ -150,7 +151,9 @@ impl Handler {
         }
         let requested = set.requested(&stored.record)?;
         if let Some(script) = self.routes.script_with(Route::Set) {
-            let call = Call::new(Route::Set, Arc::clone(&self.table), presentity.as_str(), asked.param.as_deref(), requested);
+            let call = Call::new(Route::Set, Arc::clone(&self.table), presentity.as_str(), asked.param.as_deref(), requested)
+                .asked_by(origin, asked.watcher)
+                .instead_of(as_it_is());
             let verdict = self.routes.run(&script, Route::Set, &presentity.domain_token(), call, &self.metrics).await?;
             work.did(WorkPart::Script, None, if verdict.denied.is_some() { DENIED } else { OK });
             if let Some(why) = verdict.denied {
@@ -185,6 +188,8 @@ struct AskedSet<'a> {
     change: Change,
     /// Of the command.
     param: Option<String>,
+    /// The phone's user, where a phone asks.
+    watcher: Option<&'a str>,
     claim: &'a Claim,
     cause: &'a Cause,
 }

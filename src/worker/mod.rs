@@ -22,6 +22,7 @@ mod local;
 mod metrics;
 mod quorum;
 mod recent;
+pub(crate) mod rehearsal;
 pub(crate) mod responder;
 pub(crate) mod route;
 pub(crate) mod script;

@@ -21,6 +21,7 @@ mod common;
 mod harness;
 mod nats;
 mod phones;
+mod route;
 mod run;
 mod terminal;
 

@@ -1,19 +1,23 @@
-//! The object `dfks` that a route script sees, and the global functions beside it. Pure.
+//! The object `dfks` that a route script sees, and the global functions beside it. Pure, but for the clock where nobody says when it is.
 //!
 //! It is `$dfks(field)` of OpenSIPS's `presence_dfks`. Each write is checked at once, so that an error names the script's line.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
 
-use crate::bus::message::AlsoChange;
+use crate::bus::message::{AlsoChange, Origin};
 use crate::bus::service::reason_text;
-use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Status, Values};
+use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Presentity, Status, Values};
+use crate::runtime::clock;
 use crate::worker::change::Change;
 use crate::worker::route::Route;
+use crate::worker::script::said::{Line, say};
 
 /// The fields of `dfks`, for the error that names them.
-const FIELDS: &str = "presentity, feature, status, assigned, notify, param, value.FIELD";
+const FIELDS: &str =
+    "presentity, domain, user, feature, status, assigned, notify, param, origin, watcher, value.FIELD, old.status, old.value.FIELD";
 /// Most lines that one run may log; the rest is dropped, so that a loop cannot flood the log.
 const MAX_LOG_LINES: u32 = 32;
 
@@ -24,6 +28,14 @@ pub struct Call {
     table: Arc<FeatureTable>,
     presentity: ImmutableString,
     param: Option<ImmutableString>,
+    /// Who asks for the change; `None` in a get.
+    origin: Option<Origin>,
+    /// The phone's user, where a phone asks.
+    watcher: Option<ImmutableString>,
+    /// When it runs; `None` until somebody has asked.
+    moment: Option<SystemTime>,
+    /// The state before the change, where that is another than the one before the script.
+    old: Option<FeatureState>,
     /// The state before the script.
     base: FeatureState,
     /// The state with what the script has changed.
@@ -50,6 +62,10 @@ impl Call {
             table,
             presentity: presentity.into(),
             param: param.map(Into::into),
+            origin: None,
+            watcher: None,
+            moment: None,
+            old: None,
             state: base.clone(),
             base,
             change: Change::default(),
@@ -58,12 +74,37 @@ impl Call {
         }
     }
 
+    /// As asked for by somebody: `watcher` is the user of a phone.
+    pub(crate) fn asked_by(self, origin: Origin, watcher: Option<&str>) -> Self {
+        Self { origin: Some(origin), watcher: watcher.map(Into::into), ..self }
+    }
+
+    /// A change of `old`.
+    pub(crate) fn instead_of(self, old: FeatureState) -> Self {
+        Self { old: Some(old), ..self }
+    }
+
+    /// At another moment than now.
+    pub(crate) fn at(self, moment: SystemTime) -> Self {
+        Self { moment: Some(moment), ..self }
+    }
+
+    fn old(&self) -> &FeatureState {
+        self.old.as_ref().unwrap_or(&self.base)
+    }
+
     fn read(&self, field: &str) -> Result<Dynamic, FieldError> {
+        let presentity = || Presentity::parse(&self.presentity).ok();
+        let text = |text: Option<&ImmutableString>| text.cloned().map_or(Dynamic::UNIT, Into::into);
         match field {
             "presentity" => Ok(self.presentity.clone().into()),
             "feature" => Ok(self.base.feature.clone().into()),
             "status" => Ok(i64::from(self.state.status.is_on()).into()),
-            "param" => Ok(self.param.clone().map_or(Dynamic::UNIT, Into::into)),
+            "param" => Ok(text(self.param.as_ref())),
+            "watcher" => Ok(text(self.watcher.as_ref())),
+            "origin" => Ok(self.origin.map_or(Dynamic::UNIT, |origin| origin.as_str().into())),
+            "domain" => Ok(presentity().map_or(Dynamic::UNIT, |presentity| presentity.domain().to_owned().into())),
+            "user" => Ok(presentity().map_or(Dynamic::UNIT, |presentity| presentity.user().to_owned().into())),
             "assigned" | "notify" => Err(FieldError::new(field, "can be written, not read")),
             _ => Err(FieldError::unknown(field)),
         }
@@ -80,15 +121,17 @@ impl Call {
                 self.change.notify = Some(switch(field, value)?);
                 Ok(())
             }
-            "presentity" | "feature" | "param" => Err(FieldError::new(field, "is read-only")),
+            "presentity" | "domain" | "user" | "feature" | "param" | "origin" | "watcher" | "old" => {
+                Err(FieldError::new(field, "is read-only"))
+            }
             "value" => Err(FieldError::new(field, "is written field by field, e.g. dfks.value.forwardTo = \"…\"")),
             _ => Err(FieldError::unknown(field)),
         }
     }
 
     /// `()` for a value that nobody has set; a field that the feature does not have is an error.
-    fn read_value(&self, field: &str) -> Result<Dynamic, FieldError> {
-        if let Some(value) = self.state.values.get(field) {
+    fn read_value(&self, state: &FeatureState, field: &str) -> Result<Dynamic, FieldError> {
+        if let Some(value) = state.values.get(field) {
             return Ok(value.clone().into());
         }
         let spec = self.table.require(&self.base.feature).map_err(|e| FieldError::new("feature", &e.to_string()))?;
@@ -174,6 +217,14 @@ pub(crate) struct Dfks(Arc<Mutex<Call>>);
 #[derive(Debug, Clone)]
 struct DfksValue(Dfks);
 
+/// `dfks.old`.
+#[derive(Debug, Clone)]
+struct DfksOld(Dfks);
+
+/// `dfks.old.value`.
+#[derive(Debug, Clone)]
+struct DfksOldValue(Dfks);
+
 impl Dfks {
     /// A handle on `call`.
     pub(crate) fn new(call: Call) -> Self {
@@ -187,6 +238,11 @@ impl Dfks {
 
     fn with<T>(&self, f: impl FnOnce(&mut Call) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// When it runs, by the clock's first answer.
+    pub(super) fn moment(&self) -> SystemTime {
+        self.with(|call| *call.moment.get_or_insert_with(clock::utc_now))
     }
 
     /// Whether one more line may be logged by this run.
@@ -213,7 +269,7 @@ impl FieldError {
     fn value(field: &str, what: &str) -> Self {
         Self::new(&format!("value.{field}"), what)
     }
-    fn function(name: &str, what: &str) -> Self {
+    pub(super) fn function(name: &str, what: &str) -> Self {
         Self { field: name.to_owned(), message: format!("{name}() {what}") }
     }
     fn unknown(field: &str) -> Self {
@@ -233,7 +289,7 @@ impl From<FieldError> for Box<EvalAltResult> {
     }
 }
 
-type ScriptResult<T> = Result<T, Box<EvalAltResult>>;
+pub(super) type ScriptResult<T> = Result<T, Box<EvalAltResult>>;
 
 /// Makes `dfks` and the global functions known to `engine`.
 pub(crate) fn register(engine: &mut Engine) {
@@ -242,7 +298,11 @@ pub(crate) fn register(engine: &mut Engine) {
     engine.register_fn("to_string", |error: &mut FieldError| error.to_string());
     engine.register_fn("to_debug", |error: &mut FieldError| error.to_string());
     engine.register_indexer_get(|dfks: &mut Dfks, field: &str| -> ScriptResult<Dynamic> {
-        if field == "value" { Ok(Dynamic::from(DfksValue(dfks.clone()))) } else { Ok(dfks.with(|call| call.read(field))?) }
+        match field {
+            "value" => Ok(Dynamic::from(DfksValue(dfks.clone()))),
+            "old" => Ok(Dynamic::from(DfksOld(dfks.clone()))),
+            _ => Ok(dfks.with(|call| call.read(field))?),
+        }
     });
     engine.register_indexer_set(|dfks: &mut Dfks, field: &str, value: Dynamic| -> ScriptResult<()> {
         // After `dfks.value.x = …` Rhai hands the changed `dfks.value` back: nothing is left to do.
@@ -250,11 +310,12 @@ pub(crate) fn register(engine: &mut Engine) {
         if is_handed_back { Ok(()) } else { Ok(dfks.with(|call| call.write(field, &value))?) }
     });
     engine.register_indexer_get(|value: &mut DfksValue, field: &str| -> ScriptResult<Dynamic> {
-        Ok(value.0.with(|call| call.read_value(field))?)
+        Ok(value.0.with(|call| call.read_value(&call.state, field))?)
     });
     engine.register_indexer_set(|value: &mut DfksValue, field: &str, to: Dynamic| -> ScriptResult<()> {
         Ok(value.0.with(|call| call.write_value(field, &to))?)
     });
+    register_old(engine);
     engine.register_fn("deny", |context: NativeCallContext, why: &str| -> ScriptResult<()> {
         Ok(current(&context, "deny")?.with(|call| call.deny(why))?)
     });
@@ -263,14 +324,35 @@ pub(crate) fn register(engine: &mut Engine) {
     });
     engine.register_fn("log", |context: NativeCallContext, text: Dynamic| -> ScriptResult<()> {
         if current(&context, "log")?.may_log() {
-            tracing::info!(text = %reason_text(&text.to_string()), "route log");
+            say(Line::Log, &text.to_string());
         }
         Ok(())
     });
 }
 
+/// `dfks.old`, which is there to be read.
+fn register_old(engine: &mut Engine) {
+    engine.register_type_with_name::<DfksOld>("dfks.old").register_type_with_name::<DfksOldValue>("dfks.old.value");
+    engine.register_indexer_get(|old: &mut DfksOld, field: &str| -> ScriptResult<Dynamic> {
+        match field {
+            "status" => Ok(i64::from(old.0.with(|call| call.old().status.is_on())).into()),
+            "value" => Ok(Dynamic::from(DfksOldValue(old.0.clone()))),
+            _ => Err(FieldError::new(&format!("old.{field}"), "is unknown: expected old.status, old.value.FIELD").into()),
+        }
+    });
+    engine.register_indexer_get(|value: &mut DfksOldValue, field: &str| -> ScriptResult<Dynamic> {
+        Ok(value.0.with(|call| call.read_value(call.old(), field))?)
+    });
+    engine.register_indexer_set(|_: &mut DfksOld, field: &str, _: Dynamic| -> ScriptResult<()> {
+        Err(FieldError::new(&format!("old.{field}"), "is read-only").into())
+    });
+    engine.register_indexer_set(|_: &mut DfksOldValue, field: &str, _: Dynamic| -> ScriptResult<()> {
+        Err(FieldError::new(&format!("old.value.{field}"), "is read-only").into())
+    });
+}
+
 /// The run that a global function belongs to.
-fn current(context: &NativeCallContext<'_>, function: &str) -> Result<Dfks, FieldError> {
+pub(super) fn current(context: &NativeCallContext<'_>, function: &str) -> Result<Dfks, FieldError> {
     let run = context.tag().and_then(|tag| tag.read_lock::<Dfks>().map(|dfks| dfks.clone()));
     run.ok_or_else(|| FieldError::function(function, "can be called in a route only"))
 }

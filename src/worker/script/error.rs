@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::worker::script::data::DataError;
+
 /// Largest script file, in bytes.
 pub(super) const MAX_SCRIPT_BYTES: usize = 1 << 20;
 
@@ -56,6 +58,15 @@ pub enum ScriptError {
         /// A function that was perhaps meant.
         near: Option<String>,
     },
+    /// No such time zone.
+    #[error("routes.time_zone \"{name}\": expected an IANA time zone, e.g. \"Europe/Berlin\"")]
+    Zone {
+        /// As configured.
+        name: String,
+    },
+    /// The data cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// A reload would take a route away.
     #[error("routes.script {}: {function} is not there any more{}: an empty one, fn {function}(dfks) {{}}, says that it is meant so", path.display(), But(near.as_deref()))]
     Lost {
@@ -77,6 +88,8 @@ impl ScriptError {
             Self::TooLarge { .. } => "too_large",
             Self::Compile { .. } => "not_compiling",
             Self::Parameters { .. } => "parameters",
+            Self::Zone { .. } => "time_zone",
+            Self::Data(_) => "data",
             Self::Missing { .. } | Self::Lost { .. } => "route_missing",
         }
     }

@@ -1,4 +1,4 @@
-//! The route script in use: run for each request, replaced when its file changes. I/O.
+//! The route script in use: run for each request, replaced when its file or that of its data changes. I/O.
 //!
 //! A route runs on the request's own task: it takes microseconds, and the sandbox ends it after
 //! [`DEADLINE`](crate::worker::script::DEADLINE). After a slow run, a tenant's routes run in a small thread pool for a while, so that
@@ -28,12 +28,16 @@ const SLOW_FOR: Duration = Duration::from_secs(10);
 /// Most slow tenants remembered.
 const MAX_SLOW: usize = 4096;
 
+/// Of the script, and of the file with its data.
+type Stamp = (Option<FileStamp>, Option<FileStamp>);
+
 /// The route script, if one is configured.
 #[derive(Debug)]
 pub(crate) struct Routes {
     config: RoutesConfig,
     script: ArcSwapOption<Script>,
-    stamp: Mutex<Option<FileStamp>>,
+    /// Of the files as they were looked at last.
+    stamp: Mutex<Stamp>,
     slow: Mutex<Recent>,
     pool: Arc<Semaphore>,
 }
@@ -46,7 +50,7 @@ impl Routes {
     /// [`ScriptError`]: `dfks run` and `dfks check` end with 78.
     pub(crate) fn load(config: &RoutesConfig) -> Result<Self, ScriptError> {
         // Taken before the file is read, so that a change in between is noticed.
-        let stamp = FileStamp::of(&config.script);
+        let stamp = stamp_of(config);
         let script = if is_configured(config) { Some(Arc::new(Script::load(config)?)) } else { None };
         if let Some(script) = &script {
             let (get, set) = (script.has(Route::Get), script.has(Route::Set));
@@ -100,7 +104,7 @@ impl Routes {
         self.slow.lock().unwrap_or_else(PoisonError::into_inner).contains(domain, clock::now())
     }
 
-    /// Checks the file each second until `shutdown`, and loads it when it has changed.
+    /// Checks script and data each second until `shutdown`, and loads both when one has changed.
     pub(crate) async fn watch(self: Arc<Self>, metrics: Arc<WorkerMetrics>, shutdown: CancellationToken) {
         if !is_configured(&self.config) {
             shutdown.cancelled().await;
@@ -119,9 +123,9 @@ impl Routes {
         }
     }
 
-    /// Loads the file if it has changed since the last check; `None` if not.
+    /// Loads script and data if one has changed since the last check; `None` if not.
     fn reload(&self) -> Option<Result<(), ScriptError>> {
-        let stamp = FileStamp::of(&self.config.script);
+        let stamp = stamp_of(&self.config);
         let mut seen = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == stamp {
             return None;
@@ -162,6 +166,10 @@ fn timed(script: &Script, route: Route, call: Call) -> (Result<Verdict, RouteErr
     (outcome, clock::thread_cpu().saturating_sub(before))
 }
 
+fn stamp_of(config: &RoutesConfig) -> Stamp {
+    (FileStamp::of(&config.script), config.data.file().and_then(FileStamp::of))
+}
+
 fn is_configured(config: &RoutesConfig) -> bool {
     !config.script.as_os_str().is_empty()
 }
@@ -169,6 +177,8 @@ fn is_configured(config: &RoutesConfig) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RouteData;
+    use crate::feature::{FeatureState, FeatureTable};
 
     #[test]
     fn a_changed_file_is_taken_into_use_and_a_bad_one_is_reported_once() {
@@ -209,6 +219,31 @@ mod tests {
         write("fn dfks_set(dfks) {}  fn dfks_get(dfks) {}");
         assert!(matches!(routes.reload(), Some(Ok(()))));
         assert!(routes.script_with(Route::Get).is_some());
+    }
+
+    #[test]
+    fn data_that_changes_is_taken_into_use_and_bad_data_keeps_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (script, data) = (dir.path().join("routes.rhai"), dir.path().join("words.json"));
+        std::fs::write(&script, "fn dfks_set(dfks) { deny(data.word); }").unwrap();
+        std::fs::write(&data, r#"{"word": "one"}"#).unwrap();
+        let file = RouteData::File(data.clone());
+        let routes = Routes::load(&RoutesConfig { script, data: file, ..RoutesConfig::default() }).unwrap();
+        let word = || {
+            let table = Arc::new(FeatureTable::built_in());
+            let call = Call::new(Route::Set, table, "sip:alice@h", None, FeatureState::new("DoNotDisturb"));
+            routes.script_with(Route::Set).unwrap().run(Route::Set, call).unwrap().denied.unwrap()
+        };
+        assert!(routes.reload().is_none() && word() == "one");
+        std::fs::write(&data, r#"{"word": "three"}"#).unwrap();
+        assert!(matches!(routes.reload(), Some(Ok(()))));
+        assert_eq!(word(), "three");
+        std::fs::write(&data, r#"{"word": "#).unwrap();
+        assert!(matches!(routes.reload(), Some(Err(ScriptError::Data(_)))));
+        assert!(routes.reload().is_none(), "reported once");
+        std::fs::remove_file(&data).unwrap();
+        assert!(matches!(routes.reload(), Some(Err(ScriptError::Data(_)))));
+        assert_eq!(word(), "three");
     }
 
     #[test]

@@ -1,13 +1,16 @@
-//! The route script: a Rhai file, compiled once, run for each get and set in a sandbox. No I/O but reading that file.
+//! The route script: a Rhai file, compiled once, run for each get and set in a sandbox. No I/O but reading that file and its data.
 //!
 //! The sandbox bounds operations, processor time, call depth and every size; there is no `eval`, `import`, `sleep` or file
 //! access. No state survives a run, so statements outside of functions run each time: put a table of tenants into a `switch`,
 //! which is compiled once.
 
 pub(crate) mod call;
+mod data;
 mod error;
 pub(crate) mod live;
 mod names;
+mod said;
+mod wall;
 
 use std::cell::Cell;
 use std::path::Path;
@@ -19,10 +22,13 @@ use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Position, Scope};
 use crate::bus::service::reason_text;
 use crate::config::RoutesConfig;
 use crate::runtime::clock;
+use crate::runtime::zone::Zone;
 use crate::worker::route::Route;
 use crate::worker::script::call::{Call, Dfks, FieldError, Verdict};
+use crate::worker::script::data::Data;
 use crate::worker::script::error::MAX_SCRIPT_BYTES;
 pub use crate::worker::script::error::{RouteError, ScriptError};
+use crate::worker::script::said::{Line, say};
 
 /// Longest run of a route, in processor time, so that waiting for a processor does not count.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
@@ -98,13 +104,15 @@ impl Script {
         Self::compile(config, &String::from_utf8_lossy(&bytes))
     }
 
-    /// Compiles `text`; `config.script` stands in errors.
+    /// Compiles `text`, with the data of `config`; `config.script` stands in errors.
     ///
     /// # Errors
     ///
-    /// [`ScriptError::Compile`], [`ScriptError::Parameters`] and [`ScriptError::Missing`].
+    /// [`ScriptError`].
     pub(crate) fn compile(config: &RoutesConfig, text: &str) -> Result<Self, ScriptError> {
-        let engine = sandbox();
+        let unknown = || ScriptError::Zone { name: config.time_zone.clone() };
+        let zone = Zone::find(&config.time_zone).ok_or_else(unknown)?;
+        let engine = sandbox(zone, Data::load(&config.data)?);
         let ast = engine.compile(text).map_err(|e| ScriptError::Compile {
             path: config.script.clone(),
             line: e.position().line().unwrap_or(0),
@@ -146,6 +154,15 @@ impl Script {
         }
     }
 
+    /// As [`run`](Self::run), and what the script says meanwhile, which is not logged.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`].
+    pub(crate) fn rehearse(&self, route: Route, call: Call) -> (Result<Verdict, RouteError>, Vec<String>) {
+        said::keep(|| self.run(route, call))
+    }
+
     fn function(&self, route: Route) -> Option<&str> {
         match route {
             Route::Get => self.get.as_deref(),
@@ -166,7 +183,7 @@ fn find_route(ast: &AST, name: &str, path: &Path) -> Result<Option<Box<str>>, Sc
     }
 }
 
-fn sandbox() -> Engine {
+fn sandbox(zone: Zone, data: Option<Data>) -> Engine {
     // Raw: no module resolver that reads files, no printing to stdout.
     let mut engine = Engine::new_raw();
     StandardPackage::new().register_into_engine(&mut engine);
@@ -185,9 +202,11 @@ fn sandbox() -> Engine {
     let no_sleep = "sleep() is not available in a route";
     engine.register_fn("sleep", move |_: i64| -> Result<(), Box<EvalAltResult>> { Err(no_sleep.into()) });
     engine.register_fn("sleep", move |_: f64| -> Result<(), Box<EvalAltResult>> { Err(no_sleep.into()) });
-    engine.on_print(|text| tracing::info!(text = %reason_text(text), "route print"));
-    engine.on_debug(|text, _, _| tracing::debug!(text = %reason_text(text), "route debug"));
+    engine.on_print(|text| say(Line::Print, text));
+    engine.on_debug(|text, _, _| say(Line::Debug, text));
     call::register(&mut engine);
+    wall::register(&mut engine, zone);
+    data::register(&mut engine, data);
     engine
 }
 

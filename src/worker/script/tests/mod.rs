@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::bus::message::Origin;
+use crate::config::RouteData;
 use crate::feature::{FeatureState, FeatureTable, Status, Values};
 use crate::worker::change::Change;
 
@@ -251,20 +253,25 @@ fn every_shipped_route_script_compiles_and_runs() {
     let table = FeatureTable::built_in();
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/routes")).unwrap();
     let mut count = 0;
-    for file in files {
-        let script = shipped(file.unwrap().file_name().to_str().unwrap());
+    for file in files.map(|file| file.unwrap().file_name()).filter(|file| file.to_str().unwrap().ends_with(".rhai")) {
+        let script = shipped(file.to_str().unwrap());
         for (route, feature) in Route::ALL.into_iter().flat_map(|route| table.names().map(move |feature| (route, feature))) {
             let outcome = script.run(route, call(route, feature, Some("1")));
             assert!(outcome.is_ok(), "{route:?} {feature}: {outcome:?}");
         }
         count += 1;
     }
-    assert!(count >= 3, "{count}");
+    assert!(count >= 6, "{count}");
 }
 
 fn shipped(file: &str) -> Script {
-    let script = format!("{}/examples/routes/{file}", env!("CARGO_MANIFEST_DIR")).into();
-    Script::load(&RoutesConfig { script, ..RoutesConfig::default() }).unwrap()
+    let path = |file: &str| format!("{}/examples/routes/{file}", env!("CARGO_MANIFEST_DIR")).into();
+    let data = match file {
+        "holidays.rhai" => RouteData::File(path("holidays.toml")),
+        "no-abroad.rhai" => RouteData::File(path("tenants.csv")),
+        _ => RouteData::default(),
+    };
+    Script::load(&RoutesConfig { script: path(file), data, ..RoutesConfig::default() }).unwrap()
 }
 
 #[test]
@@ -286,4 +293,73 @@ fn the_shipped_tenant_policy_denies_what_its_table_says() {
         let call = Call::new(Route::Set, Arc::clone(&table), presentity, None, state);
         assert_eq!(script.run(Route::Set, call).unwrap().denied.as_deref(), want, "{presentity} {feature} {target}");
     }
+}
+
+#[test]
+fn a_script_knows_the_time_of_its_run() {
+    let at = clock::parse_rfc3339("2026-12-27T23:05:00Z").unwrap();
+    let run = |zone: &str, expression: &str| {
+        let config = RoutesConfig { time_zone: zone.into(), ..RoutesConfig::default() };
+        let text = format!("fn dfks_set(dfks) {{\n log(`${{{expression}}}`); }}");
+        let script = Script::compile(&config, &text).unwrap();
+        let (outcome, said) = script.rehearse(Route::Set, call(Route::Set, "DoNotDisturb", None).at(at));
+        outcome.map(|_| said.concat())
+    };
+    let all = "[now().year, now().month, now().day, now().hour, now().minute, now().weekday, now().date]";
+    for (zone, expression, want) in [
+        ("UTC", all, "[2026, 12, 27, 23, 5, 7, \"2026-12-27\"]"),
+        ("Europe/Berlin", all, "[2026, 12, 28, 0, 5, 1, \"2026-12-28\"]"),
+        ("UTC", "now(\"America/New_York\").hour", "18"),
+        ("Europe/Berlin", "now()", "2026-12-28T00:05:00+01:00[Europe/Berlin]"),
+    ] {
+        assert_eq!(run(zone, expression).unwrap(), want, "{zone} {expression}");
+    }
+    for (expression, want) in [
+        ("now(\"Europe/Entenhausen\").hour", "now() takes an IANA time zone"),
+        ("now().hours", "now() has no hours: expected year, "),
+        ("{ let clock = now(); clock.hour = 3; }", "now() is read-only: hour"),
+    ] {
+        let error = run("UTC", expression).unwrap_err();
+        assert_eq!((error.line, error.field.as_deref()), (2, Some("now")), "{error}");
+        assert!(error.message.starts_with(want), "{error}");
+    }
+    let now = compile("fn dfks_set(dfks) { if now().year >= 2026 { dfks.status = 1; } }").unwrap();
+    let verdict = now.run(Route::Set, call(Route::Set, "DoNotDisturb", None)).unwrap();
+    assert_eq!(verdict.change.status, Some(Status::ON), "without a moment it is now");
+    let unknown = RoutesConfig { time_zone: "Nowhere".into(), ..RoutesConfig::default() };
+    assert!(matches!(Script::compile(&unknown, ""), Err(ScriptError::Zone { .. })));
+}
+
+#[test]
+fn a_script_is_told_who_asks_and_what_was_before() {
+    let table = Arc::new(FeatureTable::built_in());
+    let old = FeatureState { status: Status::ON, values: values(&[("forwardTo", "sip:bob@h")]), ..FeatureState::new(CFNA) };
+    let asked = |expression: &str| {
+        let script = compile(&format!("fn dfks_set(dfks) {{ log(`${{{expression}}}`); }}")).unwrap();
+        let base = FeatureState { status: Status::OFF, ..old.clone() };
+        let call = Call::new(Route::Set, Arc::clone(&table), "sip:alice@example.com", None, base);
+        let call = call.asked_by(Origin::Phone, Some("sip:desk@example.com")).instead_of(old.clone());
+        let (outcome, said) = script.rehearse(Route::Set, call);
+        outcome.map(|_| said.concat()).map_err(|error| error.field)
+    };
+    for (expression, want) in [
+        ("dfks.origin + ` ` + dfks.watcher", Ok("phone sip:desk@example.com")),
+        ("dfks.user + ` ` + dfks.domain", Ok("alice example.com")),
+        ("[dfks.status, dfks.old.status, dfks.old.value.forwardTo]", Ok("[0, 1, \"sip:bob@h\"]")),
+        ("dfks.old.value.ringCount == ()", Ok("true")),
+        ("dfks.old.value.colour", Err("value.colour")),
+        ("dfks.old.colour", Err("old.colour")),
+        ("{ dfks.old.status = 1; }", Err("old.status")),
+        ("{ dfks.old.value.forwardTo = `x`; }", Err("old.value.forwardTo")),
+        ("{ dfks.old = 1; }", Err("old")),
+        ("{ dfks.origin = `mi`; }", Err("origin")),
+        ("{ dfks.domain = `x`; }", Err("domain")),
+        ("{ dfks.user = `x`; }", Err("user")),
+        ("{ dfks.watcher = `x`; }", Err("watcher")),
+    ] {
+        assert_eq!(asked(expression), want.map(str::to_owned).map_err(|field| Some(field.to_owned())), "{expression}");
+    }
+    let got = compile("fn dfks_get(dfks) { log(`${dfks.origin == () && dfks.watcher == () && dfks.old.status == 1}`); }").unwrap();
+    let (_, said) = got.rehearse(Route::Get, Call::new(Route::Get, Arc::clone(&table), "tel:+31201", None, old.clone()));
+    assert_eq!(said, ["true"]);
 }
