@@ -156,7 +156,7 @@ def notify():
         row("NOTIFYs"),
         lines(
             "NOTIFYs ended, by outcome",
-            "timeout: no answer in 32 s; rejected: an error of the phone; retried: Retry-After.",
+            "expired: no answer in 32 s; rejected: an error of the phone; retried: Retry-After.",
             "reqps",
             ("{{outcome}}", "sum by (outcome) (rate(dfks_notify_sent_total{@}[~])) > 0"),
             stack=True,

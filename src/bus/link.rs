@@ -122,7 +122,7 @@ impl Link {
             Event::Connected => {
                 self.refused().clear();
                 self.attempts.succeeded();
-                self.metrics.connected(self.status().connections == 0);
+                self.metrics.connected(&self.client, self.status().connections == 0);
                 self.status.send_modify(|status| {
                     status.connections += 1;
                     status.is_up = true;

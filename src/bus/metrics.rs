@@ -111,14 +111,14 @@ impl BusMetrics {
         }
     }
 
-    /// The client has a connection.
-    pub(crate) fn connected(&self, is_first: bool) {
+    /// The client of this name, `dfks-edge`, has a connection.
+    pub(crate) fn connected(&self, name: &str, is_first: bool) {
         self.set_connected(true);
         if is_first {
-            tracing::info!("connected to nats");
+            tracing::info!(name, "connected to nats");
         } else {
             self.reconnects.increment(1);
-            tracing::info!("reconnected to nats");
+            tracing::info!(name, "reconnected to nats");
         }
     }
 
@@ -201,6 +201,9 @@ const fn is_requested(pattern: Pattern) -> bool {
         | Pattern::EventRefused
         | Pattern::WorkerPing => false,
         Pattern::Responders
+        | Pattern::EventHand
+        | Pattern::Status
+        | Pattern::Log
         | Pattern::RespondersForget
         | Pattern::Set
         | Pattern::Get

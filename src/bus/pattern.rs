@@ -41,6 +41,10 @@ pub enum Pattern {
     End,
     /// `dfks.why`
     Why,
+    /// `dfks.status`
+    Status,
+    /// `dfks.log`
+    Log,
     /// `dfks.edge.resync.<edge_id>`
     EdgeResync,
     /// `dfks.edge.end.<edge_id>`
@@ -55,6 +59,8 @@ pub enum Pattern {
     EventRaw,
     /// `dfks.event.refused.<domain>`
     EventRefused,
+    /// `dfks.event.hand.<domain>`
+    EventHand,
     /// `dfks.dead.<stage>`
     Dead,
     /// The bucket of subscriptions.
@@ -73,7 +79,7 @@ pub enum Pattern {
 
 impl Pattern {
     /// All of them, to have every metric series from the start.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::Set,
         Self::Get,
         Self::SetDomain,
@@ -93,6 +99,8 @@ impl Pattern {
         Self::Resync,
         Self::End,
         Self::Why,
+        Self::Status,
+        Self::Log,
         Self::EdgeResync,
         Self::EdgeEnd,
         Self::EventSubscription,
@@ -100,6 +108,7 @@ impl Pattern {
         Self::EventNotify,
         Self::EventRaw,
         Self::EventRefused,
+        Self::EventHand,
         Self::Dead,
         Self::SubscriptionBucket,
         Self::FeatureBucket,
@@ -132,6 +141,8 @@ impl Pattern {
             Self::Resync => "dfks.resync",
             Self::End => "dfks.end",
             Self::Why => "dfks.why",
+            Self::Status => "dfks.status",
+            Self::Log => "dfks.log",
             Self::EdgeResync => "dfks.edge.resync.<edge_id>",
             Self::EdgeEnd => "dfks.edge.end.<edge_id>",
             Self::EventSubscription => "dfks.event.subscription.<domain>",
@@ -139,6 +150,7 @@ impl Pattern {
             Self::EventNotify => "dfks.event.notify.<domain>",
             Self::EventRaw => "dfks.event.raw.<domain>",
             Self::EventRefused => "dfks.event.refused.<domain>",
+            Self::EventHand => "dfks.event.hand.<domain>",
             Self::Dead => "dfks.dead.<stage>",
             Self::SubscriptionBucket => "$KV.dfks-subscriptions.<subscription>",
             Self::FeatureBucket => "$KV.dfks-features.<presentity>",

@@ -13,13 +13,17 @@ use crate::bus::answer;
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::message::{
-    ErrorBody, Kind, ResponderReport, RespondersRequest, RespondersResponse, Watcher, WatchersRequest, WatchersResponse, read_reply,
+    ErrorBody, Kind, LogRequest, ResponderReport, RespondersRequest, RespondersResponse, StatusRequest, StatusResponse, Watcher,
+    WatchersRequest, WatchersResponse, read_reply,
 };
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, headers};
 
 /// Silence after which all count as having answered.
 const SILENCE: Duration = Duration::from_millis(300);
+
+/// Most processes that are listed.
+const MAX_PROCESSES: usize = 4096;
 
 /// Bounds of a poll.
 #[derive(Debug, Clone, Copy)]
@@ -73,17 +77,32 @@ pub(crate) async fn watchers_in_detail(bus: &Bus, presentity: String, limits: Po
 }
 
 async fn of_edges(bus: &Bus, request: &WatchersRequest, limits: PollLimits) -> Result<Poll, RequestError> {
+    watchers_that(bus, request, limits, |_| true).await
+}
+
+/// As [`watchers`], of those alone that fit: the others are not kept and do not count.
+///
+/// # Errors
+///
+/// As [`watchers`].
+pub(crate) async fn watchers_that(
+    bus: &Bus,
+    request: &WatchersRequest,
+    limits: PollLimits,
+    fits: impl Fn(&Watcher) -> bool,
+) -> Result<Poll, RequestError> {
     let mut poll = Poll::default();
     let mut count = 0_usize;
     let took = |part: Result<WatchersResponse, ErrorBody>| match part {
         Ok(part) => {
             let said = Said { by: part.edge_id.clone(), more: part.more };
-            count = count.saturating_add(part.watchers.len());
+            let watchers: Vec<_> = part.watchers.into_iter().filter(|watcher| fits(watcher)).collect();
+            count = count.saturating_add(watchers.len());
             if count > limits.watchers {
                 poll.is_cut = true;
                 return None;
             }
-            poll.edges.entry(part.edge_id).or_default().extend(part.watchers);
+            poll.edges.entry(part.edge_id).or_default().extend(watchers);
             Some(said)
         }
         Err(error) => {
@@ -111,6 +130,63 @@ pub(crate) async fn responders(bus: &Bus, limits: PollLimits) -> Result<BTreeMap
     };
     ask(bus, (Pattern::Responders, bus.subjects().responders()), &request, limits, took).await?;
     Ok(workers)
+}
+
+/// What every process says of itself. Ends as [`watchers`] does.
+///
+/// # Errors
+///
+/// [`RequestError`] when the request was not sent. No answer at all is not an error.
+pub(crate) async fn processes(bus: &Bus, limits: PollLimits) -> Result<Vec<StatusResponse>, RequestError> {
+    let (processes, _refused) = of_processes(bus, (Pattern::Status, bus.subjects().status()), &StatusRequest::default(), limits).await?;
+    Ok(processes)
+}
+
+/// As [`processes`], with the configuration and metrics of each.
+///
+/// # Errors
+///
+/// As [`processes`].
+pub(crate) async fn processes_in_detail(bus: &Bus, limits: PollLimits) -> Result<Vec<StatusResponse>, RequestError> {
+    let request = StatusRequest { details: true, ..StatusRequest::default() };
+    let (processes, _refused) = of_processes(bus, (Pattern::Status, bus.subjects().status()), &request, limits).await?;
+    Ok(processes)
+}
+
+/// Has processes log at another level: what each is then, and the error of one that refused. Ends as [`watchers`] does.
+///
+/// # Errors
+///
+/// [`RequestError`] when the request was not sent. No answer at all is not an error.
+pub(crate) async fn set_log(
+    bus: &Bus,
+    request: &LogRequest,
+    limits: PollLimits,
+) -> Result<(Vec<StatusResponse>, Option<ErrorBody>), RequestError> {
+    of_processes(bus, (Pattern::Log, bus.subjects().log()), request, limits).await
+}
+
+async fn of_processes<M: Serialize>(
+    bus: &Bus,
+    asked: (Pattern, String),
+    request: &M,
+    limits: PollLimits,
+) -> Result<(Vec<StatusResponse>, Option<ErrorBody>), RequestError> {
+    let (mut processes, mut refused) = (Vec::new(), None);
+    let took = |part: Result<StatusResponse, ErrorBody>| match part {
+        Ok(process) => {
+            let said = Said { by: process.process.clone(), more: false };
+            processes.push(process);
+            (processes.len() < MAX_PROCESSES).then_some(said)
+        }
+        Err(error) => {
+            refused = Some(error);
+            // it has answered all the same
+            Some(Said { by: "refused".to_owned(), more: false })
+        }
+    };
+    ask(bus, asked, request, limits, took).await?;
+    Ok((processes, refused))
 }
 
 /// Who sent a message, and whether it sends more.

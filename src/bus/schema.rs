@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::bus::message::{
     AuthRequest, AuthResponse, EdgeAlive, EndRequest, EndResponse, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest,
-    GetResponse, Named, NotifyEvent, NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest, ResponderState,
-    RespondersRequest, RespondersResponse, ResyncRequest, ResyncResponse, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse,
-    SubscriptionEvent, WatchersRequest, WatchersResponse, WhyRequest, WhyResponse,
+    GetResponse, HandEvent, LogRequest, Named, NotifyEvent, NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest,
+    ResponderState, RespondersRequest, RespondersResponse, ResyncRequest, ResyncResponse, RouteSetRequest, RouteSetResponse, SetRequest,
+    SetResponse, StatusRequest, StatusResponse, SubscriptionEvent, WatchersRequest, WatchersResponse, WhyRequest, WhyResponse,
 };
 
 /// `title` of the schema of an [`ErrorReply`], which has no `type` on the bus.
@@ -48,11 +48,15 @@ pub fn all() -> Vec<(String, Value)> {
         named::<EndResponse>(),
         named::<WhyRequest>(),
         named::<WhyResponse>(),
+        named::<StatusRequest>(),
+        named::<StatusResponse>(),
+        named::<LogRequest>(),
         named::<SubscriptionEvent>(),
         named::<FeatureEvent>(),
         named::<NotifyEvent>(),
         named::<RawEvent>(),
         named::<RefusedEvent>(),
+        named::<HandEvent>(),
         schema::<ErrorReply>(ERROR_TITLE),
     ]
 }

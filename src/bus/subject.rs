@@ -122,6 +122,16 @@ impl Subjects {
     pub(crate) fn why(&self) -> String {
         self.under("why")
     }
+    /// `dfks.status`
+    #[must_use]
+    pub(crate) fn status(&self) -> String {
+        self.under("status")
+    }
+    /// `dfks.log`
+    #[must_use]
+    pub(crate) fn log(&self) -> String {
+        self.under("log")
+    }
     /// `dfks.edge.resync.<edge_id>`
     #[must_use]
     pub(crate) fn edge_resync(&self, edge_id: &str) -> String {
@@ -211,6 +221,11 @@ impl Subjects {
     #[must_use]
     pub(crate) fn event_refused(&self, domain_token: Option<&str>) -> String {
         format!("{}.event.refused.{}", self.prefix, domain_token.unwrap_or(UNKNOWN_DOMAIN))
+    }
+    /// `dfks.event.hand.<domain>`; `unknown` where it is about no presentity.
+    #[must_use]
+    pub(crate) fn event_hand(&self, domain_token: Option<&str>) -> String {
+        format!("{}.event.hand.{}", self.prefix, domain_token.unwrap_or(UNKNOWN_DOMAIN))
     }
     /// `dfks.event.*.<domain>` and `dfks.event.*.<domain>.>`: all events of one domain, by its token.
     #[must_use]

@@ -6,10 +6,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use super::connection::{ClientArgs, ConfigArgs};
+use super::dead_args::DeadArgs;
+pub(crate) use super::events_args::{EventKind, EventsArgs};
+use super::fleet_args::{LogArgs, SnapshotArgs, StatusArgs};
 use super::hand_args::{EndArgs, ResyncArgs};
 use super::help::{
-    AFTER, CHECK, COMPLETIONS, END, EVENTS, EXPORT, GET, IMPORT, LIST, MAN, PHONE, RESPONDERS, RESYNC, ROUTE, RUN, SCHEMAS, SET, TRACE,
-    WATCHERS, WHY,
+    AFTER, CHECK, COMPLETIONS, DEAD, END, EVENTS, EXPORT, GET, IMPORT, LIST, LOG, MAN, PHONE, RESPONDERS, RESYNC, ROUTE, RUN, SCHEMAS, SET,
+    SNAPSHOT, STATUS, TRACE, WATCHERS, WHY,
 };
 use super::responders_args::RespondersArgs;
 use super::route_args::RouteCommand;
@@ -59,12 +62,24 @@ pub(crate) enum Command {
     /// Show one change's whole way: who asked, who answered, how long each step took, where it stopped
     #[command(after_help = TRACE)]
     Trace(TraceArgs),
+    /// Show what runs, and what is wrong: roles, versions, edges, queues, streams, breakers
+    #[command(after_help = STATUS)]
+    Status(StatusArgs),
+    /// Write what a maintainer needs to one file: status, configurations, metrics, events, dead letters; no secrets, no names
+    #[command(after_help = SNAPSHOT)]
+    Snapshot(SnapshotArgs),
+    /// Log at another level for a while, in all processes or those of a role; none: show the levels
+    #[command(after_help = LOG)]
+    Log(LogArgs),
     /// Have phones told the full state again
     #[command(after_help = RESYNC)]
     Resync(ResyncArgs),
     /// End a subscription, with a NOTIFY that says why
     #[command(after_help = END)]
     End(EndArgs),
+    /// List what was given up on, show it, publish it again, take it away
+    #[command(after_help = DEAD)]
+    Dead(DeadArgs),
     /// List who answers for what, and how it is with them; forget one that is gone, test one
     #[command(after_help = RESPONDERS, args_conflicts_with_subcommands = true)]
     Responders(RespondersArgs),
@@ -90,9 +105,9 @@ pub(crate) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Write the man page
+    /// Write the man pages: dfks(1), and one for each command
     #[command(after_help = MAN)]
-    Man,
+    Man(ManArgs),
     /// Run a program that ends when stdin does: `dfks run` has its nats-server run so
     #[command(hide = true)]
     Guard(GuardArgs),
@@ -111,7 +126,10 @@ impl Command {
             | Self::Watchers(WatchersArgs { client, .. })
             | Self::Resync(ResyncArgs { client, .. })
             | Self::End(EndArgs { client, .. })
+            | Self::Status(StatusArgs { client, .. })
+            | Self::Log(LogArgs { client, .. })
             | Self::Events(EventsArgs { client, .. }) => client.json,
+            Self::Dead(dead) => dead.client().json,
             Self::Responders(responders) => responders.client().json,
             Self::Route { command } => command.is_json(),
             Self::Phone(phone) => phone.json,
@@ -264,44 +282,6 @@ pub(crate) struct ImportArgs {
     pub(crate) client: ClientArgs,
 }
 
-/// What an event tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EventKind {
-    /// Subscriptions that come and go
-    Subscription,
-    /// Changes of features
-    Feature,
-    /// Outcomes of NOTIFYs
-    Notify,
-    /// Documents that no feature is known for
-    Raw,
-    /// Requests and commands that were refused
-    Refused,
-}
-
-/// Of `dfks events`.
-#[derive(Debug, Args)]
-pub(crate) struct EventsArgs {
-    /// Only events of this presentity, in any spelling
-    #[arg(long, value_name = "PRESENTITY")]
-    pub(crate) presentity: Option<String>,
-    /// Only events of this domain, as a tenant hears them
-    #[arg(long, value_name = "DOMAIN")]
-    pub(crate) domain: Option<String>,
-    /// Only events of this feature; repeat for several
-    #[arg(long = "feature", value_name = "FEATURE", value_parser = feature_name)]
-    pub(crate) features: Vec<String>,
-    /// Only events of this kind; repeat for several
-    #[arg(long = "kind", value_name = "KIND")]
-    pub(crate) kinds: Vec<EventKind>,
-    /// Leave after so many events were shown
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) count: Option<u64>,
-    /// How to reach NATS, and how to print.
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-}
-
 /// Of `dfks phone`.
 #[derive(Debug, Args)]
 pub(crate) struct PhoneArgs {
@@ -367,6 +347,17 @@ pub(crate) enum PhoneTransport {
 #[derive(Debug, Args)]
 pub(crate) struct SchemasArgs {
     /// Folder to write to; none: stdout
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Of `dfks man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The page of this command, e.g. set, or dead list; none: dfks(1)
+    #[arg(conflicts_with = "out")]
+    pub(crate) command: Vec<String>,
+    /// Folder to write all pages to
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 }

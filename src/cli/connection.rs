@@ -41,9 +41,9 @@ pub(crate) struct ClientArgs {
     /// First token of every subject, as nats.prefix; none: that of the configuration, else dfks
     #[arg(long, value_name = "PREFIX", env = "DFKS__NATS__PREFIX")]
     pub(crate) prefix: Option<String>,
-    /// Longest wait for an answer, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=600))]
-    pub(crate) timeout: u16,
+    /// Longest wait for an answer, in seconds; none: 5
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=600))]
+    pub(crate) timeout: Option<u16>,
     /// One JSON object a line
     #[arg(long)]
     pub(crate) json: bool,

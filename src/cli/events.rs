@@ -1,93 +1,68 @@
-//! `dfks events`: follows the event stream from now on, until Ctrl-C.
+//! `dfks events`: follows the event stream until Ctrl-C, from now on, or from a time or one of the last events on.
 
-use clap::ValueEnum;
+use std::time::Duration;
+
 use futures_util::StreamExt;
-use futures_util::stream::SelectAll;
 use serde_json::Value;
 
 use super::args::{EventKind, EventsArgs};
+use super::event_filter::{Filter, kind_of};
+use super::event_source::{open, require};
 use super::exit::Failure;
 use super::output::{complain, print, print_json, printable};
 use super::paint::{Paint, Style};
 use super::reach::Nats;
-use crate::feature::{Presentity, domain_token};
 
 /// Follows events until Ctrl-C, or until `--count` of them were shown.
 pub(super) async fn follow(args: EventsArgs) -> Result<(), Failure> {
     let filter = Filter::new(&args)?;
     let nats = Nats::connect(&args.client).await?;
-    let subjects = nats.bus().subjects();
-    let wanted = filter.domain().map_or_else(|| vec![subjects.all_events()], |domain| subjects.events_of(&domain).to_vec());
-    let mut events = SelectAll::new();
-    for subject in wanted {
-        events.push(nats.bus().client().subscribe(subject).await.map_err(|error| Failure::NobodyAnswered(error.to_string()))?);
-    }
+    require(&nats, &filter, &args).await?;
     let paint = Paint::of_stdout();
-    let mut left = args.count;
-    let stopped = tokio::signal::ctrl_c();
+    let (mut shown, mut left) = (0_u64, args.count);
+    let (patience, stopped) = (args.client.timeout_given(), tokio::signal::ctrl_c());
     tokio::pin!(stopped);
+    let mut events = tokio::select! {
+        opened = open(&nats, &filter, &args) => opened?,
+        text = nats.bus().denied(None) => return Err(nats.not_permitted(&text)),
+        _ = &mut stopped => return Ok(()),
+    };
+    let mut shown_at = tokio::time::Instant::now();
     while left != Some(0) {
+        let silent = async {
+            match patience {
+                Some(patience) => tokio::time::sleep_until(shown_at + patience).await,
+                None => std::future::pending().await,
+            }
+        };
         let event = tokio::select! {
             event = events.next() => event,
             text = nats.bus().denied(None) => return Err(nats.not_permitted(&text)),
+            () = silent => return silence(shown, args.count, patience.unwrap_or_default()),
             _ = &mut stopped => return Ok(()),
         };
-        let Some(event) = event else { return Err(Failure::NobodyAnswered("the connection to NATS was closed".to_owned())) };
-        match serde_json::from_slice::<Value>(&event.payload) {
+        let Some((subject, payload)) = event.transpose()? else {
+            return Err(Failure::NobodyAnswered("the connection to NATS was closed".to_owned()));
+        };
+        match serde_json::from_slice::<Value>(&payload) {
             Ok(value) if !filter.takes(&value) => continue,
             Ok(value) if args.client.json => print_json(&value)?,
-            Ok(value) => print(&format!("{}\n", event_line(&event.subject, &value, paint)))?,
-            Err(error) => complain(&format!("dfks: unreadable event on {}: {error}", printable(&event.subject))),
+            Ok(value) => print(&format!("{}\n", event_line(&subject, &value, paint)))?,
+            Err(error) => complain(&format!("dfks: unreadable event on {}: {error}", printable(&subject))),
         }
+        (shown, shown_at) = (shown + 1, tokio::time::Instant::now());
         left = left.map(|left| left.saturating_sub(1));
     }
     Ok(())
 }
 
-/// Which events are shown: those that every option given takes.
-#[derive(Debug)]
-struct Filter {
-    presentity: Option<Presentity>,
-    /// As a token of subjects.
-    domain: Option<String>,
-    features: Vec<String>,
-    kinds: Vec<EventKind>,
-}
-
-impl Filter {
-    fn new(args: &EventsArgs) -> Result<Self, Failure> {
-        let parse = |text: &String| Presentity::parse(text).map_err(|error| Failure::Usage(format!("--presentity '{text}': {error}")));
-        Ok(Self {
-            presentity: args.presentity.as_ref().map(parse).transpose()?,
-            domain: args.domain.as_deref().map(domain_token),
-            features: args.features.clone(),
-            kinds: args.kinds.clone(),
-        })
+/// No event was shown for as long as `--timeout` says.
+fn silence(shown: u64, wanted: Option<u64>, patience: Duration) -> Result<(), Failure> {
+    match wanted {
+        Some(wanted) => Err(Failure::NobodyAnswered(format!("{shown} of {wanted} events came, and no more within {patience:?}"))),
+        None if shown == 0 => Err(Failure::NobodyAnswered(format!("no event came within {patience:?}"))),
+        None => Ok(()),
     }
-
-    /// The one domain whose events can be shown, if it is one: a tenant may hear no others.
-    fn domain(&self) -> Option<String> {
-        self.domain.clone().or_else(|| self.presentity.as_ref().map(Presentity::domain_token))
-    }
-
-    fn takes(&self, event: &Value) -> bool {
-        let has = |name: &str| self.features.iter().any(|feature| feature.eq_ignore_ascii_case(name));
-        let kind = kind_of(event);
-        let is_of_feature = || match (event.get("feature"), event.get("features")) {
-            (Some(feature), _) => feature.as_str().is_some_and(has),
-            (_, Some(Value::Array(features))) => features.iter().filter_map(Value::as_str).any(has),
-            _ => false,
-        };
-        let is_of = |presentity: &Presentity| event.get("presentity").and_then(Value::as_str) == Some(presentity.as_str());
-        (self.kinds.is_empty() || kind.is_some_and(|kind| self.kinds.contains(&kind)))
-            && self.presentity.as_ref().is_none_or(is_of)
-            && (self.features.is_empty() || is_of_feature())
-    }
-}
-
-fn kind_of(event: &Value) -> Option<EventKind> {
-    let name = event.get("type")?.as_str()?.rsplit('.').next()?;
-    EventKind::from_str(name, false).ok()
 }
 
 /// `2026-11-23T02:48:40.123Z feature sip:alice@h DoNotDisturb off → on by phone: applied`
@@ -106,14 +81,18 @@ fn event_line(subject: &str, event: &Value, paint: Paint) -> String {
         word => word.to_owned(),
     };
     let reason = if text("/reason").is_empty() { String::new() } else { format!(" ({})", text("/reason")) };
+    let said =
+        |before: &str, key: &str| Some(text(key)).filter(|text| !text.is_empty()).map(|text| format!("{before}{text}")).unwrap_or_default();
+    let edge = || said(" at ", "/edge_id");
     let kind = |word: &str| paint.text(Style::Name, word);
     let presentity = || say(Style::Bold, "/presentity");
     let what = match kind_of(event) {
         Some(EventKind::Subscription) => {
-            format!("{} {} by {} {}{reason}", kind("subscription"), presentity(), text("/watcher"), outcome("/what"))
+            let (watcher, what) = (text("/watcher"), outcome("/what"));
+            format!("{} {} by {watcher} {what}{reason}{}{}", kind("subscription"), presentity(), said(" for ", "/actor"), edge())
         }
         Some(EventKind::Feature) => format!(
-            "{} {} {} {} → {}{} by {}: {}{reason}",
+            "{} {} {} {} → {}{} by {}{}{}: {}{reason}",
             kind("feature"),
             presentity(),
             say(Style::Bold, "/feature"),
@@ -121,12 +100,18 @@ fn event_line(subject: &str, event: &Value, paint: Paint) -> String {
             status("/new/status"),
             values(event.pointer("/new/values")),
             text("/origin"),
+            said(" ", "/actor"),
+            asked(event),
             outcome("/outcome")
         ),
         Some(EventKind::Notify) => {
             let code = if shown("/status").is_empty() { String::new() } else { format!(" {}", shown("/status")) };
-            format!("{} {} {}{code} after {} ms", kind("notify"), presentity(), outcome("/outcome"), shown("/took_ms"))
+            let features = event.get("features").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+            let features: String = features.map(|feature| format!(" {}", printable(feature))).collect();
+            let (outcome, took) = (outcome("/outcome"), shown("/took_ms"));
+            format!("{} {}{features} {outcome}{code} after {took} ms{}", kind("notify"), presentity(), edge())
         }
+        Some(EventKind::Hand) => by_hand(event, paint),
         Some(EventKind::Refused) => refused(event, paint),
         _ => printable(&format!("{subject} {event}")),
     };
@@ -146,8 +131,31 @@ fn refused(event: &Value, paint: Paint) -> String {
     line.push_str(&text("method").map_or_else(|| " command".to_owned(), |method| format!(" {method}")));
     line.extend(text("watcher").or_else(|| text("actor")).map(|who| format!(" by {who}")));
     line.extend(text("source").map(|source| format!(" from {source}")));
+    line.extend(text("edge_id").map(|edge_id| format!(" at {edge_id}")));
     line.extend(event.get("count").and_then(Value::as_u64).filter(|count| *count > 1).map(|count| format!(" ×{count}")));
     line
+}
+
+/// `hand dead_replayed 17 of sip:alice@h on dfks.command.set (unavailable) by helpdesk`, `hand log_level debug for 600 s by mi 127.0.0.1:40112`
+fn by_hand(event: &Value, paint: Paint) -> String {
+    let text = |key: &str| event.get(key).and_then(Value::as_str).map(printable);
+    let number = |key: &str| event.get(key).and_then(Value::as_u64);
+    let mut line = format!("{} {}", paint.text(Style::Name, "hand"), paint.text(Style::Bold, &text("what").unwrap_or_default()));
+    line.extend(number("seq").map(|seq| format!(" {seq}")));
+    line.extend(text("presentity").map(|of| format!(" of {of}")));
+    line.extend(text("subject").map(|subject| format!(" on {subject}")));
+    line.extend(text("reason").map(|reason| format!(" ({reason})")));
+    line.extend(text("level").map(|level| format!(" {level}")));
+    line.extend(number("for_seconds").map(|seconds| format!(" for {seconds} s")));
+    line.extend(text("actor").map(|actor| format!(" by {actor}")));
+    line
+}
+
+/// `, asked on forwardTo=sip:bob@h`: what was asked for, before script and responder had their say.
+fn asked(event: &Value) -> String {
+    let Some(asked) = event.get("asked").filter(|asked| asked.is_object()) else { return String::new() };
+    let status = if asked.get("status").and_then(Value::as_u64) == Some(1) { "on" } else { "off" };
+    format!(", asked {status}{}", values(asked.get("values")))
 }
 
 /// ` forwardTo=sip:bob@h ringCount=4`
@@ -158,10 +166,8 @@ fn values(values: Option<&Value>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
     use serde_json::json;
 
-    use super::super::args::{Cli, Command};
     use super::*;
 
     fn feature_event() -> Value {
@@ -175,16 +181,28 @@ mod tests {
             (feature_event(), "T feature sip:a@h DoNotDisturb off → on by phone: applied"),
             (
                 json!({"type":"io.dfks.event.v1.feature","time":"T","presentity":"sip:a@h","feature":"CallForwardingBusy","old":{"status":0},
-                       "new":{"status":1,"values":{"forwardTo":"sip:b@h\u{1b}"}},"origin":"mi","outcome":"refused","reason":"no"}),
-                "T feature sip:a@h CallForwardingBusy off → on forwardTo=sip:b@h\u{fffd} by mi: refused (no)",
+                       "new":{"status":1,"values":{"forwardTo":"sip:b@h\u{1b}"}},"origin":"mi","outcome":"refused","reason":"no",
+                       "actor":"crm","asked":{"status":0,"values":{}}}),
+                "T feature sip:a@h CallForwardingBusy off → on forwardTo=sip:b@h\u{fffd} by mi crm, asked off: refused (no)",
             ),
             (
-                json!({"type":"io.dfks.event.v1.subscription","time":"T","presentity":"sip:a@h","watcher":"sip:w@h","what":"terminated","reason":"timeout"}),
-                "T subscription sip:a@h by sip:w@h terminated (timeout)",
+                json!({"type":"io.dfks.event.v1.hand","time":"T","what":"dead_replayed","seq":17,"presentity":"sip:a@h","subject":"dfks.command.set",
+                       "reason":"denied","actor":"helpdesk"}),
+                "T hand dead_replayed 17 of sip:a@h on dfks.command.set (denied) by helpdesk",
             ),
             (
-                json!({"type":"io.dfks.event.v1.notify","time":"T","presentity":"sip:a@h","outcome":"failed","status":481,"took_ms":3}),
-                "T notify sip:a@h failed 481 after 3 ms",
+                json!({"type":"io.dfks.event.v1.hand","time":"T","what":"log_level","level":"debug","for_seconds":600,"presentity":null,"actor":null}),
+                "T hand log_level debug for 600 s",
+            ),
+            (
+                json!({"type":"io.dfks.event.v1.subscription","time":"T","presentity":"sip:a@h","watcher":"sip:w@h","what":"terminated","reason":"timeout",
+                       "edge_id":"edge-a","actor":"helpdesk"}),
+                "T subscription sip:a@h by sip:w@h terminated (timeout) for helpdesk at edge-a",
+            ),
+            (
+                json!({"type":"io.dfks.event.v1.notify","time":"T","presentity":"sip:a@h","outcome":"failed","status":481,"took_ms":3,
+                       "edge_id":"edge-a","features":["DoNotDisturb","CallForwardingBusy"]}),
+                "T notify sip:a@h DoNotDisturb CallForwardingBusy failed 481 after 3 ms at edge-a",
             ),
             (
                 json!({"type":"io.dfks.event.v1.notify","time":"T","presentity":"sip:a@h","outcome":"delivered","status":200,"took_ms":3,"cause":"c0\u{7}"}),
@@ -217,24 +235,5 @@ mod tests {
         let plain =
             line.replace("\x1b[0m", "").replace("\x1b[32m", "").replace("\x1b[36m", "").replace("\x1b[1m", "").replace("\x1b[2m", "");
         assert_eq!(plain, event_line("s", &feature_event(), Paint::new(false)));
-    }
-
-    #[test]
-    fn shows_what_every_option_takes() {
-        let notify = json!({"type":"io.dfks.event.v1.notify","presentity":"sip:a@h","features":["CallForwardingBusy"]});
-        let subscription = json!({"type":"io.dfks.event.v1.subscription","presentity":"sip:b@h"});
-        for (options, want) in [
-            (&[][..], [true, true, true]),
-            (&["--presentity", "sip:a@H:5060"], [true, true, false]),
-            (&["--feature", "donotdisturb"], [true, false, false]),
-            (&["--feature", "DoNotDisturb", "--feature", "CallForwardingBusy"], [true, true, false]),
-            (&["--kind", "notify", "--kind", "subscription"], [false, true, true]),
-            (&["--kind", "feature", "--presentity", "sip:b@h"], [false, false, false]),
-        ] {
-            let cli = Cli::try_parse_from([&["dfks", "events"], options].concat()).unwrap();
-            let Command::Events(args) = cli.command else { panic!("events") };
-            let filter = Filter::new(&args).unwrap();
-            assert_eq!([feature_event(), notify.clone(), subscription.clone()].map(|event| filter.takes(&event)), want, "{options:?}");
-        }
     }
 }

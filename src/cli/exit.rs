@@ -23,10 +23,13 @@ pub(crate) enum Failure {
     /// The command line cannot be read.
     #[error("{0}")]
     Usage(String),
+    /// Who read what is printed has gone: `dfks watchers | head -1`.
+    #[error("nobody reads what is printed")]
+    NobodyReads,
 }
 
 impl Failure {
-    /// 1 refused, 69 nobody answered, 78 bad configuration, 64 usage.
+    /// 1 refused, 69 nobody answered, 78 bad configuration, 64 usage, 141 (128 + SIGPIPE) nobody reads.
     #[must_use]
     pub(crate) const fn code(&self) -> u8 {
         match self {
@@ -34,6 +37,8 @@ impl Failure {
             Self::NobodyAnswered(_) => 69,
             Self::Config(_) => 78,
             Self::Usage(_) => 64,
+            // as of a program that the signal ends
+            Self::NobodyReads => 141,
         }
     }
 
@@ -107,6 +112,7 @@ mod tests {
         let text = String::new;
         let failures = [Failure::Refused(text()), Failure::NobodyAnswered(text()), Failure::Config(text()), Failure::Usage(text())];
         assert_eq!(failures.map(|failure| failure.code()), [1, 69, 78, 64]);
+        assert_eq!(Failure::NobodyReads.code(), 141);
     }
 
     #[test]

@@ -4,8 +4,16 @@ use super::exit::Failure;
 use super::hand_args::{EndArgs, ResyncArgs};
 use super::output::{print, print_json, printable};
 use super::reach::{Nats, Whom};
-use crate::bus::message::{EndRequest, EndResponse, Kind, ResyncRequest, ResyncResponse};
+use crate::bus::message::{EndRequest, EndResponse, Kind, ResyncRequest, ResyncResponse, check_actor};
 use crate::bus::subject::Pattern;
+
+/// Who does it: as it is said, else `cli` and the user of this system.
+pub(super) fn actor_of(said: Option<String>) -> Result<String, Failure> {
+    let user = || ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
+    let actor = said.unwrap_or_else(|| format!("cli {}", user()).trim_end().to_owned());
+    check_actor(&actor).map_err(|error| Failure::Usage(format!("--actor: {error}")))?;
+    Ok(actor)
+}
 
 /// `dfks resync PRESENTITY | --domain DOMAIN`
 pub(crate) async fn resync(args: ResyncArgs) -> Result<(), Failure> {

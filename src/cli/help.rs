@@ -98,6 +98,44 @@ Examples:
   dfks end 0c7d4bd54b5f90fb3d3b5eb9
   dfks end 0c7d4bd54b5f90fb3d3b5eb9 --reason rejected --actor 'fraud desk'";
 
+pub(super) const STATUS: &str = "\
+Exit code 0: all is fine; 1: something is wrong, and stderr says what; 69: nobody answered.
+
+Examples:
+  dfks status
+  dfks status --watch                                   again every 2 seconds, until Ctrl-C
+  dfks status --json | jq .wrong";
+
+pub(super) const SNAPSHOT: &str = "\
+User parts of URIs, forward targets, texts of others, numbers dialled and actors are hashed, the same ones alike within one snapshot;
+configurations are as dfks check prints them. Read it before you give it away.
+
+Examples:
+  dfks snapshot --out dfks-snapshot.json
+  dfks snapshot | jq .status.wrong";
+
+pub(super) const LOG: &str = "\
+A level is error, warn, info, debug, trace or off, a list of what it is of (info,dfks::edge=debug), or configured: that of the
+configuration. Without --for it stays until the process ends. At debug the log names presentities and phones.
+
+Examples:
+  dfks log                                              which process logs at which level
+  dfks log debug --for 10m --role edge
+  dfks log info,dfks::worker=trace --for 30s --actor 'ticket 4711'
+  dfks log configured";
+
+pub(super) const DEAD: &str = "\
+Letters are kept for 30 days. One that is published again goes to the queue that it came from, is carried out once, and leaves the dead
+letters as soon as that queue has it; when it fails again, it comes back as a new one. Each is an event, dfks.event.hand, that says who did it.
+
+Examples:
+  dfks dead list                                        the newest last
+  dfks dead list --reason unavailable --json | jq .payload
+  dfks dead show 17
+  dfks dead replay 17 18 --actor 'helpdesk, ticket 4711'
+  dfks dead replay --all --reason unavailable --domain example.com
+  dfks dead drop --all --reason invalid --yes";
+
 pub(super) const RESPONDERS: &str = "\
 Examples:
   dfks responders                                       who answers for what, when it was heard, what was wrong last
@@ -119,11 +157,16 @@ Examples:
   dfks route set sip:alice@example.com dnd on --config /etc/dfks.toml --param night";
 
 pub(super) const EVENTS: &str = "\
+Without --since and --last from now on. With --timeout it ends after so many seconds in which no event was shown: with exit code 69 where
+none, or fewer than --count, were.
+
 Examples:
   dfks events
   dfks events --presentity sip:alice@127.0.0.1 --feature DoNotDisturb
   dfks events --domain example.com                      all that a tenant's user may hear
   dfks events --kind subscription --kind notify
+  dfks events --since 2h --presentity sip:alice@127.0.0.1
+  dfks events --last 20 --timeout 1                     the last 20, and no more
   dfks events --count 1 --kind feature && echo something changed
   dfks events --json | jq 'select(.type == \"io.dfks.event.v1.feature\")'";
 
@@ -155,5 +198,5 @@ Examples:
 
 pub(super) const MAN: &str = "\
 Examples:
-  dfks man > /usr/local/share/man/man1/dfks.1
-  dfks man | man -l -";
+  dfks man --out /usr/local/share/man/man1              all pages: dfks(1), dfks-set(1), dfks-dead-list(1), …
+  dfks man dead list | man -l -";

@@ -4,14 +4,22 @@ mod args;
 mod client;
 mod connection;
 mod context;
+mod dead;
+mod dead_args;
+mod event_filter;
+mod event_source;
 mod events;
+mod events_args;
 mod exit;
+mod fleet_args;
 mod hand;
 mod hand_args;
 mod help;
 mod import;
 mod lines;
 mod load;
+mod log;
+mod man;
 mod output;
 mod paint;
 pub(crate) mod phone;
@@ -24,11 +32,15 @@ mod route_args;
 mod run;
 mod schemas;
 mod set;
+mod snapshot;
+mod span;
+mod status;
 mod stored;
 mod suggest;
 mod target;
 mod trace;
 mod trace_args;
+mod usage;
 mod why;
 mod words;
 
@@ -49,6 +61,7 @@ pub fn main() -> ExitCode {
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
         Err(error) => {
+            let error = usage::as_typed(error, std::env::args_os());
             // help and version are errors for clap; nobody is left to tell when stdout is closed
             let _nobody_left = error.print();
             let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
@@ -67,6 +80,7 @@ pub fn main() -> ExitCode {
     let is_json = command.is_json();
     match carry_out(command) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure @ Failure::NobodyReads) => failure.exit_code(),
         Err(failure) if is_json => {
             output::complain(&failure.to_json().to_string());
             failure.exit_code()
@@ -92,6 +106,10 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Trace(args) => client::block_on(trace::run(args)),
         Command::Resync(args) => client::block_on(hand::resync(args)),
         Command::End(args) => client::block_on(hand::end(args)),
+        Command::Status(args) => client::block_on(status::status(args)),
+        Command::Snapshot(args) => client::block_on(snapshot::snapshot(args)),
+        Command::Log(args) => client::block_on(log::log(args)),
+        Command::Dead(args) => client::block_on(dead::dead(args)),
         Command::Responders(args) => client::block_on(responders::responders(args)),
         Command::Events(args) => client::block_on(events::follow(args)),
         Command::Route { command } => route::route(command),
@@ -104,11 +122,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         }
         // its exit code is its program's: see `main`
         Command::Guard(_) => Ok(()),
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|error| Failure::Refused(error.to_string()))?;
-            output::print(&String::from_utf8_lossy(&page))
-        }
+        Command::Man(args) => man::write(&args),
     }
 }
 

@@ -15,10 +15,13 @@ const NAME_WIDTH: usize = 22;
 ///
 /// # Errors
 ///
-/// [`Failure::Refused`] when stdout takes no more, such as a pipe whose reader has gone.
+/// [`Failure::NobodyReads`] for a pipe whose reader has gone, [`Failure::Refused`] where stdout takes no more for another reason.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| Failure::Refused(format!("stdout: {error}")))
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::NobodyReads,
+        _ => Failure::Refused(format!("stdout: {error}")),
+    })
 }
 
 /// Prints one JSON object on a line of its own.

@@ -17,6 +17,8 @@ use crate::bus::trace::{Cause, headers};
 use crate::bus::who;
 use crate::config::hide_user;
 
+/// Longest wait for an answer where `--timeout` says nothing, in seconds.
+const ANSWER_WITHIN: u16 = 5;
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// This part of the timeout without an answer is silence, and services have as long to say what they listen on.
@@ -38,6 +40,12 @@ pub(super) enum Whom {
     Stream,
     /// Has the feature states.
     Store,
+    /// Has what was given up on.
+    Dead,
+    /// Says what it is.
+    Process,
+    /// Has what happened.
+    Events,
 }
 
 impl Whom {
@@ -49,15 +57,18 @@ impl Whom {
             Self::Responder => "responder",
             Self::Stream => "stream of commands",
             Self::Store => "bucket of feature states",
+            Self::Dead => "stream of dead letters",
+            Self::Process => "process",
+            Self::Events => "stream of events",
         }
     }
 
     const fn role(self) -> &'static str {
         match self {
-            Self::Bridge | Self::Stream => "mi",
+            Self::Bridge | Self::Stream | Self::Dead => "mi",
             // a responder is of a service of its own
             Self::Worker | Self::Responder | Self::Store => "worker",
-            Self::Edge => "edge",
+            Self::Edge | Self::Process | Self::Events => "edge",
         }
     }
 }
@@ -262,8 +273,13 @@ fn not_connected(url: &str, failed: Option<Failed>) -> Failure {
 }
 
 impl ClientArgs {
+    /// `--timeout`, where it was given.
+    pub(super) fn timeout_given(&self) -> Option<Duration> {
+        self.timeout.map(|_| self.timeout())
+    }
+
     pub(super) fn timeout(&self) -> Duration {
-        Duration::from_secs(u64::from(self.timeout))
+        Duration::from_secs(u64::from(self.timeout.unwrap_or(ANSWER_WITHIN)))
     }
 }
 

@@ -18,12 +18,13 @@ use crate::cli::role::{self, Roles, Shared};
 use crate::config::{Config, LogFormat, NatsConfig};
 use crate::runtime::{StopSignals, Tasks};
 use crate::telemetry::http::Http;
+use crate::telemetry::level::LogLevel;
 use crate::telemetry::{Readiness, exporter, log};
 
 /// Runs the roles until a signal says stop.
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let config = super::load(&args.config)?;
-    log::install(&config.log).map_err(|error| Failure::Config(error.to_string()))?;
+    let log = log::install(&config.log).map_err(|error| Failure::Config(error.to_string()))?;
     for warning in super::warnings(&config)? {
         tracing::warn!(warning, "the configuration may not be what was meant");
     }
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     roles.sort_unstable();
     roles.dedup();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| Failure::Refused(format!("no runtime: {error}")))?.block_on(serve(config, &roles, metrics))
+    runtime.map_err(|error| Failure::Refused(format!("no runtime: {error}")))?.block_on(serve(config, &roles, metrics, log))
 }
 
 /// What runs beside the roles.
@@ -42,16 +43,18 @@ struct Base {
     http: Option<SocketAddr>,
 }
 
-async fn serve(mut config: Config, roles: &[Role], metrics: PrometheusHandle) -> Result<(), Failure> {
+async fn serve(mut config: Config, roles: &[Role], metrics: PrometheusHandle, log: LogLevel) -> Result<(), Failure> {
     let mut signals = StopSignals::new().map_err(|error| Failure::Refused(format!("signals: {error}")))?;
     let readiness = Readiness::new();
     let grace = Duration::from_secs(config.run.shutdown_grace_seconds);
     // until every role has its own condition
     let starting = readiness.condition("process", "starting");
+    let seen = role::process::Seen { log, metrics: metrics.clone() };
     let base = base(&mut config, &readiness, metrics).await?;
     let edges = if roles.contains(&Role::Edge) { config.sip.threads } else { 0 };
     let common = Common::start(&config.nats, roles, edges, &base.tasks).await?;
     let bus = common.bus.clone();
+    role::process::start(&config, roles, &common, seen, &base.tasks);
     let shared = Shared { config: Arc::new(config), readiness, common };
     let mut running = Roles::new(shared.clone(), base.tasks.clone());
     let started = start(&mut running, roles);

@@ -51,8 +51,11 @@ pub(super) async fn set(args: SetArgs) -> Result<(), Failure> {
         (Outcome::Set(reply, cause), true) => print_json(&with_cause(&reply, &cause)),
         (Outcome::Stored(stored), _) => print_json(&stored),
         (Outcome::Set(reply, cause), false) => {
-            let (of, state, told) = (printable(&reply.presentity), state_line(&reply.state), told(&reply));
-            print(&format!("{of}\n  {state}\n  {told}\n  cause {cause}\n"))
+            let mut text = format!("{}\n  {}\n", printable(&reply.presentity), state_line(&reply.state));
+            for along in &reply.also {
+                text.push_str(&format!("  {}, along with it\n", state_line(along)));
+            }
+            print(&format!("{text}  {}\n  cause {cause}\n", told(&reply)))
         }
     }
 }

@@ -102,7 +102,8 @@ pub(crate) fn notified(answer: &RouteSetResponse, watchers: &[EdgeWatchers]) -> 
 /// The reply to a command that took effect.
 #[must_use]
 pub(crate) fn reply(answer: RouteSetResponse, watchers: u64) -> SetResponse {
-    SetResponse { kind: Kind::default(), presentity: answer.presentity, state: answer.state, watchers, notify: answer.notify }
+    let RouteSetResponse { presentity, state, notify, also, .. } = answer;
+    SetResponse { kind: Kind::default(), presentity, state, watchers, notify, also }
 }
 
 #[cfg(test)]

@@ -4,18 +4,14 @@ use std::fmt;
 use std::io::IsTerminal;
 
 use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::fmt as lines;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{EnvFilter, fmt as lines};
 
+use super::level::{LogLevel, NATS_CONNECTOR, filter_of};
 use super::pii;
 use crate::config::{LogConfig, LogFormat};
-
-/// The NATS client's targets begin with this.
-const NATS_CLIENT: &str = "async_nats";
-/// Where it connects.
-const NATS_CONNECTOR: &str = "async_nats::connector";
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -29,39 +25,32 @@ pub(crate) enum LogError {
     Twice,
 }
 
-/// Sets up the process's log as `[log]` says.
+/// Sets up the process's log as `[log]` says; its level can be changed.
 ///
 /// # Errors
 ///
 /// [`LogError`]; a configuration that was loaded has a good filter, and a process sets up its log once.
-pub(crate) fn install(config: &LogConfig) -> Result<(), LogError> {
-    let filter = EnvFilter::builder().parse(quieted(&config.level))?;
+pub(crate) fn install(config: &LogConfig) -> Result<LogLevel, LogError> {
+    let filter = filter_of(&config.level)?;
     let ansi = config.format == LogFormat::Text && std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let lines = lines::Subscriber::builder().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
-    let installed = match config.format {
-        LogFormat::Text => tracing::subscriber::set_global_default(lines.event_format(ByLevel(lines::format())).finish()),
+    let (installed, level) = match config.format {
+        LogFormat::Text => {
+            let lines = lines.event_format(ByLevel(lines::format())).with_filter_reloading();
+            let filter = lines.reload_handle();
+            let exchange = move |other| filter.reload(other).map_err(|error| error.to_string());
+            (tracing::subscriber::set_global_default(lines.finish()), LogLevel::new(&config.level, Box::new(exchange)))
+        }
         LogFormat::Json => {
             let format = lines::format().json().flatten_event(true).with_current_span(false).with_span_list(false);
             let fields = lines::format::JsonFields::new();
-            tracing::subscriber::set_global_default(lines.event_format(ByLevel(format)).fmt_fields(fields).finish())
+            let lines = lines.event_format(ByLevel(format)).fmt_fields(fields).with_filter_reloading();
+            let filter = lines.reload_handle();
+            let exchange = move |other| filter.reload(other).map_err(|error| error.to_string());
+            (tracing::subscriber::set_global_default(lines.finish()), LogLevel::new(&config.level, Box::new(exchange)))
         }
     };
-    installed.map_err(|_| LogError::Twice)
-}
-
-/// The NATS client keeps to its warnings, what it does and why it cannot connect is logged by us, unless the filter names one of its targets.
-fn quieted(filter: &str) -> String {
-    let parts = || filter.split(',').map(str::trim);
-    let is_named = parts().any(|part| part.starts_with(NATS_CLIENT));
-    let is_loud = |level: &str| ["info", "debug", "trace"].contains(&level.to_ascii_lowercase().as_str());
-    // of two levels without a target the last counts
-    match parts().rfind(|part| !part.contains('=')) {
-        _ if is_named => filter.to_owned(),
-        // each attempt to connect that fails would be an error there
-        Some(level) if is_loud(level) => format!("{filter},{NATS_CLIENT}=warn,{NATS_CONNECTOR}=off"),
-        Some(level) if !level.eq_ignore_ascii_case("off") => format!("{filter},{NATS_CONNECTOR}=off"),
-        _ => filter.to_owned(),
-    }
+    installed.map_err(|_| LogError::Twice).map(|()| level)
 }
 
 /// Whether the NATS client may write the URL of its server here, user and password with it.
@@ -112,24 +101,6 @@ mod tests {
         let writer = buffer.clone();
         let lines = lines::Subscriber::builder().with_max_level(Level::TRACE).with_ansi(false);
         (lines.with_writer(move || writer.clone()).event_format(ByLevel(lines::format())).finish(), buffer)
-    }
-
-    #[test]
-    fn the_nats_client_keeps_to_its_warnings_until_it_is_named() {
-        for (filter, want) in [
-            ("info", "info,async_nats=warn,async_nats::connector=off"),
-            ("DEBUG", "DEBUG,async_nats=warn,async_nats::connector=off"),
-            ("trace, dfks::sip=debug", "trace, dfks::sip=debug,async_nats=warn,async_nats::connector=off"),
-            ("error,debug", "error,debug,async_nats=warn,async_nats::connector=off"),
-            ("debug,error", "debug,error,async_nats::connector=off"),
-            ("warn", "warn,async_nats::connector=off"),
-            ("off", "off"),
-            ("dfks=trace", "dfks=trace"),
-            ("debug,async_nats=info", "debug,async_nats=info"),
-            ("info,async_nats::jetstream=trace", "info,async_nats::jetstream=trace"),
-        ] {
-            assert_eq!(quieted(filter), want, "{filter}");
-        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod exporter;
 pub mod hep;
 pub mod hep_sender;
 pub mod http;
+pub(crate) mod level;
 pub mod log;
 pub mod pii;
 pub mod process;

@@ -249,6 +249,27 @@ fn writes_schemas_completions_and_a_man_page() {
     assert!(bash.code == 0 && bash.out.contains("complete -F _dfks"), "{}", bash.out);
     let man = dfks(&["man"]);
     assert!(man.code == 0 && man.out.contains(".TH dfks 1"), "{}", man.out);
+    let page = dfks(&["man", "dead", "replay"]);
+    assert!(page.code == 0 && page.out.contains(".TH dfks-dead-replay 1") && page.out.contains("yes"), "{}", page.out);
+    assert_eq!(dfks(&["man", "fly"]).code, 64);
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_a_command_quietly() {
+    let mut command = harness::command(&["schemas"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr).unwrap().as_str()), (Some(141), ""));
+}
+
+#[test]
+fn a_usage_line_has_what_was_typed_and_nothing_of_the_environment() {
+    let with = [("DFKS_CONFIG", "/etc/dfks.toml"), ("DFKS__NATS__PREFIX", "x"), ("NATS_URL", "nats://h")];
+    let usage = dfks_in(&["get"], &with).err;
+    assert!(usage.contains("Usage: dfks get <PRESENTITY> [FEATURES]...\n"), "{usage}");
+    let typed = dfks_in(&["get", "--config", "a.toml"], &with).err;
+    assert!(typed.contains("Usage: dfks get --config <FILE> <PRESENTITY>"), "{typed}");
 }
 
 #[test]

@@ -137,6 +137,10 @@ fn every_message_is_where_and_what_the_document_says() {
     dialog.unsubscribe();
     let id = dialog.subscription();
     tap.find("the dead letter", |taken| taken.subject == "dfks.dead.command");
+    assert!([0, 1].contains(&dfks_with(&nats, &["status"]).code));
+    dfks_with(&nats, &["log", "info", "--role", "edge"]).ok();
+    assert_eq!(dfks_with(&nats, &["log", "loud"]).code, 1);
+    dfks_with(&nats, &["dead", "drop", "--all", "--yes"]).ok();
     tap.find("the last event", |taken| taken.json["what"] == "terminated" && taken.json["subscription"] == id.as_str());
 
     let (document, mut taken) = (Document::new(), tap.all());

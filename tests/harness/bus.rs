@@ -151,8 +151,15 @@ impl Service {
 
     /// Stores a message in its stream, once for each id.
     pub fn store(&self, subject: &str, message: &Value, id: &str) {
+        self.store_with(subject, message, &[("Nats-Msg-Id", id)]);
+    }
+
+    /// Stores a message with these headers in its stream.
+    pub fn store_with(&self, subject: &str, message: &Value, with: &[(&'static str, &str)]) {
         let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", id);
+        for (name, value) in with {
+            headers.insert(*name, *value);
+        }
         let asked = self.client.request_with_headers(subject.to_owned(), headers, message.to_string().into());
         let stored: Value = serde_json::from_slice(&self.runtime.block_on(asked).unwrap().payload).unwrap();
         assert!(stored["seq"].is_u64(), "{stored}");

@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 
 use dfks::bus::message::{
     AuthRequest, AuthResponse, EdgeAlive, EndRequest, EndResponse, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest,
-    GetResponse, NotifyEvent, NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest, ResponderState,
-    RespondersRequest, RespondersResponse, ResyncRequest, ResyncResponse, RouteSetRequest, RouteSetResponse, SetRequest, SetResponse,
-    SubscriptionEvent, WatchersRequest, WatchersResponse, WhyRequest, WhyResponse,
+    GetResponse, HandEvent, LogRequest, NotifyEvent, NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest,
+    ResponderState, RespondersRequest, RespondersResponse, ResyncRequest, ResyncResponse, RouteSetRequest, RouteSetResponse, SetRequest,
+    SetResponse, StatusRequest, StatusResponse, SubscriptionEvent, WatchersRequest, WatchersResponse, WhyRequest, WhyResponse,
 };
 use dfks::bus::schema;
 use dfks::feature::FeatureTable;
@@ -34,7 +34,7 @@ fn round_trip<M: Serialize + DeserializeOwned>(json: &Value) -> serde_json::Resu
 
 type RoundTrip = fn(&Value) -> serde_json::Result<Value>;
 
-const TYPES: [(&str, RoundTrip); 31] = [
+const TYPES: [(&str, RoundTrip); 35] = [
     ("set_request", round_trip::<SetRequest>),
     ("set_response", round_trip::<SetResponse>),
     ("get_request", round_trip::<GetRequest>),
@@ -60,11 +60,15 @@ const TYPES: [(&str, RoundTrip); 31] = [
     ("end_response", round_trip::<EndResponse>),
     ("why_request", round_trip::<WhyRequest>),
     ("why_response", round_trip::<WhyResponse>),
+    ("status_request", round_trip::<StatusRequest>),
+    ("status_response", round_trip::<StatusResponse>),
+    ("log_request", round_trip::<LogRequest>),
     ("event_subscription", round_trip::<SubscriptionEvent>),
     ("event_feature", round_trip::<FeatureEvent>),
     ("event_notify", round_trip::<NotifyEvent>),
     ("event_raw", round_trip::<RawEvent>),
     ("event_refused", round_trip::<RefusedEvent>),
+    ("event_hand", round_trip::<HandEvent>),
     ("error", round_trip::<ErrorReply>),
 ];
 

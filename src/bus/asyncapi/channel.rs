@@ -13,7 +13,7 @@ struct Traffic {
     replies: &'static [&'static str],
 }
 
-const TRAFFIC: [Traffic; 26] = [
+const TRAFFIC: [Traffic; 29] = [
     Traffic {
         pattern: Pattern::Set,
         title: "Set a feature",
@@ -153,6 +153,21 @@ const TRAFFIC: [Traffic; 26] = [
         replies: &["responders_response", "error"],
     },
     Traffic {
+        pattern: Pattern::Status,
+        title: "Ask what runs",
+        description: "Whoever operates dfks asks every process for its roles, version, configuration and edges. Each answers in one message.",
+        messages: &["status_request"],
+        replies: &["status_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::Log,
+        title: "Set the log level",
+        description: "Whoever operates dfks has processes log at another level, all or those of a role. Every process answers in one message, with the \
+                      level that it has then; `log_set` says whether it was meant.",
+        messages: &["log_request"],
+        replies: &["status_response", "error"],
+    },
+    Traffic {
         pattern: Pattern::RespondersForget,
         title: "Have responders forgotten",
         description: "Responders that are gone for good own nothing any more: the store decides, until one is heard. One of the workers answers, all know it.",
@@ -193,6 +208,14 @@ const TRAFFIC: [Traffic; 26] = [
         description: "In the stream `DFKS_EVENTS`, for 7 days. At most one a second for each source and reason; `count` says how many it stands for. \
                       `{domain}` is `unknown` where no presentity could be read.",
         messages: &["event_refused"],
+        replies: &[],
+    },
+    Traffic {
+        pattern: Pattern::EventHand,
+        title: "What was done by hand",
+        description: "In the stream `DFKS_EVENTS`, for 7 days: dead letters that were published again or taken away, log levels, and who did it. \
+                      `{domain}` is `unknown` where it is about no presentity.",
+        messages: &["event_hand"],
         replies: &[],
     },
     Traffic {

@@ -48,7 +48,7 @@ macro_rules! content {
 }
 
 #[rustfmt::skip]
-const CONTENTS: [Content; 33] = [
+const CONTENTS: [Content; 37] = [
     content!("set_request", "set_request", "Command", Taken, ["object", "list", "minimal", "agent-state"]),
     content!("set_response", "set_response", "What became of a command", Sent, ["applied", "nobody-watches", "not-notified"]),
     content!("set_command", "set_request", "Durable command", Command, ["object", "list"]),
@@ -71,6 +71,9 @@ const CONTENTS: [Content; 33] = [
     content!("end_response", "end_response", "Subscription that was ended", Sent, ["ended"]),
     content!("why_request", "why_request", "Question why a lamp is as it is", Taken, ["all", "one"]),
     content!("why_response", "why_response", "Why a lamp is as it is", Sent, ["in-step", "behind"]),
+    content!("status_request", "status_request", "Question for what runs", Taken, ["all"]),
+    content!("status_response", "status_response", "What a process is", Sent, ["edge", "worker"]),
+    content!("log_request", "log_request", "Request to log at another level", Taken, ["debug", "one-role"]),
     content!("responders_request", "responders_request", "Question for what workers know of responders", Taken, ["all"]),
     content!("responders_response", "responders_response", "What a worker knows of responders", Sent, ["one", "none"]),
     content!("forget_request", "forget_request", "Request to forget responders", Taken, ["subject", "domain"]),
@@ -80,6 +83,7 @@ const CONTENTS: [Content; 33] = [
     content!("event_notify", "event_notify", "Event: NOTIFY", Sent, ["delivered", "failed", "expired"]),
     content!("event_raw", "event_raw", "Event: raw body", Sent, ["dictation", "untyped"]),
     content!("event_refused", "event_refused", "Event: refused", Sent, ["subscribe", "command", "rate-limited"]),
+    content!("event_hand", "event_hand", "Event: by hand", Sent, ["replayed", "log-level"]),
     content!("error", "error", "Error", Error, ["field", "denied"]),
     Content {
         name: "dead_letter",

@@ -25,6 +25,8 @@ pub(crate) const fn channel_id(pattern: Pattern) -> Option<&'static str> {
         Pattern::Resync => Some("resync"),
         Pattern::End => Some("end"),
         Pattern::Why => Some("why"),
+        Pattern::Status => Some("status"),
+        Pattern::Log => Some("log"),
         Pattern::EdgeResync => Some("edgeResync"),
         Pattern::EdgeEnd => Some("edgeEnd"),
         Pattern::EventSubscription => Some("eventSubscription"),
@@ -33,6 +35,7 @@ pub(crate) const fn channel_id(pattern: Pattern) -> Option<&'static str> {
         Pattern::Dead => Some("dead"),
         Pattern::EventRaw => Some("eventRaw"),
         Pattern::EventRefused => Some("eventRefused"),
+        Pattern::EventHand => Some("eventHand"),
         Pattern::SubscriptionBucket
         | Pattern::FeatureBucket
         | Pattern::EdgeBucket

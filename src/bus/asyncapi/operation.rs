@@ -26,7 +26,7 @@ const WORKERS: Option<&str> = Some("dfks-worker");
 const BRIDGES: Option<&str> = Some("dfks-mi");
 
 #[rustfmt::skip]
-const DEEDS: [Deed; 29] = [
+const DEEDS: [Deed; 32] = [
     Deed { id: "takeCommand", action: RECEIVE, pattern: Pattern::Set, title: "Take a command", summary: "Set a feature and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
     Deed { id: "takeDurableCommand", action: RECEIVE, pattern: Pattern::CommandSet, title: "Take a durable command", summary: "Carry out what the stream holds.", description: "One mi bridge at a time pulls them.", tag: "services", queue: None },
     Deed { id: "takeCommandOfDomain", action: RECEIVE, pattern: Pattern::SetDomain, title: "Take a tenant's command", summary: "Set a feature of that domain and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
@@ -37,6 +37,8 @@ const DEEDS: [Deed; 29] = [
     Deed { id: "tellPhonesAnew", action: RECEIVE, pattern: Pattern::Resync, title: "Tell phones anew", summary: "Have the full state told again.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
     Deed { id: "endSubscription", action: RECEIVE, pattern: Pattern::End, title: "End a subscription", summary: "Have its phone told that it is over.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
     Deed { id: "sayWhy", action: RECEIVE, pattern: Pattern::Why, title: "Say why", summary: "Say what is told to whom, and where it stops.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
+    Deed { id: "tellStatus", action: RECEIVE, pattern: Pattern::Status, title: "Tell what a process is", summary: "Say its roles, version, configuration and edges.", description: "Every process, each for itself.", tag: "services", queue: None },
+    Deed { id: "setLogLevel", action: RECEIVE, pattern: Pattern::Log, title: "Set the log level", summary: "Log at another level, for a while.", description: "Every process, each for itself.", tag: "services", queue: None },
     Deed { id: "tellPhonesOfEdgeAnew", action: RECEIVE, pattern: Pattern::EdgeResync, title: "Tell phones of an edge anew", summary: "Tell the full state again.", description: "The edge of that name.", tag: "inside", queue: None },
     Deed { id: "endSubscriptionOfEdge", action: RECEIVE, pattern: Pattern::EdgeEnd, title: "End a subscription of an edge", summary: "Tell its phone that it is over.", description: "The edge of that name.", tag: "inside", queue: None },
     Deed { id: "tellResponders", action: RECEIVE, pattern: Pattern::Responders, title: "Tell responders", summary: "Say what is known of responders.", description: "Every worker, each for itself.", tag: "services", queue: None },
@@ -49,6 +51,7 @@ const DEEDS: [Deed; 29] = [
     Deed { id: "sayWhatBecameOfANotify", action: SEND, pattern: Pattern::EventNotify, title: "Say what became of a NOTIFY", summary: "It was delivered, failed or expired.", description: "The edge that sent it.", tag: "events", queue: None },
     Deed { id: "passOnABody", action: SEND, pattern: Pattern::EventRaw, title: "Pass on a body", summary: "A phone sent XML that nobody registered, and `features.passthrough` is on.", description: "The edge that it came to.", tag: "events", queue: None },
     Deed { id: "sayWhatWasRefused", action: SEND, pattern: Pattern::EventRefused, title: "Say what was refused", summary: "A request of a phone or a command was refused.", description: "The edge or mi bridge that refused it.", tag: "events", queue: None },
+    Deed { id: "sayWhatWasDoneByHand", action: SEND, pattern: Pattern::EventHand, title: "Say what was done by hand", summary: "A dead letter was published again or taken away, or a process has another log level.", description: "Whoever does it: a client command, a mi bridge, a process whose log it is.", tag: "events", queue: None },
     Deed { id: "giveUp", action: SEND, pattern: Pattern::Dead, title: "Give up", summary: "Keep what could not be carried out, with the reason.", description: "Whoever takes from a work queue.", tag: "events", queue: None },
     Deed { id: "haveRouteRun", action: SEND, pattern: Pattern::RouteSet, title: "Have the set route run", summary: "Ask a worker for a change.", description: "The edge for a key press, the mi bridge for a command.", tag: "inside", queue: None },
     Deed { id: "runRoute", action: RECEIVE, pattern: Pattern::RouteSet, title: "Run the set route", summary: "Make a change, or deny it.", description: "The workers, as a queue group.", tag: "inside", queue: WORKERS },

@@ -83,6 +83,9 @@ pub struct SetResponse {
     pub watchers: u64,
     /// Whether a NOTIFY goes out; `false` where the route suppressed it.
     pub notify: bool,
+    /// Other features of the presentity that changed along with it, as they are now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<FeatureState>,
 }
 
 /// Asks for the state of features: `dfks.get`.

@@ -5,11 +5,13 @@
 
 mod actor;
 mod api;
+mod deed;
 mod error;
 mod event;
 mod hand;
 mod kind;
 mod origin;
+mod process;
 mod refused;
 mod responder;
 mod responders;
@@ -21,11 +23,13 @@ mod work;
 
 pub(crate) use actor::check_actor;
 pub use api::*;
+pub use deed::*;
 pub use error::*;
 pub use event::*;
 pub use hand::*;
 pub use kind::*;
 pub use origin::Origin;
+pub use process::*;
 pub use refused::{RefusedEvent, RefusedReason};
 pub use responder::*;
 pub use responders::*;
@@ -61,6 +65,9 @@ messages! {
     EndResponse = "io.dfks.api.v1.end_response";
     WhyRequest = "io.dfks.api.v1.why_request";
     WhyResponse = "io.dfks.api.v1.why_response";
+    StatusRequest = "io.dfks.api.v1.status_request";
+    StatusResponse = "io.dfks.api.v1.status_response";
+    LogRequest = "io.dfks.api.v1.log_request";
     AuthRequest = "io.dfks.api.v1.auth_request";
     AuthResponse = "io.dfks.api.v1.auth_response";
     NotifyJob = "io.dfks.api.v1.notify_job";
@@ -70,4 +77,5 @@ messages! {
     NotifyEvent = "io.dfks.event.v1.notify";
     RawEvent = "io.dfks.event.v1.raw";
     RefusedEvent = "io.dfks.event.v1.refused";
+    HandEvent = "io.dfks.event.v1.hand";
 }

@@ -25,6 +25,9 @@ pub const DEAD_DELIVERIES: &str = "Dfks-Dead-Deliveries";
 /// The `Nats-Msg-Id` that its sender gave it.
 pub const DEAD_MSG_ID: &str = "Dfks-Msg-Id";
 
+/// How the `Nats-Msg-Id` of a dead letter that is published again begins, whatever its sender called it.
+pub(crate) const REPLAYED: &str = "dfks-replay-";
+
 /// One delivery of a message. Dropped unacknowledged, it is delivered again after `ack_wait`.
 #[derive(Debug)]
 pub struct Delivery {
@@ -62,6 +65,13 @@ impl Delivery {
     #[must_use]
     pub fn id(&self) -> String {
         format!("{:016x}{:016x}", self.stored_at_nanos, self.stream_seq)
+    }
+
+    /// The `Nats-Msg-Id` that its sender gave it: of a dead letter that is published again, the first one.
+    #[must_use]
+    pub fn sender_id(&self) -> Option<&str> {
+        let headers = self.headers()?;
+        headers.get(DEAD_MSG_ID).or_else(|| headers.get(NATS_MESSAGE_ID)).map(HeaderValue::as_str)
     }
 
     /// The id of what led to the message: that of its `traceparent`, else its own id, which is the same for each delivery.
@@ -115,8 +125,8 @@ impl Delivery {
         set(DEAD_DETAIL, detail);
         set(DEAD_SUBJECT, &self.message.subject);
         set(DEAD_DELIVERIES, &self.deliveries.to_string());
-        if let Some(id) = self.headers().and_then(|headers| headers.get(NATS_MESSAGE_ID)) {
-            set(DEAD_MSG_ID, id.as_str());
+        if let Some(id) = self.sender_id().filter(|id| !id.starts_with(REPLAYED)) {
+            set(DEAD_MSG_ID, id);
         }
         set(NATS_MESSAGE_ID.as_ref(), &format!("{stage}-{}", self.stream_seq));
         let cause = self.cause();

@@ -15,8 +15,8 @@ use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::kv;
 use crate::bus::queues::metrics::{ConsumerMetrics, LookMetrics, StreamMetrics};
-use crate::bus::queues::state::{ConsumerState, StreamState};
-pub(crate) use crate::bus::queues::state::{QueueName, StreamName};
+use crate::bus::queues::state::ConsumerState;
+pub(crate) use crate::bus::queues::state::{QueueName, StreamName, StreamState};
 use crate::bus::subject::Subjects;
 use crate::runtime::clock;
 
@@ -78,6 +78,16 @@ fn stream_of(name: StreamName, subjects: &Subjects) -> String {
         StreamName::Subscriptions => kv::stream(&subjects.subscription_bucket()),
         StreamName::Features => kv::stream(&subjects.feature_bucket()),
     }
+}
+
+/// A stream as it is now.
+///
+/// # Errors
+///
+/// [`RequestError`] of the call.
+pub(crate) async fn look(bus: &Bus, name: StreamName, timeout: Duration) -> Result<StreamState, RequestError> {
+    let info: StreamInfo = bus.api(&format!("STREAM.INFO.{}", stream_of(name, bus.subjects())), timeout).await?;
+    Ok(info.state(clock::utc_now()))
 }
 
 /// Polls until `stop`. While NATS is away the gauges keep their values, and failed polls are counted.

@@ -69,11 +69,11 @@ impl QueueName {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct StreamState {
-    pub(super) messages: u64,
-    pub(super) bytes: u64,
-    pub(super) limit_bytes: u64,
-    pub(super) oldest_age: Duration,
+pub(crate) struct StreamState {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) limit_bytes: u64,
+    pub(crate) oldest_age: Duration,
 }
 
 /// The state of one consumer, or of several together.

@@ -196,6 +196,11 @@ impl WatcherIndex {
         self.shared.current().table.edges()
     }
 
+    /// The same, and how many each holds.
+    pub(crate) fn holders(&self) -> Vec<(Arc<str>, u64)> {
+        self.shared.current().table.holders()
+    }
+
     /// What an edge holds, as far as the index has read. Looks at every subscription of all edges.
     #[must_use]
     pub(crate) fn held_by(&self, edge_id: &str) -> Held {

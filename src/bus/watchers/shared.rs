@@ -51,6 +51,11 @@ impl SharedIndex {
         self.started().await
     }
 
+    /// The index, where it has started.
+    pub(crate) fn current(&self) -> Option<WatcherIndex> {
+        self.shared.started.borrow().clone()
+    }
+
     async fn started(&self) -> WatcherIndex {
         let mut started = self.shared.started.subscribe();
         // the sender lives in `self`: it cannot be gone

@@ -130,6 +130,12 @@ impl Table {
         self.edges.iter().filter(|edge| edge.held > 0).map(|edge| Arc::clone(&edge.id)).collect()
     }
 
+    /// The edges that hold subscriptions, and how many.
+    pub(crate) fn holders(&self) -> Vec<(Arc<str>, u64)> {
+        let holders = self.edges.iter().filter(|edge| edge.held > 0);
+        holders.map(|edge| (Arc::clone(&edge.id), edge.held)).collect()
+    }
+
     /// What an edge holds. Looks at every subscription of all edges.
     pub(crate) fn held_by(&self, edge_id: &str) -> Held {
         let mut held = Held::default();

@@ -9,6 +9,7 @@
 pub(super) mod common;
 pub(super) mod edge;
 pub(super) mod mi;
+pub(super) mod process;
 pub(super) mod start;
 pub(super) mod worker;
 

@@ -106,14 +106,14 @@ pub enum DeliveryOutcome {
     /// The phone did not take it.
     Failed,
     /// No response came: Timer F.
-    Timeout,
+    Expired,
     /// There was no connection for it.
     NoConnection,
 }
 
 impl DeliveryOutcome {
     /// All of them, to have every series from the start.
-    pub const ALL: [Self; 6] = [Self::Delivered, Self::Rejected, Self::Retried, Self::Failed, Self::Timeout, Self::NoConnection];
+    pub const ALL: [Self; 6] = [Self::Delivered, Self::Rejected, Self::Retried, Self::Failed, Self::Expired, Self::NoConnection];
 
     /// The label `outcome`.
     #[must_use]
@@ -123,7 +123,7 @@ impl DeliveryOutcome {
             Self::Rejected => "rejected",
             Self::Retried => "retried",
             Self::Failed => "failed",
-            Self::Timeout => "timeout",
+            Self::Expired => "expired",
             Self::NoConnection => "no_connection",
         }
     }

@@ -194,10 +194,10 @@ impl Notifier {
         }
         // It has shown itself since: its SUBSCRIBE was answered, or is about to be.
         if subscription.phase == Phase::Live && (in_flight.recalled_at.is_some() || subscription.lane.is_storing()) {
-            self.delivery.count_end(&in_flight, DeliveryOutcome::Timeout, now);
+            self.delivery.count_end(&in_flight, DeliveryOutcome::Expired, now);
             return self.put_off(subscription, in_flight, now.at + ROOM_AFTER, now);
         }
-        self.delivery.count_end(&in_flight, DeliveryOutcome::Timeout, now);
+        self.delivery.count_end(&in_flight, DeliveryOutcome::Expired, now);
         self.emit_notify(subscription, &in_flight, NotifyOutcome::Expired, None, now);
         self.settle(in_flight.parcel.jobs(), false);
         self.end(subscription, EndReason::Unreachable, &in_flight.parcel.cause(), now);

@@ -33,7 +33,7 @@ impl Notifier {
         let is_another = self.names.failed(named, subscription.id, *way, dead_for, now.at);
         if is_another {
             self.metrics.names.failed_over(reason, *way);
-            let outcome = if reason == FailoverReason::Timeout { DeliveryOutcome::Timeout } else { DeliveryOutcome::Retried };
+            let outcome = if reason == FailoverReason::Timeout { DeliveryOutcome::Expired } else { DeliveryOutcome::Retried };
             self.delivery.count_end(in_flight, outcome, now);
         } else {
             self.names.forget(subscription.id);

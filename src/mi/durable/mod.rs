@@ -24,8 +24,6 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use async_nats::header::NATS_MESSAGE_ID;
-
 use crate::bus::message::{CommandPlace, ErrorBody};
 use crate::bus::pull::{Delivery, EXPIRES, Held, Pull, PullConfig, PullError, REOPEN};
 use crate::bus::subject::{Subjects, UnknownSubject};
@@ -283,7 +281,7 @@ impl<F: Fanout> Carrier<F> {
     async fn carry(&self, command: SetCommand, delivery: Delivery, turn: Option<oneshot::Receiver<()>>) -> Rest {
         // the same id each time, so that a retry makes the same NOTIFY jobs
         let (id, cause) = (delivery.id(), delivery.cause());
-        let sender_id = delivery.headers().and_then(|headers| headers.get(NATS_MESSAGE_ID)).map(|id| id.as_str().to_owned());
+        let sender_id = delivery.sender_id().map(str::to_owned);
         let place = CommandPlace { sequence: delivery.stream_seq, stored_at_nanos: delivery.stored_at_nanos, sender_id };
         let order = Order { id: id.clone(), place };
         let metrics = self.bridge.metrics();

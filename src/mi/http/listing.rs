@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::bus::message::Watcher;
+use crate::feature::Presentity;
 use crate::mi::http::method::Filter;
 
 /// The subscriptions that the filter lets through, edge by edge: the fields that OpenSIPS has, then ours.
 pub(crate) fn listing<'w>(edges: impl IntoIterator<Item = (&'w str, &'w [Watcher])>, filter: &Filter) -> Value {
-    let shown = |pattern: &Option<String>, uri: &str| pattern.as_deref().is_none_or(|pattern| matches(pattern.as_bytes(), uri.as_bytes()));
     let chosen = edges.into_iter().flat_map(|(edge_id, watchers)| {
-        let chosen = watchers.iter().filter(|watcher| shown(&filter.to, &watcher.presentity) && shown(&filter.from, &watcher.watcher));
+        let chosen = watchers.iter().filter(|watcher| takes(filter, watcher));
         chosen.map(move |watcher| entry(edge_id, watcher))
     });
     chosen.collect()
@@ -35,6 +35,19 @@ fn entry(edge_id: &str, watcher: &Watcher) -> Value {
 /// The presentity of a filter without wildcards: the edges are asked for it alone.
 pub(crate) fn presentity_of(filter: &Filter) -> Option<String> {
     filter.to.clone().filter(|to| !to.contains(['*', '?']))
+}
+
+/// The domain that a pattern stays within, as it stands in subjects: the edges are asked for that alone.
+pub(crate) fn domain_of(filter: &Filter) -> Option<String> {
+    let (_, host) = filter.to.as_deref()?.rsplit_once('@')?;
+    let of = Presentity::parse(&format!("sip:x@{host}")).ok();
+    of.filter(|_| !host.contains(['*', '?'])).map(|of| of.domain_token())
+}
+
+/// Whether a filter lets a subscription through.
+pub(crate) fn takes(filter: &Filter, watcher: &Watcher) -> bool {
+    let fits = |pattern: &Option<String>, uri: &str| pattern.as_deref().is_none_or(|pattern| matches(pattern.as_bytes(), uri.as_bytes()));
+    fits(&filter.to, &watcher.presentity) && fits(&filter.from, &watcher.watcher)
 }
 
 /// Shell patterns as far as they need no brackets: `*` is any text, `?` any byte. Linear but for the number of `*`.
@@ -121,6 +134,9 @@ mod tests {
             (&json!("as-feature-event"), &json!("c"), &json!(3))
         );
         assert_eq!(presentity_of(&Filter { from: None, to: Some("sip:*@h".into()) }), None);
+        let to = |to: &str| Filter { from: None, to: Some(to.to_owned()) };
+        assert_eq!(domain_of(&to("sip:*@Example.com")).as_deref(), Some("example_com"));
+        assert_eq!([domain_of(&to("*")), domain_of(&to("sip:a@*.example")), domain_of(&Filter::default())], [None, None, None]);
         assert_eq!(presentity_of(&Filter { from: None, to: Some("sip:a@h".into()) }).as_deref(), Some("sip:a@h"));
     }
 }

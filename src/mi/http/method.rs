@@ -7,8 +7,10 @@ use crate::feature::error::Shown;
 use crate::feature::{FeatureTable, Presentity, Status};
 use crate::mi::command::{self, SetCommand};
 use crate::mi::hand::Resync;
+use crate::mi::http::dead::{self, DeadCall};
 use crate::mi::http::hand;
 use crate::mi::http::jsonrpc::{Params, RpcError};
+use crate::mi::http::log::{self, LogCall};
 use crate::mi::http::param::{optional_text, text};
 
 /// A method with its parameters, everything in them checked.
@@ -24,6 +26,10 @@ pub(crate) enum Method {
     Resync(Resync),
     /// `dfks_end`: ends a subscription.
     End(EndRequest),
+    /// `dfks_dead_list`, `dfks_dead_replay`, `dfks_dead_drop`: what was given up on.
+    Dead(DeadCall),
+    /// `log_level`: the log level of the processes.
+    Log(LogCall),
     /// One whose result needs nobody else.
     Own(Own),
 }
@@ -60,11 +66,15 @@ const SET: &[&[&str]] = &[
     &["presentity", "feature", "status", "route_param", "values"],
 ];
 
-pub(crate) static SIGNATURES: [Signature; 10] = [
+pub(crate) static SIGNATURES: [Signature; 14] = [
+    Signature { name: "dfks_dead_drop", params: &[&["seq"]] },
+    Signature { name: "dfks_dead_list", params: &[&[], &["limit"], &["reason"], &["limit", "reason"]] },
+    Signature { name: "dfks_dead_replay", params: &[&["seq"]] },
     Signature { name: "dfks_end", params: &[&["subscription"], &["subscription", "reason"]] },
     Signature { name: "dfks_get_feature", params: &[&["presentity"], &["presentity", "feature"]] },
     Signature { name: "dfks_resync", params: &[&["presentity"], &["presentity", "subscription"]] },
     Signature { name: "dfks_set_feature", params: SET },
+    Signature { name: "log_level", params: &[&[], &["level"], &["level", "pid"]] },
     Signature { name: "presence_dfks:set_feature", params: SET },
     Signature { name: "refresh_watchers", params: &[&["presentity_uri", "event", "refresh_type"]] },
     Signature { name: "subs_phtable_list", params: &[&[], &["from"], &["to"], &["from", "to"]] },
@@ -98,6 +108,10 @@ impl Method {
             "dfks_resync" => hand::resync(table, params).map(Self::Resync),
             "refresh_watchers" => hand::refresh_watchers(table, params).map(Self::Resync),
             "dfks_end" => hand::end(params).map(Self::End),
+            "log_level" => log::read(params).map(Self::Log),
+            "dfks_dead_list" => dead::list(params).map(Self::Dead),
+            "dfks_dead_replay" => dead::seq(params).map(|seq| Self::Dead(DeadCall::Replay(seq))),
+            "dfks_dead_drop" => dead::seq(params).map(|seq| Self::Dead(DeadCall::Drop(seq))),
             "uptime" => params.bind(&[], &[]).map(|_none| Self::Own(Own::Uptime)),
             "version" => params.bind(&[], &[]).map(|_none| Self::Own(Own::Version)),
             "which" => match optional_text(&mut params.bind(&[], &["command"])?, "command")? {

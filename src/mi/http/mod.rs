@@ -2,9 +2,11 @@
 //!
 //! Each request runs in a task of its own, so that a client that disconnects does not leave a change without its NOTIFYs.
 
+mod dead;
 mod hand;
 mod jsonrpc;
 mod listing;
+mod log;
 mod method;
 mod param;
 mod token;
@@ -29,7 +31,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::bus::RequestError;
-use crate::bus::message::{EndRequest, ErrorBody, GetRequest};
+use crate::bus::message::{EndRequest, ErrorBody, GetRequest, Kind, WatchersRequest};
 use crate::bus::poll::{self, PollLimits};
 use crate::bus::trace::{Cause, TRACEPARENT, TRACESTATE};
 use crate::feature::FeatureTable;
@@ -259,6 +261,8 @@ impl<F: Fanout> Desk<F> {
                 let ended = self.bridge.end_subscription(&request, &from.cause).await;
                 ended.map(|ended| json!({ "subscription": ended.subscription, "presentity": ended.presentity })).map_err(RpcError::from)
             }
+            Ok(Method::Dead(call)) => dead::answer(self.bridge.bus(), call, &from.actor()).await,
+            Ok(Method::Log(call)) => log::answer(self.bridge.bus(), call, &from.actor()).await,
             Ok(Method::Own(own)) => Ok(own.result(|| self.uptime())),
             Err(error) => {
                 if Method::is_command(&method) {
@@ -303,7 +307,10 @@ impl<F: Fanout> Desk<F> {
             filter.to = None;
         }
         let limits = PollLimits { timeout: bus.timeout(), total: bus.timeout() * 3, watchers: MAX_LISTED };
-        let poll = poll::watchers(bus, presentity, limits).await.map_err(|error| RpcError::new(503, error.to_string()))?;
+        let asked = WatchersRequest { kind: Kind::default(), presentity, domain: listing::domain_of(&filter), details: false };
+        // those alone that the pattern lets through count
+        let poll = poll::watchers_that(bus, &asked, limits, |watcher| listing::takes(&filter, watcher)).await;
+        let poll = poll.map_err(|error| RpcError::new(503, error.to_string()))?;
         if poll.is_cut {
             return Err(RpcError::new(500, format!("more than {MAX_LISTED} subscriptions: give a presentity as 'to'")));
         }

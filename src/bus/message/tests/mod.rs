@@ -84,8 +84,8 @@ proptest! {
     }
 
     #[test]
-    fn answers_to_commands(presentity in text(), state in state(), watchers: u64, notify: bool) {
-        check(&SetResponse { kind: Kind::default(), presentity, state, watchers, notify })?;
+    fn answers_to_commands(presentity in text(), state in state(), watchers: u64, notify: bool, also in states()) {
+        check(&SetResponse { kind: Kind::default(), presentity, state, watchers, notify, also })?;
     }
 
     #[test]
