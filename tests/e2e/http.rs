@@ -37,7 +37,7 @@ impl Web {
         self.0.get_mut().write_all(request.as_bytes()).unwrap();
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();
-        let status = line.split(' ').nth(1).unwrap_or_else(|| panic!("{method} {path}: {line:?}")).parse().unwrap();
+        let status = line.split(' ').nth(1).expect("a status line").parse().unwrap();
         let mut answer = Answer { status, headers: BTreeMap::new(), body: String::new() };
         loop {
             line.clear();
@@ -65,7 +65,7 @@ impl Web {
 
 impl Answer {
     fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        serde_json::from_str(&self.body).expect("a body in JSON")
     }
 
     fn header(&self, name: &str) -> &str {
