@@ -228,7 +228,7 @@ fn watchers_are_listed_and_told_again() {
     let mut web = Web::to(product.mi());
     let phone = Phone::udp(product.udp());
     let mut dialog = phone.subscribe(ALICE);
-    dialog.notify();
+    dialog.shows(4);
     let list = web.get("/v1/watchers").json();
     let one = web.get("/v1/watchers/sips:alice@10.0.0.11:5061").json();
     assert_eq!((&list, &list["type"], &list["more"]), (&one, &json!("io.dfks.api.v1.watcher_list"), &json!(false)));
