@@ -48,9 +48,8 @@ pub(super) async fn require(nats: &Nats, filter: &Filter, args: &EventsArgs) -> 
         GetRequest { kind: Kind::default(), presentity, features: Some(features), package: None, subscription: None, strict: false };
     match nats.ask::<_, GetResponse>(Whom::Worker, (pattern, subject), &request).await {
         Err(Failure::Answered(error)) if error.code == 400 => Err(Failure::Answered(error)),
-        Ok(_) => Ok(()),
         // a responder that is away says nothing of the feature
-        Err(Failure::Answered(_)) => Ok(()),
+        Ok(_) | Err(Failure::Answered(_)) => Ok(()),
         Err(unknown) => {
             complain(&format!(
                 "dfks: no worker says whether there is a feature {}: {}",
