@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::Nats;
-use crate::harness::{Phone, Product, Service, dfks_with};
+use crate::harness::{Phone, Product, Service, Setup, dfks_with};
 use crate::{ALICE, ALL_OFF};
 
 const NAMES: &str = "expected DoNotDisturb, CallForwardingAlways, CallForwardingBusy, CallForwardingNoAnswer, AgentState, Hoteling";
@@ -93,4 +93,18 @@ fn the_command_line_ends_with_69_when_nobody_answers() {
         assert_eq!((done.code, done.out.as_str()), (69, ""), "{args:?}: {}", done.err);
         assert_eq!(done.err.lines().count(), 1, "{}", done.err);
     }
+}
+
+#[test]
+fn what_changes_along_with_it_is_told_to_whoever_asked() {
+    let nats = Nats::start();
+    let script = r#"fn dfks_set(dfks) { if dfks.feature == "CallForwardingAlways" { also("DoNotDisturb", #{status: 1}); } }"#;
+    let _product = Setup::on(&nats).script(script).start();
+    let set = ["set", ALICE, "CallForwardingAlways", "on", "--value", "forwardTo=sip:bob@h"];
+    let told = dfks_with(&nats, &set).ok();
+    assert!(told.contains("DoNotDisturb            on  (version 1, store), along with it\n"), "{told}");
+    let reply: Value = serde_json::from_str(&dfks_with(&nats, &[&set[..], &["--json"]].concat()).ok()).unwrap();
+    assert_eq!((&reply["also"][0]["feature"], &reply["also"][0]["status"]), (&json!("DoNotDisturb"), &json!(1)));
+    let alone = Service::on(&nats).set(ALICE, "CallForwardingBusy", 0);
+    assert!(alone["also"].is_null(), "{alone}");
 }

@@ -97,10 +97,14 @@ fn opensips_cli_lists_methods_subscriptions_and_shows_errors() {
         serde_json::from_str::<Value>(&out).unwrap()
     };
     let methods = [
+        "dfks_dead_drop",
+        "dfks_dead_list",
+        "dfks_dead_replay",
         "dfks_end",
         "dfks_get_feature",
         "dfks_resync",
         "dfks_set_feature",
+        "log_level",
         "presence_dfks:set_feature",
         "refresh_watchers",
         "subs_phtable_list",
@@ -118,6 +122,8 @@ fn opensips_cli_lists_methods_subscriptions_and_shows_errors() {
     assert_eq!((&first["edge_id"], &first["transport"], &first["user_agent"]), (&json!("edge-a"), &json!("udp"), &json!("test-phone/1")));
     assert_eq!(answer(&["subs_phtable_list", "to=sips:alice@10.0.0.11:5061"]), list, "in any spelling");
     assert_eq!(answer(&["subs_phtable_list", "to=sip:bob@*"]), json!([]));
+    assert_eq!(answer(&["subs_phtable_list", "to=sip:a*@10.0.0.11"]), list, "of that domain alone");
+    assert_eq!(answer(&["subs_phtable_list", "to=sip:*@10.0.0.12"]), json!([]));
 
     for (args, said) in [
         (&["dfks_set_feature", ALICE, "Foo", "1"][..], "400: Unknown feature (unknown feature 'Foo': expected DoNotDisturb, "),
