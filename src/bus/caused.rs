@@ -14,8 +14,9 @@ use serde_json::json;
 
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
-use crate::bus::history::{Consumer, From, History, stored_at};
+use crate::bus::history::History;
 use crate::bus::message::{NotifyJob, Watcher};
+use crate::bus::reading::{Consumer, From, stored_at};
 use crate::bus::trace::Cause;
 use crate::feature::Presentity;
 use crate::runtime::clock;

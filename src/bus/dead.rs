@@ -12,12 +12,12 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use crate::bus::answer::Delivered;
+use crate::bus::answer::{self, Delivered};
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::message::{Deed, ErrorBody, HandEvent};
 use crate::bus::pull::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_MSG_ID, DEAD_REASON, DEAD_SUBJECT, REPLAYED};
-use crate::bus::reading::{Reach, Reading};
+use crate::bus::reading::{Consumer, From, Reach};
 use crate::bus::setup::JOB_LIFETIME;
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{self, Cause, TRACEPARENT, TRACESTATE};
@@ -232,18 +232,15 @@ impl Bus {
     async fn raw_dead_letter(&self, seq: u64) -> Result<(Message, DeadLetter), DeadError> {
         let stream = self.subjects().stream("DEAD");
         let failed = |source| DeadError::Bus { seq, source };
-        let reading = Reading::open(self, &stream, &[], seq, self.timeout()).await.map_err(failed)?;
+        let consumer = Consumer::of_large(self, &stream);
+        let made = consumer.make(Vec::new(), From::Sequence(seq.max(1)), self.timeout()).await.map_err(failed)?;
         let mut found = None;
-        if reading.pending > 0 {
-            let take = |message: Message, delivered: Delivered| {
-                if delivered.stream_seq == seq {
-                    let letter = DeadLetter::read(&message, delivered);
-                    found = Some((message, letter));
-                }
-                false
-            };
-            reading.each(self.timeout(), take).await.map_err(failed)?;
-        }
+        let take = |message: &Message, _is_first: bool| {
+            let delivered = message.reply.as_deref().and_then(answer::delivered).filter(|delivered| delivered.stream_seq == seq);
+            found = delivered.map(|delivered| (message.clone(), DeadLetter::read(message, delivered)));
+            false
+        };
+        consumer.read(made.num_pending.min(1), self.timeout(), take).await.map_err(failed)?;
         found.ok_or(DeadError::Unknown(seq))
     }
 

@@ -3,17 +3,15 @@
 //! Events are kept by domain, so those of others are read along. How many is bounded: where a domain has more, the newest are
 //! looked at, and the answer says how far back that goes.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_nats::Message;
-use futures_util::StreamExt;
 use serde::Deserialize;
-use serde_json::json;
 
-use crate::bus::answer;
 use crate::bus::client::Bus;
-use crate::bus::error::{PublishError, RequestError};
+use crate::bus::error::RequestError;
 use crate::bus::message::{FeatureEvent, NotifyEvent, RefusedEvent, SubscriptionEvent};
+use crate::bus::reading::{Consumer, From, stored_at};
 use crate::feature::Presentity;
 use crate::runtime::clock;
 
@@ -23,12 +21,8 @@ const REACH: Duration = Duration::from_hours(24);
 const MOST_READ: u64 = 10_000;
 /// Most of one kind that are kept, the newest.
 const MOST_KEPT: usize = 256;
-/// Events asked for at a time.
-const BATCH: u64 = 2_000;
 /// How often fewer are asked for, where there are too many.
 const TRIES: usize = 6;
-/// How long the server keeps a consumer that nobody asks.
-const INACTIVE: Duration = Duration::from_secs(10);
 
 /// Events of one presentity, the oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,24 +33,6 @@ pub(crate) struct History {
     pub(crate) refused: Vec<RefusedEvent>,
     /// From when on: RFC 3339 UTC.
     pub(crate) since: String,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Made {
-    pub(super) num_pending: u64,
-    delivered: Delivered,
-}
-
-#[derive(Debug, Deserialize)]
-struct Delivered {
-    stream_seq: u64,
-}
-
-/// Where a consumer begins.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum From {
-    Time(SystemTime),
-    Sequence(u64),
 }
 
 impl Bus {
@@ -86,7 +62,7 @@ impl Bus {
                 break (consumer, made.num_pending);
             }
             // The newer part, were they spread evenly.
-            let first = made.delivered.stream_seq;
+            let first = made.begins_after();
             let last = self.last_sequence(&stream, timeout).await?;
             let share = last.saturating_sub(first).saturating_mul(MOST_READ) / made.num_pending.max(1);
             from = From::Sequence(last.saturating_sub(share / 10 * 9).max(first + 1));
@@ -157,84 +133,4 @@ fn keep<'a, E: Deserialize<'a>>(kept: &mut Vec<E>, payload: &'a [u8], is_meant: 
         kept.push(event);
     }
     is_meant
-}
-
-/// Its sequence, and when the stream took it.
-pub(super) fn stored_at(message: &Message) -> Option<(u64, SystemTime)> {
-    let delivered = message.reply.as_deref().and_then(answer::delivered)?;
-    Some((delivered.stream_seq, UNIX_EPOCH + Duration::from_nanos(delivered.stored_at)))
-}
-
-/// A consumer for one reading, removed on drop.
-pub(super) struct Consumer<'a> {
-    bus: &'a Bus,
-    stream: &'a str,
-    name: String,
-}
-
-impl<'a> Consumer<'a> {
-    pub(super) const fn new(bus: &'a Bus, stream: &'a str, name: String) -> Self {
-        Self { bus, stream, name }
-    }
-
-    /// Has the server make it, for what is stored on these subjects.
-    pub(super) async fn make(&self, filter: Vec<String>, from: From, timeout: Duration) -> Result<Made, RequestError> {
-        let mut config = json!({
-            "name": self.name,
-            "filter_subjects": filter,
-            "ack_policy": "none",
-            "mem_storage": true,
-            "num_replicas": 1,
-            "inactive_threshold": u64::try_from(INACTIVE.as_nanos()).unwrap_or_default(),
-        });
-        let (policy, key, value) = match from {
-            From::Time(at) => ("by_start_time", "opt_start_time", json!(clock::rfc3339(at))),
-            From::Sequence(sequence) => ("by_start_sequence", "opt_start_seq", json!(sequence)),
-        };
-        if let Some(config) = config.as_object_mut() {
-            config.insert("deliver_policy".to_owned(), json!(policy));
-            config.insert(key.to_owned(), value);
-        }
-        let body = json!({ "stream_name": self.stream, "config": config });
-        self.bus.api_with(&format!("CONSUMER.CREATE.{}.{}", self.stream, self.name), &body, timeout).await
-    }
-
-    /// Reads so many messages, or as many as there are; `each` is told whether it is the first, and says whether to go on.
-    pub(super) async fn read(
-        &self,
-        mut left: u64,
-        timeout: Duration,
-        mut each: impl FnMut(&Message, bool) -> bool,
-    ) -> Result<(), RequestError> {
-        let client = self.bus.client();
-        let inbox = client.new_inbox();
-        let mut messages = client.subscribe(inbox.clone()).await.map_err(|_closed| PublishError::Disconnected)?;
-        let mut is_first = true;
-        while left > 0 {
-            let batch = left.min(BATCH);
-            let body = json!({ "batch": batch, "no_wait": true }).to_string();
-            self.bus.api_ask(&format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.name), inbox.clone(), body.into())?;
-            for _ in 0..batch {
-                let next = tokio::time::timeout(timeout, messages.next()).await.map_err(|_elapsed| RequestError::Timeout(timeout))?;
-                let message = next.ok_or(RequestError::Disconnected)?;
-                // There are no more.
-                if message.status.is_some() {
-                    return Ok(());
-                }
-                if !each(&message, std::mem::take(&mut is_first)) {
-                    return Ok(());
-                }
-            }
-            left -= batch;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Consumer<'_> {
-    fn drop(&mut self) {
-        if self.bus.is_connected() {
-            self.bus.api_forget(&format!("CONSUMER.DELETE.{}.{}", self.stream, self.name));
-        }
-    }
 }

@@ -1,9 +1,9 @@
-//! Messages of a stream, read back without taking any away: from a sequence on, or the last of them. I/O.
+//! Messages of a stream, read back without taking any away: from a time or a sequence on, or the last of them. I/O.
 //!
 //! Each reading has a consumer of its own, in the server's memory, which is removed with it.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::Message;
 use futures_util::StreamExt;
@@ -13,9 +13,12 @@ use serde_json::json;
 use crate::bus::answer::{self, Delivered};
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
+use crate::runtime::clock;
 
 /// Messages asked for at a time.
-const BATCH: u64 = 500;
+const BATCH: u64 = 2_000;
+/// The same of those that may be large: as many are held at once.
+const SMALL_BATCH: u64 = 64;
 /// How long the server keeps a consumer that nobody asks.
 const INACTIVE: Duration = Duration::from_secs(10);
 /// So many messages are looked at for each that is wanted, at first.
@@ -27,14 +30,30 @@ const FURTHER: u64 = 8;
 /// Most bytes of messages that are kept: the oldest give way.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 
-/// A consumer for one reading, removed on drop.
-#[derive(Debug)]
-pub(crate) struct Reading<'a> {
-    bus: &'a Bus,
-    stream: &'a str,
-    name: String,
-    /// Messages that there were when it was made.
-    pub(crate) pending: u64,
+/// What a consumer has before it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Made {
+    pub(super) num_pending: u64,
+    delivered: Before,
+}
+
+impl Made {
+    /// The sequence that it begins after.
+    pub(super) const fn begins_after(&self) -> u64 {
+        self.delivered.stream_seq
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Before {
+    stream_seq: u64,
+}
+
+/// Where a consumer begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum From {
+    Time(SystemTime),
+    Sequence(u64),
 }
 
 /// The last messages of a stream that fit, the oldest first.
@@ -56,80 +75,6 @@ pub(crate) struct Reach {
     pub(crate) looked_at: u64,
     /// Timeout of each answer.
     pub(crate) timeout: Duration,
-}
-
-impl<'a> Reading<'a> {
-    /// Begins to read what stands under these subjects from this sequence on; no subjects: all of it.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`]: there is no such stream, or it may not be read.
-    pub(crate) async fn open(
-        bus: &'a Bus,
-        stream: &'a str,
-        filters: &[String],
-        from: u64,
-        timeout: Duration,
-    ) -> Result<Self, RequestError> {
-        #[derive(Deserialize)]
-        struct Made {
-            num_pending: u64,
-        }
-        let name = format!("read-{:016x}", rand::random::<u64>());
-        let mut config = json!({
-            "name": name,
-            "ack_policy": "none",
-            "mem_storage": true,
-            "num_replicas": 1,
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": from.max(1),
-            "inactive_threshold": u64::try_from(INACTIVE.as_nanos()).unwrap_or_default(),
-        });
-        if let (false, Some(config)) = (filters.is_empty(), config.as_object_mut()) {
-            config.insert("filter_subjects".to_owned(), json!(filters));
-        }
-        let body = json!({ "stream_name": stream, "config": config });
-        // before it is made: one that is made and not heard of is removed as well
-        let mut reading = Self { bus, stream, name, pending: 0 };
-        let made: Made = bus.api_with(&format!("CONSUMER.CREATE.{stream}.{}", reading.name), &body, timeout).await?;
-        reading.pending = made.num_pending;
-        Ok(reading)
-    }
-
-    /// Reads until there are no more, or `each` says that it has enough.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`]: no answer in time.
-    pub(crate) async fn each(&self, timeout: Duration, mut each: impl FnMut(Message, Delivered) -> bool) -> Result<(), RequestError> {
-        let client = self.bus.client();
-        let inbox = client.new_inbox();
-        let mut messages = client.subscribe(inbox.clone()).await.map_err(|_closed| PublishError::Disconnected)?;
-        loop {
-            let body = json!({ "batch": BATCH, "no_wait": true }).to_string();
-            self.bus.api_ask(&format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.name), inbox.clone(), body.into())?;
-            for _ in 0..BATCH {
-                let next = tokio::time::timeout(timeout, messages.next()).await.map_err(|_elapsed| RequestError::Timeout(timeout))?;
-                let message = next.ok_or(RequestError::Disconnected)?;
-                // there are no more
-                let Some(delivered) = message.reply.as_deref().and_then(answer::delivered).filter(|_| message.status.is_none()) else {
-                    return Ok(());
-                };
-                let is_last = delivered.left == 0;
-                if !each(message, delivered) || is_last {
-                    return Ok(());
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        if self.bus.is_connected() {
-            self.bus.api_forget(&format!("CONSUMER.DELETE.{}.{}", self.stream, self.name));
-        }
-    }
 }
 
 impl Bus {
@@ -155,13 +100,15 @@ impl Bus {
         loop {
             let from = (until + 1).saturating_sub(look).max(first);
             let (mut kept, mut bytes, mut is_cut) = (VecDeque::new(), 0, false);
-            let reading = Reading::open(self, stream, filters, from, reach.timeout).await?;
-            if reading.pending > 0 {
-                let take = |message: Message, delivered: Delivered| {
+            let consumer = Consumer::of_large(self, stream);
+            let made = consumer.make(filters.to_vec(), From::Sequence(from), reach.timeout).await?;
+            if made.num_pending > 0 {
+                let take = |message: &Message, _is_first: bool| {
+                    let Some(delivered) = message.reply.as_deref().and_then(answer::delivered) else { return false };
                     if delivered.stream_seq > until {
                         return false;
                     }
-                    if let Some(one) = fits(&message, delivered) {
+                    if let Some(one) = fits(message, delivered) {
                         bytes += message.length;
                         kept.push_back((one, message.length));
                         while kept.len() > reach.most || bytes > MOST_BYTES && kept.len() > 1 {
@@ -171,7 +118,7 @@ impl Bus {
                     }
                     delivered.stream_seq < until
                 };
-                reading.each(reach.timeout, take).await?;
+                consumer.read(made.num_pending, reach.timeout, take).await?;
             }
             if kept.len() >= reach.most || is_cut || from == first || look >= reach.looked_at {
                 last.has_more = is_cut || from > first;
@@ -197,4 +144,93 @@ struct Span {
     first_seq: u64,
     last_seq: u64,
     messages: u64,
+}
+
+/// Its sequence, and when the stream took it.
+pub(super) fn stored_at(message: &Message) -> Option<(u64, SystemTime)> {
+    let delivered = message.reply.as_deref().and_then(answer::delivered)?;
+    Some((delivered.stream_seq, UNIX_EPOCH + Duration::from_nanos(delivered.stored_at)))
+}
+
+/// A consumer for one reading, removed on drop.
+#[derive(Debug)]
+pub(super) struct Consumer<'a> {
+    bus: &'a Bus,
+    stream: &'a str,
+    name: String,
+    batch: u64,
+}
+
+impl<'a> Consumer<'a> {
+    pub(super) const fn new(bus: &'a Bus, stream: &'a str, name: String) -> Self {
+        Self { bus, stream, name, batch: BATCH }
+    }
+
+    /// One of messages that may be large.
+    pub(super) fn of_large(bus: &'a Bus, stream: &'a str) -> Self {
+        Self { bus, stream, name: format!("read-{:016x}", rand::random::<u64>()), batch: SMALL_BATCH }
+    }
+
+    /// Has the server make it, for what is stored on these subjects; none: on all.
+    pub(super) async fn make(&self, filter: Vec<String>, from: From, timeout: Duration) -> Result<Made, RequestError> {
+        let mut config = json!({
+            "name": self.name,
+            "ack_policy": "none",
+            "mem_storage": true,
+            "num_replicas": 1,
+            "inactive_threshold": u64::try_from(INACTIVE.as_nanos()).unwrap_or_default(),
+        });
+        let (policy, key, value) = match from {
+            From::Time(at) => ("by_start_time", "opt_start_time", json!(clock::rfc3339(at))),
+            From::Sequence(sequence) => ("by_start_sequence", "opt_start_seq", json!(sequence)),
+        };
+        if let Some(config) = config.as_object_mut() {
+            config.insert("deliver_policy".to_owned(), json!(policy));
+            config.insert(key.to_owned(), value);
+            if !filter.is_empty() {
+                config.insert("filter_subjects".to_owned(), json!(filter));
+            }
+        }
+        let body = json!({ "stream_name": self.stream, "config": config });
+        self.bus.api_with(&format!("CONSUMER.CREATE.{}.{}", self.stream, self.name), &body, timeout).await
+    }
+
+    /// Reads so many messages, or as many as there are; `each` is told whether it is the first, and says whether to go on.
+    pub(super) async fn read(
+        &self,
+        mut left: u64,
+        timeout: Duration,
+        mut each: impl FnMut(&Message, bool) -> bool,
+    ) -> Result<(), RequestError> {
+        let client = self.bus.client();
+        let inbox = client.new_inbox();
+        let mut messages = client.subscribe(inbox.clone()).await.map_err(|_closed| PublishError::Disconnected)?;
+        let mut is_first = true;
+        while left > 0 {
+            let batch = left.min(self.batch);
+            let body = json!({ "batch": batch, "no_wait": true }).to_string();
+            self.bus.api_ask(&format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.name), inbox.clone(), body.into())?;
+            for _ in 0..batch {
+                let next = tokio::time::timeout(timeout, messages.next()).await.map_err(|_elapsed| RequestError::Timeout(timeout))?;
+                let message = next.ok_or(RequestError::Disconnected)?;
+                // There are no more.
+                if message.status.is_some() {
+                    return Ok(());
+                }
+                if !each(&message, std::mem::take(&mut is_first)) {
+                    return Ok(());
+                }
+            }
+            left -= batch;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Consumer<'_> {
+    fn drop(&mut self) {
+        if self.bus.is_connected() {
+            self.bus.api_forget(&format!("CONSUMER.DELETE.{}.{}", self.stream, self.name));
+        }
+    }
 }
