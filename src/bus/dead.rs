@@ -205,7 +205,7 @@ impl Bus {
             Pattern::Notify => renewed(&letter.payload, self.utc_now()).unwrap_or_else(|| message.payload.clone()),
             _ => message.payload.clone(),
         };
-        let headers = self.headers_again(&message, &letter);
+        let headers = headers_again(&message, &letter);
         self.store(pattern, letter.subject.clone(), headers, payload).await.map_err(|source| DeadError::Bus { seq, source })?;
         let removed = self.remove_dead(seq).await;
         self.tell_dead(Deed::DeadReplayed, &letter, actor).await;
@@ -254,19 +254,6 @@ impl Bus {
         self.subjects().edge_of_notify(&letter.subject).is_some_and(|edge_id| !edge_id.is_empty()).then_some(Pattern::Notify)
     }
 
-    fn headers_again(&self, message: &Message, letter: &DeadLetter) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        let old = |name: &'static str| message.headers.as_ref().and_then(|headers| headers.get(name)).cloned();
-        for name in [TRACEPARENT, TRACESTATE, DEAD_MSG_ID] {
-            if let Some(value) = old(name) {
-                headers.insert(name, value);
-            }
-        }
-        // not the sender's: the stream would take the letter for a copy of what it gave up a moment ago
-        headers.insert(NATS_MESSAGE_ID, format!("{REPLAYED}{}-{}", letter.seq, letter.time).as_str());
-        headers
-    }
-
     async fn remove_dead(&self, seq: u64) -> Result<(), DeadError> {
         let call = format!("STREAM.MSG.DELETE.{}", self.subjects().stream("DEAD"));
         let body = json!({ "seq": seq, "no_erase": true });
@@ -299,6 +286,20 @@ impl Bus {
             tracing::warn!(what = event.what.as_str(), %error, "what was done by hand is not in the stream of events");
         }
     }
+}
+
+/// Of a letter that is published again: the trace of the first time, and the id that its sender gave it.
+fn headers_again(message: &Message, letter: &DeadLetter) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let old = |name: &'static str| message.headers.as_ref().and_then(|headers| headers.get(name)).cloned();
+    for name in [TRACEPARENT, TRACESTATE, DEAD_MSG_ID] {
+        if let Some(value) = old(name) {
+            headers.insert(name, value);
+        }
+    }
+    // not the sender's: the stream would take the letter for a copy of what it gave up a moment ago
+    headers.insert(NATS_MESSAGE_ID, format!("{REPLAYED}{}-{}", letter.seq, letter.time).as_str());
+    headers
 }
 
 /// A NOTIFY job that is too old by now, worth telling for as long as a new one. `None`: it is not too old.

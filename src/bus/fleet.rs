@@ -29,7 +29,7 @@ pub(crate) struct Fleet {
     pub(crate) edges: Vec<EdgeStatus>,
     pub(crate) streams: Vec<StreamStatus>,
     /// Breakers that are not closed, by subject.
-    pub(crate) breakers: Vec<Breaker>,
+    pub(crate) breakers: Vec<BreakerStatus>,
 }
 
 /// Something that is wrong.
@@ -70,7 +70,7 @@ pub(crate) struct StreamStatus {
 
 /// The breaker of a responder, as the worker sees it for which it is worst.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Breaker {
+pub(crate) struct BreakerStatus {
     pub(crate) subject: String,
     pub(crate) kind: String,
     /// The tenant, as it stands in subjects.
@@ -143,19 +143,19 @@ fn edges(processes: &[StatusResponse]) -> Vec<EdgeStatus> {
     edges.into_iter().map(status).collect()
 }
 
-fn breakers(reports: impl Iterator<Item = ResponderReport>) -> Vec<Breaker> {
-    let mut worst: BTreeMap<String, Breaker> = BTreeMap::new();
+fn breakers(reports: impl Iterator<Item = ResponderReport>) -> Vec<BreakerStatus> {
+    let mut worst: BTreeMap<String, BreakerStatus> = BTreeMap::new();
     for report in reports.filter(|report| report.breaker != "closed") {
         let ResponderReport { subject, kind, domain, feature, breaker, last_error, .. } = report;
         let is_known = worst.get(&subject).is_some_and(|known| known.breaker == "open" || breaker == "half_open");
         if !is_known {
-            worst.insert(subject.clone(), Breaker { subject, kind, domain, feature, breaker, last_error });
+            worst.insert(subject.clone(), BreakerStatus { subject, kind, domain, feature, breaker, last_error });
         }
     }
     worst.into_values().collect()
 }
 
-fn wrong(processes: &[StatusResponse], edges: &[EdgeStatus], streams: &[StreamStatus], breakers: &[Breaker]) -> Vec<Wrong> {
+fn wrong(processes: &[StatusResponse], edges: &[EdgeStatus], streams: &[StreamStatus], breakers: &[BreakerStatus]) -> Vec<Wrong> {
     let has = |role: &str| processes.iter().any(|process| process.roles.iter().any(|has| has == role));
     let mut wrong = Vec::new();
     for (role, what, text) in [

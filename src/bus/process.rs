@@ -104,7 +104,7 @@ struct Answers {
 
 impl Handler for Answers {
     async fn handle(&self, request: Request) {
-        let set = if self.is_set { self.desk.set(request.payload()).await } else { Ok(None) };
+        let set = if self.is_set { self.desk.set(request.payload()) } else { Ok(None) };
         // what cannot be read asks for no more than the others
         let details = !self.is_set && serde_json::from_slice(request.payload()).is_ok_and(|asked: StatusRequest| asked.details);
         let answer = set.map(|event| (self.desk.told(event.is_some(), details), event));
@@ -152,7 +152,7 @@ impl Desk {
     }
 
     /// Sets the log level, if this process is meant. The event that says so.
-    async fn set(self: &Arc<Self>, payload: &[u8]) -> Result<Option<HandEvent>, ErrorBody> {
+    fn set(self: &Arc<Self>, payload: &[u8]) -> Result<Option<HandEvent>, ErrorBody> {
         let unreadable = |error: serde_json::Error| ErrorBody::new(400, format!("no io.dfks.api.v1.log_request: {error}"));
         let LogRequest { kind: _, level, role, pid, for_seconds, actor } = serde_json::from_slice(payload).map_err(unreadable)?;
         if let Some(role) = role.as_deref().filter(|role| !ROLES.contains(role)) {

@@ -17,18 +17,15 @@ pub(crate) async fn log(args: LogArgs) -> Result<(), Failure> {
     let nats = Nats::connect(&client).await?;
     let limits = PollLimits { timeout: client.timeout(), total: client.timeout() * 2, watchers: 0 };
     let is_set = level.is_some();
-    let (subject, asked) = match level {
-        Some(level) => {
-            let (role, for_seconds) = (role.clone(), span.map(|span| span.as_secs()));
-            let request = LogRequest { kind: Kind::default(), level, role, pid: None, for_seconds, actor: Some(actor) };
-            let subject = nats.bus().subjects().log();
-            (subject.clone(), nats.permitted(&subject, Whom::Process, poll::set_log(nats.bus(), &request, limits)).await?)
-        }
-        None => {
-            let subject = nats.bus().subjects().status();
-            let asked = nats.permitted(&subject, Whom::Process, poll::processes(nats.bus(), limits)).await?;
-            (subject, asked.map(|processes| (processes, None)))
-        }
+    let (subject, asked) = if let Some(level) = level {
+        let (role, for_seconds) = (role.clone(), span.map(|span| span.as_secs()));
+        let request = LogRequest { kind: Kind::default(), level, role, pid: None, for_seconds, actor: Some(actor) };
+        let subject = nats.bus().subjects().log();
+        (subject.clone(), nats.permitted(&subject, Whom::Process, poll::set_log(nats.bus(), &request, limits)).await?)
+    } else {
+        let subject = nats.bus().subjects().status();
+        let asked = nats.permitted(&subject, Whom::Process, poll::processes(nats.bus(), limits)).await?;
+        (subject, asked.map(|processes| (processes, None)))
     };
     let (mut processes, refused) = asked.map_err(|error| nats.failure(&error, &subject, Whom::Process))?;
     processes.retain(|process| if is_set { process.log_set } else { role.as_ref().is_none_or(|role| process.roles.contains(role)) });

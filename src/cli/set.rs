@@ -1,6 +1,7 @@
 //! `dfks set`: one command, or those of a file; asked of a mi bridge, or stored for one.
 
 use std::collections::HashSet;
+use std::fmt::Write;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -53,7 +54,7 @@ pub(super) async fn set(args: SetArgs) -> Result<(), Failure> {
         (Outcome::Set(reply, cause), false) => {
             let mut text = format!("{}\n  {}\n", printable(&reply.presentity), state_line(&reply.state));
             for along in &reply.also {
-                text.push_str(&format!("  {}, along with it\n", state_line(along)));
+                let _infallible = writeln!(text, "  {}, along with it", state_line(along));
             }
             print(&format!("{text}  {}\n  cause {cause}\n", told(&reply)))
         }

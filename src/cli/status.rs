@@ -164,7 +164,7 @@ fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::fleet::{Breaker, Wrong};
+    use crate::bus::fleet::{BreakerStatus, Wrong};
 
     #[test]
     fn the_whole_of_it_is_one_screen() {
@@ -183,7 +183,7 @@ mod tests {
             oldest_seconds: 600,
             error: None,
         };
-        let breaker = Breaker {
+        let breaker = BreakerStatus {
             subject: "s".to_owned(),
             kind: "set".to_owned(),
             domain: "example_com".to_owned(),

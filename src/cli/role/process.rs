@@ -50,9 +50,8 @@ pub(in crate::cli) fn start(config: &Config, roles: &[Role], common: &Common, se
 /// Of the effective configuration, secrets hidden.
 pub(in crate::cli) fn hash(config: &Config) -> String {
     let digest = Sha256::digest(config.to_toml());
-    let mut text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    text.truncate(HASH_DIGITS);
-    text
+    let number = digest.iter().take(HASH_DIGITS / 2).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{number:0HASH_DIGITS$x}")
 }
 
 /// The edges of this process: one a notifier thread.

@@ -152,9 +152,7 @@ impl Scrubber {
     fn text(&self, key: &str, text: &str) -> String {
         if URIS.contains(&key) {
             self.uri(text)
-        } else if WORDS.contains(&key) {
-            self.uris(text).into_owned()
-        } else if MODELS.contains(&key) {
+        } else if WORDS.contains(&key) || MODELS.contains(&key) {
             self.uris(text).into_owned()
         } else if PROSE.contains(&key) {
             self.prose(text)
@@ -200,8 +198,9 @@ impl Scrubber {
         // any length is a key of HMAC
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return "***".to_owned() };
         mac.update(text.as_bytes());
-        let digits: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("u-{}", digits.get(..HASH_DIGITS).unwrap_or_default())
+        let digest = mac.finalize().into_bytes();
+        let number = digest.iter().take(HASH_DIGITS / 2).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        format!("u-{number:0HASH_DIGITS$x}")
     }
 }
 
