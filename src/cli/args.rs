@@ -17,7 +17,7 @@ use super::help::{
 use super::responders_args::RespondersArgs;
 use super::route_args::RouteCommand;
 use super::trace_args::TraceArgs;
-pub(crate) use super::words::Press;
+pub(crate) use super::words::{Press, Switch};
 use super::words::{feature_name, field, press, seconds};
 
 /// Keeps the feature keys of SIP phones in step with the services that own them, over NATS.
@@ -205,17 +205,6 @@ pub(crate) struct SetArgs {
     /// How to reach NATS, and how to print.
     #[command(flatten)]
     pub(crate) client: ClientArgs,
-}
-
-/// On or off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Switch {
-    /// Switched on
-    #[value(alias = "1", alias = "true")]
-    On,
-    /// Switched off
-    #[value(alias = "0", alias = "false")]
-    Off,
 }
 
 /// Of `dfks get`.

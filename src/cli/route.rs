@@ -5,14 +5,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::args::Switch;
 use super::exit::Failure;
 use super::load::load_config;
 use super::output::{complain, print, print_json, printable, state_line};
 use super::paint::{Paint, Style};
 use super::role::start::table;
 use super::route_args::{RouteCommand, RouteGetArgs, RouteSetArgs, RunOfRouteArgs};
-use super::words::Press;
+use super::words::{Press, Switch};
 use crate::bus::feature_record::FeatureRecord;
 use crate::bus::message::Origin;
 use crate::config::RouteData;
@@ -28,7 +27,10 @@ use crate::worker::{Route, Script};
 struct Report<'a> {
     route: &'static str,
     presentity: &'a str,
-    at: &'a str,
+    /// RFC 3339 UTC.
+    at: String,
+    /// What a clock on the wall shows then, and where.
+    clock: &'a str,
     #[serde(flatten)]
     seen: &'a Seen,
     log: &'a [String],
@@ -128,7 +130,14 @@ impl Stage {
     fn show(&self, route: Route, (outcome, log): Outcome) -> Result<(), Failure> {
         let presentity = self.rehearsal.presentity.as_str();
         match outcome {
-            Ok(seen) if self.is_json => print_json(&Report { route: route.as_str(), presentity, at: &self.at, seen: &seen, log: &log }),
+            Ok(seen) if self.is_json => print_json(&Report {
+                route: route.as_str(),
+                presentity,
+                at: clock::rfc3339(self.rehearsal.at),
+                clock: &self.at,
+                seen: &seen,
+                log: &log,
+            }),
             Ok(seen) => print(&self.text(&seen, &log, Paint::of_stdout())),
             Err(error) => {
                 if !self.is_json {

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::args::Switch;
 use super::connection::ConfigArgs;
-use super::words::{Press, feature_name, field, press};
+use super::words::{Press, Switch, feature_name, field, press};
 use crate::bus::message::Origin;
 
 /// Which route.
@@ -79,7 +78,7 @@ pub(crate) struct RunOfRouteArgs {
     /// What the script sees as data: a TOML, JSON or CSV file; none: that of the configuration
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
-    /// IANA name of the zone of now(), e.g. Europe/Berlin; none: that of the configuration, else UTC
+    /// IANA name of the script's time zone, e.g. Europe/Berlin; none: that of the configuration, else UTC
     #[arg(long, value_name = "ZONE")]
     pub(crate) time_zone: Option<String>,
     /// What is stored before; repeat for several features

@@ -1,6 +1,19 @@
 //! Words of the command line: features, fields, key presses. Pure.
 
+use clap::ValueEnum;
+
 use crate::feature::{FeatureTable, Values};
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// Switched on
+    #[value(alias = "1", alias = "true")]
+    On,
+    /// Switched off
+    #[value(alias = "0", alias = "false")]
+    Off,
+}
 
 /// One key press.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -45,6 +45,7 @@ mod readme;
 mod refused;
 mod responder;
 mod responders;
+mod script;
 mod services;
 mod sipp;
 mod stop;

@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use crate::config::RouteData;
 
+/// The variable that it is.
+pub(super) const NAME: &str = "data";
 /// Largest file, in bytes.
 const MAX_BYTES: usize = 4 << 20;
 /// Most lists, tables and values in it, all together.
@@ -231,7 +233,7 @@ pub(super) fn register(engine: &mut Engine, data: Option<Data>) {
 #[expect(deprecated, reason = "rhai marks it as subject to change, not as going away")]
 fn offer(engine: &mut Engine, data: Dynamic) {
     engine.on_var(move |name, _, context| {
-        let is_ours = name == "data" && !context.scope().contains(name);
+        let is_ours = name == NAME && !context.scope().contains(name);
         Ok(is_ours.then(|| data.clone()))
     });
 }

@@ -226,6 +226,7 @@ fn route_error(function: &str, error: &EvalAltResult) -> RouteError {
             }
             None => format!("thrown: {thrown}"),
         },
+        EvalAltResult::ErrorVariableNotFound(name, _) if name == data::NAME => "there is no data: routes.data is empty".to_owned(),
         EvalAltResult::ErrorTerminated(why, _) => why.to_string(),
         EvalAltResult::ErrorStackOverflow(_) => format!("nested too deeply: more than {MAX_CALL_DEPTH} calls"),
         EvalAltResult::ErrorTooManyOperations(_) => format!("more than {MAX_OPERATIONS} operations"),

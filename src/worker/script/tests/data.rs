@@ -101,7 +101,7 @@ fn each_kind_of_file_is_read_and_a_bad_one_names_its_line() {
     }
     let table = RouteData::Table(toml::from_str("a = [1, { b = \"c\" }]").unwrap());
     assert_eq!(shown(&table, "data.a[1].b").as_deref(), Ok("c"));
-    assert!(shown(&RouteData::default(), "data.a").unwrap_err().contains("data"), "without data there is none");
+    assert_eq!(shown(&RouteData::default(), "data.a").unwrap_err(), "there is no data: routes.data is empty");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn data_is_bounded() {
 
 #[test]
 fn a_script_looks_through_thousands_of_rows() {
-    let rows: String = (0..50_000).map(|at| format!("{at},name {at}\n")).collect();
-    let (_dir, data) = written("a.csv", &format!("number,name\n{rows}"));
+    let rows = (0..50_000).fold("number,name\n".to_owned(), |rows, at| rows + format!("{at},name {at}\n").as_str());
+    let (_dir, data) = written("a.csv", &rows);
     assert_eq!(shown(&data, r#"data.find("number", "49999").name"#).as_deref(), Ok("name 49999"));
 }

@@ -253,8 +253,8 @@ fn every_shipped_route_script_compiles_and_runs() {
     let table = FeatureTable::built_in();
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/routes")).unwrap();
     let mut count = 0;
-    for file in files.map(|file| file.unwrap().file_name()).filter(|file| file.to_str().unwrap().ends_with(".rhai")) {
-        let script = shipped(file.to_str().unwrap());
+    for path in files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|kind| kind == "rhai")) {
+        let script = shipped(path.file_name().unwrap().to_str().unwrap());
         for (route, feature) in Route::ALL.into_iter().flat_map(|route| table.names().map(move |feature| (route, feature))) {
             let outcome = script.run(route, call(route, feature, Some("1")));
             assert!(outcome.is_ok(), "{route:?} {feature}: {outcome:?}");
