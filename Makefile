@@ -11,7 +11,7 @@ NOTICED := cause:: edges:: mi::without onlooker:: responders:: stop:: takeover::
 # of examples/kamailio, by what each package brings
 KAMAILIO := /usr/sbin/kamailio=kamailio $(foreach one,http_client=utils jansson=extra tls=tls,/usr/lib/*/kamailio/modules/$(subst =,.so=kamailio-,$(one))-modules)
 
-.PHONY: help run quick build test test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-instructions bench-abuse fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw chaos chaos-short helm-check helm-check-full helm-docs deb
+.PHONY: help run quick build test test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-instructions bench-abuse fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw console-check chaos chaos-short helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -150,6 +150,11 @@ draw: ## Draw the dashboards of an observed run with Grafana's own components in
 	@cd .tools/draw && node_modules/.bin/esbuild page.jsx --bundle --minify --outfile=page.js --define:process.env.NODE_ENV='"production"' --define:global=window --loader:.svg=dataurl --loader:.woff2=dataurl --loader:.woff=dataurl --loader:.ttf=dataurl --loader:.png=dataurl --log-level=error
 	@$(MAKE) --no-print-directory observe OUT=target/observed
 	@python3 grafana/draw/draw.py target/observed/values.json .tools/draw/page.js docs/img
+
+console-check: tools ## Try the console in a browser, by keyboard alone (PICTURES=docs/img draws it anew)
+	@tools/debian chromium=chromium
+	$(CARGO) build --locked
+	@tests/console/check target/debug/dfks $(PICTURES)
 
 chaos: build tools ## Keep a ledger of promises over seeded faults on real processes (ROWS="workers edges", SEEDS="1 2", SECONDS=240, or SCENES=all)
 	@python3 tests/chaos/chaos.py $(if $(SCENES),$(addprefix --scene ,$(SCENES)),$(addprefix --row ,$(ROWS)) $(addprefix --seed ,$(or $(SEEDS),1 2 3 4 5)) --seconds $(or $(SECONDS),240))

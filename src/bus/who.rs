@@ -1,10 +1,11 @@
-//! Which NATS services listen on which subjects, by their answers to `$SRV.INFO` (ADR-32). I/O.
+//! Which NATS services listen on which subjects, and how much they have done, by their answers to `$SRV.INFO` and `$SRV.STATS` (ADR-32). I/O.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
@@ -29,6 +30,24 @@ struct Listening {
     subject: String,
 }
 
+/// An instance of a service, and how often it was asked.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Tallied {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) endpoints: Vec<Tally>,
+}
+
+/// How often an endpoint was asked.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Tally {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) num_requests: u64,
+    #[serde(default)]
+    pub(crate) num_errors: u64,
+}
+
 impl Instance {
     /// Whether it says that it listens on this subject.
     pub(crate) fn listens_on(&self, subject: &str) -> bool {
@@ -47,10 +66,23 @@ impl Instance {
 ///
 /// [`RequestError`] when the request was not sent. No answer at all is not an error.
 pub(crate) async fn instances(bus: &Bus, timeout: Duration) -> Result<Vec<Instance>, RequestError> {
+    answers(bus, "$SRV.INFO", timeout).await
+}
+
+/// What every instance that answers has done so far. Ends as [`instances`] does.
+///
+/// # Errors
+///
+/// As [`instances`].
+pub(crate) async fn tallies(bus: &Bus, timeout: Duration) -> Result<Vec<Tallied>, RequestError> {
+    answers(bus, "$SRV.STATS", timeout).await
+}
+
+async fn answers<A: DeserializeOwned>(bus: &Bus, subject: &'static str, timeout: Duration) -> Result<Vec<A>, RequestError> {
     let client = bus.client();
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.map_err(|_closed| PublishError::Disconnected)?;
-    client.publish_with_reply("$SRV.INFO", inbox, Bytes::new()).await.map_err(|_closed| PublishError::Disconnected)?;
+    client.publish_with_reply(subject, inbox, Bytes::new()).await.map_err(|_closed| PublishError::Disconnected)?;
     let mut instances = Vec::new();
     let mut patience = timeout;
     while instances.len() < MAX_INSTANCES {
@@ -58,7 +90,7 @@ pub(crate) async fn instances(bus: &Bus, timeout: Duration) -> Result<Vec<Instan
         if answer.status.is_some() {
             break;
         }
-        if let Ok(instance) = serde_json::from_slice::<Instance>(&answer.payload) {
+        if let Ok(instance) = serde_json::from_slice::<A>(&answer.payload) {
             instances.push(instance);
             patience = SILENCE.min(timeout);
         }

@@ -16,9 +16,11 @@ use crate::bus::{Bus, Embedded, EmbeddedError};
 use crate::cli::role::common::Common;
 use crate::cli::role::{self, Roles, Shared};
 use crate::config::{Config, LogFormat, NatsConfig};
+use crate::console::Console;
 use crate::runtime::{StopSignals, Tasks};
 use crate::telemetry::http::Http;
 use crate::telemetry::level::LogLevel;
+use crate::telemetry::token::Token;
 use crate::telemetry::{Readiness, exporter, log};
 
 /// Runs the roles until a signal says stop.
@@ -41,6 +43,7 @@ struct Base {
     tasks: Tasks,
     embedded: Option<Embedded>,
     http: Option<SocketAddr>,
+    console: Option<Console>,
 }
 
 async fn serve(mut config: Config, roles: &[Role], metrics: PrometheusHandle, log: LogLevel) -> Result<(), Failure> {
@@ -54,6 +57,9 @@ async fn serve(mut config: Config, roles: &[Role], metrics: PrometheusHandle, lo
     let edges = if roles.contains(&Role::Edge) { config.sip.threads } else { 0 };
     let common = Common::start(&config.nats, roles, edges, &base.tasks).await?;
     let bus = common.bus.clone();
+    if let Some(console) = &base.console {
+        console.attach(bus.clone());
+    }
     role::process::start(&config, roles, &common, seen, &base.tasks);
     let shared = Shared { config: Arc::new(config), readiness, common };
     let mut running = Roles::new(shared.clone(), base.tasks.clone());
@@ -88,15 +94,17 @@ async fn serve(mut config: Config, roles: &[Role], metrics: PrometheusHandle, lo
 async fn base(config: &mut Config, readiness: &Readiness, metrics: PrometheusHandle) -> Result<Base, Failure> {
     let tasks = Tasks::new();
     tasks.spawn("metrics upkeep", exporter::upkeep(metrics.clone(), tasks.stopping().clone()));
-    let mut http = None;
+    let (mut http, mut console) = (None, None);
     if let Some(addr) = config.http_listener() {
-        let bound = Http::bind(addr, metrics, readiness.clone()).await;
+        let token = Token::read(&config.http.token_file).map_err(|error| Failure::Config(format!("http.token_file: {error}")))?;
+        let pages = console.insert(Console::new(addr, token, metrics.clone(), &tasks));
+        let bound = Http::bind(addr, metrics, readiness.clone(), pages.router()).await;
         let bound = bound.map_err(|error| Failure::Refused(format!("http.listen = \"{addr}\": {error}")))?;
         http = bound.local_addr().ok();
         tasks.spawn("http", bound.serve(tasks.stopping().clone()));
     }
     let embedded = if config.nats.url.is_empty() { Some(embedded(&mut config.nats).await?) } else { None };
-    Ok(Base { tasks, embedded, http })
+    Ok(Base { tasks, embedded, http, console })
 }
 
 /// Waits until the roles serve, announces it, then waits for a failure.
@@ -184,7 +192,7 @@ fn banner(roles: &[&str], listening: &[&str], nats: &str, http: &str, mi: &str, 
     }
     line("NATS", nats);
     if !http.is_empty() {
-        line("HTTP", &format!("{http}/metrics, /healthz, /readyz"));
+        line("HTTP", &format!("{http}/ (console), /metrics, /healthz, /readyz"));
     }
     if !mi.is_empty() {
         line("MI", mi);
@@ -208,7 +216,7 @@ mod tests {
             concat!("dfks ", env!("CARGO_PKG_VERSION"), " runs edge, worker, mi"),
             "  SIP   udp:127.0.0.1:5060, tcp:127.0.0.1:5060",
             "  NATS  nats://127.0.0.1:4222 (embedded)",
-            "  HTTP  http://127.0.0.1:9464/metrics, /healthz, /readyz",
+            "  HTTP  http://127.0.0.1:9464/ (console), /metrics, /healthz, /readyz",
             "  MI    http://127.0.0.1:8888/mi",
             "  try   dfks phone",
         ];

@@ -10,7 +10,7 @@ struct Later {
     feature: &'static str,
 }
 
-const LATER: [Later; 2] = [row("http.token_file", "the console"), row("trace.otlp", "OTLP")];
+const LATER: [Later; 1] = [row("trace.otlp", "OTLP")];
 
 const fn row(key: &'static str, feature: &'static str) -> Later {
     Later { key, feature }

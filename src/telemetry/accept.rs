@@ -24,7 +24,7 @@ pub(crate) struct BoundedListener {
     idle_timeout: Duration,
 }
 
-/// A connection that holds its place until it is dropped, and ends when nothing comes for the idle timeout.
+/// A connection that holds its place until it is dropped, and ends when nothing comes or goes for the idle timeout.
 pub(crate) struct Connection {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
@@ -74,11 +74,17 @@ impl Listener for BoundedListener {
     }
 }
 
+impl Connection {
+    fn busy(&mut self) {
+        let until = Instant::now() + self.idle_timeout;
+        self.idle.as_mut().reset(until);
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(context, buffer) {
-            let until = Instant::now() + self.idle_timeout;
-            self.idle.as_mut().reset(until);
+            self.busy();
             return Poll::Ready(result);
         }
         // over the idle timeout: the end of the stream, as if the peer had closed it
@@ -88,7 +94,12 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if written.is_ready() {
+            // an answer that goes on, such as a stream of events, is no silence
+            self.busy();
+        }
+        written
     }
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(context)

@@ -1,4 +1,4 @@
-//! `GET /metrics`, `/healthz` and `/readyz` on `http.listen`.
+//! `GET /metrics`, `/healthz` and `/readyz` on `http.listen`, beside what a stage above serves there.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,11 +16,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Readiness;
-use super::accept::BoundedListener;
+use super::accept::{BoundedListener, Peer};
 use super::process::Process;
 
-/// Open at one time. Prometheus and a load balancer need one each.
-const MAX_CONNECTIONS: usize = 64;
+/// Open at one time. Prometheus and a load balancer need one each, a browser up to six.
+const MAX_CONNECTIONS: usize = 256;
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -38,18 +38,19 @@ struct Served {
 }
 
 impl Http {
-    /// Binds.
+    /// Binds. `beside` has the other routes.
     ///
     /// # Errors
     ///
     /// What the system says: the address is taken, or not ours.
-    pub(crate) async fn bind(addr: SocketAddr, metrics: PrometheusHandle, readiness: Readiness) -> io::Result<Self> {
+    pub(crate) async fn bind(addr: SocketAddr, metrics: PrometheusHandle, readiness: Readiness, beside: Router) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let router = Router::new()
             .route("/metrics", get(render))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
-            .with_state(Served { metrics, process: Process::new(), readiness });
+            .with_state(Served { metrics, process: Process::new(), readiness })
+            .merge(beside);
         Ok(Self { listener, router })
     }
 
@@ -65,7 +66,8 @@ impl Http {
     /// Serves until told to stop, and answers what was asked before that.
     pub(crate) async fn serve(self, stop: CancellationToken) {
         let listener = BoundedListener::new(self.listener, MAX_CONNECTIONS, IDLE_TIMEOUT);
-        let serving = axum::serve(listener, self.router).with_graceful_shutdown(stop.cancelled_owned());
+        let service = self.router.into_make_service_with_connect_info::<Peer>();
+        let serving = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(error) = serving.await {
             tracing::error!(%error, "http stopped");
         }
@@ -112,7 +114,7 @@ mod tests {
         metrics::with_local_recorder(&recorder, || metrics::counter!("dfks_edge_dropped_total", "reason" => "full").absolute(0));
         let readiness = Readiness::new();
         let edge = readiness.condition("edge", "starting");
-        let http = Http::bind("127.0.0.1:0".parse().unwrap(), recorder.handle(), readiness).await.unwrap();
+        let http = Http::bind("127.0.0.1:0".parse().unwrap(), recorder.handle(), readiness, Router::new()).await.unwrap();
         let addr = http.local_addr().unwrap();
         let stop = CancellationToken::new();
         let mut serving = tokio::task::JoinSet::new();

@@ -12,6 +12,7 @@ pub mod process;
 pub mod readiness;
 
 pub(crate) mod accept;
+pub(crate) mod token;
 
 pub use pii::Pii;
 pub(crate) use readiness::{Condition, Readiness};

@@ -21,6 +21,7 @@ mod backup;
 mod capture;
 mod cause;
 mod command;
+mod console;
 mod cover;
 mod dead;
 mod domain;

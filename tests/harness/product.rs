@@ -114,6 +114,11 @@ impl Product {
         *self.sip.get(transport).unwrap_or_else(|| panic!("an edge with {transport}"))
     }
 
+    /// Where it serves metrics and the console.
+    pub fn http(&self) -> SocketAddr {
+        self.http.expect("http.listen")
+    }
+
     /// Where it takes MI over HTTP.
     pub fn mi(&self) -> SocketAddr {
         self.mi.expect("mi.http")

@@ -17,8 +17,18 @@ use tree::{Tree, files};
 ///
 /// `config` and `telemetry` stand low: sections of the file and gauges are what the stages above are made with, and neither
 /// knows a stage.
-const STAGES: [&[&str]; 9] =
-    [&["runtime"], &["feature"], &["sip"], &["config"], &["telemetry"], &["bus"], &["notify"], &["worker", "mi", "edge"], &["cli"]];
+const STAGES: [&[&str]; 10] = [
+    &["runtime"],
+    &["feature"],
+    &["sip"],
+    &["config"],
+    &["telemetry"],
+    &["bus"],
+    &["notify"],
+    &["worker", "mi", "edge"],
+    &["console"],
+    &["cli"],
+];
 
 /// Arrows that run up that order all the same: from which file to which, each with its reason. None is needed so far.
 const EXCEPTIONS: [(&str, &str); 0] = [];

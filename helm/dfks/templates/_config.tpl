@@ -22,7 +22,7 @@
 {{- if and $v.nats.enabled $v.bus.url -}}
 {{- fail "bus.url is for nats.enabled=false: with the NATS chart its address is known" -}}
 {{- end -}}
-{{- $owned := dict "nats" (list "url" "credentials_file" "user" "password_file" "token_file" "nkey_file" "tls" "prefix" "domain" "replicas" "timeout_ms" "data_dir" "embedded_listen") "sip" (list "listen" "advertise" "edge_id" "tls") "mi" (list "http" "token_file") "http" (list "listen") "routes" (list "script") -}}
+{{- $owned := dict "nats" (list "url" "credentials_file" "user" "password_file" "token_file" "nkey_file" "tls" "prefix" "domain" "replicas" "timeout_ms" "data_dir" "embedded_listen") "sip" (list "listen" "advertise" "edge_id" "tls") "mi" (list "http" "token_file") "http" (list "listen" "token_file") "routes" (list "script") -}}
 {{- range $where := list "config" "edge.config" "worker.config" "mi.config" "pod.config" -}}
 {{- $config := $v.config -}}
 {{- if ne $where "config" -}}{{- $config = dig "config" (dict) (index $v (trimSuffix ".config" $where)) -}}{{- end -}}
@@ -76,6 +76,7 @@
 {{- $_ := set $nats "tls" $tls -}}
 {{- end -}}
 {{- $owned := dict "nats" $nats "http" (dict "listen" (printf "%s:%v" $v.http.bindAddress $v.http.port)) "mi" (dict "http" "") -}}
+{{- if $v.http.existingSecret }}{{- $_ := set $owned.http "token_file" "/etc/dfks/http/token" -}}{{ end -}}
 {{- $config := mustMergeOverwrite (deepCopy $v.config) (deepCopy (default (dict) $values.config)) -}}
 {{- if eq .role "edge" -}}
 {{- $listen := list -}}

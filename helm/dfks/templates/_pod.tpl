@@ -16,6 +16,7 @@
 {{- $secret := dict -}}
 {{- if ne $auth.method "none" }}{{- $_ := set $secret "bus" $auth.existingSecret -}}{{ end -}}
 {{- with $v.bus.tls.existingSecret }}{{- $_ := set $secret "bus-tls" . -}}{{ end -}}
+{{- with $v.http.existingSecret }}{{- $_ := set $secret "http" . -}}{{ end -}}
 {{- if eq .role "edge" -}}
 {{- with $v.sip.tls.existingSecret }}{{- $_ := set $secret "sip-tls" . -}}{{ end -}}
 {{- with $v.sip.usersSecret }}{{- $_ := set $secret "users" . -}}{{ end -}}

@@ -90,6 +90,15 @@ pub(crate) async fn look(bus: &Bus, name: StreamName, timeout: Duration) -> Resu
     Ok(info.state(clock::utc_now()))
 }
 
+/// The sequence of the last message that a stream has taken: how many it has ever had.
+///
+/// # Errors
+///
+/// [`RequestError`] of the call.
+pub(crate) async fn last_sequence(bus: &Bus, name: StreamName, timeout: Duration) -> Result<u64, RequestError> {
+    bus.last_sequence(&stream_of(name, bus.subjects()), timeout).await
+}
+
 /// Polls until `stop`. While NATS is away the gauges keep their values, and failed polls are counted.
 pub(crate) async fn watch(bus: Bus, watched: Watched, stop: CancellationToken) {
     let looks = LookMetrics::new();

@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::queues::{self, QueueName, StreamName, Watched};
 use crate::cli::exit::{Failure, chain};
 use crate::cli::role::start::{Start, table};
-use crate::mi::http::{MiHttp, Token};
+use crate::mi::http::MiHttp;
 use crate::mi::{Bridge, Patience, durable, teller};
 use crate::notify::Queue;
 use crate::runtime::Tasks;
+use crate::telemetry::token::Token;
 
 /// Timeout of stopping what looks at the queues.
 const WATCH_STOPS_WITHIN: Duration = Duration::from_secs(2);

@@ -9,7 +9,6 @@ mod listing;
 mod log;
 mod method;
 mod param;
-mod token;
 pub(crate) mod v1;
 
 use std::io;
@@ -40,13 +39,13 @@ use crate::mi::command::SetCommand;
 use crate::mi::hand::Resync;
 use crate::mi::http::jsonrpc::{Answer, Call, Document, RpcError};
 use crate::mi::http::method::{Filter, Method};
-pub(crate) use crate::mi::http::token::Token;
 use crate::mi::http::v1::Door;
 use crate::mi::limit::{self, MAX_IN_HAND};
 use crate::mi::metrics::Way;
 use crate::mi::refused::Who;
 use crate::runtime::{Tasks, clock};
 use crate::telemetry::accept::{BoundedListener, Peer};
+use crate::telemetry::token::Token;
 
 /// Largest body of a request.
 const MAX_BODY_BYTES: usize = 64 * 1024;

@@ -33,7 +33,6 @@ use crate::feature::{FeatureTable, Presentity};
 use crate::mi::bridge::{Bridge, Fanout};
 use crate::mi::command::{self, SetCommand};
 use crate::mi::hand::Resync;
-use crate::mi::http::token::Token;
 use crate::mi::http::v1::listing::WatcherList;
 use crate::mi::http::v1::metrics::{Endpoint, HttpMetrics};
 use crate::mi::http::v1::question::{Fault, Question};
@@ -43,6 +42,7 @@ use crate::mi::openapi;
 use crate::mi::refused::Who;
 use crate::runtime::{Tasks, clock};
 use crate::telemetry::accept::Peer;
+use crate::telemetry::token::Token;
 
 /// Timeout of a request's body.
 const BODY_WITHIN: Duration = Duration::from_secs(10);

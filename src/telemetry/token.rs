@@ -1,4 +1,4 @@
-//! The bearer token of MI over HTTP.
+//! The bearer token of a listener for HTTP.
 
 use std::fmt;
 use std::hint::black_box;
