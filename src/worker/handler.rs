@@ -115,19 +115,20 @@ impl Handler {
         if let Some(known) = self.known(&asked) {
             let revision = known.revision;
             let came_to = self.set_over(&asked, known, work).await;
-            let is_final = matches!(came_to, Ok(Committed::Stored(_)) | Err(Refusal::Store(_)));
-            let is_out_of_date = matches!(came_to, Ok(Committed::OutOfDate));
-            // What ends without a write holds if the record is still that one.
-            let stored = if is_final { None } else { Some(self.store.read(&presentity, true).await?) };
-            if stored.is_some() {
-                work.did(WorkPart::Read, None, OK);
-            }
-            let has_held = !is_out_of_date && stored.as_ref().is_none_or(|stored| stored.revision == revision);
-            self.store.tried_known(has_held);
-            return match stored {
-                Some(stored) if !has_held => answer(self.set_over(&asked, stored, work).await?),
-                _ => answer(came_to?),
+            let has_held = match &came_to {
+                Ok(Committed::Stored(_)) | Err(Refusal::Store(_)) => true,
+                Ok(Committed::OutOfDate) => false,
+                // What ends without a write holds if the record is still that one.
+                Ok(Committed::Unchanged(_)) | Err(_) => {
+                    let has_held = self.store.is_known_still_so(&presentity, revision).await?;
+                    work.did(WorkPart::Read, None, OK);
+                    has_held
+                }
             };
+            self.store.tried_known(has_held);
+            if has_held {
+                return answer(came_to?);
+            }
         }
         let stored = self.store.read(&presentity, false).await?;
         work.did(WorkPart::Read, None, OK);

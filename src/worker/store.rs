@@ -83,13 +83,34 @@ impl Store {
                 self.read_latest(presentity).await
             };
         }
+        match self.read_direct(presentity).await {
+            Ok(entry) => self.versioned(presentity, entry),
+            // An operator may have switched direct gets off for the bucket.
+            Err(StoreError::Away(RequestError::NoResponders)) => self.read_latest(presentity).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read_direct(&self, presentity: &Presentity) -> Result<Entry, StoreError> {
         let subject = self.bus.subjects().feature_direct_get(presentity);
         let timeout = self.bus.timeout();
-        match self.bus.request_raw(Pattern::FeatureBucket, subject, HeaderMap::new(), Bytes::new(), timeout).await {
-            Ok(reply) => self.versioned(presentity, kv::read(reply, self.bus.utc_now()).map_err(StoreError::Read)?),
-            // An operator may have switched direct gets off for the bucket.
-            Err(RequestError::NoResponders) => self.read_latest(presentity).await,
-            Err(error) => Err(StoreError::Away(error)),
+        let reply = self.bus.request_raw(Pattern::FeatureBucket, subject, HeaderMap::new(), Bytes::new(), timeout).await;
+        kv::read(reply.map_err(StoreError::Away)?, self.bus.utc_now()).map_err(StoreError::Read)
+    }
+
+    /// Whether what is [`known`](Self::known) is what is stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(crate) async fn is_known_still_so(&self, presentity: &Presentity, revision: u64) -> Result<bool, StoreError> {
+        if self.bus.replicas() > 1 {
+            return self.is_latest(presentity, revision).await;
+        }
+        match self.read_direct(presentity).await {
+            Ok(Entry::Value(stored, _) | Entry::Absent(stored)) => Ok(stored == revision),
+            Err(StoreError::Away(RequestError::NoResponders)) => Ok(self.read_latest(presentity).await?.revision == revision),
+            Err(error) => Err(error),
         }
     }
 
