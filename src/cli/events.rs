@@ -107,7 +107,7 @@ fn event_line(subject: &str, event: &Value, paint: Paint) -> String {
         Some(EventKind::Notify) => {
             let code = if shown("/status").is_empty() { String::new() } else { format!(" {}", shown("/status")) };
             let features = event.get("features").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-            let features = features.fold(String::new(), |all, feature| all + " " + &printable(feature));
+            let features = features.fold(String::new(), |all, feature| format!("{all} {}", printable(feature)));
             let (outcome, took) = (outcome("/outcome"), shown("/took_ms"));
             format!("{} {}{features} {outcome}{code} after {took} ms{}", kind("notify"), presentity(), edge())
         }
