@@ -41,6 +41,7 @@ pub mod setup;
 mod standing;
 pub mod subject;
 mod time;
+mod token;
 pub mod trace;
 pub(crate) mod watchers;
 pub(crate) mod who;
