@@ -220,6 +220,7 @@ const fn is_requested(pattern: Pattern) -> bool {
         | Pattern::Resync
         | Pattern::End
         | Pattern::Why
+        | Pattern::Sip
         | Pattern::EdgeResync
         | Pattern::EdgeEnd
         | Pattern::Dead

@@ -45,6 +45,8 @@ pub enum Pattern {
     Status,
     /// `dfks.log`
     Log,
+    /// `dfks.sip`
+    Sip,
     /// `dfks.edge.resync.<edge_id>`
     EdgeResync,
     /// `dfks.edge.end.<edge_id>`
@@ -79,7 +81,7 @@ pub enum Pattern {
 
 impl Pattern {
     /// All of them, to have every metric series from the start.
-    pub(crate) const ALL: [Self; 36] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::Set,
         Self::Get,
         Self::SetDomain,
@@ -101,6 +103,7 @@ impl Pattern {
         Self::Why,
         Self::Status,
         Self::Log,
+        Self::Sip,
         Self::EdgeResync,
         Self::EdgeEnd,
         Self::EventSubscription,
@@ -143,6 +146,7 @@ impl Pattern {
             Self::Why => "dfks.why",
             Self::Status => "dfks.status",
             Self::Log => "dfks.log",
+            Self::Sip => "dfks.sip",
             Self::EdgeResync => "dfks.edge.resync.<edge_id>",
             Self::EdgeEnd => "dfks.edge.end.<edge_id>",
             Self::EventSubscription => "dfks.event.subscription.<domain>",

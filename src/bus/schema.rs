@@ -10,7 +10,8 @@ use crate::bus::message::{
     AuthRequest, AuthResponse, EdgeAlive, EndRequest, EndResponse, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest,
     GetResponse, HandEvent, LogRequest, Named, NotifyEvent, NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest,
     ResponderState, RespondersRequest, RespondersResponse, ResyncRequest, ResyncResponse, RouteSetRequest, RouteSetResponse, SetRequest,
-    SetResponse, StatusRequest, StatusResponse, SubscriptionEvent, WatchersRequest, WatchersResponse, WhyRequest, WhyResponse,
+    SetResponse, SipRequest, SipResponse, StatusRequest, StatusResponse, SubscriptionEvent, WatchersRequest, WatchersResponse, WhyRequest,
+    WhyResponse,
 };
 
 /// `title` of the schema of an [`ErrorReply`], which has no `type` on the bus.
@@ -51,6 +52,8 @@ pub fn all() -> Vec<(String, Value)> {
         named::<StatusRequest>(),
         named::<StatusResponse>(),
         named::<LogRequest>(),
+        named::<SipRequest>(),
+        named::<SipResponse>(),
         named::<SubscriptionEvent>(),
         named::<FeatureEvent>(),
         named::<NotifyEvent>(),

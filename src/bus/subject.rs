@@ -132,6 +132,11 @@ impl Subjects {
     pub(crate) fn log(&self) -> String {
         self.under("log")
     }
+    /// `dfks.sip`
+    #[must_use]
+    pub(crate) fn sip(&self) -> String {
+        self.under("sip")
+    }
     /// `dfks.edge.resync.<edge_id>`
     #[must_use]
     pub(crate) fn edge_resync(&self, edge_id: &str) -> String {

@@ -12,10 +12,11 @@ use super::fleet_args::{LogArgs, SnapshotArgs, StatusArgs};
 use super::hand_args::{EndArgs, ResyncArgs};
 use super::help::{
     AFTER, CHECK, COMPLETIONS, DEAD, END, EVENTS, EXPORT, GET, IMPORT, LIST, LOG, MAN, PHONE, RESPONDERS, RESYNC, ROUTE, RUN, SCHEMAS, SET,
-    SNAPSHOT, STATUS, TRACE, WATCHERS, WHY,
+    SIP, SNAPSHOT, STATUS, TRACE, WATCHERS, WHY,
 };
 use super::responders_args::RespondersArgs;
 use super::route_args::RouteCommand;
+use super::sip::SipArgs;
 use super::trace_args::TraceArgs;
 pub(crate) use super::words::{Press, Switch};
 use super::words::{feature_name, field, press, seconds};
@@ -80,6 +81,9 @@ pub(crate) enum Command {
     /// List what was given up on, show it, publish it again, take it away
     #[command(after_help = DEAD)]
     Dead(DeadArgs),
+    /// Show the last SIP messages of a subscription
+    #[command(after_help = SIP)]
+    Sip(SipArgs),
     /// List who answers for what, and how it is with them; forget one that is gone, test one
     #[command(after_help = RESPONDERS, args_conflicts_with_subcommands = true)]
     Responders(RespondersArgs),
@@ -128,6 +132,7 @@ impl Command {
             | Self::End(EndArgs { client, .. })
             | Self::Status(StatusArgs { client, .. })
             | Self::Log(LogArgs { client, .. })
+            | Self::Sip(SipArgs { client, .. })
             | Self::Events(EventsArgs { client, .. }) => client.json,
             Self::Dead(dead) => dead.client().json,
             Self::Responders(responders) => responders.client().json,

@@ -135,6 +135,15 @@ Examples:
   dfks dead replay 17 18 --actor 'helpdesk, ticket 4711'
   dfks dead replay --all --reason unavailable --domain example.com
   dfks dead drop --all --reason invalid --yes";
+pub(super) const SIP: &str = "\
+An edge keeps the last messages of each subscription (http.sip_ring_messages, http.sip_ring_bytes) until it stops; stars stand in place of
+credentials and nonces. Of TLS and WebSocket it is what was inside: a capture file has it as SIP over TCP at port 5060.
+
+Examples:
+  dfks watchers sip:alice@127.0.0.1 --json | jq -r .subscription
+  dfks sip 0c7d4bd54b5f90fb3d3b5eb9
+  dfks sip 0c7d4bd54b5f90fb3d3b5eb9 --pcap alice.pcap && tshark -r alice.pcap
+  dfks sip 0c7d4bd54b5f90fb3d3b5eb9 --json | jq -r .text";
 
 pub(super) const RESPONDERS: &str = "\
 Examples:

@@ -22,6 +22,7 @@ mod log;
 mod man;
 mod output;
 mod paint;
+mod pcap;
 pub(crate) mod phone;
 mod reach;
 mod responders;
@@ -32,6 +33,7 @@ mod route_args;
 mod run;
 mod schemas;
 mod set;
+mod sip;
 mod snapshot;
 mod span;
 mod status;
@@ -105,6 +107,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Why(args) => client::block_on(why::why(args)),
         Command::Trace(args) => client::block_on(trace::run(args)),
         Command::Resync(args) => client::block_on(hand::resync(args)),
+        Command::Sip(args) => client::block_on(sip::sip(args)),
         Command::End(args) => client::block_on(hand::end(args)),
         Command::Status(args) => client::block_on(status::status(args)),
         Command::Snapshot(args) => client::block_on(snapshot::snapshot(args)),

@@ -31,6 +31,9 @@ const MAX_REALM_BYTES: usize = 128;
 const MAX_UDP_BYTES: usize = 65_507;
 /// Longest that a responder is remembered, in days.
 const MAX_MEMORY_DAYS: u32 = 3650;
+/// Most SIP messages kept of a subscription, and bytes of all: a GiB.
+const MAX_RING_MESSAGES: usize = 1000;
+const MAX_RING_BYTES: usize = 1 << 30;
 /// Longest time for one step, in milliseconds.
 const MAX_TIMEOUT_MS: u64 = 60_000;
 
@@ -46,6 +49,8 @@ pub(crate) fn check(config: &mut Config) -> Result<(), ConfigError> {
     optional_address("http.listen", &config.http.listen)?;
     named_file("mi.token_file", &config.mi.token_file)?;
     named_file("http.token_file", &config.http.token_file)?;
+    range("http.sip_ring_messages", config.http.sip_ring_messages, 0, MAX_RING_MESSAGES)?;
+    range("http.sip_ring_bytes", config.http.sip_ring_bytes, 0, MAX_RING_BYTES)?;
     range("run.shutdown_grace_seconds", config.run.shutdown_grace_seconds, 0, 3600)?;
     log_level(&config.log.level)?;
     FeatureTable::with_config(&config.features.tables, &config.packages)?;

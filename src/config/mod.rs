@@ -105,11 +105,15 @@ pub struct HttpConfig {
     pub listen: String,
     /// File with the bearer token of the console's actions.
     pub token_file: PathBuf,
+    /// Last SIP messages that are kept of each subscription; 0: none.
+    pub sip_ring_messages: usize,
+    /// Most bytes of all that are kept.
+    pub sip_ring_bytes: usize,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:9464".into(), token_file: PathBuf::new() }
+        Self { listen: "127.0.0.1:9464".into(), token_file: PathBuf::new(), sip_ring_messages: 16, sip_ring_bytes: 16 << 20 }
     }
 }
 

@@ -155,8 +155,8 @@ impl BoundThread {
         tasks.spawn_brief("fan-out", fan_out::run(bus.clone(), queue, config.edge_id.clone(), Arc::clone(&metrics), to_fan_out));
 
         let port = Port::open(bus.clone()).await?;
-        let service = EdgeService::open(bus, &config.edge_id, table, tasks.stopping().clone()).await?;
-        let mirror = Mirror::new(&source.sip.trace_hep, &config, &metrics, &tasks);
+        let mirror = Mirror::new(&source, &config, &metrics, &tasks);
+        let service = EdgeService::open(bus, &config.edge_id, table, mirror.clone(), tasks.stopping().clone()).await?;
         let sockets = Sockets::new(udp, streams, config, mirror, Arc::clone(&metrics), take_over.lease.clone());
         let lookups = Lookups::new(resolver);
         let sources = Sources { streams: inbound, jobs, lookups, changes, users, seat, take_over };

@@ -70,6 +70,7 @@ fn a_stranger_finds_the_services_their_endpoints_schemas_and_counts() {
         ("dfks.route.set", "route_set"),
         ("dfks.set", "set"),
         ("dfks.set.*", "set"),
+        ("dfks.sip", "sip"),
         ("dfks.watchers", "watchers"),
         ("dfks.why", "why"),
     ]

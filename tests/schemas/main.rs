@@ -19,7 +19,8 @@ use dfks::bus::message::{
     AuthRequest, AuthResponse, EdgeAlive, EndRequest, EndResponse, ErrorReply, FeatureEvent, ForgetRequest, ForgetResponse, GetRequest,
     GetResponse, HandEvent, LogRequest, NotifyEvent, NotifyJob, RawEvent, RefusedEvent, ResponderGetRequest, ResponderSetRequest,
     ResponderState, RespondersRequest, RespondersResponse, ResyncRequest, ResyncResponse, RouteSetRequest, RouteSetResponse, SetRequest,
-    SetResponse, StatusRequest, StatusResponse, SubscriptionEvent, WatchersRequest, WatchersResponse, WhyRequest, WhyResponse,
+    SetResponse, SipRequest, SipResponse, StatusRequest, StatusResponse, SubscriptionEvent, WatchersRequest, WatchersResponse, WhyRequest,
+    WhyResponse,
 };
 use dfks::bus::schema;
 use dfks::feature::FeatureTable;
@@ -34,7 +35,7 @@ fn round_trip<M: Serialize + DeserializeOwned>(json: &Value) -> serde_json::Resu
 
 type RoundTrip = fn(&Value) -> serde_json::Result<Value>;
 
-const TYPES: [(&str, RoundTrip); 35] = [
+const TYPES: [(&str, RoundTrip); 37] = [
     ("set_request", round_trip::<SetRequest>),
     ("set_response", round_trip::<SetResponse>),
     ("get_request", round_trip::<GetRequest>),
@@ -63,6 +64,8 @@ const TYPES: [(&str, RoundTrip); 35] = [
     ("status_request", round_trip::<StatusRequest>),
     ("status_response", round_trip::<StatusResponse>),
     ("log_request", round_trip::<LogRequest>),
+    ("sip_request", round_trip::<SipRequest>),
+    ("sip_response", round_trip::<SipResponse>),
     ("event_subscription", round_trip::<SubscriptionEvent>),
     ("event_feature", round_trip::<FeatureEvent>),
     ("event_notify", round_trip::<NotifyEvent>),

@@ -15,6 +15,7 @@ mod harness;
 
 mod certificate;
 mod mirror;
+mod sip;
 mod subscribe;
 
 use harness::{ALICE, ALL_OFF};

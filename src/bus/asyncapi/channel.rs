@@ -13,7 +13,7 @@ struct Traffic {
     replies: &'static [&'static str],
 }
 
-const TRAFFIC: [Traffic; 29] = [
+const TRAFFIC: [Traffic; 30] = [
     Traffic {
         pattern: Pattern::Set,
         title: "Set a feature",
@@ -130,6 +130,14 @@ const TRAFFIC: [Traffic; 29] = [
                       and the stream of events, and answers within a second.",
         messages: &["why_request"],
         replies: &["why_response", "error"],
+    },
+    Traffic {
+        pattern: Pattern::Sip,
+        title: "Ask for the SIP of a subscription",
+        description: "Whoever operates dfks asks for the last SIP messages of a subscription. The edge through which they passed answers; without one \
+                      nobody does.",
+        messages: &["sip_request"],
+        replies: &["sip_response", "error"],
     },
     Traffic {
         pattern: Pattern::EdgeResync,

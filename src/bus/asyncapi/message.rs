@@ -48,7 +48,7 @@ macro_rules! content {
 }
 
 #[rustfmt::skip]
-const CONTENTS: [Content; 37] = [
+const CONTENTS: [Content; 39] = [
     content!("set_request", "set_request", "Command", Taken, ["object", "list", "minimal", "agent-state"]),
     content!("set_response", "set_response", "What became of a command", Sent, ["applied", "nobody-watches", "not-notified"]),
     content!("set_command", "set_request", "Durable command", Command, ["object", "list"]),
@@ -74,6 +74,8 @@ const CONTENTS: [Content; 37] = [
     content!("status_request", "status_request", "Question for what runs", Taken, ["all"]),
     content!("status_response", "status_response", "What a process is", Sent, ["edge", "worker"]),
     content!("log_request", "log_request", "Request to log at another level", Taken, ["debug", "one-role"]),
+    content!("sip_request", "sip_request", "Question for the SIP of a subscription", Taken, ["one"]),
+    content!("sip_response", "sip_response", "Last SIP messages of a subscription", Sent, ["subscribe", "latin1"]),
     content!("responders_request", "responders_request", "Question for what workers know of responders", Taken, ["all"]),
     content!("responders_response", "responders_response", "What a worker knows of responders", Sent, ["one", "none"]),
     content!("forget_request", "forget_request", "Request to forget responders", Taken, ["subject", "domain"]),

@@ -27,6 +27,7 @@ pub(crate) const fn channel_id(pattern: Pattern) -> Option<&'static str> {
         Pattern::Why => Some("why"),
         Pattern::Status => Some("status"),
         Pattern::Log => Some("log"),
+        Pattern::Sip => Some("sip"),
         Pattern::EdgeResync => Some("edgeResync"),
         Pattern::EdgeEnd => Some("edgeEnd"),
         Pattern::EventSubscription => Some("eventSubscription"),

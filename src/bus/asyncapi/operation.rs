@@ -26,7 +26,7 @@ const WORKERS: Option<&str> = Some("dfks-worker");
 const BRIDGES: Option<&str> = Some("dfks-mi");
 
 #[rustfmt::skip]
-const DEEDS: [Deed; 32] = [
+const DEEDS: [Deed; 33] = [
     Deed { id: "takeCommand", action: RECEIVE, pattern: Pattern::Set, title: "Take a command", summary: "Set a feature and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
     Deed { id: "takeDurableCommand", action: RECEIVE, pattern: Pattern::CommandSet, title: "Take a durable command", summary: "Carry out what the stream holds.", description: "One mi bridge at a time pulls them.", tag: "services", queue: None },
     Deed { id: "takeCommandOfDomain", action: RECEIVE, pattern: Pattern::SetDomain, title: "Take a tenant's command", summary: "Set a feature of that domain and say what became of it.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
@@ -39,6 +39,7 @@ const DEEDS: [Deed; 32] = [
     Deed { id: "sayWhy", action: RECEIVE, pattern: Pattern::Why, title: "Say why", summary: "Say what is told to whom, and where it stops.", description: "The mi bridges, as a queue group.", tag: "services", queue: BRIDGES },
     Deed { id: "tellStatus", action: RECEIVE, pattern: Pattern::Status, title: "Tell what a process is", summary: "Say its roles, version, configuration and edges.", description: "Every process, each for itself.", tag: "services", queue: None },
     Deed { id: "setLogLevel", action: RECEIVE, pattern: Pattern::Log, title: "Set the log level", summary: "Log at another level, for a while.", description: "Every process, each for itself.", tag: "services", queue: None },
+    Deed { id: "tellSip", action: RECEIVE, pattern: Pattern::Sip, title: "Tell the SIP of a subscription", summary: "Say what passed last.", description: "The edge through which it passed.", tag: "services", queue: None },
     Deed { id: "tellPhonesOfEdgeAnew", action: RECEIVE, pattern: Pattern::EdgeResync, title: "Tell phones of an edge anew", summary: "Tell the full state again.", description: "The edge of that name.", tag: "inside", queue: None },
     Deed { id: "endSubscriptionOfEdge", action: RECEIVE, pattern: Pattern::EdgeEnd, title: "End a subscription of an edge", summary: "Tell its phone that it is over.", description: "The edge of that name.", tag: "inside", queue: None },
     Deed { id: "tellResponders", action: RECEIVE, pattern: Pattern::Responders, title: "Tell responders", summary: "Say what is known of responders.", description: "Every worker, each for itself.", tag: "services", queue: None },

@@ -15,6 +15,7 @@ mod process;
 mod refused;
 mod responder;
 mod responders;
+mod sip;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use process::*;
 pub use refused::{RefusedEvent, RefusedReason};
 pub use responder::*;
 pub use responders::*;
+pub use sip::*;
 pub use standing::Standing;
 pub use why::*;
 pub use work::{Work, WorkPart, WorkStep};
@@ -68,6 +70,8 @@ messages! {
     StatusRequest = "io.dfks.api.v1.status_request";
     StatusResponse = "io.dfks.api.v1.status_response";
     LogRequest = "io.dfks.api.v1.log_request";
+    SipRequest = "io.dfks.api.v1.sip_request";
+    SipResponse = "io.dfks.api.v1.sip_response";
     AuthRequest = "io.dfks.api.v1.auth_request";
     AuthResponse = "io.dfks.api.v1.auth_response";
     NotifyJob = "io.dfks.api.v1.notify_job";

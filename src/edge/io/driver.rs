@@ -230,7 +230,10 @@ impl Driver {
             "responses of other threads",
             |cx| sources.seat.poll_stray(cx),
             cx,
-            |stray| notifier.handle(Input::Packet { flow: stray.flow, bytes: &stray.packet }, now),
+            |stray| {
+                mirror.handed_over(stray.flow, &stray.packet, received_at);
+                notifier.handle(Input::Packet { flow: stray.flow, bytes: &stray.packet }, now);
+            },
         )?;
         // Before the jobs: each was made for those that are here after these.
         had_any |= take(

@@ -1,5 +1,6 @@
 //! Everything of the edge that touches a socket, a task or NATS.
 
+pub(crate) mod asked_sip;
 pub(crate) mod bind;
 pub(crate) mod deliveries;
 pub(crate) mod dns;
@@ -8,7 +9,9 @@ pub(crate) mod fan_out;
 pub(crate) mod hands;
 pub(crate) mod mirror;
 pub(crate) mod port;
+pub(crate) mod ring;
 pub(crate) mod seat;
+pub(crate) mod secret;
 pub(crate) mod service;
 pub(crate) mod sockets;
 pub(crate) mod tls_files;
