@@ -60,3 +60,49 @@ fn features_are_named_short_or_in_any_case() {
         assert_eq!(args.features, [name]);
     }
 }
+
+/// The commands of a page: lines of its shell blocks, and what stands between backticks.
+fn commands_of(page: &str) -> Vec<String> {
+    let (mut found, mut is_shell) = (Vec::new(), false);
+    for line in page.lines() {
+        if let Some(language) = line.strip_prefix("```") {
+            is_shell = language == "sh";
+        } else if is_shell {
+            found.push(line.split(['|', '#', '>']).next().unwrap_or_default().to_owned());
+        } else {
+            found.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    found.retain(|command| command.starts_with("dfks ") && command.split(' ').nth(1).is_some_and(|word| !word.contains("…")));
+    found
+}
+
+#[test]
+fn the_commands_of_the_runbooks_are_ones_that_there_are() {
+    let fill = [
+        ("PRESENTITY", "sip:alice@example.com"),
+        ("FEATURE", "DoNotDisturb"),
+        ("SUBSCRIPTION", "0c7d4bd54b5f90fb3d3b5eb9"),
+        ("SUBJECT", "dfks.responder.set.example_com.DoNotDisturb"),
+        ("SEQ", "7"),
+        ("ROLE", "mi"),
+    ];
+    let mut wrong = Vec::new();
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/runbooks")).unwrap() {
+        let path = file.unwrap().path();
+        let commands = commands_of(&std::fs::read_to_string(&path).unwrap());
+        assert!(!commands.is_empty(), "{}", path.display());
+        for command in commands {
+            let filled = fill.iter().fold(command.clone(), |text, (from, to)| text.replace(from, to));
+            // the name of a command alone says which one is meant
+            let is_name = filled.split_whitespace().count() == 2;
+            if let Err(error) = Cli::try_parse_from(filled.split_whitespace())
+                && !(is_name && error.kind() == clap::error::ErrorKind::MissingRequiredArgument)
+                && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            {
+                wrong.push(format!("{}: {command}: {}", path.display(), error.kind()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
