@@ -282,6 +282,9 @@ async def happen(scene):
             run.calm,
         ):
             await trouble()
-        for always in load:
-            always.cancel()
+        # again and again: wait_for of Python 3.11 may pass over a cancellation that comes with its answer
+        while not all(always.done() for always in load):
+            for always in load:
+                always.cancel()
+            await pause()
     await bus.close()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import urllib.parse
 import urllib.request
 
 import nats
@@ -77,8 +78,14 @@ def mi(address, *params):
         urllib.request.urlopen(f"http://{address}/mi", json.dumps(call).encode(), timeout=3).read()
 
 
+def features(address, whose):
+    """A PBX asks for features over HTTP."""
+    with contextlib.suppress(OSError):
+        urllib.request.urlopen(f"http://{address}/v1/features/{urllib.parse.quote(whose, safe='')}", timeout=3).read()
+
+
 async def phones(server, bridge):
-    """Phones that work, and a service that calls OpenSIPS MI."""
+    """Phones that work, a service that calls OpenSIPS MI, and a PBX."""
     all_of_them = [await Phone(server, presentity(f"u{at % 10}")).open() for at in range(20)]
     for phone in all_of_them:
         await phone.subscribe()
@@ -88,6 +95,7 @@ async def phones(server, bridge):
         await all_of_them[turn % len(all_of_them)].press(turn % 2)
         whose = presentity(f"u{turn % 10}")
         await asyncio.to_thread(mi, bridge, whose, "CallForwardingNoAnswer", 1, ["ringCount/3"])
+        await asyncio.to_thread(features, bridge, whose)
         await asyncio.sleep(0.05)
 
 
