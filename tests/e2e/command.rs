@@ -100,10 +100,10 @@ fn what_changes_along_with_it_is_told_to_whoever_asked() {
     let nats = Nats::start();
     let script = r#"fn dfks_set(dfks) { if dfks.feature == "CallForwardingAlways" { also("DoNotDisturb", #{status: 1}); } }"#;
     let _product = Setup::on(&nats).script(script).start();
-    let set = ["set", ALICE, "CallForwardingAlways", "on", "--value", "forwardTo=sip:bob@h"];
-    let told = dfks_with(&nats, &set).ok();
+    let set = |whose: &'static str| ["set", whose, "CallForwardingAlways", "on", "--value", "forwardTo=sip:bob@h"];
+    let told = dfks_with(&nats, &set(ALICE)).ok();
     assert!(told.contains("DoNotDisturb            on  (version 1, store), along with it\n"), "{told}");
-    let reply: Value = serde_json::from_str(&dfks_with(&nats, &[&set[..], &["--json"]].concat()).ok()).unwrap();
+    let reply: Value = serde_json::from_str(&dfks_with(&nats, &[&set("sip:carol@h")[..], &["--json"]].concat()).ok()).unwrap();
     assert_eq!((&reply["also"][0]["feature"], &reply["also"][0]["status"]), (&json!("DoNotDisturb"), &json!(1)));
     let alone = Service::on(&nats).set(ALICE, "CallForwardingBusy", 0);
     assert!(alone["also"].is_null(), "{alone}");
