@@ -58,7 +58,7 @@ export function deadPage(root, _argument, gone) {
   const body = () => Object.fromEntries([["presentity", presentity], ["domain", domain], ["reason", reason]].map(([name, of]) => [name, of.value.trim()]).filter(([, text]) => text));
   let shown = "";
   const show = ({ letters, has_more }) => {
-    note.textContent = letters.length ? `${count(letters.length)} letters, the newest first${has_more ? "; there are older ones" : ""}. Replay publishes one again where it came from, once.` : "";
+    note.textContent = letters.length ? `${letters.length === 1 ? "1 letter" : `${count(letters.length)} letters`}, the newest first${has_more ? "; there are older ones" : ""}. Replay publishes one again where it came from, once.` : "";
     const now = JSON.stringify(letters.map((letter) => letter.seq)) + String(about.actions);
     if (now === shown && letters.length) return;
     shown = now;

@@ -9,16 +9,16 @@ const MOST_LOOKS = 6;
 
 /** Where each stands in the picture, and how it is called. */
 const PLACES = {
-  phones: [20, 130, "phones"],
-  edge: [200, 130, "edge"],
-  worker: [440, 40, "worker"],
-  responders: [690, 40, "responders"],
-  features: [690, 130, "feature states"],
-  subscriptions: [200, 250, "subscriptions"],
-  mi: [440, 220, "mi bridge"],
-  services: [690, 220, "services"],
-  events: [440, 320, "events"],
-  dead: [690, 320, "dead letters"],
+  phones: [5, 130, "phones"],
+  edge: [265, 130, "edge"],
+  worker: [505, 40, "worker"],
+  responders: [745, 40, "responders"],
+  features: [745, 130, "feature states"],
+  subscriptions: [265, 270, "subscriptions"],
+  mi: [505, 220, "mi bridge"],
+  services: [745, 220, "services"],
+  events: [505, 330, "events"],
+  dead: [745, 330, "dead letters"],
 };
 const WIDE = 140;
 const HIGH = 46;
@@ -82,7 +82,7 @@ function picture(looks) {
     draw("g", { class: `box ${name}` }, draw("rect", { x, y, width: WIDE, height: HIGH, rx: 8 }), draw("text", { x: x + WIDE / 2, y: y + HIGH / 2 + 4, "text-anchor": "middle" }, word)),
   );
   const tip = draw("marker", { id: "tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto-start-reverse" }, draw("path", { d: "M0 0 8 4 0 8z" }));
-  return draw("svg", { class: "flow", viewBox: "0 0 850 390", "aria-hidden": "true" }, draw("defs", {}, tip), ARROWS.map((one) => arrow(looks, one)), boxes);
+  return draw("svg", { class: "arrows", viewBox: "0 0 890 390", "aria-hidden": "true" }, draw("defs", {}, tip), ARROWS.map((one) => arrow(looks, one)), boxes);
 }
 
 function rows(looks) {

@@ -22,7 +22,7 @@ export class Tail {
     this.list = make("ol", { class: "events", "aria-label": "Events" });
     this.state = make("span", { class: "live", role: "status" });
     this.note = make("p", { class: "dim small-text" });
-    this.empty = make("p", { class: "lone" }, "Nothing has happened since you look.");
+    this.empty = make("p", { class: "lone" }, "Nothing has happened since this page was opened.");
     gone.addEventListener("abort", () => this.stop.abort());
   }
 
