@@ -140,6 +140,7 @@ impl World {
                 | Output::FanOut(_)
                 | Output::Event(_)
                 | Output::HandOver { .. }
+                | Output::Answered(..)
                 | Output::JobDone(_)
                 | Output::JobMoved(_) => {}
             }

@@ -95,7 +95,7 @@ impl World {
                 }
                 Output::Request { token, request, .. } => self.asked.push((token, request)),
                 Output::Locate(host) => names.push(host),
-                Output::HandOver { .. } | Output::FanOut(_) | Output::Event(_) | Output::JobDone(_) | Output::JobMoved(_) => {}
+                Output::HandOver { .. } | Output::Answered(..) | Output::FanOut(_) | Output::Event(_) | Output::JobDone(_) | Output::JobMoved(_) => {}
             }
         }
         for host in names {

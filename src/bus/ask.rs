@@ -10,6 +10,7 @@ use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
 use crate::bus::local::{Asked, AskedGet, AskedSet, LocalWorker};
 use crate::bus::message::{ErrorBody, GetRequest, GetResponse, RouteSetRequest, RouteSetResponse};
+use crate::bus::span::SpanKind;
 use crate::bus::subject::Pattern;
 use crate::bus::trace::Cause;
 
@@ -35,12 +36,15 @@ impl Bus {
     ///
     /// As [`request`](Self::request).
     pub(crate) async fn get(&self, request: GetRequest, cause: &Cause, timeout: Duration) -> Result<GetResponse, RequestError> {
+        let span = cause.open(Pattern::Get.as_str(), SpanKind::Client);
         let (answer, answered) = oneshot::channel();
-        let asked = Asked::new(Box::new(request), cause.clone(), move |got| drop(answer.send(got)));
-        match self.hand_get(asked) {
+        let asked = Asked::new(Box::new(request), span.cause().clone(), move |got| drop(answer.send(got)));
+        let got = match self.hand_get(asked) {
             Ok(()) => self.answered(Pattern::Get, answered, timeout).await,
-            Err(asked) => self.request_worker(Pattern::Get, self.subjects().get(), &asked.request, cause, timeout).await,
-        }
+            Err(asked) => self.request_worker(Pattern::Get, self.subjects().get(), &asked.request, span.cause(), timeout).await,
+        };
+        span.end(got.as_ref().err());
+        got
     }
 
     /// Has a worker run the set route: the one of this process, else over NATS.
@@ -49,14 +53,15 @@ impl Bus {
     ///
     /// As [`request`](Self::request).
     pub(crate) async fn route_set(&self, request: &RouteSetRequest, timeout: Duration) -> Result<RouteSetResponse, RequestError> {
+        let span = request.cause.open(Pattern::RouteSet.as_str(), SpanKind::Client);
         let (answer, answered) = oneshot::channel();
-        let asked = Asked::new(Box::new(request.clone()), request.cause.clone(), move |got| drop(answer.send(got)));
-        match self.hand_set(asked) {
+        let asked = Asked::new(Box::new(request.clone()), span.cause().clone(), move |got| drop(answer.send(got)));
+        let came_to = match self.hand_set(asked) {
             Ok(()) => self.answered(Pattern::RouteSet, answered, timeout).await,
-            Err(asked) => {
-                self.request_worker(Pattern::RouteSet, self.subjects().route_set(), &asked.request, &request.cause, timeout).await
-            }
-        }
+            Err(asked) => self.request_worker(Pattern::RouteSet, self.subjects().route_set(), &asked.request, span.cause(), timeout).await,
+        };
+        span.end(came_to.as_ref().err());
+        came_to
     }
 
     /// Over NATS, unless it is known that no worker is there.

@@ -38,6 +38,7 @@ mod room;
 pub mod schema;
 pub(crate) mod service;
 pub mod setup;
+pub(crate) mod span;
 mod standing;
 pub mod subject;
 mod time;

@@ -13,6 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::clock;
+use crate::telemetry::otlp::{self, Span, SpanKind};
 
 /// The id of what led to a message: made where a SUBSCRIBE or a command enters the system, carried by all that follows.
 ///
@@ -26,15 +27,17 @@ pub struct Cause(pub CauseId);
 #[serde(from = "Box<str>", into = "Box<str>")]
 pub struct CauseId {
     text: Box<str>,
-    /// Not in JSON: what was read from a body alone is sampled.
-    caller: Option<Arc<Caller>>,
+    /// Not in JSON: what was read from a body alone begins anew.
+    context: Option<Arc<Context>>,
 }
 
-/// What the `traceparent` and `tracestate` of whoever began the trace say beside the trace id.
+/// What `traceparent` and `tracestate` say beside the trace id.
 #[derive(Debug)]
-struct Caller {
-    /// Its span: our parent.
-    span: Box<str>,
+struct Context {
+    /// The span that what follows is done in: a caller's, or one of ours.
+    span: u64,
+    /// The span that this one is part of, where it is ours.
+    parent: Option<u64>,
     flags: u8,
     state: Option<Box<str>>,
 }
@@ -44,7 +47,7 @@ pub const TRACEPARENT: &str = "traceparent";
 /// Name of the header that goes with it. Source: W3C Trace Context §3.3.
 pub(crate) const TRACESTATE: &str = "tracestate";
 
-/// What we begin is sampled. Source: W3C Trace Context §3.2.2.5.1.
+/// The span, and what follows from it, may be recorded. Source: W3C Trace Context §3.2.2.5.1.
 const SAMPLED: u8 = 0x01;
 /// The flags that there are: sampled and random-trace-id; others must not be passed on. Source: W3C Trace Context Level 2 §3.2.2.5.
 const KNOWN_FLAGS: u8 = 0x03;
@@ -107,39 +110,86 @@ impl Cause {
     fn read(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
         let mut parts = traceparent.split('-');
         let (version, id) = (parts.next()?, parts.next().filter(|id| is_id(id, 32))?);
-        let caller = Caller::read(version, parts.next(), parts.next(), tracestate);
-        Some(Self(CauseId { text: id.into(), caller: caller.map(Arc::new) }))
+        let context = Context::read(version, parts.next(), parts.next(), tracestate);
+        let context = context.filter(|context| u128::from_str_radix(id, 16).is_ok_and(|id| unrecorded(id) != context.span));
+        Some(Self(CauseId { text: id.into(), context: context.map(Arc::new) }))
     }
 
-    /// The header for one more message of this cause: the same trace and flags, a new span.
+    /// The header for one more message of this cause: its trace, and the span that it is sent in.
+    ///
+    /// Where no span of the trace is known here nobody has recorded one: the header says so, by its flags and by a span id that is the
+    /// end of the trace id, so that whoever of us records spans begins the trace.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        let span = rand::random::<u64>() | 1;
-        let flags = self.0.caller.as_ref().map_or(SAMPLED, |caller| caller.flags);
-        if is_id(&self.0, 32) {
-            format!("00-{}-{span:016x}-{flags:02x}", &*self.0)
-        } else {
-            let mut hasher = ahash::RandomState::with_seeds(1, 2, 3, 4).build_hasher();
-            hasher.write(self.0.as_bytes());
-            let id = hasher.finish() | 1;
-            format!("00-{id:016x}{id:016x}-{span:016x}-{flags:02x}")
+        let trace_id = self.trace_id();
+        match &self.0.context {
+            Some(context) => format!("00-{trace_id:032x}-{:016x}-{:02x}", context.span, context.flags),
+            None => format!("00-{trace_id:032x}-{:016x}-00", unrecorded(trace_id)),
         }
+    }
+
+    /// The trace id: the cause's text, or a number made of it, the same everywhere.
+    fn trace_id(&self) -> u128 {
+        if is_id(&self.0, 32) {
+            return u128::from_str_radix(&self.0, 16).unwrap_or(1);
+        }
+        let mut hasher = ahash::RandomState::with_seeds(1, 2, 3, 4).build_hasher();
+        hasher.write(self.0.as_bytes());
+        let id = u128::from(hasher.finish() | 1);
+        id << 64 | id
     }
 
     /// The `tracestate` of whoever began the trace, for one more message of it.
     #[must_use]
     pub(crate) fn tracestate(&self) -> Option<&str> {
-        self.0.caller.as_ref()?.state.as_deref()
+        self.0.context.as_ref()?.state.as_deref()
     }
 
-    /// The span of whoever began the trace: the parent of ours. `None` where we began it.
+    /// Whether spans of this trace are recorded: an exporter is there, and its caller, or the share that is ours, says so.
+    pub(crate) fn is_recorded(&self) -> bool {
+        otlp::is_on()
+            && match &self.0.context {
+                Some(context) => context.flags & SAMPLED != 0,
+                None => otlp::is_sampled(self.trace_id()),
+            }
+    }
+
+    /// The same cause in a new span of ours, part of the span that it is in now. Only where spans are recorded: see
+    /// [`open`](Self::open).
     #[must_use]
-    pub fn parent(&self) -> Option<&str> {
-        self.0.caller.as_ref().map(|caller| &*caller.span)
+    pub(crate) fn entered(&self) -> Self {
+        let (parent, flags, state) = match &self.0.context {
+            Some(context) => (Some(context.span), context.flags, context.state.clone()),
+            None => (None, SAMPLED, None),
+        };
+        let context = Context { span: rand::random::<u64>() | 1, parent, flags, state };
+        Self(CauseId { text: self.0.text.clone(), context: Some(Arc::new(context)) })
+    }
+
+    /// The span that it is in, for the exporter; `None`: none is known.
+    pub(crate) fn span(&self, name: &'static str, kind: SpanKind, (began_at, ended_at): (SystemTime, SystemTime)) -> Option<Span> {
+        let context = self.0.context.as_ref()?;
+        Some(Span {
+            trace_id: self.trace_id(),
+            id: context.span,
+            parent: context.parent,
+            state: context.state.clone(),
+            name,
+            kind,
+            began_at,
+            ended_at,
+            attributes: Vec::new(),
+            error: None,
+        })
     }
 }
 
-impl Caller {
+/// The span of a trace that no span is recorded of so far.
+fn unrecorded(trace_id: u128) -> u64 {
+    u64::try_from(trace_id & u128::from(u64::MAX)).unwrap_or_default() | 1
+}
+
+impl Context {
     fn read(version: &str, span: Option<&str>, flags: Option<&str>, state: Option<&str>) -> Option<Self> {
         let (span, flags) = (span.filter(|span| is_id(span, 16))?, flags.filter(|flags| flags.len() == 2 && flags.bytes().all(is_hex))?);
         if version.len() != 2 || !version.bytes().all(is_hex) || version == "ff" {
@@ -147,7 +197,8 @@ impl Caller {
         }
         let is_state = |state: &&str| (1..=MAX_STATE_BYTES).contains(&state.len()) && state.bytes().all(|b| matches!(b, b' '..=b'~'));
         let flags = u8::from_str_radix(flags, 16).ok()? & KNOWN_FLAGS;
-        Some(Self { span: span.into(), flags, state: state.map(str::trim).filter(is_state).map(Into::into) })
+        let state = state.map(str::trim).filter(is_state).map(Into::into);
+        Some(Self { span: u64::from_str_radix(span, 16).ok()?, parent: None, flags, state })
     }
 }
 
@@ -175,7 +226,7 @@ impl Hash for CauseId {
 
 impl From<Box<str>> for CauseId {
     fn from(text: Box<str>) -> Self {
-        Self { text, caller: None }
+        Self { text, context: None }
     }
 }
 
@@ -263,32 +314,54 @@ mod tests {
         const SPAN: &str = "00f067aa0ba902b7";
         let at_limit = "a".repeat(MAX_STATE_BYTES);
         let parent = |tail: &str| format!("00-{ID}-{SPAN}-{tail}");
-        for (traceparent, state, flags, kept_parent, kept_state) in [
-            (parent("00"), "v=1,w=2", "00", Some(SPAN), Some("v=1,w=2")),
-            (parent("01"), "", "01", Some(SPAN), None),
+        for (traceparent, state, flags, kept_span, kept_state) in [
+            (parent("00"), "v=1,w=2", "00", true, Some("v=1,w=2")),
+            (parent("01"), "", "01", true, None),
             // flags that are not known yet are ours to drop
-            (parent("ff"), "v=1", "03", Some(SPAN), Some("v=1")),
-            (format!("cc-{ID}-{SPAN}-00-more"), "v=1", "00", Some(SPAN), Some("v=1")),
-            (parent("00"), at_limit.as_str(), "00", Some(SPAN), Some(at_limit.as_str())),
-            (parent("00"), &format!("{at_limit}a"), "00", Some(SPAN), None),
-            (parent("00"), "v=\u{e9}", "00", Some(SPAN), None),
+            (parent("ff"), "v=1", "03", true, Some("v=1")),
+            (format!("cc-{ID}-{SPAN}-00-more"), "v=1", "00", true, Some("v=1")),
+            (parent("00"), at_limit.as_str(), "00", true, Some(at_limit.as_str())),
+            (parent("00"), &format!("{at_limit}a"), "00", true, None),
+            (parent("00"), "v=\u{e9}", "00", true, None),
             // the id goes on where the rest cannot be read
-            (parent("0"), "v=1", "01", None, None),
-            (format!("ff-{ID}-{SPAN}-00"), "v=1", "01", None, None),
-            (format!("00-{ID}-0000000000000000-00"), "v=1", "01", None, None),
+            (parent("0"), "v=1", "00", false, None),
+            (format!("ff-{ID}-{SPAN}-00"), "v=1", "00", false, None),
+            (format!("00-{ID}-0000000000000000-00"), "v=1", "00", false, None),
         ] {
             let cause = Cause::of_trace(Some(&traceparent), Some(state));
-            assert_eq!((&*cause.0, cause.parent(), cause.tracestate()), (ID, kept_parent, kept_state), "{traceparent}");
+            assert_eq!((&*cause.0, cause.tracestate()), (ID, kept_state), "{traceparent}");
             let ours = cause.traceparent();
-            assert!(ours.starts_with(&format!("00-{ID}-")) && ours.ends_with(&format!("-{flags}")) && !ours.contains(SPAN), "{ours}");
+            assert!(ours.starts_with(&format!("00-{ID}-")) && ours.ends_with(&format!("-{flags}")), "{ours}");
+            assert_eq!(ours.contains(SPAN), kept_span, "where nothing is recorded the caller's span goes on: {ours}");
             let next = headers(&cause);
             assert_eq!(next.get(TRACESTATE).map(HeaderValue::as_str), kept_state);
             assert_eq!(Cause::of_headers(Some(&next)).tracestate(), kept_state);
+            assert!(!cause.is_recorded(), "there is no exporter");
         }
         // a body names the same cause without them
-        let told = Cause::of_trace(Some(&parent("00")), Some("v=1"));
+        let told = Cause::of_trace(Some(&parent("01")), Some("v=1"));
         let (same, other) = (told.clone().named_by(Cause(ID.into())), told.named_by(Cause("x".into())));
         assert_eq!((same.tracestate(), other.tracestate(), &*other.0), (Some("v=1"), None, "x"));
-        assert!(same.traceparent().ends_with("-00") && Cause(ID.into()).traceparent().ends_with("-01"));
+        assert!(same.traceparent().ends_with("-01") && Cause(ID.into()).traceparent().ends_with("-00"));
+    }
+
+    #[test]
+    fn a_span_of_ours_is_part_of_the_one_before() {
+        let caller = Cause::of_trace(Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), Some("v=1"));
+        let first = caller.entered();
+        let second = first.entered();
+        let now = clock::utc_now();
+        let of = |cause: &Cause| cause.span("x", SpanKind::Server, (now, now)).unwrap();
+        let (outer, inner) = (of(&first), of(&second));
+        assert_eq!((outer.parent, inner.parent), (Some(0x00f0_67aa_0ba9_02b7), Some(outer.id)));
+        assert_eq!((inner.trace_id, inner.state.as_deref()), (0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, Some("v=1")));
+        assert_eq!(second.traceparent(), format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{:016x}-01", inner.id));
+        assert!(second == caller && second.tracestate() == Some("v=1"), "the cause is the same");
+        let begun = Cause::new();
+        assert!(begun.span("x", SpanKind::Server, (now, now)).is_none() && begun.traceparent().ends_with("-00"));
+        assert_eq!(of(&begun.entered()).parent, None);
+        // another process of ours that records spans begins the trace
+        let gone_on = Cause::of_traceparent(Some(&begun.traceparent()));
+        assert!(gone_on == begun && of(&gone_on.entered()).parent.is_none());
     }
 }

@@ -21,7 +21,7 @@ use crate::runtime::{StopSignals, Tasks};
 use crate::telemetry::http::Http;
 use crate::telemetry::level::LogLevel;
 use crate::telemetry::token::Token;
-use crate::telemetry::{Readiness, exporter, log};
+use crate::telemetry::{Readiness, exporter, log, otlp};
 
 /// Runs the roles until a signal says stop.
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -53,7 +53,7 @@ async fn serve(mut config: Config, roles: &[Role], metrics: PrometheusHandle, lo
     // until every role has its own condition
     let starting = readiness.condition("process", "starting");
     let seen = role::process::Seen { log, metrics: metrics.clone() };
-    let base = base(&mut config, &readiness, metrics).await?;
+    let base = base(&mut config, roles, &readiness, metrics).await?;
     let edges = if roles.contains(&Role::Edge) { config.sip.threads } else { 0 };
     let common = Common::start(&config.nats, roles, edges, &base.tasks).await?;
     let bus = common.bus.clone();
@@ -91,9 +91,13 @@ async fn serve(mut config: Config, roles: &[Role], metrics: PrometheusHandle, lo
 }
 
 /// Metrics, HTTP and the embedded NATS; `nats.url` is known afterwards.
-async fn base(config: &mut Config, readiness: &Readiness, metrics: PrometheusHandle) -> Result<Base, Failure> {
+async fn base(config: &mut Config, roles: &[Role], readiness: &Readiness, metrics: PrometheusHandle) -> Result<Base, Failure> {
     let tasks = Tasks::new();
     tasks.spawn("metrics upkeep", exporter::upkeep(metrics.clone(), tasks.stopping().clone()));
+    otlp::describe();
+    if let Some(exporter) = config.trace.endpoint().and_then(|endpoint| otlp::install(endpoint, config.trace.sample, resource(roles))) {
+        tasks.spawn("traces", exporter.run(tasks.stopping().clone()));
+    }
     let (mut http, mut console) = (None, None);
     if let Some(addr) = config.http_listener() {
         let token = Token::read(&config.http.token_file).map_err(|error| Failure::Config(format!("http.token_file: {error}")))?;
@@ -105,6 +109,17 @@ async fn base(config: &mut Config, readiness: &Readiness, metrics: PrometheusHan
     }
     let embedded = if config.nats.url.is_empty() { Some(embedded(&mut config.nats).await?) } else { None };
     Ok(Base { tasks, embedded, http, console })
+}
+
+/// What this process is, for whoever reads its spans. Source: OpenTelemetry semantic conventions, "Service".
+fn resource(roles: &[Role]) -> Vec<(&'static str, String)> {
+    let names: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    vec![
+        ("service.name", format!("dfks-{}", names.join("+"))),
+        ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("service.instance.id", format!("{host}:{}", std::process::id())),
+    ]
 }
 
 /// Waits until the roles serve, announces it, then waits for a failure.

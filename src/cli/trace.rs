@@ -78,7 +78,7 @@ fn line(step: &Step, width: usize, paint: Paint) -> String {
     let mut line = format!(
         "  {} {} {:width$} {took}  {}{status}",
         paint.text(Style::Dim, &format!("+{:>9.2} ms", step.after_ms)),
-        paint.text(Style::Name, &format!("{:12}", step.step.as_str())),
+        paint.text(Style::Name, &format!("{:12}", step.kind.as_str())),
         way(step),
         paint.text(style(step.outcome), step.outcome.as_str()),
     );
@@ -113,7 +113,7 @@ mod tests {
         Step {
             at: "2026-11-28T11:00:00.000Z".into(),
             after_ms: 3.1,
-            step: StepKind::Notify,
+            kind: StepKind::Notify,
             who: "edge-0".into(),
             to: Some("sip:alice\u{1b}@h".into()),
             took_ms: Some(12.4),

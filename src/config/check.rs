@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::error::as_toml;
 use super::{
-    AuthConfig, AuthMode, Cidr, Config, ConfigError, Listener, NatsConfig, NatsMaxBytes, ProfileConfig, Responders, SipConfig, SipTlsConfig,
+    AuthConfig, AuthMode, Cidr, Config, ConfigError, Listener, NatsConfig, NatsMaxBytes, ProfileConfig, Responders, SipConfig,
+    SipTlsConfig, TraceConfig,
 };
 use crate::feature::{FeatureTable, Presentity};
 use crate::runtime::zone::Zone;
@@ -52,6 +53,7 @@ pub(crate) fn check(config: &mut Config) -> Result<(), ConfigError> {
     range("http.sip_ring_messages", config.http.sip_ring_messages, 0, MAX_RING_MESSAGES)?;
     range("http.sip_ring_bytes", config.http.sip_ring_bytes, 0, MAX_RING_BYTES)?;
     range("run.shutdown_grace_seconds", config.run.shutdown_grace_seconds, 0, 3600)?;
+    trace(&config.trace)?;
     log_level(&config.log.level)?;
     FeatureTable::with_config(&config.features.tables, &config.packages)?;
     secure(config)
@@ -62,6 +64,12 @@ impl NatsConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         nats(self)
     }
+}
+
+fn trace(trace: &TraceConfig) -> Result<(), ConfigError> {
+    let is_endpoint = trace.otlp.is_empty() || trace.endpoint().is_some();
+    ensure(is_endpoint, "trace.otlp", &trace.otlp, "http://HOST:PORT of an OTLP collector, or \"\" for off")?;
+    ensure((0.0..=1.0).contains(&trace.sample), "trace.sample", &trace.sample, "a share from 0.0 to 1.0")
 }
 
 fn nats(nats: &NatsConfig) -> Result<(), ConfigError> {

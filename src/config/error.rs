@@ -67,18 +67,6 @@ pub enum ConfigError {
     /// A row of `[features.NAME]` that cannot join the feature table.
     #[error(transparent)]
     Feature(#[from] crate::feature::TableError),
-    /// A key that is reserved for a feature which this version does not have.
-    #[error("{key} = {value}: {feature} is not there yet, expected {expected}")]
-    Later {
-        /// The key, dotted.
-        key: String,
-        /// Its value, as TOML.
-        value: String,
-        /// What the key is for.
-        feature: String,
-        /// The values taken until then.
-        expected: String,
-    },
 }
 
 impl ConfigError {

@@ -11,7 +11,7 @@ use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 
 use super::error::as_toml;
 use super::paths::PATHS;
-use super::{Config, ConfigError, NatsConfig, check, later};
+use super::{Config, ConfigError, NatsConfig, check};
 use crate::feature::{FeatureConfig, PackageConfig};
 
 /// Before each key in the environment: `DFKS__NATS__URL`.
@@ -32,11 +32,10 @@ impl Config {
     /// # Errors
     ///
     /// The first [`ConfigError`]: a file that cannot be read, a key that does not exist, a value that is not allowed, one that
-    /// would leave the service open, one whose feature is not there yet.
+    /// would leave the service open.
     pub fn load(path: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut config = Self::read(path, env)?;
         check::check(&mut config)?;
-        later::check(&config)?;
         Ok(config)
     }
 
@@ -210,7 +209,7 @@ fn raw(kind: ValueKind) -> toml::Value {
 fn from_serde(tree: &toml::Value, error: &toml::de::Error) -> ConfigError {
     let text = error.to_string();
     let key = text.lines().find_map(|line| line.strip_prefix("in `")).map_or("", |rest| rest.trim_end_matches('`'));
-    let value = later::at(tree, key).cloned().unwrap_or(toml::Value::String(String::new()));
+    let value = key.split('.').try_fold(tree, |tree, part| tree.get(part)).cloned().unwrap_or(toml::Value::String(String::new()));
     let message = error.message();
     let expected = message.rsplit_once("expected ").map_or(message, |(_, expected)| expected);
     let expected = match expected {

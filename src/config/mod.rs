@@ -13,8 +13,8 @@ use crate::feature::{FeatureConfig, PackageConfig, Target};
 
 mod check;
 mod cidr;
+mod endpoint;
 mod error;
-mod later;
 mod listener;
 mod load;
 mod nats;
@@ -24,6 +24,7 @@ mod show;
 mod sip;
 
 pub use cidr::Cidr;
+pub use endpoint::{Endpoint, EndpointError};
 pub use error::ConfigError;
 pub use listener::Listener;
 pub use nats::{NatsConfig, NatsMaxBytes, NatsTlsConfig};
@@ -145,11 +146,26 @@ pub enum LocalWay {
 }
 
 /// `[trace]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TraceConfig {
-    /// OTLP endpoint; empty: off.
+    /// OTLP endpoint, `http://HOST:PORT`; empty: off.
     pub otlp: String,
+    /// Share of the traces that begin here which is recorded, from 0 to 1.
+    pub sample: f64,
+}
+
+impl Default for TraceConfig {
+    fn default() -> Self {
+        Self { otlp: String::new(), sample: 1.0 }
+    }
+}
+
+impl TraceConfig {
+    /// The collector that spans go to; `None`: they go nowhere.
+    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
+        self.otlp.parse().ok()
+    }
 }
 
 /// `[log]`

@@ -8,6 +8,7 @@ use futures_util::future::join;
 use crate::bus::message::{
     CommandPlace, ErrorBody, FeatureEvent, GetRequest, Kind, Origin, RouteSetRequest, RouteSetResponse, SetResponse,
 };
+use crate::bus::span::{SpanKind, name};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{self, Cause};
 use crate::bus::{Bus, EdgeWatchers, RequestError};
@@ -122,6 +123,14 @@ impl<F: Fanout> Bridge<F> {
     /// As [`set`](Self::set), without the event of a failure. With an `order` it is idempotent: however often it is carried out, the
     /// change is made once, with the same event ids.
     pub(crate) async fn carry_out(&self, command: &SetCommand, order: Option<&Order>, cause: &Cause) -> Result<SetResponse, Failure> {
+        let mut span = cause.open(name::COMMAND, if order.is_some() { SpanKind::Consumer } else { SpanKind::Server });
+        span.tell("dfks.feature", || command.feature.clone());
+        let result = self.carried_out(command, order, span.cause()).await;
+        span.end(result.as_ref().err().map(|failure| &failure.body));
+        result
+    }
+
+    async fn carried_out(&self, command: &SetCommand, order: Option<&Order>, cause: &Cause) -> Result<SetResponse, Failure> {
         let SetCommand { presentity, feature, status, values, param, actor, unset: _ } = command.clone();
         let asked_at = self.bus.utc_now();
         let request = RouteSetRequest {

@@ -21,6 +21,7 @@ use crate::bus::feature_record::{FeatureRecord, Telling};
 use crate::bus::learnt::Learnt;
 use crate::bus::message::{FeatureChange, FeatureEvent, Origin};
 use crate::bus::pull::{Delivery, Held, Pull, PullConfig, PullError, REOPEN};
+use crate::bus::span::{SpanKind, name};
 use crate::bus::subject::{Pattern, Subjects};
 use crate::bus::trace::Cause;
 use crate::bus::{RequestError, kv};
@@ -193,16 +194,24 @@ impl<F: Fanout> Teller<F> {
     }
 
     async fn store_jobs(&self, presentity: &Presentity, telling: &Telling<'_>, writer: &Cause) -> Result<(), RequestError> {
-        let Telling { states, learnt, duty } = telling;
+        let duty = telling.duty;
         // The record has the id alone; of the write itself the headers have the caller's flags and state too.
         let cause = writer.clone().named_by(duty.cause.clone());
+        let span = cause.open(name::TELL, SpanKind::Consumer);
+        let told = self.store_jobs_of(presentity, telling, span.cause()).await;
+        span.end(told.as_ref().err());
+        told
+    }
+
+    async fn store_jobs_of(&self, presentity: &Presentity, telling: &Telling<'_>, cause: &Cause) -> Result<(), RequestError> {
+        let Telling { states, learnt, duty } = telling;
         let watchers = if states.is_empty() {
             Vec::new()
         } else {
             self.bridge.fanout().watchers(presentity, &self.table.packages_of_states(states), duty.skip.as_deref()).await?
         };
         let notice =
-            Notice { presentity, states, assigned: duty.assigned, skip_edge: None, skip_subscription: duty.skip.as_deref(), cause: &cause };
+            Notice { presentity, states, assigned: duty.assigned, skip_edge: None, skip_subscription: duty.skip.as_deref(), cause };
         let at = clock::parse_rfc3339(&duty.at).unwrap_or_else(|| self.bridge.bus().utc_now());
         let jobs = job::jobs(&notice, &watchers, at);
         let count = jobs.len();
@@ -213,7 +222,7 @@ impl<F: Fanout> Teller<F> {
         for learnt in *learnt {
             let is_told = states.iter().any(|state| state.feature == learnt.new.feature);
             let told = if is_told { watchers.iter().map(|edge| edge.count).sum() } else { 0 };
-            self.publish(presentity, learnt, at, &cause, told);
+            self.publish(presentity, learnt, at, cause, told);
         }
         Ok(())
     }

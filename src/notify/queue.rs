@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_nats::HeaderValue;
 use futures_util::StreamExt;
 
+use crate::bus::span::{SpanKind, name};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::headers;
 use crate::bus::{Bus, EdgeWatchers, RequestError, WatcherIndex};
@@ -103,8 +104,12 @@ impl Queue {
 
     async fn store_one(&self, EdgeJob { edge_id, job, .. }: EdgeJob) -> Result<u64, RequestError> {
         let subject = self.bus.subjects().notify(&edge_id);
-        let mut headers = headers(&job.cause);
+        let mut span = job.cause.open(name::JOB, SpanKind::Producer);
+        span.tell("messaging.destination.name", || subject.clone());
+        let mut headers = headers(span.cause());
         headers.insert(WATCHERS_UP_TO, HeaderValue::from(self.index.position()));
-        self.bus.publish_stored(Pattern::Notify, subject, &job.id, headers, &job).await
+        let stored = self.bus.publish_stored(Pattern::Notify, subject, &job.id, headers, &job).await;
+        span.end(stored.as_ref().err());
+        stored
     }
 }

@@ -7,6 +7,7 @@ pub mod hep_sender;
 pub mod http;
 pub(crate) mod level;
 pub mod log;
+pub mod otlp;
 pub mod pii;
 pub mod process;
 pub mod readiness;

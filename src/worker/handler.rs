@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::{join, join_all};
 
 use crate::bus::message::{GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse, WorkPart};
+use crate::bus::span::{SpanKind, name};
 use crate::bus::trace::Cause;
 use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity};
 use crate::worker::change::Change;
@@ -94,7 +95,7 @@ impl Handler {
     pub(crate) async fn set(&self, request: RouteSetRequest, cause: &Cause) -> Result<RouteSetResponse, Refusal> {
         let mut work = WorkLog::begin(self.store.utc_now());
         let answer = self.worked(request, cause, &mut work).await?;
-        Ok(RouteSetResponse { work: Some(work.end()), ..answer })
+        Ok(RouteSetResponse { work: Some(Box::new(work.end())), ..answer })
     }
 
     async fn worked(&self, request: RouteSetRequest, cause: &Cause, work: &mut WorkLog) -> Result<RouteSetResponse, Refusal> {
@@ -155,7 +156,10 @@ impl Handler {
             let call = Call::new(Route::Set, Arc::clone(&self.table), presentity.as_str(), asked.param.as_deref(), requested)
                 .asked_by(origin, asked.watcher)
                 .instead_of(as_it_is());
-            let verdict = self.routes.run(&script, Route::Set, &presentity.domain_token(), call, &self.metrics).await?;
+            let span = cause.open(name::SCRIPT, SpanKind::Internal);
+            let verdict = self.routes.run(&script, Route::Set, &presentity.domain_token(), call, &self.metrics).await;
+            span.end(verdict.as_ref().err());
+            let verdict = verdict?;
             work.did(WorkPart::Script, None, if verdict.denied.is_some() { DENIED } else { OK });
             if let Some(why) = verdict.denied {
                 return Ok(Committed::Unchanged(denied(presentity, as_it_is(), why)));

@@ -13,6 +13,7 @@ use crate::bus::Bus;
 use crate::bus::local::{AskedGet, AskedSet};
 use crate::bus::message::{ErrorBody, GetRequest, GetResponse, RouteSetRequest, RouteSetResponse};
 use crate::bus::service::{self, Endpoint, EndpointSpec, Place, Request, Service};
+use crate::bus::span::{SpanKind, name};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::Cause;
 use crate::config::RoutesConfig;
@@ -227,11 +228,18 @@ impl Lane {
     }
 
     async fn get(&self, request: &GetRequest, cause: &Cause) -> Result<(GetResponse, RequestOutcome), Refusal> {
-        self.handler.get(request, cause).await.map(|response| (response, RequestOutcome::Ok))
+        let span = cause.open(name::GET, SpanKind::Server);
+        let got = self.handler.get(request, span.cause()).await;
+        span.end(got.as_ref().err());
+        got.map(|response| (response, RequestOutcome::Ok))
     }
 
     async fn set(&self, request: RouteSetRequest, cause: &Cause) -> Result<(RouteSetResponse, RequestOutcome), Refusal> {
-        let response = self.handler.set(request, cause).await?;
+        let mut span = cause.open(name::SET, SpanKind::Server);
+        span.tell("dfks.feature", || request.feature.clone());
+        let came_to = self.handler.set(request, span.cause()).await;
+        span.end(came_to.as_ref().err());
+        let response = came_to?;
         let outcome = if response.denied.is_some() { RequestOutcome::Denied } else { RequestOutcome::Ok };
         Ok((response, outcome))
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::bus::feature_record::FeatureRecord;
 use crate::bus::kv::{self, Entry, Written};
+use crate::bus::span::{SpanKind, name};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::Cause;
 use crate::bus::{Bus, RequestError};
@@ -185,7 +186,9 @@ impl Store {
         let payload = Bytes::from(serde_json::to_vec(record).map_err(StoreError::Unwritable)?);
         let subject = self.bus.subjects().feature_key(presentity);
         let sent_at = clock::now();
-        let stored = self.bus.store(Pattern::FeatureBucket, subject, kv::put_headers(revision, None, cause), payload.clone()).await;
+        let span = cause.open(name::STORE, SpanKind::Producer);
+        let stored = self.bus.store(Pattern::FeatureBucket, subject, kv::put_headers(revision, None, span.cause()), payload.clone()).await;
+        span.end(stored.as_ref().err());
         let written = Written::of(stored);
         match &written {
             Ok(Written::Stored(revision)) => self.view.keep(presentity.as_str(), *revision, payload),

@@ -36,9 +36,9 @@ impl WorkLog {
     }
 
     /// The whole, as it is told.
-    pub(crate) fn end(self) -> Box<Work> {
+    pub(crate) fn end(self) -> Work {
         let took_us = micros(clock::now().saturating_duration_since(self.began_at));
-        Box::new(Work { at: clock::rfc3339(self.at), took_us, steps: self.steps })
+        Work { at: clock::rfc3339(self.at), took_us, steps: self.steps }
     }
 }
 

@@ -160,7 +160,7 @@ fn a_bad_configuration_is_78_and_one_line() {
         ("[nats]\ntimeout_ms = \"x\"", nats, "nats.timeout_ms = \"x\": expected a whole number"),
         ("", ("DFKS__LOG__LEVEL", "loud"), "log.level = \"loud\": expected error, warn, "),
         ("", ("DFKS__SIP__LISTEN", "udp:0.0.0.0:5060"), "sip.listen[0] = \"udp:0.0.0.0:5060\": refused: not a loopback address"),
-        ("[trace]\notlp = \"http://h\"", nats, "trace.otlp = \"http://h\": OTLP is not there yet, expected \"\""),
+        ("[trace]\notlp = \"grpc://h\"", nats, "trace.otlp = \"grpc://h\": expected http://HOST:PORT of an OTLP collector"),
         ("[routes]\nscript = \"nowhere.rhai\"", nats, "expected a file that can be read"),
         ("[routes]\nscript = \"broken.rhai\"", nats, "broken.rhai, line 2: "),
         (

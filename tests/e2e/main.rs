@@ -40,6 +40,7 @@ mod local;
 mod login;
 mod mi;
 mod onlooker;
+mod otlp;
 mod phone;
 mod raw;
 mod readme;

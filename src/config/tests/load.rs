@@ -92,6 +92,7 @@ fn nothing_configured_is_the_documented_default() {
         local = "auto"
         [trace]
         otlp = ""
+        sample = 1.0
         [log]
         level = "info"
         format = "text"
@@ -314,12 +315,13 @@ const BAD: &[(&str, &str)] = &[
         "[mi]\nhttp = \"0.0.0.0:8888\"",
         "mi.http = \"0.0.0.0:8888\": refused: not a loopback address, and no mi.token_file: expected a loopback address or a token",
     ),
-    // not there yet
     ("[sip]\ntakeover_seconds = 0", "sip.takeover_seconds = 0: expected a whole number from 1 to 86400"),
     ("[sip]\ntrace_hep = \"h\"", "sip.trace_hep = \"h\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
     ("[sip]\ntrace_hep = \"h:0\"", "sip.trace_hep = \"h:0\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
     ("[sip]\ntrace_hep = \"udp:h:9060\"", "sip.trace_hep = \"udp:h:9060\": expected HOST:PORT of a HEPv3 collector, or \"\" for off"),
-    ("[trace]\notlp = \"http://h:4317\"", "trace.otlp = \"http://h:4317\": OTLP is not there yet, expected \"\""),
+    ("[trace]\notlp = \"h:4318\"", "trace.otlp = \"h:4318\": expected http://HOST:PORT of an OTLP collector, or \"\" for off"),
+    ("[trace]\nsample = 1.5", "trace.sample = 1.5: expected a share from 0.0 to 1.0"),
+    ("[trace]\nsample = \"all\"", "trace.sample = \"all\": expected a number"),
     ("[features.CallWaiting]\nevent_root = \"E\"", "features.CallWaiting.request_root: is missing, expected an XML element name"),
     ("[features.X]\nvalues = { a = [\"x\"] }", "features.X.values.a = [\"x\"]: expected [\"requestElement\", \"eventElement\"]"),
     ("[features.X]\nvalues = { a = [\"x\", 1] }", "features.X.values.a = [\"x\", 1]: expected [\"requestElement\", \"eventElement\"]"),

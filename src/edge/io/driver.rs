@@ -24,6 +24,7 @@ use crate::edge::io::port::Port;
 use crate::edge::io::seat::{Seat, Stray};
 use crate::edge::io::service::EdgeService;
 use crate::edge::io::sockets::Sockets;
+use crate::edge::io::spans;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{BusReply, FanOut, Input, Notifier, Output};
 use crate::edge::takeover::{Missed, TakeOver};
@@ -338,7 +339,11 @@ impl Driver {
                         self.metrics.dropped(DropReason::FanOut);
                     }
                 }
-                Output::Event(event) => self.port.emit(*event),
+                Output::Event(event) => {
+                    spans::of_event(&event);
+                    self.port.emit(*event);
+                }
+                Output::Answered(cause, since, status) => spans::of_subscribe(&cause, since, status),
                 Output::HandOver { to, flow, packet } => {
                     // Without room it is lost, as a datagram may be: the NOTIFY is sent again.
                     if !self.sources.seat.hand_over(to, Stray { flow, packet }) {

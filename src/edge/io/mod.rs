@@ -14,6 +14,7 @@ pub(crate) mod seat;
 pub(crate) mod secret;
 pub(crate) mod service;
 pub(crate) mod sockets;
+mod spans;
 pub(crate) mod tls_files;
 pub(crate) mod users_file;
 pub(crate) mod watchers;

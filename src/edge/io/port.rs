@@ -20,6 +20,7 @@ use crate::bus::error::{PublishError, RequestError};
 use crate::bus::kv;
 use crate::bus::local::Asked;
 use crate::bus::message::{GetRequest, RouteSetRequest};
+use crate::bus::span::{Open, SpanKind, name};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, headers};
 use crate::edge::event::Event;
@@ -34,13 +35,20 @@ pub(crate) struct Port {
     /// Answers of the worker of this process.
     local: mpsc::Receiver<(Token, BusReply)>,
     to_local: mpsc::Sender<(Token, BusReply)>,
-    asked: AHashMap<u64, (Pattern, Instant)>,
+    asked: AHashMap<u64, Waiting>,
     /// Requests that wait for a worker to show itself. No more than the notifier waits for.
     held: FuturesUnordered<BoxFuture<'static, (Token, Outgoing, bool)>>,
 }
 
 /// How long an answer may take before it counts as none: above every timeout of the notifier.
 const ANSWER_KEPT_FOR: Duration = Duration::from_secs(10);
+
+/// A request that has no answer yet.
+struct Waiting {
+    pattern: Pattern,
+    asked_at: Instant,
+    span: Option<Box<Open<'static>>>,
+}
 
 /// A request in the form it is published in.
 struct Outgoing {
@@ -69,35 +77,37 @@ impl Port {
     ///
     /// The request is not sent: the bus is away, or its queue is full.
     pub(crate) fn ask(&mut self, token: Token, request: BusRequest, cause: &Cause) -> Result<(), PublishError> {
+        let span = cause.open(span_name(&request), SpanKind::Client);
         let (pattern, request) = match request {
-            BusRequest::Get(request) => match self.hand_get(token, request, cause) {
+            BusRequest::Get(request) => match self.hand_get(token, request, span.cause()) {
                 Ok(()) => (Pattern::Get, None),
                 Err(request) => (Pattern::Get, Some(BusRequest::Get(request))),
             },
-            BusRequest::RouteSet(request) => match self.hand_set(token, request, cause) {
+            BusRequest::RouteSet(request) => match self.hand_set(token, request, span.cause()) {
                 Ok(()) => (Pattern::RouteSet, None),
                 Err(request) => (Pattern::RouteSet, Some(BusRequest::RouteSet(request))),
             },
             other => (Pattern::SubscriptionBucket, Some(other)),
         };
         let Some(request) = request else {
-            self.asked.insert(token.0, (pattern, clock::now()));
+            self.asked.insert(token.0, Waiting { pattern, asked_at: clock::now(), span: span.kept() });
             return Ok(());
         };
-        let outgoing = self.outgoing(request, cause);
+        let outgoing = self.outgoing(request, span.cause());
+        let span = span.kept();
         if matches!(pattern, Pattern::Get | Pattern::RouteSet) && self.bus.presence().is_absent() {
             let bus = self.bus.clone();
             self.held.push(Box::pin(async move { (token, outgoing, bus.is_worker_there().await) }));
-            self.asked.insert(token.0, (pattern, clock::now()));
+            self.asked.insert(token.0, Waiting { pattern, asked_at: clock::now(), span });
             return Ok(());
         }
-        self.send(token, outgoing)
+        self.send(token, outgoing, span)
     }
 
-    fn send(&mut self, token: Token, outgoing: Outgoing) -> Result<(), PublishError> {
+    fn send(&mut self, token: Token, outgoing: Outgoing, span: Option<Box<Open<'static>>>) -> Result<(), PublishError> {
         let reply_to = format!("{}.{}", self.inbox, token.0);
         self.bus.try_publish(outgoing.pattern, outgoing.subject, Some(reply_to), outgoing.headers, outgoing.payload)?;
-        self.asked.insert(token.0, (outgoing.pattern, clock::now()));
+        self.asked.insert(token.0, Waiting { pattern: outgoing.pattern, asked_at: clock::now(), span });
         Ok(())
     }
 
@@ -122,12 +132,11 @@ impl Port {
     pub(crate) fn poll_local(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Token, BusReply)>> {
         while let Poll::Ready(Some((token, outgoing, is_there))) = self.held.poll_next_unpin(cx) {
             // given up meanwhile
-            if !self.asked.contains_key(&token.0) {
-                continue;
-            }
+            let Some(waiting) = self.asked.get_mut(&token.0) else { continue };
+            let span = waiting.span.take();
             let why = match is_there {
                 false => Unavailable::NoResponders,
-                true if self.send(token, outgoing).is_ok() => continue,
+                true if self.send(token, outgoing, span).is_ok() => continue,
                 true => Unavailable::NotSent,
             };
             let reply = BusReply::Unavailable(why);
@@ -157,11 +166,15 @@ impl Port {
     /// Counts the requests that were never answered as such.
     pub(crate) fn forget_unanswered(&mut self, now: Instant) {
         let bus = &self.bus;
-        self.asked.retain(|_, (pattern, asked_at)| {
+        self.asked.retain(|_, Waiting { pattern, asked_at, span }| {
             let waited = now.saturating_duration_since(*asked_at);
             let is_waited_for = waited < ANSWER_KEPT_FOR;
             if !is_waited_for {
-                bus.request_ended(*pattern, Some(&RequestError::Timeout(waited)), waited);
+                let error = RequestError::Timeout(waited);
+                bus.request_ended(*pattern, Some(&error), waited);
+                if let Some(span) = span.take() {
+                    span.end(Some(&error));
+                }
             }
             is_waited_for
         });
@@ -191,13 +204,15 @@ impl Port {
     /// Whether something else than a service says this: a stream that keeps requests acknowledges each. Our own stores are
     /// answered so.
     fn is_passed_over(&self, token: u64, message: &Message) -> bool {
-        let asks_a_service =
-            self.asked.get(&token).is_some_and(|(pattern, _)| matches!(pattern, Pattern::Get | Pattern::RouteSet | Pattern::ResponderAuth));
+        let asks_a_service = self
+            .asked
+            .get(&token)
+            .is_some_and(|waiting| matches!(waiting.pattern, Pattern::Get | Pattern::RouteSet | Pattern::ResponderAuth));
         asks_a_service && message.status.is_none() && !answer::is_answer(message)
     }
 
     fn answered(&mut self, token: u64, reply: &BusReply) {
-        let Some((pattern, asked_at)) = self.asked.remove(&token) else { return };
+        let Some(Waiting { pattern, asked_at, span }) = self.asked.remove(&token) else { return };
         let error = match reply {
             BusReply::Message(ReplyMessage { status: Some(503), .. }) | BusReply::Unavailable(Unavailable::NoResponders) => {
                 Some(RequestError::NoResponders)
@@ -205,6 +220,9 @@ impl Port {
             _ => None,
         };
         self.bus.request_ended(pattern, error.as_ref(), clock::now().saturating_duration_since(asked_at));
+        if let Some(span) = span {
+            span.end(error.as_ref());
+        }
     }
 
     fn outgoing(&self, request: BusRequest, cause: &Cause) -> Outgoing {
@@ -255,6 +273,16 @@ impl Port {
         if !self.bus.flush().await {
             tracing::warn!("events of the last moment may be lost");
         }
+    }
+}
+
+/// What a request's span is called.
+const fn span_name(request: &BusRequest) -> &'static str {
+    match request {
+        BusRequest::Get(_) => Pattern::Get.as_str(),
+        BusRequest::RouteSet(_) => Pattern::RouteSet.as_str(),
+        BusRequest::Auth { .. } => Pattern::ResponderAuth.as_str(),
+        BusRequest::Store { .. } | BusRequest::Remove { .. } | BusRequest::Lookup { .. } => name::STORE_SUBSCRIPTION,
     }
 }
 

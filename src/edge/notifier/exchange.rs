@@ -208,6 +208,7 @@ impl Notifier {
             writer.body(subscribe.package.content_type, body);
         }
         self.output.push_back(self.responses.finish(arrival, 200, writer.finish(), now));
+        self.note_answered(arrival, 200);
         if let Some(raw) = event::of_raw(&self.config.edge_id, subscription, exchange, now) {
             self.emit(raw);
         }

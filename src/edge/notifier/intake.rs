@@ -77,7 +77,7 @@ impl Notifier {
 
     fn on_request(&mut self, request: Request, flow: Flow, now: Now) {
         let key = self.responses.key(&request);
-        let arrival = Arrival { request, key, flow, at: now.at, cause: Cause::new() };
+        let arrival = Arrival { request, key, flow, at: now.at, cause: Cause::begin() };
         // What changes nothing is answered without keeping anything, RFC 3261 §8.2.7.
         if let Err(refusal) = self.check(&arrival.request) {
             return self.refuse(&arrival, &refusal, now);

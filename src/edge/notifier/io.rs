@@ -1,7 +1,7 @@
 //! What goes into the notifier and what comes out of it.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -229,6 +229,8 @@ pub enum Output {
     FanOut(Box<FanOut>),
     /// Publish an event.
     Event(Box<Event>),
+    /// A SUBSCRIBE whose trace is recorded, which arrived then, has a final response with this status.
+    Answered(Cause, Instant, u16),
     /// A response to a request of another notifier thread: it goes there.
     HandOver {
         /// The place of that one.

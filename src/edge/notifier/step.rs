@@ -49,10 +49,18 @@ impl Notifier {
 
     pub(super) fn refuse(&mut self, arrival: &Arrival, refusal: &Refusal, now: Now) {
         self.output.push_back(self.responses.refuse(arrival, refusal, now));
+        self.note_answered(arrival, refusal.status);
         let Some(reason) = refusal.reason else { return };
         let Arrival { request, flow, cause, .. } = arrival;
         let (message, detail) = (request.message(), refusal.warning.as_deref());
         self.note_refused(&RefusedRequest { message, flow: *flow, cause, status: refusal.status, reason, detail }, now);
+    }
+
+    /// Whoever records spans hears of a request that has its final response.
+    pub(super) fn note_answered(&mut self, arrival: &Arrival, status: u16) {
+        if arrival.cause.is_recorded() {
+            self.output.push_back(Output::Answered(arrival.cause.clone(), arrival.at, status));
+        }
     }
 
     /// A request was refused: its event is published now, or held back.

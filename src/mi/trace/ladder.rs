@@ -1,9 +1,10 @@
 //! Events of one cause, and what is still under way, put in order: the steps of a trace. Pure.
 
+use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::step::{Step, Trace};
 use super::word::{Outcome, StepKind};
-use super::{Step, Trace};
 use crate::bus::message::{
     EndReason, FeatureEvent, FeatureOutcome, NotifyEvent, NotifyOutcome, Origin, RefusedEvent, SubscriptionChange, SubscriptionEvent,
     Watcher, Work, WorkPart, WorkStep,
@@ -15,6 +16,8 @@ use crate::runtime::clock;
 
 /// Who carries commands out.
 const BRIDGE: &str = "mi";
+/// Who sends commands, where none says so.
+const SERVICE: &str = "a service";
 const WORKER: &str = "worker";
 const STORE: &str = "store";
 /// So long a change waits to be told at the most; later nobody tells it.
@@ -47,7 +50,8 @@ pub(super) fn of(cause: &str, past: &Caused, under: &Under, now: SystemTime) -> 
     let start = rungs.first().map(|rung| rung.at);
     let end = rungs.iter().map(|rung| rung.at + rung.took.unwrap_or_default()).max();
     let took = start.zip(end).map(|(start, end)| end.duration_since(start).unwrap_or_default());
-    let outcome = rungs.iter().map(|rung| rung.step.outcome).max().unwrap_or(Outcome::Ok);
+    let outcomes = rungs.iter().map(|rung| rung.step.outcome).filter(|outcome| *outcome != Outcome::Covered);
+    let outcome = outcomes.max().unwrap_or(Outcome::Ok);
     let steps = rungs.into_iter().map(|Rung { at, took, step }| Step {
         at: clock::rfc3339(at),
         after_ms: start.and_then(|start| at.duration_since(start).ok()).map_or(0.0, millis),
@@ -70,11 +74,11 @@ fn millis(of: Duration) -> f64 {
     (of.as_secs_f64() * 100_000.0).round() / 100.0
 }
 
-fn step(step: StepKind, who: impl Into<String>, to: Option<&str>, outcome: Outcome) -> Step {
+fn step(kind: StepKind, who: impl Into<String>, to: Option<&str>, outcome: Outcome) -> Step {
     Step {
         at: String::new(),
         after_ms: 0.0,
-        step,
+        kind,
         who: who.into(),
         to: to.map(str::to_owned),
         took_ms: None,
@@ -122,7 +126,8 @@ fn changed(event: &FeatureEvent) -> Vec<Rung> {
     let mut rungs = Vec::new();
     if let Some(asked) = &event.asked {
         let asked_at = event.asked_at.as_ref().and_then(|at| clock::parse_rfc3339(at)).unwrap_or(time);
-        let who = event.actor.clone().unwrap_or_else(|| event.origin.as_str().to_owned());
+        let unnamed = if event.origin == Origin::Mi { SERVICE } else { event.origin.as_str() };
+        let who = event.actor.clone().unwrap_or_else(|| unnamed.to_owned());
         let work_at = event.work.as_ref().and_then(|work| clock::parse_rfc3339(&work.at));
         let took = work_at.and_then(|at| at.duration_since(asked_at).ok());
         let detail = Some(format!("{} {}", event.feature, on_or_off(asked.status)));
@@ -184,8 +189,11 @@ fn what_changed(event: &FeatureEvent) -> String {
 }
 
 fn shown(state: &FeatureState) -> String {
-    let values: String = state.values.iter().map(|(field, value)| format!(" {field}={value}")).collect();
-    format!("{}{values}", on_or_off(state.status))
+    let mut text = on_or_off(state.status).to_owned();
+    for (field, value) in &state.values {
+        let _infallible = write!(text, " {field}={value}");
+    }
+    text
 }
 
 const fn on_or_off(status: Status) -> &'static str {
@@ -278,7 +286,7 @@ fn concerns(watcher: &Watcher, change: &FeatureEvent) -> bool {
 
 /// A change that phones are to be told of, and of which nothing was heard since.
 fn untold(past: &Caused, rungs: &[Rung], now: SystemTime) -> Option<Rung> {
-    let is_told = rungs.iter().any(|rung| matches!(rung.step.step, StepKind::Job | StepKind::Notify));
+    let is_told = rungs.iter().any(|rung| matches!(rung.step.kind, StepKind::Job | StepKind::Notify));
     let mut changes = past.events.changes.iter();
     let change = changes.find(|change| change.outcome == FeatureOutcome::Applied && change.watchers > 0).filter(|_| !is_told)?;
     let at = clock::parse_rfc3339(&change.time)?;

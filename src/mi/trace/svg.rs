@@ -5,8 +5,8 @@
 
 use std::fmt::Write;
 
+use super::step::{Step, Trace};
 use super::word::{Outcome, StepKind};
-use super::{Step, Trace};
 
 /// Between two who speak, in pixels.
 const COLUMN: usize = 190;
@@ -94,7 +94,7 @@ fn draw_step(svg: &mut String, step: &Step, y: usize, columns: &[&str]) {
     let took = step.took_ms.map_or_else(String::new, |took| format!(" {took} ms"));
     let status = step.status.map_or_else(String::new, |status| format!(" {status}"));
     let outcome = if step.outcome == Outcome::Ok { String::new() } else { format!(" {}", step.outcome.as_str()) };
-    let text = format!("{}{status}{outcome}{took}", step.step.as_str());
+    let text = format!("{}{status}{outcome}{took}", step.kind.as_str());
     let detail = step.detail.as_deref().unwrap_or_default();
     let _infallible = write!(
         svg,
@@ -102,18 +102,13 @@ fn draw_step(svg: &mut String, step: &Step, y: usize, columns: &[&str]) {
         escaped(&format!("{} {text} {detail}", step.at)),
         step.after_ms,
     );
-    match step.to.as_deref().map(|to| x_of(place(to))).filter(|to| *to != from) {
-        Some(to) => arrow(svg, (from, to), y, &text),
-        None => {
-            let text = if step.step == StepKind::Change { &cut(detail, LONGEST_DETAIL) } else { &text };
-            let _infallible = write!(
-                svg,
-                "<path d=\"M{from} {} l6 6 -6 6 -6 -6 z\"/><text x=\"{}\" y=\"{y}\">{}</text>",
-                y - 10,
-                from + 12,
-                escaped(text)
-            );
-        }
+    if let Some(to) = step.to.as_deref().map(|to| x_of(place(to))).filter(|to| *to != from) {
+        arrow(svg, (from, to), y, &text);
+    } else {
+        let text = if step.kind == StepKind::Change { &cut(detail, LONGEST_DETAIL) } else { &text };
+        let (top, beside) = (y - 10, from + 12);
+        let _infallible =
+            write!(svg, "<path d=\"M{from} {top} l6 6 -6 6 -6 -6 z\"/><text x=\"{beside}\" y=\"{y}\">{}</text>", escaped(text));
     }
     svg.push_str("</g>");
 }

@@ -72,7 +72,7 @@ fn lines(trace: &Trace) -> Vec<String> {
     let line = |step: &Step| {
         let to = step.to.as_ref().map_or_else(String::new, |to| format!("→{to}"));
         let took = step.took_ms.map_or_else(|| "-".to_owned(), |took| took.to_string());
-        format!("+{} {} {}{to} {took} {}", step.after_ms, step.step.as_str(), step.who, step.outcome.as_str())
+        format!("+{} {} {}{to} {took} {}", step.after_ms, step.kind.as_str(), step.who, step.outcome.as_str())
     };
     trace.steps.iter().map(line).collect()
 }

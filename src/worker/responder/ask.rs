@@ -15,6 +15,7 @@ use tokio::time::Instant as Deadline;
 
 use crate::bus::RequestError;
 use crate::bus::request::Screen;
+use crate::bus::span::SpanKind;
 use crate::bus::subject::Pattern;
 use crate::runtime::clock;
 use crate::worker::metrics::WorkerMetrics;
@@ -137,8 +138,11 @@ impl Responders {
         let started_at = clock::now();
         let mut screen = Screen::of_responders();
         let asked = (pattern, question.subject.to_string());
+        let mut span = question.cause.open(pattern.as_str(), SpanKind::Client);
+        span.tell("messaging.destination.name", || question.subject.to_string());
         let reply: Result<Map<String, Value>, RequestError> =
-            self.bus.request_responder(asked, question.payload.clone(), &question.cause, timeout, &mut screen).await;
+            self.bus.request_responder(asked, question.payload.clone(), span.cause(), timeout, &mut screen).await;
+        span.end(reply.as_ref().err());
         let answer = match (reply, self.table.require(&question.feature)) {
             (Ok(reply), Ok(spec)) => answer::read(&self.table, spec, question.route, reply),
             (Ok(_), Err(unknown)) => Err(AnswerError::Feature(unknown)),

@@ -129,6 +129,7 @@ impl Bench {
                 Output::HandOver { to, packet, .. } => self.handed_over.push((to, packet)),
                 Output::JobDone(handle) => self.done.push(handle),
                 Output::JobMoved(handle) => self.moved.push(handle),
+                Output::Answered(..) => panic!("nothing is recorded"),
             }
         }
         for notify in unsent {

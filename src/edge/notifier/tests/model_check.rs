@@ -30,6 +30,7 @@ impl World {
                     assert!(self.open_jobs.remove(&handle), "job {handle} is done twice");
                 }
                 Output::HandOver { to, .. } => panic!("there is no thread {to}"),
+                Output::Answered(..) => panic!("nothing is recorded"),
                 Output::FanOut(_) => {}
             }
         }
