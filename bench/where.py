@@ -1,4 +1,4 @@
-"""Where the processor time and the messages of one call go: where.py [--binary FILE] [--seconds 6]. Prints, judges nothing."""
+"""Where processor time and messages of one call go: where.py [--binary FILE] [--seconds 6]. Prints, judges nothing."""
 
 import argparse
 import collections
