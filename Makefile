@@ -75,6 +75,7 @@ freeze: schemas ## Keep schemas and messages of this version for ever, when it i
 	@tools/freeze-schemas
 
 tools: $(NATS_SERVER) ## Fetch what the tests need: nats-server, nats-py, opensips-cli, Node packages, sipp, tshark, Kamailio, Lua
+	@tools/fetch tools/nats-server-2.11.txt nats-server "" nats-server-2.11
 	@tools/python-packages
 	@tools/node-packages
 	@tools/debian sipp=sip-tester tshark=tshark lua5.4=lua5.4 $(KAMAILIO)

@@ -41,6 +41,13 @@ def commands():
             runbook="DfksQueueFilling",
         ),
         lines(
+            "Features whose time is over",
+            "ended: off; passed: changed before; refused: denied, or the owner is away, tried again; dead: given up.",
+            "reqps",
+            ("{{outcome}}", "sum by (outcome) (rate(dfks_mi_timers_total{@}[~])) > 0"),
+            stack=True,
+        ),
+        lines(
             "Requests over HTTP",
             "What a PBX and others ask of /v1; not_modified: they had the newest already.",
             "reqps",

@@ -68,6 +68,9 @@ struct Stored {
     version: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     learnt: Option<Pace>,
+    /// When it is to go off by itself: RFC 3339 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
 }
 
 /// A committed change that phones are to be told of.
@@ -173,11 +176,21 @@ impl FeatureRecord {
         self.features.iter().map(|(feature, stored)| stored.state(feature))
     }
 
+    /// The features that are to go off by themselves: name, version, when.
+    pub(crate) fn timed(&self) -> impl Iterator<Item = (&str, u64, &str)> {
+        self.features.iter().filter_map(|(feature, stored)| Some((feature.as_str(), stored.version, stored.until.as_deref()?)))
+    }
+
+    /// Whether a feature has this version: nothing has changed it since.
+    pub(crate) fn is_at(&self, feature: &str, version: u64) -> bool {
+        self.features.get(feature).map_or(0, |stored| stored.version) == version
+    }
+
     /// Puts in the state of a feature, with its version.
     pub(crate) fn put(&mut self, state: &FeatureState) {
         let learnt = self.features.get(&state.feature).and_then(|before| before.learnt);
-        let (status, values) = (state.status, state.values.clone());
-        let stored = Stored { assigned: state.assigned, status, values, version: state.version, learnt };
+        let (status, values, until) = (state.status, state.values.clone(), state.until.clone());
+        let stored = Stored { assigned: state.assigned, status, values, version: state.version, learnt, until };
         self.features.insert(state.feature.clone(), stored);
     }
 
@@ -302,6 +315,7 @@ impl Stored {
             version: self.version,
             source: Source::Store,
             notify: true,
+            until: self.until.clone(),
         }
     }
 }

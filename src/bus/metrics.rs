@@ -224,6 +224,7 @@ const fn is_requested(pattern: Pattern) -> bool {
         | Pattern::EdgeResync
         | Pattern::EdgeEnd
         | Pattern::Dead
+        | Pattern::Timer
         | Pattern::SubscriptionBucket
         | Pattern::FeatureBucket
         | Pattern::EdgeBucket

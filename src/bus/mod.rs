@@ -35,6 +35,7 @@ pub(crate) mod refusals;
 mod replies;
 pub(crate) mod request;
 mod room;
+pub(crate) mod schedule;
 pub mod schema;
 pub(crate) mod service;
 pub mod setup;

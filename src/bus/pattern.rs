@@ -65,6 +65,8 @@ pub enum Pattern {
     EventHand,
     /// `dfks.dead.<stage>`
     Dead,
+    /// `dfks.timer.at.<presentity>.<Feature>`
+    Timer,
     /// The bucket of subscriptions.
     SubscriptionBucket,
     /// The bucket of feature states.
@@ -113,6 +115,7 @@ impl Pattern {
         Self::EventRefused,
         Self::EventHand,
         Self::Dead,
+        Self::Timer,
         Self::SubscriptionBucket,
         Self::FeatureBucket,
         Self::EdgeBucket,
@@ -156,6 +159,7 @@ impl Pattern {
             Self::EventRefused => "dfks.event.refused.<domain>",
             Self::EventHand => "dfks.event.hand.<domain>",
             Self::Dead => "dfks.dead.<stage>",
+            Self::Timer => "dfks.timer.at.<presentity>.<Feature>",
             Self::SubscriptionBucket => "$KV.dfks-subscriptions.<subscription>",
             Self::FeatureBucket => "$KV.dfks-features.<presentity>",
             Self::EdgeBucket => "$KV.dfks-edges.<edge_id>",

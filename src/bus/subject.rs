@@ -252,6 +252,10 @@ impl Subjects {
     pub(crate) fn all_dead(&self) -> String {
         self.under("dead.>")
     }
+    /// `dfks.timer.…`: `>` for all, `due.>`; `at.<presentity>.<Feature>` and `due.<presentity>.<Feature>`, the presentity one token.
+    pub(crate) fn timer(&self, of: &str) -> String {
+        self.under(&format!("timer.{of}"))
+    }
     /// The edge id in `dfks.notify.<edge_id>`.
     #[must_use]
     pub(crate) fn edge_of_notify(&self, subject: &str) -> Option<String> {

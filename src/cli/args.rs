@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -17,6 +18,7 @@ use super::help::{
 use super::responders_args::RespondersArgs;
 use super::route_args::RouteCommand;
 use super::sip::SipArgs;
+use super::span::span;
 use super::trace_args::TraceArgs;
 pub(crate) use super::words::{Press, Switch};
 use super::words::{feature_name, field, press, seconds};
@@ -198,6 +200,12 @@ pub(crate) struct SetArgs {
     /// Who asks for it, for the event: at most 128 characters
     #[arg(long, value_name = "TEXT")]
     pub(crate) actor: Option<String>,
+    /// Switch it on for so long, e.g. 2h, 90m or 7d: it goes off by itself then
+    #[arg(long = "for", value_name = "TIME", value_parser = span, conflicts_with_all = ["file", "until"])]
+    pub(crate) lasts: Option<Duration>,
+    /// Switch it on until then, e.g. 17:00 (here, the next one) or 2026-12-24T17:00:00+01:00: it goes off by itself
+    #[arg(long, value_name = "TIME", conflicts_with = "file")]
+    pub(crate) until: Option<String>,
     /// Have it carried out even if no mi bridge is up now: its acknowledgement is printed, not what became of it
     #[arg(long)]
     pub(crate) durable: bool,

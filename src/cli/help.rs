@@ -24,6 +24,7 @@ Examples:
   dfks set sip:alice@127.0.0.1 DoNotDisturb on
   dfks set sip:alice@127.0.0.1 CallForwardingNoAnswer on --value ringCount=4 --value forwardTo=sip:bob@10.0.0.11
   dfks set sip:alice@127.0.0.1 dnd off --actor 'helpdesk, ticket 4711'
+  dfks set sip:alice@127.0.0.1 dnd on --for 2h          off by itself then; also --until 17:00
   dfks set sip:alice@127.0.0.1 dnd on --durable         carried out whenever a mi bridge is up
   dfks set --file moves.ndjson --actor 'night batch'    {\"presentity\":\"sip:alice@h\",\"feature\":\"DoNotDisturb\",\"status\":1} a line
   dfks set --file - --durable --id batch-7 < moves.ndjson";

@@ -107,6 +107,9 @@ fn read_line(text: &str, table: &FeatureTable) -> Result<(Presentity, Vec<Featur
     for state in &line.features {
         let spec = table.require(&state.feature).map_err(|error| format!("{error} (features of your own: --config)"))?;
         let merged = merge(spec, &spec.default_state(), Some(state.status), &state.values).map_err(|error| error.to_string())?;
+        if let Some(until) = state.until.as_deref().filter(|until| clock::parse_rfc3339(until).is_none()) {
+            return Err(format!("{}: invalid until '{}': expected a time of RFC 3339", state.feature, printable(until)));
+        }
         if merged.status != state.status {
             return Err(format!("{}: its status is not that of its values", state.feature));
         }

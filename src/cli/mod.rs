@@ -42,6 +42,7 @@ mod suggest;
 mod target;
 mod trace;
 mod trace_args;
+mod until;
 mod usage;
 mod why;
 mod words;

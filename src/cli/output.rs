@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::exit::Failure;
+use super::span;
 use crate::feature::{FeatureState, Source, Status, Values};
+use crate::runtime::clock;
 
 /// Widest name of a feature of the built-in table, to have columns.
 const NAME_WIDTH: usize = 22;
@@ -58,7 +61,18 @@ pub(crate) fn state_line(state: &FeatureState) -> String {
         Source::Store => "store",
         Source::Default => "default",
     };
-    format!("{}  (version {}, {source})", feature_line(&state.feature, state.status, &state.values), state.version)
+    let until = state.until.as_deref().map_or_else(String::new, |until| format!("  {}", until_text(until, clock::utc_now())));
+    format!("{}{until}  (version {}, {source})", feature_line(&state.feature, state.status, &state.values), state.version)
+}
+
+/// `until 2026-11-28T17:00:00Z, in 2 h`; past that it is overdue.
+fn until_text(until: &str, now: SystemTime) -> String {
+    let when = match clock::parse_rfc3339(until).map(|at| at.duration_since(now)) {
+        Some(Ok(ahead)) => format!(", in {}", span::shown(ahead)),
+        Some(Err(past)) => format!(", overdue by {}", span::shown(past.duration())),
+        None => String::new(),
+    };
+    format!("until {}{when}", printable(until))
 }
 
 /// A text from the network for a terminal: control characters are shown, not obeyed.
@@ -80,6 +94,10 @@ mod tests {
         state.values = [("ringCount".to_owned(), "4".to_owned()), ("forwardTo".to_owned(), "sip:bob@h\u{1b}[2J".to_owned())].into();
         assert_eq!(state_line(&state), "CallForwardingNoAnswer  on   forwardTo=sip:bob@h\u{fffd}[2J ringCount=4  (version 7, store)");
         assert_eq!(feature_line("DoNotDisturb", Status::ON, &Values::new()), "DoNotDisturb            on");
+        let at = |text: &str| clock::parse_rfc3339(text).unwrap();
+        let until = "2026-11-28T17:00:00.000Z";
+        assert_eq!(until_text(until, at("2026-11-28T14:50:00Z")), "until 2026-11-28T17:00:00.000Z, in 2 h");
+        assert_eq!(until_text(until, at("2026-11-28T17:00:05Z")), "until 2026-11-28T17:00:00.000Z, overdue by 5 s");
         state.assigned = false;
         assert_eq!(state_line(&state), "CallForwardingNoAnswer  not assigned");
     }

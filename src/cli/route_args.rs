@@ -55,7 +55,7 @@ pub(crate) struct RouteSetArgs {
     /// Handed to the route as its param, as a command may
     #[arg(long, value_name = "TEXT")]
     pub(crate) param: Option<String>,
-    /// Who asks: phone or mi, which is any command; none: phone where --watcher names one, else mi
+    /// Who asks: phone, mi, which is any command, or timer; none: phone where --watcher names one, else mi
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(crate) origin: Option<Origin>,
     /// The user of the phone that asks
@@ -95,5 +95,5 @@ pub(crate) struct RunOfRouteArgs {
 /// One that a set can have.
 fn origin(text: &str) -> Result<Origin, String> {
     let origin = serde_json::from_value(text.into()).ok();
-    origin.filter(|origin| *origin != Origin::Responder).ok_or_else(|| "expected phone or mi".to_owned())
+    origin.filter(|origin| *origin != Origin::Responder).ok_or_else(|| "expected phone, mi or timer".to_owned())
 }

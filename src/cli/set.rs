@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::args::{SetArgs, Switch};
@@ -12,10 +14,12 @@ use super::exit::Failure;
 use super::lines::Lines;
 use super::output::{complain, print, print_json, printable, state_line};
 use super::reach::{Nats, Whom};
+use super::until;
 use crate::bus::message::{CommandValues, Kind, SetRequest, SetResponse};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, new_id};
 use crate::feature::{Presentity, Status, Values};
+use crate::runtime::clock;
 
 /// Commands of a file in flight at a time.
 const MAX_IN_FLIGHT: usize = 32;
@@ -45,6 +49,8 @@ pub(super) async fn set(args: SetArgs) -> Result<(), Failure> {
         route_param: args.param,
         values: CommandValues::Fields(args.values.into_iter().collect::<Values>()),
         actor: args.actor,
+        until: args.until.as_deref().map(until).transpose()?,
+        for_seconds: args.lasts.map(|lasts| lasts.as_secs()),
     };
     let id = args.id.unwrap_or_else(new_id);
     let request = serde_json::to_value(request).map_err(|error| Failure::Refused(error.to_string()))?;
@@ -68,6 +74,12 @@ fn with_cause(reply: &SetResponse, cause: &Cause) -> Value {
         fields.insert("cause".to_owned(), json!(cause));
     }
     line
+}
+
+/// When a feature goes off, as it is typed here.
+fn until(text: &str) -> Result<String, Failure> {
+    let now = Timestamp::try_from(clock::utc_now()).map_err(|error| Failure::Refused(error.to_string()))?;
+    until::until(text, &now.to_zoned(TimeZone::system())).map_err(Failure::Usage)
 }
 
 /// `2 phones are notified`

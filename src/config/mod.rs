@@ -203,6 +203,8 @@ pub struct FeaturesConfig {
     pub passthrough: bool,
     /// What the target of a forward may be.
     pub target: Target,
+    /// A guest's visit ends by itself after its `expires`.
+    pub hoteling_ends: bool,
     /// More features by name.
     #[serde(flatten)]
     pub tables: BTreeMap<String, FeatureConfig>,

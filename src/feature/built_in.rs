@@ -42,6 +42,7 @@ impl FeatureTable {
                 hoteling::spec(),
             ],
             packages: Packages::built_in(),
+            visits_end: false,
         }
     }
 }

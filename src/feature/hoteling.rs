@@ -23,7 +23,8 @@ pub(crate) const NAMESPACE: &str = "http://schema.broadsoft.com/hoteling";
 pub(crate) const DEFAULT_EXPIRES_SECONDS: u32 = 12 * 3600;
 
 const GUEST_ADDRESS: &str = "guestAddress";
-const EXPIRES: &str = "expires";
+/// The value that says for how many seconds a guest is in.
+pub(crate) const EXPIRES: &str = "expires";
 const AUTHENTICATION: &str = "authenticationData";
 /// What a phone answers a challenge with.
 const PROOF: [&str; 3] = [NONCE, "algorithm", "response"];

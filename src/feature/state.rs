@@ -127,6 +127,9 @@ pub struct FeatureState {
     /// `false`: a route asked that no NOTIFY carries this state. Left out when `true`.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub notify: bool,
+    /// When it goes off by itself: RFC 3339 UTC; where that is past, it is overdue. Left out: it stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }
 
 impl FeatureState {
@@ -141,6 +144,7 @@ impl FeatureState {
             version: 0,
             source: Source::Default,
             notify: true,
+            until: None,
         }
     }
 

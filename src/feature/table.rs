@@ -2,6 +2,7 @@
 
 use crate::feature::document::check_document;
 use crate::feature::error::FeatureError;
+use crate::feature::hoteling;
 use crate::feature::package::{Package, Packages};
 use crate::feature::rule::{AGENT_STATES, LOGGED_ON, MAX_TEXT_CHARS, Rule, is_ring_count, is_seconds};
 use crate::feature::state::{FeatureState, Values};
@@ -24,6 +25,8 @@ pub(super) const REASON: &str = "reason";
 pub struct FeatureTable {
     pub(super) specs: Vec<FeatureSpec>,
     pub(super) packages: Packages,
+    /// Whether a guest's visit ends by itself.
+    pub(super) visits_end: bool,
 }
 
 /// One row of the table: a feature, its fields, and its elements.
@@ -110,6 +113,18 @@ pub(super) const SET_AGENT_STATE: &str = "SetAgentState";
 pub(super) const AGENT_REASON: &str = "AgentNotReadyReasonValue";
 
 impl FeatureTable {
+    /// The same table, where a guest's visit ends by itself after its `expires`, or does not.
+    #[must_use]
+    pub(crate) fn with_visits_that_end(self, visits_end: bool) -> Self {
+        Self { visits_end, ..self }
+    }
+
+    /// Whether what this feature is switched on for ends by itself after its value `expires`.
+    #[must_use]
+    pub(crate) fn is_visit_that_ends(&self, spec: &FeatureSpec) -> bool {
+        self.visits_end && spec.name == hoteling::FEATURE
+    }
+
     /// The features, in table order.
     pub fn iter(&self) -> impl Iterator<Item = &FeatureSpec> {
         self.specs.iter()

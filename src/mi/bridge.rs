@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join;
 
-use crate::bus::message::{
-    CommandPlace, ErrorBody, FeatureEvent, GetRequest, Kind, Origin, RouteSetRequest, RouteSetResponse, SetResponse,
-};
+use crate::bus::message::{CommandPlace, ErrorBody, FeatureEvent, GetRequest, Kind, RouteSetRequest, RouteSetResponse, SetResponse};
+use crate::bus::schedule::{NoTimers, Schedule};
 use crate::bus::span::{SpanKind, name};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{self, Cause};
@@ -76,11 +76,11 @@ impl Fanout for Queue {
 /// Part of `nats.timeout_ms` that a worker has to say what became of a request whose answer was lost.
 const LOOKED_UP_WITHIN: u32 = 4;
 
-/// A durable command: our id of it, the same for each delivery, and where it stands in its stream.
+/// What came out of a stream: our id of it, the same for each delivery, and where it stands there, of a durable command.
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
     pub(crate) id: String,
-    pub(crate) place: CommandPlace,
+    pub(crate) place: Option<CommandPlace>,
 }
 
 /// Carries commands out, whichever way they came in. Any number at the same time.
@@ -91,6 +91,7 @@ pub struct Bridge<F> {
     table: Arc<FeatureTable>,
     metrics: Arc<MiMetrics>,
     refused: RefusedCommands,
+    schedule: Schedule,
 }
 
 impl<F: Fanout> Bridge<F> {
@@ -98,7 +99,8 @@ impl<F: Fanout> Bridge<F> {
     #[must_use]
     pub fn new(bus: Bus, fanout: F, table: Arc<FeatureTable>) -> Self {
         let refused = RefusedCommands::new(bus.clone());
-        Self { bus, fanout, table, metrics: Arc::new(MiMetrics::new(MAX_IN_HAND, MAX_DURABLE_IN_HAND)), refused }
+        let schedule = Schedule::new(bus.clone());
+        Self { bus, fanout, table, metrics: Arc::new(MiMetrics::new(MAX_IN_HAND, MAX_DURABLE_IN_HAND)), refused, schedule }
     }
 
     /// Has a worker run the set route, and publishes the events.
@@ -131,7 +133,8 @@ impl<F: Fanout> Bridge<F> {
     }
 
     async fn carried_out(&self, command: &SetCommand, order: Option<&Order>, cause: &Cause) -> Result<SetResponse, Failure> {
-        let SetCommand { presentity, feature, status, values, param, actor, unset: _ } = command.clone();
+        let until = self.until(command, order).await?;
+        let SetCommand { presentity, feature, status, values, param, actor, lasts: _, if_version, origin, unset: _ } = command.clone();
         let asked_at = self.bus.utc_now();
         let request = RouteSetRequest {
             kind: Kind::default(),
@@ -139,15 +142,18 @@ impl<F: Fanout> Bridge<F> {
             feature,
             status,
             values,
-            origin: Origin::Mi,
+            origin,
             param,
             watcher: None,
             actor,
-            request: Some(trace::new_id()),
+            // a timer is found by its own, a durable command by its place
+            request: Some(order.filter(|order| order.place.is_none()).map_or_else(trace::new_id, |order| order.id.clone())),
             subscription: None,
             not_after: Some(clock::rfc3339(self.bus.utc_now() + self.bus.timeout())),
-            command: order.map(|order| order.id.clone()),
-            place: order.map(|order| order.place.clone()),
+            command: order.filter(|order| order.place.is_some()).map(|order| order.id.clone()),
+            place: order.and_then(|order| order.place.clone()),
+            until,
+            if_version,
             cause: cause.clone(),
         };
         // Looked up meanwhile: a phone that is told soon may be gone when the answer comes.
@@ -165,7 +171,7 @@ impl<F: Fanout> Bridge<F> {
         };
         let asked = command.asked(&self.table);
         let now = self.bus.utc_now();
-        let mut occasion = Occasion { asked: &asked, actor: command.actor.as_deref(), now, asked_at, cause, new_id };
+        let mut occasion = Occasion { asked: &asked, actor: command.actor.as_deref(), origin, now, asked_at, cause, new_id };
         if let Some(denied) = occasion.denied(&answer) {
             self.publish(&presentity, &[denied.event], cause);
             return Err(denied.reply.into());
@@ -205,8 +211,26 @@ impl<F: Fanout> Bridge<F> {
         let new_id = || id.map_or_else(trace::new_id, |id| format!("{id}-refused"));
         let asked = command.asked(&self.table);
         let now = self.bus.utc_now();
-        let mut occasion = Occasion { asked: &asked, actor: command.actor.as_deref(), now, asked_at: now, cause, new_id };
+        let origin = command.origin;
+        let mut occasion = Occasion { asked: &asked, actor: command.actor.as_deref(), origin, now, asked_at: now, cause, new_id };
         self.publish(presentity, &[occasion.failed(presentity, &state, &failure.body)], cause);
+    }
+
+    /// When what a command switches on goes off by itself: RFC 3339 UTC. A durable command was sent when its stream took it.
+    async fn until(&self, command: &SetCommand, order: Option<&Order>) -> Result<Option<String>, ErrorBody> {
+        let now = self.bus.utc_now();
+        let place = order.and_then(|order| order.place.as_ref());
+        let sent_at = place.map_or(now, |place| SystemTime::UNIX_EPOCH + Duration::from_nanos(place.stored_at_nanos));
+        let Some(at) = command.lasts.ends_at(sent_at, now)? else { return Ok(None) };
+        self.schedule.ready().await.map_err(|error| match error {
+            NoTimers::OldServer(_) => ErrorBody::bad(Some("until"), format!("a feature cannot be set for a time here: {error}")),
+            NoTimers::Away(_) => ErrorBody::new(503, format!("{error}: the change was not made")),
+        })?;
+        Ok(Some(clock::rfc3339(at)))
+    }
+
+    pub(crate) const fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     pub(crate) const fn fanout(&self) -> &F {

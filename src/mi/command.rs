@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::bus::message::{Asked, ErrorBody, PRESENTITY_EXPECTED, check_actor, shown};
+use crate::bus::message::{Asked, ErrorBody, Origin, PRESENTITY_EXPECTED, check_actor, shown};
 use crate::feature::error::Shown;
 use crate::feature::{self, FeatureSpec, FeatureState, FeatureTable, Presentity, Status, Values};
+use crate::mi::lasts::Lasts;
 
 /// Most `field/value` strings of one command, as in the array of the OpenSIPS command.
 pub(crate) const MAX_LIST_VALUES: usize = 8;
@@ -26,6 +27,12 @@ pub struct SetCommand {
     pub param: Option<String>,
     /// Who asks for it.
     pub actor: Option<String>,
+    /// For how long.
+    pub lasts: Lasts,
+    /// The version that the feature must still have.
+    pub if_version: Option<u64>,
+    /// Where it comes from.
+    pub origin: Origin,
     /// The state of the feature where nobody has set it.
     pub unset: FeatureState,
 }
@@ -70,7 +77,12 @@ pub(crate) fn read_of(spec: &FeatureSpec, presentity: Presentity, fields: &Map<S
         Some(other) => return Err(ErrorBody::invalid("route_param", other, "a string")),
     };
     let actor = actor(fields)?;
-    Ok(SetCommand { actor, ..SetCommand::checked(spec, presentity, status, values, param)? })
+    let lasts = Lasts::read(fields)?;
+    if lasts != Lasts::Always && !status.is_on() {
+        let field = if matches!(lasts, Lasts::For(_)) { "for_seconds" } else { "until" };
+        return Err(ErrorBody::bad(Some(field), format!("{field} goes with status 1: what is off stays off")));
+    }
+    Ok(SetCommand { actor, lasts, ..SetCommand::checked(spec, presentity, status, values, param)? })
 }
 
 impl SetCommand {
@@ -100,7 +112,18 @@ impl SetCommand {
     ) -> Result<Self, ErrorBody> {
         let unset = spec.default_state();
         feature::merge(spec, &unset, Some(status), &values)?;
-        Ok(Self { presentity, feature: spec.name().to_owned(), status, values, param, actor: None, unset })
+        Ok(Self {
+            presentity,
+            feature: spec.name().to_owned(),
+            status,
+            values,
+            param,
+            actor: None,
+            lasts: Lasts::Always,
+            if_version: None,
+            origin: Origin::Mi,
+            unset,
+        })
     }
 
     /// What it asks for, as its event tells it.
@@ -229,6 +252,9 @@ mod tests {
                 values: [("ringCount", "4"), ("forwardTo", "sip:bob@10.0.0.11")].map(|(f, v)| (f.to_owned(), v.to_owned())).into(),
                 param: Some("1".into()),
                 actor: None,
+                lasts: Lasts::Always,
+                if_version: None,
+                origin: Origin::Mi,
                 unset: FeatureState::new("CallForwardingNoAnswer"),
             }
         );

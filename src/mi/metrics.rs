@@ -47,6 +47,33 @@ impl Outcome {
     }
 }
 
+/// What became of a feature whose time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimerOutcome {
+    /// It is off.
+    Ended,
+    /// Something has changed it before.
+    Passed,
+    /// It stays on for now: denied, or its owner is away.
+    Refused,
+    /// Given up: it stays on.
+    Dead,
+}
+
+impl TimerOutcome {
+    const ALL: [Self; 4] = [Self::Ended, Self::Passed, Self::Refused, Self::Dead];
+
+    /// The metric label `outcome`.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Passed => "passed",
+            Self::Refused => "refused",
+            Self::Dead => "dead",
+        }
+    }
+}
+
 /// Why something was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DropReason {
@@ -107,6 +134,7 @@ pub(crate) struct MiMetrics {
     jobs: Counter,
     retries: Counter,
     tellings_retried: Counter,
+    timers: [Counter; TimerOutcome::ALL.len()],
     in_flight: Gauge,
     dropped: [Counter; DropReason::ALL.len()],
 }
@@ -128,10 +156,11 @@ impl MiMetrics {
             jobs: metrics::counter!("dfks_mi_jobs_total"),
             retries: metrics::counter!("dfks_mi_retries_total"),
             tellings_retried: metrics::counter!("dfks_mi_tellings_retried_total"),
+            timers: TimerOutcome::ALL.map(|outcome| metrics::counter!("dfks_mi_timers_total", "outcome" => outcome.as_str())),
             in_flight: metrics::gauge!("dfks_mi_in_flight"),
             dropped: DropReason::ALL.map(|reason| metrics::counter!("dfks_mi_dropped_total", "reason" => reason.as_str())),
         };
-        for counter in metrics.commands.iter().chain(&metrics.received).chain(&metrics.dropped).chain([
+        for counter in metrics.commands.iter().chain(&metrics.received).chain(&metrics.dropped).chain(&metrics.timers).chain([
             &metrics.jobs,
             &metrics.retries,
             &metrics.tellings_retried,
@@ -210,6 +239,27 @@ impl MiMetrics {
         tracing::debug!(reason, "change not told yet");
     }
 
+    /// A feature's time was over.
+    pub(crate) fn timer_ended(&self, outcome: TimerOutcome) {
+        if let Some(counter) = self.timers.get(outcome as usize) {
+            counter.increment(1);
+        }
+        tracing::debug!(outcome = outcome.as_str(), "timer ended");
+    }
+
+    /// A feature cannot be set for a time, or the stream of timers is away.
+    #[expect(clippy::unused_self, reason = "a method for each thing that happens, whether or not it has a counter of its own")]
+    pub(crate) fn not_scheduled(&self, error: &dyn Error) {
+        tracing::warn!(%error, "features do not go off by themselves");
+    }
+
+    /// Timers cannot be taken for a moment.
+    #[expect(clippy::unused_self, reason = "a method for each thing that happens, whether or not it has a counter of its own")]
+    pub(crate) fn timers_interrupted(&self, error: &dyn Error) {
+        let cause = error.source().map(ToString::to_string);
+        tracing::warn!(%error, cause, "timers interrupted");
+    }
+
     /// A record of the bucket of feature states is none of ours.
     pub(crate) fn unreadable_record(&self) {
         self.dropped(DropReason::UnreadableRecord);
@@ -258,6 +308,7 @@ fn describe() {
     metrics::describe_histogram!("dfks_mi_command_duration_seconds", Unit::Seconds, "From a command to its reply");
     metrics::describe_counter!("dfks_mi_jobs_total", "NOTIFY jobs stored, one for each edge that holds a watcher");
     metrics::describe_counter!("dfks_mi_retries_total", "Durable commands that were tried again");
+    metrics::describe_counter!("dfks_mi_timers_total", "Features whose time was over, by what became of them");
     metrics::describe_gauge!("dfks_mi_in_flight", "Commands being carried out");
     metrics::describe_counter!("dfks_mi_tellings_retried_total", "Changes whose NOTIFY jobs could not be stored and will be");
     metrics::describe_counter!(

@@ -13,6 +13,7 @@ use crate::notify::job::{self, EdgeJob, Notice};
 pub(crate) struct Occasion<'a, I> {
     pub(crate) asked: &'a Asked,
     pub(crate) actor: Option<&'a str>,
+    pub(crate) origin: Origin,
     pub(crate) now: SystemTime,
     /// When it was asked for.
     pub(crate) asked_at: SystemTime,
@@ -82,7 +83,7 @@ impl<I: FnMut() -> String> Occasion<'_, I> {
         asked: Option<&Asked>,
         watchers: u64,
     ) -> FeatureEvent {
-        let change = FeatureChange { presentity, old, new, origin: Origin::Mi, actor: self.actor, asked };
+        let change = FeatureChange { presentity, old, new, origin: self.origin, actor: self.actor, asked };
         FeatureEvent::new((self.new_id)(), self.now, self.cause.clone(), change).notified(watchers)
     }
 }
@@ -147,6 +148,7 @@ mod tests {
         make(&mut Occasion {
             asked: &asked,
             actor: Some("crm"),
+            origin: Origin::Mi,
             now: SystemTime::UNIX_EPOCH,
             asked_at: SystemTime::UNIX_EPOCH,
             cause: &cause,

@@ -21,6 +21,7 @@ use crate::bus::feature_record::{FeatureRecord, Telling};
 use crate::bus::learnt::Learnt;
 use crate::bus::message::{FeatureChange, FeatureEvent, Origin};
 use crate::bus::pull::{Delivery, Held, Pull, PullConfig, PullError, REOPEN};
+use crate::bus::schedule::{NoTimers, Timer};
 use crate::bus::span::{SpanKind, name};
 use crate::bus::subject::{Pattern, Subjects};
 use crate::bus::trace::Cause;
@@ -68,7 +69,7 @@ fn consumer(subjects: &Subjects) -> PullConfig {
 /// Tells what is committed until `stopping`: then it finishes what is in hand and gives the rest back.
 pub async fn run<F: Fanout>(bridge: Arc<Bridge<F>>, table: Arc<FeatureTable>, stopping: CancellationToken) {
     let config = consumer(bridge.bus().subjects());
-    let teller = Teller { bridge, table, told: Mutex::default() };
+    let teller = Teller { bridge, table, told: Mutex::default(), scheduled: Mutex::default() };
     let mut retry = REOPEN;
     loop {
         let opened = async {
@@ -97,6 +98,8 @@ struct Teller<F> {
     bridge: Arc<Bridge<F>>,
     table: Arc<FeatureTable>,
     told: Mutex<Told>,
+    /// The version of each feature whose timer this bridge has stored last.
+    scheduled: Mutex<Told>,
 }
 
 /// A write that is delivered.
@@ -139,6 +142,10 @@ impl Told {
 impl<F: Fanout> Teller<F> {
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn scheduled(&self) -> MutexGuard<'_, Told> {
+        self.scheduled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes changes and tells them, many at a time.
@@ -189,7 +196,35 @@ impl<F: Fanout> Teller<F> {
         for telling in record.tellings(&self.table, told, stored.unseen_since(now), now) {
             self.store_jobs(&presentity, &telling, writer).await?;
         }
+        self.schedule(&presentity, &record, writer).await?;
         self.told().insert(record.presentity(), stored.revision);
+        Ok(())
+    }
+
+    /// Has each feature go off when its time is over. The timer follows the write, as the duty to tell does: nothing has to survive
+    /// between the two. One that comes twice is harmless: it is for one version.
+    async fn schedule(&self, presentity: &Presentity, record: &FeatureRecord, cause: &Cause) -> Result<(), RequestError> {
+        for (feature, version, until) in record.timed() {
+            let key = format!("{} {feature}", presentity.as_str());
+            if self.scheduled().get(&key) == Some(&version) {
+                continue;
+            }
+            let Some(at) = clock::parse_rfc3339(until) else { continue };
+            let timer = Timer {
+                presentity: presentity.as_str().to_owned(),
+                feature: feature.to_owned(),
+                version,
+                until: until.to_owned(),
+                attempt: 0,
+            };
+            match self.bridge.schedule().ready().await {
+                Ok(()) => self.bridge.schedule().put(presentity, &timer, at, cause).await?,
+                Err(NoTimers::Away(error)) => return Err(error),
+                // a guest's visit, or a server that is older than it was: it stays on until somebody changes it
+                Err(error) => self.bridge.metrics().not_scheduled(&error),
+            }
+            self.scheduled().insert(&key, version);
+        }
         Ok(())
     }
 

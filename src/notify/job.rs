@@ -130,6 +130,7 @@ mod tests {
             version,
             source: Source::Store,
             notify: true,
+            until: None,
         }
     }
 

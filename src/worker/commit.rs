@@ -35,6 +35,8 @@ pub(crate) struct Claim {
     /// Id of a durable command.
     command: Option<String>,
     place: Option<CommandPlace>,
+    /// The feature, and the version that it must still have.
+    only_over: Option<(Box<str>, u64)>,
 }
 
 impl Claim {
@@ -50,6 +52,7 @@ impl Claim {
             not_after: request.not_after.as_deref().and_then(clock::parse_rfc3339),
             command: request.command.clone(),
             place: request.place.clone(),
+            only_over: request.if_version.map(|version| (request.feature.as_str().into(), version)),
         }
     }
 
@@ -68,13 +71,16 @@ impl Claim {
     /// # Errors
     ///
     /// [`Refusal::Passed`]: it is a durable command that was carried out before, or one that was sent before one that was;
-    /// [`Refusal::Late`].
+    /// [`Refusal::Late`]; [`Refusal::Changed`]: the feature has another version than the change is for.
     pub(crate) fn check(&self, record: &FeatureRecord, now: SystemTime) -> Result<Option<RouteSetResponse>, Refusal> {
         let fenced = self.command.as_deref().map_or(Fenced::No, |command| record.fence(command, self.place.as_ref(), now));
         match fenced {
             Fenced::Answered(answer) => Ok(Some(answer.clone())),
             Fenced::Passed => Err(Refusal::Passed),
             Fenced::No if self.is_late(now) => Err(Refusal::Late),
+            Fenced::No if self.only_over.as_ref().is_some_and(|(feature, version)| !record.is_at(feature, *version)) => {
+                Err(Refusal::Changed)
+            }
             Fenced::No => Ok(None),
         }
     }
@@ -117,7 +123,7 @@ impl Claim {
         Duty {
             features,
             // A command's NOTIFY always has its body: that a route left the feature unassigned is ignored, as in OpenSIPS.
-            assigned: self.origin == Origin::Mi || answer.state.assigned,
+            assigned: self.origin.is_command() || answer.state.assigned,
             skip: self.subscription.clone(),
             request: self.request.clone(),
             cause: self.cause.clone(),

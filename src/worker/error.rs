@@ -99,6 +99,9 @@ pub(crate) enum Refusal {
     /// A durable command that was carried out before, or sent before one that was.
     #[error("this command, or one that was sent after it, was carried out before")]
     Passed,
+    /// The feature has not the version any more that the change is for.
+    #[error("the feature has changed meanwhile: nothing was changed")]
+    Changed,
     /// The reply cannot be written as JSON.
     #[error("the reply cannot be written: {0}")]
     Unwritable(#[source] serde_json::Error),
@@ -117,7 +120,7 @@ impl Refusal {
             Self::Responder(_) => RequestOutcome::ResponderFailed,
             Self::Store(_) | Self::Memory(_) => RequestOutcome::StoreFailed,
             Self::Late => RequestOutcome::Late,
-            Self::Passed => RequestOutcome::Passed,
+            Self::Passed | Self::Changed => RequestOutcome::Passed,
             Self::Unwritable(_) => RequestOutcome::Internal,
             Self::Overloaded(_) => RequestOutcome::Overloaded,
         }
@@ -134,6 +137,7 @@ impl Refusal {
                 | Self::Feature(_)
                 | Self::Pattern(_)
                 | Self::Script(_)
+                | Self::Changed
         )
     }
 
@@ -145,6 +149,7 @@ impl Refusal {
             }
             Self::OtherDomain(_) => 403,
             Self::Passed => 409,
+            Self::Changed => 412,
             Self::Responder(_) | Self::Memory(_) | Self::Store(_) | Self::Late | Self::Overloaded(_) => 503,
         }
     }

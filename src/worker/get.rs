@@ -77,6 +77,8 @@ pub(crate) fn known(spec: &FeatureSpec, record: &FeatureRecord, answer: &Answer)
     let mut state = spec.challenging(state, &said);
     if is_news {
         state.version = stored.version.saturating_add(1);
+        // whoever owns it says what it is now, and not for how long
+        state.until = None;
     }
     (state, is_news)
 }
@@ -95,6 +97,9 @@ pub(crate) fn scripted(spec: &FeatureSpec, presentity: &str, before: &FeatureSta
     let mut state = change.apply_for(spec, presentity, before)?;
     if !state.shows_same_as(before) {
         state.source = Source::Script;
+    }
+    if !state.status.is_on() {
+        state.until = None;
     }
     Ok(state)
 }

@@ -7,7 +7,7 @@ use futures_util::future::{join, join_all};
 use crate::bus::message::{GetRequest, GetResponse, Kind, Origin, RouteSetRequest, RouteSetResponse, WorkPart};
 use crate::bus::span::{SpanKind, name};
 use crate::bus::trace::Cause;
-use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity};
+use crate::feature::{FeatureSpec, FeatureState, FeatureTable, Presentity, Status};
 use crate::worker::change::Change;
 use crate::worker::commit::{Claim, Committed, commit};
 use crate::worker::error::{Refusal, StoreError};
@@ -19,7 +19,7 @@ use crate::worker::route::Route;
 use crate::worker::script::Script;
 use crate::worker::script::call::Call;
 use crate::worker::script::live::Routes;
-use crate::worker::set::Set;
+use crate::worker::set::{Ends, Set};
 use crate::worker::store::{Store, Versioned};
 use crate::worker::work::WorkLog;
 
@@ -108,6 +108,8 @@ impl Handler {
             spec,
             origin: request.origin,
             change: Change::requested(request.status, request.values),
+            ends: self.ends(spec, request.until),
+            if_version: request.if_version,
             param: request.param.filter(|_| request.origin == Origin::Mi),
             watcher: request.watcher.as_deref(),
             claim: &claim,
@@ -143,10 +145,18 @@ impl Handler {
 
     async fn set_over(&self, asked: &AskedSet<'_>, stored: Versioned, work: &mut WorkLog) -> Result<Committed, Refusal> {
         let &AskedSet { presentity, spec, origin, claim, cause, .. } = asked;
-        let mut set = Set { table: &self.table, spec, origin, request: asked.change.clone(), script: Change::default(), responder: None };
+        let mut set = Set {
+            table: &self.table,
+            spec,
+            origin,
+            request: asked.change.clone(),
+            ends: asked.ends.clone(),
+            script: Change::default(),
+            responder: None,
+        };
         let as_it_is = || stored.record.state(spec);
         if stored.record.is_changed_by(claim.request()) {
-            return Ok(Committed::Unchanged(found(presentity, as_it_is())));
+            return Ok(Committed::Unchanged(found(presentity, as_it_is(), asked.if_version)));
         }
         if let Some(answer) = claim.check(&stored.record, self.store.utc_now())? {
             return Ok(Committed::Unchanged(answer));
@@ -183,6 +193,15 @@ impl Handler {
         work.did(WorkPart::Store, None, if committed.is_ok() { OK } else { "failed" });
         committed
     }
+
+    /// When what is asked for goes off by itself; `until`: as the request says.
+    fn ends(&self, spec: &FeatureSpec, until: Option<String>) -> Ends {
+        match until {
+            Some(until) => Ends::At(until),
+            None if self.table.is_visit_that_ends(spec) => Ends::WithVisit(self.store.utc_now()),
+            None => Ends::Never,
+        }
+    }
 }
 
 /// A set, read.
@@ -191,6 +210,8 @@ struct AskedSet<'a> {
     spec: &'a FeatureSpec,
     origin: Origin,
     change: Change,
+    ends: Ends,
+    if_version: Option<u64>,
     /// Of the command.
     param: Option<String>,
     /// The phone's user, where a phone asks.
@@ -207,8 +228,11 @@ fn answer(committed: Committed) -> Result<RouteSetResponse, Refusal> {
 }
 
 /// The answer to a request that comes again because its answer was lost: the change is made. What was before it is not known.
-fn found(presentity: &Presentity, state: FeatureState) -> RouteSetResponse {
-    RouteSetResponse { changed: true, logged: true, denied: None, ..unchanged(presentity, state) }
+/// Of a change that was for one version, it was the other way around in that version.
+fn found(presentity: &Presentity, state: FeatureState, if_version: Option<u64>) -> RouteSetResponse {
+    let before = if_version.map(|version| FeatureState { version, status: Status(!state.status.is_on()), ..state.clone() });
+    let previous = before.unwrap_or_else(|| state.clone());
+    RouteSetResponse { previous, changed: true, logged: true, denied: None, ..unchanged(presentity, state) }
 }
 
 /// The answer to a change that was denied: the state as it is.

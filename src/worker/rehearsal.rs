@@ -13,7 +13,7 @@ use crate::worker::get;
 use crate::worker::route::Route;
 use crate::worker::script::call::Call;
 use crate::worker::script::{RouteError, Script};
-use crate::worker::set::Set;
+use crate::worker::set::{Ends, Set};
 
 /// What a route is tried on.
 #[derive(Debug)]
@@ -87,8 +87,15 @@ impl Rehearsal {
     /// [`FeatureError`]: what is asked for is refused before any route runs.
     pub(crate) fn set(&self, spec: &FeatureSpec, asked: Asked<'_>) -> Result<Outcome, FeatureError> {
         spec.check_values(&asked.change.values)?;
-        let mut set =
-            Set { table: &self.table, spec, origin: asked.origin, request: asked.change, script: Change::default(), responder: None };
+        let mut set = Set {
+            table: &self.table,
+            spec,
+            origin: asked.origin,
+            request: asked.change,
+            ends: Ends::Never,
+            script: Change::default(),
+            responder: None,
+        };
         let (before, requested) = (self.record.state(spec), set.requested(&self.record)?);
         let param = asked.param.filter(|_| asked.origin == Origin::Mi);
         let call = self.call(Route::Set, param, requested.clone()).asked_by(asked.origin, asked.watcher).instead_of(before.clone());

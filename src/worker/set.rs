@@ -1,8 +1,12 @@
 //! The outcome of a set: request, script and responder applied in turn to the stored state. Pure.
 
+use std::time::{Duration, SystemTime};
+
 use crate::bus::feature_record::FeatureRecord;
 use crate::bus::message::{AlsoChange, Origin};
+use crate::feature::hoteling::{DEFAULT_EXPIRES_SECONDS, EXPIRES};
 use crate::feature::{FeatureError, FeatureSpec, FeatureState, FeatureTable, Source};
+use crate::runtime::clock;
 use crate::worker::change::Change;
 
 /// The inputs of one set.
@@ -14,9 +18,40 @@ pub(crate) struct Set<'t> {
     pub(crate) spec: &'t FeatureSpec,
     pub(crate) origin: Origin,
     pub(crate) request: Change,
+    pub(crate) ends: Ends,
     pub(crate) script: Change,
     /// `None`: nobody listens.
     pub(crate) responder: Option<Change>,
+}
+
+/// When what a set switches on goes off by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// Never.
+    Never,
+    /// At this time: RFC 3339 UTC.
+    At(String),
+    /// A guest's visit: so long after this time as its value `expires` says.
+    WithVisit(SystemTime),
+}
+
+impl Ends {
+    /// When this state goes off: RFC 3339 UTC. What is off stays so.
+    fn of(&self, state: &FeatureState) -> Option<String> {
+        if !state.status.is_on() {
+            return None;
+        }
+        match self {
+            Self::Never => None,
+            Self::At(at) => Some(at.clone()),
+            Self::WithVisit(from) => {
+                // where none is set, phones are told the default
+                let expires = state.values.get(EXPIRES).map_or(Some(u64::from(DEFAULT_EXPIRES_SECONDS)), |seconds| seconds.parse().ok());
+                let seconds = expires.filter(|seconds| *seconds > 0)?;
+                Some(clock::rfc3339(from.checked_add(Duration::from_secs(seconds))?))
+            }
+        }
+    }
 }
 
 /// Outcome of a set.
@@ -77,6 +112,7 @@ impl Set<'_> {
         let mut updated = record.clone();
         if is_changed {
             state.version = previous.version.saturating_add(1);
+            state.until = self.ends.of(&state);
             updated.put(&state);
         }
         state.source = if self.responder.is_some() {
@@ -118,6 +154,7 @@ impl Set<'_> {
                 continue;
             }
             state.source = Source::Store;
+            state.until = None;
             // One set is one change of a feature, however many had a say in it.
             if let Some((_, earlier)) = changed.iter_mut().find(|(_, earlier)| earlier.feature == state.feature) {
                 record.put(&state);

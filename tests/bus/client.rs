@@ -179,6 +179,8 @@ async fn refuses_what_cannot_be_sent() {
         route_param: None,
         values: CommandValues::default(),
         actor: None,
+        until: None,
+        for_seconds: None,
     };
     let refused = bus.publish_stored(Pattern::CommandSet, "t.command".into(), "a\r\nb", HeaderMap::new(), &set).await;
     assert!(matches!(refused, Err(RequestError::NotSent(PublishError::Header))), "{refused:?}");

@@ -31,6 +31,7 @@ fn state() -> FeatureState {
         version: 7,
         source: Source::Store,
         notify: true,
+        until: None,
     }
 }
 

@@ -143,7 +143,7 @@ fn a_route_that_fails_is_1_with_its_line_and_what_cannot_be_run_says_why() {
         (&["get", "sip:alice@h", "dnd", "--script", &file, "--data", &bad], 1, "bad.json: expected value at line 1 column 7"),
         (&["set", "sip:alice@h", "CFNA", "on", "--value", "ringCount=101", "--script", &file], 1, "ringCount"),
         (&["set", "sip:alice@h", "dnd", "on", "--param", "x", "--origin", "phone", "--script", &file], 64, "--param is of commands"),
-        (&["set", "sip:alice@h", "dnd", "on", "--origin", "responder", "--script", &file], 64, "expected phone or mi"),
+        (&["set", "sip:alice@h", "dnd", "on", "--origin", "responder", "--script", &file], 64, "expected phone, mi or timer"),
     ] {
         let done = route(args);
         assert_eq!((done.code, done.out.as_str()), (code, ""), "{args:?}: {}", done.err);

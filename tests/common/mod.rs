@@ -31,9 +31,15 @@ pub struct Nats {
     child: Option<Child>,
     port: u16,
     name: String,
+    program: PathBuf,
 }
 
 impl Nats {
+    /// Starts a server of another program.
+    pub fn of(program: &Path) -> Self {
+        Self::running(program.to_owned(), "max_file_store: 8GB", "")
+    }
+
     /// Starts a server that lets everyone do everything.
     pub fn start() -> Self {
         Self::with_config("")
@@ -55,13 +61,17 @@ impl Nats {
     }
 
     fn with_jetstream(settings: &str, more: &str) -> Self {
+        Self::running(server_binary(), settings, more)
+    }
+
+    fn running(program: PathBuf, settings: &str, more: &str) -> Self {
         log();
         let dir = TempDir::new().unwrap();
         let name = format!("test-{:x}", rand::random::<u64>());
         let store = dir.path().join("jetstream");
         let text = format!("server_name: {name}\njetstream {{ store_dir: \"{}\", {settings} }}\n{more}\n", store.display());
         fs::write(dir.path().join("nats.conf"), text).unwrap();
-        let mut nats = Self { dir, child: None, port: 0, name };
+        let mut nats = Self { dir, child: None, port: 0, name, program };
         nats.restart();
         nats
     }
@@ -118,7 +128,7 @@ impl Nats {
         self.kill();
         let port = if self.port == 0 { "-1".to_owned() } else { self.port.to_string() };
         let log = fs::File::create(self.dir.path().join("nats.log")).unwrap();
-        let child = Command::new(server_binary())
+        let child = Command::new(&self.program)
             .args(["-a", "127.0.0.1", "-p", &port, "-c"])
             .arg(self.dir.path().join("nats.conf"))
             .arg("--ports_file_dir")
@@ -127,7 +137,7 @@ impl Nats {
             .stderr(log)
             .spawn()
             .unwrap();
-        let ports_file = ports_file(self.dir.path(), &child);
+        let ports_file = ports_file_of(&self.program, self.dir.path(), &child);
         self.child = Some(child);
         self.port = wait_for("the server's port", || client_port(&ports_file));
         self.check_that_it_is_ours();
@@ -234,7 +244,10 @@ pub fn end_servers_of(dir: &Path) {
 
 /// The file that a server started with `--ports_file_dir` writes when it is ready.
 pub fn ports_file(dir: &Path, server: &Child) -> PathBuf {
-    let program = server_binary();
+    ports_file_of(&server_binary(), dir, server)
+}
+
+fn ports_file_of(program: &Path, dir: &Path, server: &Child) -> PathBuf {
     dir.join(format!("{}_{}.ports", program.file_name().unwrap().display(), server.id()))
 }
 

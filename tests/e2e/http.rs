@@ -154,8 +154,12 @@ fn what_is_known_already_is_not_sent_again() {
     assert_eq!(web.put(&path, &json!({"status": 1})).status, 200);
     let changed = known(&mut web, &tag);
     assert_eq!((changed.status, &changed.json()["features"][0]["status"]), (200, &json!(1)));
-    let newer = changed.header("etag").to_owned();
-    assert!(newer.starts_with("\"1-"), "{newer}");
+    let over = format!("Content-Type: application/json\r\nIf-Match: {}\r\n", changed.header("etag"));
+    let body = json!({"status": 1}).to_string();
+    assert_eq!(web.ask("PUT", &path, &over, &body).status, 200, "nobody else has changed it");
+    web.ask("PUT", &path, &over, &body).problem(412);
+    let newer = web.get(&path).header("etag").to_owned();
+    assert!(newer.starts_with("\"2-"), "{newer}");
     // another bridge says the same of it
     let other = Setup::on(&nats).with("sip.edge_id", "edge-b").with("mi.http", "127.0.0.1:0").start();
     assert_eq!(known(&mut Web::to(other.mi()), &newer).status, 304);
@@ -193,7 +197,25 @@ fn each_fault_is_a_problem_that_says_what_is_allowed() {
         ("PUT", dnd, json_type, &format!("{{\"status\":1,\"actor\":\"{}\"}}", "x".repeat(129)), 400, "129 characters"),
         ("PUT", dnd, "Content-Type: application/x-www-form-urlencoded\r\n", "status=1", 415, "expected a body in JSON"),
         ("PUT", dnd, "Content-Type: application/json\r\nContent-Encoding: gzip\r\n", "x", 415, "no Content-Encoding"),
-        ("PUT", dnd, "Content-Type: application/json\r\nIf-Match: \"1\"\r\n", "{\"status\":1}", 400, "If-Match is not known here"),
+        (
+            "PUT",
+            dnd,
+            "Content-Type: application/json\r\nIf-Match: \"1\"\r\n",
+            "{\"status\":1}",
+            412,
+            "If-Match is no ETag of the feature: expected the one that a GET of it has",
+        ),
+        (
+            "PUT",
+            dnd,
+            "Content-Type: application/json\r\nIf-Match: \"5-ab\"\r\n",
+            "{\"status\":1}",
+            412,
+            "the feature has changed meanwhile",
+        ),
+        ("PUT", dnd, json_type, "{\"status\":1,\"for_seconds\":0}", 400, "invalid for_seconds '0': expected whole seconds from 1"),
+        ("PUT", dnd, json_type, "{\"status\":1,\"until\":\"2020-01-01T00:00:00Z\"}", 400, "2020-01-01T00:00:00.000Z is in the past"),
+        ("PUT", dnd, json_type, "{\"status\":0,\"for_seconds\":5}", 400, "for_seconds goes with status 1: what is off stays off"),
         ("PUT", &format!("{FEATURES}/CFA"), json_type, "{\"status\":1}", 403, "not abroad"),
         ("PUT", &format!("{FEATURES}/CFB"), json_type, "{\"status\":1}", 500, "dfks_set"),
         ("POST", "/v1/resync/sip:nobody@h", "", "", 404, "no phone has a live subscription to 'sip:nobody@h'"),

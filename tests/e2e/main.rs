@@ -57,6 +57,7 @@ mod target;
 mod telemetry;
 mod tenant;
 mod threads;
+mod timer;
 mod trace;
 mod trust;
 mod web_phone;

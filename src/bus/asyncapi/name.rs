@@ -3,7 +3,7 @@
 use crate::bus::asyncapi::shape::Reference;
 use crate::bus::subject::Pattern;
 
-/// The channel of a subject in the document; `None` for what is no subject that others use: buckets, the JetStream API, the question whether anybody looks on.
+/// The channel of a subject in the document; `None` for what is no subject that others use: buckets, timers, the JetStream API, the question whether anybody looks on.
 #[must_use]
 pub(crate) const fn channel_id(pattern: Pattern) -> Option<&'static str> {
     match pattern {
@@ -42,6 +42,7 @@ pub(crate) const fn channel_id(pattern: Pattern) -> Option<&'static str> {
         | Pattern::EdgeBucket
         | Pattern::ResponderBucket
         | Pattern::ResponderAnybody
+        | Pattern::Timer
         | Pattern::JetStreamApi
         | Pattern::WorkerPing => None,
     }

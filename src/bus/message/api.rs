@@ -37,6 +37,14 @@ pub struct SetRequest {
     #[serde(default, deserialize_with = "actor::read", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128), regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
     pub actor: Option<String>,
+    /// When the feature goes off by itself, unless something changes it before: RFC 3339. Only with status 1, and not with `for_seconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub until: Option<String>,
+    /// The same, in so many seconds from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31_622_400))]
+    pub for_seconds: Option<u64>,
 }
 
 fn has_status() -> serde_json::Value {
@@ -164,6 +172,12 @@ pub struct RouteSetRequest {
     /// Where a durable command stands in its stream: none is carried out that is not younger than the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<CommandPlace>,
+    /// When the feature goes off by itself: RFC 3339 UTC. Left out: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// The change is made only while the feature has this version. Left out: whatever version it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_version: Option<u64>,
     /// Id of what led to this.
     #[serde(default)]
     pub cause: Cause,

@@ -13,9 +13,17 @@ pub enum Origin {
     Mi,
     /// Nobody: a responder told a get another state than was known. In events only.
     Responder,
+    /// Nobody: the time of a feature is over that was set until then.
+    Timer,
 }
 
 impl Origin {
+    /// Whether it is carried out as a command is: whoever asks is not the phone.
+    #[must_use]
+    pub(crate) const fn is_command(self) -> bool {
+        matches!(self, Self::Mi | Self::Timer)
+    }
+
     /// The word on the bus and in the metric label `origin`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -23,6 +31,7 @@ impl Origin {
             Self::Phone => "phone",
             Self::Mi => "mi",
             Self::Responder => "responder",
+            Self::Timer => "timer",
         }
     }
 }

@@ -289,3 +289,15 @@ fn reads_what_was_stored_before_duties_and_places_were() {
     assert_eq!(record.fence("b", Some(&place(1, 1, None)), at(0)), Fenced::No);
     assert!(record.tellings(&table(), None, at(0), at(0)).is_empty());
 }
+
+#[test]
+fn what_is_set_for_a_time_is_known_by_its_version() {
+    let mut record = FeatureRecord::new(&Presentity::parse("sip:alice@h").unwrap());
+    let until = "2026-11-28T17:00:00.000Z";
+    record.put(&state(CFA, 2));
+    record.put(&FeatureState { until: Some(until.to_owned()), ..state(DND, 7) });
+    let read: FeatureRecord = serde_json::from_slice(&serde_json::to_vec(&record).unwrap()).unwrap();
+    assert_eq!(read.timed().collect::<Vec<_>>(), [(DND, 7, until)]);
+    assert_eq!(read.stored(DND).unwrap().until.as_deref(), Some(until));
+    assert_eq!([read.is_at(DND, 7), read.is_at(DND, 6), read.is_at("AgentState", 0)], [true, false, true]);
+}

@@ -11,7 +11,7 @@ use crate::bus::queues::{self, QueueName, StreamName, Watched};
 use crate::cli::exit::{Failure, chain};
 use crate::cli::role::start::{Start, table};
 use crate::mi::http::MiHttp;
-use crate::mi::{Bridge, Patience, durable, teller};
+use crate::mi::{Bridge, Patience, durable, teller, timer};
 use crate::notify::Queue;
 use crate::runtime::Tasks;
 use crate::telemetry::token::Token;
@@ -51,6 +51,8 @@ pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
     intake.spawn("durable commands", durable);
     intake.spawn("refused commands", tell_refused(Arc::clone(&bridge), intake.stopping().clone()));
     intake.spawn("teller", teller::run(Arc::clone(&bridge), Arc::clone(&table), intake.stopping().clone()));
+
+    intake.spawn("timers", timer::run(Arc::clone(&bridge), intake.stopping().clone()));
 
     let stop = start.stop.child_token();
     let on_serving = || drop(start.serving(listening));

@@ -71,5 +71,6 @@ impl Start {
 /// The features by name, with those of `[features]`.
 pub(in crate::cli) fn table(config: &Config) -> Result<Arc<FeatureTable>, Failure> {
     let table = FeatureTable::with_config(&config.features.tables, &config.packages);
-    table.map(|table| Arc::new(table.with_target(config.features.target))).map_err(|error| Failure::Config(error.to_string()))
+    let of_config = |table: FeatureTable| table.with_target(config.features.target).with_visits_that_end(config.features.hoteling_ends);
+    table.map(|table| Arc::new(of_config(table))).map_err(|error| Failure::Config(error.to_string()))
 }

@@ -42,6 +42,8 @@ impl Notifier {
                     not_after: Some(clock::rfc3339(now.utc + self.config.route_timeout)),
                     command: None,
                     place: None,
+                    until: None,
+                    if_version: None,
                     cause: cause.clone(),
                 };
                 (BusRequest::RouteSet(Box::new(request)), Wait::Set(id, query))

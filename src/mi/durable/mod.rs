@@ -283,7 +283,7 @@ impl<F: Fanout> Carrier<F> {
         let (id, cause) = (delivery.id(), delivery.cause());
         let sender_id = delivery.sender_id().map(str::to_owned);
         let place = CommandPlace { sequence: delivery.stream_seq, stored_at_nanos: delivery.stored_at_nanos, sender_id };
-        let order = Order { id: id.clone(), place };
+        let order = Order { id: id.clone(), place: Some(place) };
         let metrics = self.bridge.metrics();
         let started_at = clock::now();
         let _in_flight = metrics.command_started(Way::Queue);

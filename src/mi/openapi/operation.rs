@@ -89,14 +89,22 @@ fn set() -> Operation {
         tag: "features",
         summary: "Sets a feature, and has the phones told",
         description: "As `dfks.set` on the bus: the set route runs, the feature's owner is asked. What is done is stored when the answer comes.",
-        parameters: &["Presentity", "Feature"],
+        parameters: &["Presentity", "Feature", "IfMatch"],
         body: Some(("FeatureChange", true, json!({ "status": 1, "values": { "forwardTo": "sip:bob@10.0.0.11" }, "actor": "portal" }))),
         answer: Answer {
             description: "It is set.",
             content: referred("SetResponse", &example!("set_response/valid-applied")),
             headers: &CAUSED,
         },
-        faults: &[NO_PRESENTITY, (403, "Forbidden"), (404, "NotFound"), (413, "TooLarge"), (415, "NotJson"), (500, "Failed")],
+        faults: &[
+            NO_PRESENTITY,
+            (403, "Forbidden"),
+            (404, "NotFound"),
+            (412, "Changed"),
+            (413, "TooLarge"),
+            (415, "NotJson"),
+            (500, "Failed"),
+        ],
     }
 }
 
@@ -239,6 +247,13 @@ pub(super) fn parameters() -> Ordered<Value> {
                 "description": "The `ETag` of what is known already.",
             }),
         ),
+        (
+            "IfMatch",
+            json!({
+                "name": "If-Match", "in": "header", "schema": { "type": "string" }, "example": "\"7-5d41402abc4b2a76\"",
+                "description": "The `ETag` of the feature as it was read: it is set only while it has that version.",
+            }),
+        ),
     ]
     .into_iter()
     .collect()
@@ -299,6 +314,15 @@ pub(super) fn responses() -> Ordered<Value> {
                 404,
                 "Not Found",
                 "unknown feature 'Foo': expected DoNotDisturb, CallForwardingAlways",
+            ),
+        ),
+        (
+            "Changed",
+            fault(
+                "The feature has another version than `If-Match` names.",
+                412,
+                "Precondition Failed",
+                "the feature has changed meanwhile: nothing was changed",
             ),
         ),
         ("TooLarge", fault("The body has more than 64 KiB.", 413, "Payload Too Large", "length limit exceeded")),

@@ -26,7 +26,7 @@ fn stored() -> FeatureRecord {
 fn outcome(origin: Origin, feature: &str, request: Change, script: Change, responder: Option<Change>) -> Outcome {
     let table = FeatureTable::built_in();
     let spec = table.require(feature).unwrap();
-    Set { table: &table, spec, origin, request, script, responder }.outcome(&stored()).unwrap()
+    Set { table: &table, spec, origin, request, ends: Ends::Never, script, responder }.outcome(&stored()).unwrap()
 }
 
 fn stored_state(outcome: &Outcome, feature: &str) -> FeatureState {
@@ -104,7 +104,7 @@ fn the_responder_is_shown_what_script_and_request_made() {
     let table = FeatureTable::built_in();
     let spec = table.require(DND).unwrap();
     let script = Change { assigned: Some(false), ..status(false) };
-    let set = Set { table: &table, spec, origin: Origin::Phone, request: status(true), script, responder: None };
+    let set = Set { table: &table, spec, origin: Origin::Phone, request: status(true), ends: Ends::Never, script, responder: None };
     let shown = set.scripted(&stored()).unwrap();
     assert_eq!((shown.status, shown.assigned), (Status::OFF, true));
 }
@@ -152,6 +152,7 @@ fn put_over_what_another_worker_stored_the_version_goes_on_and_the_rest_stays() 
         spec,
         origin: Origin::Phone,
         request: status(false),
+        ends: Ends::Never,
         script: Change::default(),
         responder: Some(Change { also: vec![also(DND, false)], ..Change::default() }),
     };
@@ -169,10 +170,75 @@ fn what_does_not_fit_is_an_error() {
     let table = FeatureTable::built_in();
     let agent = table.require("AgentState").unwrap();
     let ready = || Change { values: [("state".to_owned(), "ready".to_owned())].into(), ..Change::default() };
-    let set = |request, responder| Set { table: &table, spec: agent, origin: Origin::Mi, request, script: Change::default(), responder };
+    let set = |request, responder| Set {
+        table: &table,
+        spec: agent,
+        origin: Origin::Mi,
+        request,
+        ends: Ends::Never,
+        script: Change::default(),
+        responder,
+    };
     let disagrees = Change { status: Some(Status::OFF), ..ready() };
     assert_eq!(set(disagrees.clone(), None).requested(&stored()).unwrap_err().reason(), "contradiction");
     assert_eq!(set(ready(), Some(disagrees)).outcome(&stored()).unwrap_err().reason(), "contradiction");
     let first = set(ready(), None).outcome(&stored()).unwrap();
     assert_eq!((first.state.status, first.state.assigned, first.state.version, first.previous.assigned), (Status::ON, true, 1, false));
+}
+
+#[test]
+fn a_time_goes_with_the_change_and_with_the_next_one_it_is_gone() {
+    let table = FeatureTable::built_in();
+    let at = || Ends::At("2026-11-28T17:00:00.000Z".to_owned());
+    let until = Some("2026-11-28T17:00:00.000Z");
+    let mut timed = stored();
+    timed.put(&FeatureState { until: until.map(str::to_owned), ..stored_in(&timed, DND) });
+    for (name, origin, feature, request, ends, script, want) in [
+        ("a command with a time", Origin::Mi, DND, status(true), at(), Change::default(), until),
+        ("a command without", Origin::Mi, DND, status(true), Ends::Never, Change::default(), None),
+        ("a key that changes nothing", Origin::Phone, DND, status(true), Ends::Never, Change::default(), until),
+        ("a key that does", Origin::Phone, DND, status(false), Ends::Never, Change::default(), None),
+        ("the script turns it off", Origin::Mi, DND, status(true), at(), status(false), None),
+        ("its time is over", Origin::Timer, DND, status(false), Ends::Never, Change::default(), None),
+        (
+            "another feature takes it along",
+            Origin::Mi,
+            CFA,
+            status(true),
+            at(),
+            Change { also: vec![also(DND, false)], ..Change::default() },
+            None,
+        ),
+        ("another feature does not", Origin::Mi, CFA, status(true), at(), Change::default(), until),
+    ] {
+        let set = Set { table: &table, spec: table.require(feature).unwrap(), origin, request, ends, script, responder: None };
+        let outcome = set.outcome(&timed).unwrap();
+        let now = outcome.record.as_ref().unwrap_or(&timed);
+        assert_eq!(stored_in(now, DND).until.as_deref(), want, "{name}");
+    }
+}
+
+#[test]
+fn a_guests_visit_ends_after_its_expires_or_the_default() {
+    let table = FeatureTable::built_in();
+    let spec = table.require("Hoteling").unwrap();
+    let from = clock::parse_rfc3339("2026-11-28T10:00:00Z").unwrap();
+    for (expires, want) in [(Some("3600"), Some("2026-11-28T11:00:00.000Z")), (None, Some("2026-11-28T22:00:00.000Z")), (Some("0"), None)] {
+        let values = expires.map(|expires| ("expires".to_owned(), expires.to_owned())).into_iter().collect();
+        let request = Change { values, ..status(true) };
+        let set = Set {
+            table: &table,
+            spec,
+            origin: Origin::Phone,
+            request,
+            ends: Ends::WithVisit(from),
+            script: Change::default(),
+            responder: None,
+        };
+        assert_eq!(set.outcome(&stored()).unwrap().state.until.as_deref(), want, "{expires:?}");
+    }
+}
+
+fn stored_in(record: &FeatureRecord, feature: &str) -> FeatureState {
+    record.stored(feature).unwrap()
 }

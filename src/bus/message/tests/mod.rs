@@ -28,19 +28,20 @@ fn values() -> impl Strategy<Value = Values> {
 }
 
 fn origin() -> impl Strategy<Value = Origin> {
-    prop_oneof![Just(Origin::Phone), Just(Origin::Mi), Just(Origin::Responder)]
+    prop_oneof![Just(Origin::Phone), Just(Origin::Mi), Just(Origin::Responder), Just(Origin::Timer)]
 }
 
 fn state() -> impl Strategy<Value = FeatureState> {
     let source = prop_oneof![Just(Source::Responder), Just(Source::Script), Just(Source::Store), Just(Source::Default)];
-    (text(), any::<bool>(), status(), values(), any::<u64>(), source, any::<bool>()).prop_map(
-        |(feature, assigned, status, values, version, source, notify)| FeatureState {
+    (text(), any::<bool>(), status(), values(), any::<u64>(), source, any::<bool>(), maybe()).prop_map(
+        |(feature, assigned, status, values, version, source, notify, until)| FeatureState {
             assigned,
             status,
             values,
             version,
             source,
             notify,
+            until,
             ..FeatureState::new(&feature)
         },
     )
@@ -78,9 +79,9 @@ fn check<M: Serialize + DeserializeOwned + PartialEq + Debug + Named>(message: &
 
 proptest! {
     #[test]
-    fn commands(presentity in text(), feature in text(), status in prop::option::of(status()), route_param in maybe(), fields in values(), list in prop::option::of(prop::collection::vec(text(), 0..4)), actor in prop::option::of("[ -~é]{0,128}")) {
+    fn commands(presentity in text(), feature in text(), status in prop::option::of(status()), route_param in maybe(), fields in values(), list in prop::option::of(prop::collection::vec(text(), 0..4)), actor in prop::option::of("[ -~é]{0,128}"), (until, for_seconds) in (maybe(), any::<Option<u64>>())) {
         let values = list.map_or(CommandValues::Fields(fields), CommandValues::List);
-        check(&SetRequest { kind: Kind::default(), presentity, feature, status, route_param, values, actor })?;
+        check(&SetRequest { kind: Kind::default(), presentity, feature, status, route_param, values, actor, until, for_seconds })?;
     }
 
     #[test]
@@ -95,9 +96,9 @@ proptest! {
     }
 
     #[test]
-    fn route_sets((presentity, feature) in (text(), text()), status in status(), values in values(), origin in origin(), (param, watcher, command, actor) in (maybe(), maybe(), maybe(), maybe()), (request, subscription, not_after) in (maybe(), maybe(), maybe()), place in prop::option::of((any::<u64>(), any::<u64>(), maybe())), cause in cause()) {
+    fn route_sets((presentity, feature) in (text(), text()), status in status(), values in values(), origin in origin(), (param, watcher, command, actor) in (maybe(), maybe(), maybe(), maybe()), (request, subscription, not_after) in (maybe(), maybe(), maybe()), (until, if_version) in (maybe(), any::<Option<u64>>()), place in prop::option::of((any::<u64>(), any::<u64>(), maybe())), cause in cause()) {
         let place = place.map(|(sequence, stored_at_nanos, sender_id)| CommandPlace { sequence, stored_at_nanos, sender_id });
-        check(&RouteSetRequest { kind: Kind::default(), presentity, feature, status, values, origin, param, watcher, actor, request, subscription, not_after, command, place, cause })?;
+        check(&RouteSetRequest { kind: Kind::default(), presentity, feature, status, values, origin, param, watcher, actor, request, subscription, not_after, command, place, until, if_version, cause })?;
     }
 
     #[test]

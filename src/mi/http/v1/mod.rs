@@ -159,11 +159,7 @@ impl<F: Fanout> Door<F> {
 
     /// Reads what is to be set. The body may be a state as it was read: it may name whose it is, and no other.
     async fn command(&self, presentity: Presentity, feature: &str, request: Request) -> Result<SetCommand, Fault> {
-        if request.headers().contains_key(IF_MATCH) {
-            return Err(
-                ErrorBody::bad(Some("If-Match"), "If-Match is not known here: a set is made whatever the version".to_owned()).into()
-            );
-        }
+        let if_version = only_over(request.headers())?;
         let fields = fields(request).await?;
         let spec = self.table.require(feature).map_err(ErrorBody::from)?;
         let of = |field: &str| fields.get(field).filter(|value| !value.is_null());
@@ -176,7 +172,7 @@ impl<F: Fanout> Door<F> {
         if let Some(other) = is_other {
             return Err(ErrorBody::invalid("feature", other, "that of the path, or none").into());
         }
-        Ok(command::read_of(spec, presentity, &fields)?)
+        Ok(SetCommand { if_version, ..command::read_of(spec, presentity, &fields)? })
     }
 
     /// A command that is none counts as one that was refused.
@@ -254,6 +250,17 @@ impl<F: Fanout> Door<F> {
 /// Who asks, for the event, where the request does not say.
 fn actor(peer: Peer) -> String {
     format!("http {}", peer.0)
+}
+
+/// The version that a feature must still have, by `If-Match`. Source: RFC 9110 §13.1.1.
+fn only_over(headers: &HeaderMap) -> Result<Option<u64>, ErrorBody> {
+    let Some(tags) = headers.get(IF_MATCH) else { return Ok(None) };
+    let tags = tags.to_str().unwrap_or_default();
+    if tags.trim() == "*" {
+        return Ok(None);
+    }
+    let nothing = || ErrorBody::new(412, "If-Match is no ETag of the feature: expected the one that a GET of it has");
+    tag::version(tags).map(Some).ok_or_else(nothing)
 }
 
 /// The fields of a body; none of an empty one.

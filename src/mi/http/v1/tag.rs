@@ -12,6 +12,12 @@ pub(super) fn of(response: &GetResponse, json: &[u8]) -> String {
     format!("\"{version}-{short:016x}\"")
 }
 
+/// The version in a tag of ours; `None`: it is no such tag, or several.
+pub(super) fn version(tag: &str) -> Option<u64> {
+    let (version, digest) = tag.trim().strip_prefix('"')?.strip_suffix('"')?.split_once('-')?;
+    digest.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| version.parse().ok())?
+}
+
 /// Whether an `If-None-Match` has the tag. Compared weakly. Source: RFC 9110 §13.1.2.
 pub(super) fn is_in(if_none_match: &str, tag: &str) -> bool {
     if_none_match.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
@@ -30,6 +36,20 @@ mod tests {
         let tag = of(&response, b"{}");
         assert_eq!(tag, "\"7-44136fa355b3678a\"", "the same at every bridge, and in the next version");
         assert_ne!(tag, of(&response, b"{ }"));
+    }
+
+    #[test]
+    fn the_version_is_read_out_of_one_tag() {
+        for (tag, want) in [
+            ("\"7-44136fa355b3678a\"", Some(7)),
+            (" \"0-0\" ", Some(0)),
+            ("W/\"7-ab\"", None),
+            ("\"7-ab\", \"8-ab\"", None),
+            ("7-ab", None),
+            ("", None),
+        ] {
+            assert_eq!(version(tag), want, "{tag}");
+        }
     }
 
     #[test]
