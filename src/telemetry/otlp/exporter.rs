@@ -2,7 +2,6 @@
 //!
 //! A batch that the collector does not take is sent once more where it may help, then dropped and counted: spans are never waited for.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,19 +10,17 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use metrics::{counter, describe_counter};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::encode;
+use super::queue::{self, NOT_TAKEN, dropped};
 use super::span::Span;
-use super::{QUEUE, SAMPLED_BELOW, encode, sampled_below};
 use crate::config::Endpoint;
 use crate::runtime::tasks;
 
-/// Spans that may wait to be sent; over it they are dropped.
-const QUEUE_LENGTH: usize = 8192;
 /// Most spans of one request.
 const BATCH: usize = 512;
 /// How long the first span of a batch waits for others.
@@ -36,11 +33,6 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const LAST: Duration = Duration::from_secs(2);
 /// Most that is read of an answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-
-/// Why a span is dropped: too many wait.
-pub(super) const QUEUE_FULL: &str = "queue_full";
-/// … the collector has not taken it.
-const NOT_TAKEN: &str = "not_taken";
 
 /// Why a batch was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -87,22 +79,8 @@ struct Connection {
 /// From now on this process records spans of this share of the traces that begin here, and of all that others have sampled. `None`:
 /// it does so already.
 pub(crate) fn install(endpoint: Endpoint, sample: f64, resource: Vec<(&'static str, String)>) -> Option<Exporter> {
-    let (sender, queue) = mpsc::channel(QUEUE_LENGTH);
-    QUEUE.set(sender).ok()?;
-    SAMPLED_BELOW.store(sampled_below(sample), Ordering::Relaxed);
+    let queue = queue::open(sample)?;
     Some(Exporter { endpoint, resource, queue, batch: Vec::new(), connection: None, is_failing: false })
-}
-
-/// The metrics, there from the start with 0.
-pub(crate) fn describe() {
-    describe_counter!("dfks_trace_spans_dropped_total", "Spans that were not exported, by reason");
-    for reason in [QUEUE_FULL, NOT_TAKEN] {
-        counter!("dfks_trace_spans_dropped_total", "reason" => reason).absolute(0);
-    }
-}
-
-pub(super) fn dropped(count: usize, reason: &'static str) {
-    counter!("dfks_trace_spans_dropped_total", "reason" => reason).increment(u64::try_from(count).unwrap_or(u64::MAX));
 }
 
 impl Exporter {
