@@ -70,13 +70,13 @@ impl Kamailio {
         kamailio
     }
 
-    /// Waits until it answers.
+    /// Waits until it answers: a request that may go no further, so that it is itself who does.
     fn wait_until_ready(&mut self) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let own = socket.local_addr().unwrap();
         let ask = format!(
-            "OPTIONS sip:{to} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKready\r\nMax-Forwards: 5\r\nFrom: <sip:{own}>;tag=a\r\n\
+            "OPTIONS sip:{to} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKready\r\nMax-Forwards: 0\r\nFrom: <sip:{own}>;tag=a\r\n\
              To: <sip:{to}>\r\nCall-ID: ready@{own}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
             to = self.address
         );
@@ -86,7 +86,7 @@ impl Kamailio {
             // nobody may listen yet
             drop(socket.send_to(ask.as_bytes(), self.address));
             let mut answer = [0; 2048];
-            socket.recv(&mut answer).ok().filter(|_| answer.starts_with(b"SIP/2.0 200"))
+            socket.recv(&mut answer).ok().filter(|_| answer.starts_with(b"SIP/2.0 483"))
         });
     }
 
