@@ -11,7 +11,7 @@ NOTICED := cause:: edges:: mi::without onlooker:: responders:: stop:: takeover::
 # of examples/kamailio, by what each package brings
 KAMAILIO := /usr/sbin/kamailio=kamailio $(foreach one,http_client=utils jansson=extra tls=tls,/usr/lib/*/kamailio/modules/$(subst =,.so=kamailio-,$(one))-modules)
 
-.PHONY: help run quick build test test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-instructions bench-abuse fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw console-check chaos chaos-short helm-check helm-check-full helm-docs deb
+.PHONY: help run quick build test test-local-off test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-instructions bench-abuse fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw console-check chaos chaos-short helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -34,6 +34,9 @@ test: tools ## Run all tests, with a real NATS server
 test-onlooker: tools ## Run the suites of the whole product while somebody looks on: subscribers to dfks.> and to >
 	DFKS_TEST_ONLOOKER=1 $(CARGO) test --locked --test e2e --test manual
 
+test-local-off: tools ## Run them with every request to a worker over NATS, also within a process (run.local = "off")
+	DFKS__RUN__LOCAL=off $(CARGO) test --locked --test e2e --test manual
+
 test-audit: tools ## The same while a stream records all that is asked
 	DFKS_TEST_AUDIT=1 $(CARGO) test --locked --test e2e --test manual
 
@@ -41,6 +44,7 @@ test-onlooker-short: tools ## The same for what would notice them first, and the
 	DFKS_TEST_ONLOOKER=1 $(CARGO) test --locked --test e2e -- $(NOTICED)
 	DFKS_TEST_AUDIT=1 $(CARGO) test --locked --test e2e -- $(NOTICED)
 	DFKS_TEST_ONLOOKER=1 DFKS_TEST_AUDIT=1 $(CARGO) test --locked --test manual
+	DFKS__RUN__LOCAL=off $(CARGO) test --locked --test manual
 
 lint: lint-scripts ## Check format, lints and documentation
 	$(CARGO) fmt --check
