@@ -83,7 +83,7 @@ pub enum Pattern {
 
 impl Pattern {
     /// All of them, to have every metric series from the start.
-    pub(crate) const ALL: [Self; 37] = [
+    pub(crate) const ALL: [Self; 38] = [
         Self::Set,
         Self::Get,
         Self::SetDomain,
