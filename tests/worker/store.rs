@@ -60,7 +60,10 @@ async fn a_durable_command_that_comes_again_makes_no_second_change_and_gets_the_
     let bench = Bench::with(routes()).await;
     let set = async |command: Option<&str>, status: u8| {
         let request = json!({"presentity": ALICE, "feature": "DoNotDisturb", "status": status, "origin": "mi", "command": command});
-        bench.ask(Pattern::RouteSet, "dfks.route.set", request).await.unwrap()
+        let mut answer = bench.ask(Pattern::RouteSet, "dfks.route.set", request).await.unwrap();
+        // what was done for this request alone
+        answer.as_object_mut().unwrap().remove("work");
+        answer
     };
     let first = set(Some("a"), 1).await;
     assert_eq!((&first["state"]["version"], &first["previous"]["version"]), (&json!(1), &json!(0)));
