@@ -99,7 +99,6 @@ pub enum DriverError {
 
 impl Driver {
     /// A driver of this notifier.
-    #[must_use]
     pub(crate) fn new(
         notifier: Notifier,
         port: Port,
