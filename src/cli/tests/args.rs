@@ -73,7 +73,7 @@ fn commands_of(page: &str) -> Vec<String> {
             found.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
         }
     }
-    found.retain(|command| command.starts_with("dfks ") && command.split(' ').nth(1).is_some_and(|word| !word.contains("…")));
+    found.retain(|command| command.starts_with("dfks ") && command.split(' ').nth(1).is_some_and(|word| !word.contains('…')));
     found
 }
 
