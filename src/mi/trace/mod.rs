@@ -18,7 +18,7 @@ use futures_util::future::join;
 
 pub(crate) use step::{Step, Trace};
 pub(crate) use svg::draw;
-pub(crate) use word::{Outcome, StepKind};
+pub(crate) use word::Outcome;
 
 use crate::bus::message::{FeatureEvent, Origin};
 use crate::bus::poll::{self, PollLimits};

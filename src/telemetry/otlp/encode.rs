@@ -61,7 +61,7 @@ mod tests {
         let whole = Span {
             trace_id: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736,
             id: 7,
-            parent: Some(0xf067_aa0b_a902_b7),
+            parent: Some(0x00f0_67aa_0ba9_02b7),
             state: Some("v=1".into()),
             name: "dfks.route.set",
             kind: SpanKind::Client,
