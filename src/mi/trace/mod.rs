@@ -19,6 +19,8 @@ use futures_util::future::join;
 pub(crate) use step::{Step, Trace};
 pub(crate) use svg::draw;
 pub(crate) use word::Outcome;
+#[cfg(test)]
+pub(crate) use word::StepKind;
 
 use crate::bus::message::{FeatureEvent, Origin};
 use crate::bus::poll::{self, PollLimits};
