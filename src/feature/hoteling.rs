@@ -31,6 +31,14 @@ const PROOF: [&str; 3] = [NONCE, "algorithm", "response"];
 const REQUEST_ROOT: &str = "SetHoteling";
 const EVENT_ROOT: &str = "HotelingEvent";
 
+impl FeatureTable {
+    /// Whether what this feature is switched on for ends by itself after its value `expires`.
+    #[must_use]
+    pub(crate) fn is_visit_that_ends(&self, spec: &FeatureSpec) -> bool {
+        self.visits_end && spec.name == FEATURE
+    }
+}
+
 /// Its row of the table.
 pub(super) fn spec() -> FeatureSpec {
     let proof = PROOF.map(|field| Field::new(field, Rule::Passing, "", ""));

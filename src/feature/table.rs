@@ -2,7 +2,6 @@
 
 use crate::feature::document::check_document;
 use crate::feature::error::FeatureError;
-use crate::feature::hoteling;
 use crate::feature::package::{Package, Packages};
 use crate::feature::rule::{AGENT_STATES, LOGGED_ON, MAX_TEXT_CHARS, Rule, is_ring_count, is_seconds};
 use crate::feature::state::{FeatureState, Values};
@@ -117,12 +116,6 @@ impl FeatureTable {
     #[must_use]
     pub(crate) fn with_visits_that_end(self, visits_end: bool) -> Self {
         Self { visits_end, ..self }
-    }
-
-    /// Whether what this feature is switched on for ends by itself after its value `expires`.
-    #[must_use]
-    pub(crate) fn is_visit_that_ends(&self, spec: &FeatureSpec) -> bool {
-        self.visits_end && spec.name == hoteling::FEATURE
     }
 
     /// The features, in table order.
