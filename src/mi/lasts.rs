@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const NOW: Duration = Duration::from_secs(1_800_000_000);
+    const NOW: Duration = Duration::from_hours(500_000);
 
     fn read(fields: &Value) -> Result<Lasts, ErrorBody> {
         Lasts::read(fields.as_object().unwrap())
