@@ -11,7 +11,7 @@ use crate::mi::call;
 
 fn status(nats: &Nats) -> (i32, Value) {
     let done = dfks_with(nats, &["status", "--json"]);
-    (done.code, serde_json::from_str(&done.out).unwrap_or_else(|_| panic!("{done:?}")))
+    (done.code, serde_json::from_str(&done.out).unwrap())
 }
 
 fn words(status: &Value) -> Vec<&str> {

@@ -95,7 +95,7 @@ fn receive(mut stream: &TcpStream, spans: &Mutex<Vec<Span>>) -> Option<()> {
 
 fn read(span: &Value, service: &str) -> Span {
     let text = |key: &str| span[key].as_str().unwrap_or_default().to_owned();
-    let number = |key: &str| span[key].as_str().unwrap_or_else(|| panic!("{key} is a text: {span}")).parse().unwrap();
+    let number = |key: &str| span[key].as_str().unwrap().parse().unwrap();
     let read = Span {
         trace: text("traceId"),
         id: text("spanId"),
