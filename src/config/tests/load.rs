@@ -188,7 +188,7 @@ const BAD: &[(&str, &str)] = &[
         "[sip.auth]\nusr = \"x\"",
         "sip.auth.usr = \"x\": unknown key, expected allow_other_presentities, allow_unauthenticated, mode, realm, trusted, users",
     ),
-    ("[features]\npass = true", "features.pass = true: unknown key, expected passthrough, target"),
+    ("[features]\npass = true", "features.pass = true: unknown key, expected hoteling_ends, passthrough, target"),
     (
         "url = \"nats://u:p@h\"",
         "url = \"nats://***@h\": unknown key, expected features, http, log, mi, nats, packages, profile, routes, run, sip, subscription, trace",
