@@ -1,4 +1,4 @@
-"""Owns Do Not Disturb and records what it does: its span lies between that of whoever asks and that of what it asks itself.
+"""Owns Do Not Disturb and records what it does: its span lies between the asker's and that of what it asks itself.
 
 NATS is where NATS_URL says; the argument is the collector's URL.
 """
