@@ -38,7 +38,7 @@ impl Answered {
 fn send(product: &Product, request: &str, headers: &[&str], body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(product.http()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
-    let headers = headers.iter().fold(String::new(), |all, header| all + header + "\r\n");
+    let headers = headers.iter().fold(String::new(), |all, header| format!("{all}{header}\r\n"));
     write!(stream, "{request} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
     stream
 }
