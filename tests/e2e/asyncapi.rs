@@ -134,8 +134,9 @@ fn every_message_is_where_and_what_the_document_says() {
     assert!([0, 1].contains(&dfks_with(&nats, &["why", ALICE]).code));
     dfks_with(&nats, &["resync", ALICE]).ok();
     dfks_with(&nats, &["end", &far.subscription()]).ok();
-    dialog.unsubscribe();
     let id = dialog.subscription();
+    dfks_with(&nats, &["sip", &id]).ok();
+    dialog.unsubscribe();
     tap.find("the dead letter", |taken| taken.subject == "dfks.dead.command");
     assert!([0, 1].contains(&dfks_with(&nats, &["status"]).code));
     dfks_with(&nats, &["log", "info", "--role", "edge"]).ok();
