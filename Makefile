@@ -11,7 +11,7 @@ NOTICED := cause:: edges:: mi::without onlooker:: responders:: stop:: takeover::
 # of examples/kamailio, by what each package brings
 KAMAILIO := /usr/sbin/kamailio=kamailio $(foreach one,http_client=utils jansson=extra tls=tls,/usr/lib/*/kamailio/modules/$(subst =,.so=kamailio-,$(one))-modules)
 
-.PHONY: help run quick build test test-local-off test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-instructions bench-abuse fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw console-check chaos chaos-short helm-check helm-check-full helm-docs deb
+.PHONY: help run quick build test test-local-off test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-instructions bench-abuse bench-console fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw console-check chaos chaos-short helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -105,6 +105,9 @@ bench-instructions: ## Count the instructions of parser, codecs, script and noti
 	@CI=1 tools/debian valgrind=valgrind
 	CONST_RANDOM_SEED=dfks $(CARGO) build --locked --profile count --features count --bin instructions
 	@PYTHONDONTWRITEBYTECODE=1 python3 bench/count.py $(if $(WRITE),--write) target/count/instructions
+
+bench-console: build tools ## Measure what ten open pages of the console cost
+	@node bench/pages.mjs target/release/dfks
 
 bench-abuse: build ## Measure what refusals and floods cost (SECONDS=10)
 	@bench/abuse $(SECONDS)
