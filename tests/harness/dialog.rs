@@ -150,6 +150,11 @@ impl<'p> Dialog<'p> {
         self.phone.shared.lock().notifies.get(&self.call_id).map_or(0, Vec::len)
     }
 
+    /// What comes to another phone of the same dialog, from its first NOTIFY there on, however soon that came.
+    pub fn all_at<'q>(&self, phone: &'q Phone) -> Dialog<'q> {
+        Dialog { seen: 0, ..self.at(phone) }
+    }
+
     /// Goes to another server of the same system, as behind a load balancer; the dialog stays.
     pub fn at<'q>(&self, phone: &'q Phone) -> Dialog<'q> {
         let seen = phone.shared.lock().notifies.get(&self.call_id).map_or(0, Vec::len);

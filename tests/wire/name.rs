@@ -112,7 +112,7 @@ fn what_dns_says_is_kept_for_as_long_as_it_says() {
     srv(&old);
     site.zone.a("host.example.test", [127, 0, 0, 1], 60);
     let dialog = by(&phone, "sip:moving@127.0.0.1", "sip:moving.test;lr");
-    dialog.at(&old).shows(4);
+    dialog.all_at(&old).shows(4);
     site.zone.forget("_sip._udp.moving.test");
     srv(&new);
     let mut at_new = dialog.at(&new);
@@ -149,7 +149,7 @@ fn a_name_that_is_never_answered_or_does_not_exist_holds_nobody_up() {
     // What does not exist is asked for again after some seconds.
     site.zone.a("not-there.example.test", [127, 0, 0, 1], 60);
     site.zone.srv("_sip._udp.not-there.example.test", (1, 0), again.local().port(), "not-there.example.test", 60);
-    lost_dialog.at(&again).notify_within(Duration::from_secs(15));
+    lost_dialog.all_at(&again).notify_within(Duration::from_secs(15));
     // The phone behind a silent name is served all the same: its SUBSCRIBEs are answered.
     let mut dialog = slow.dialog("sip:slow0@127.0.0.1");
     assert_eq!(dialog.send(&Subscribe::default()).status(), Some(200));

@@ -33,14 +33,14 @@ fn a_route_set_is_followed_loosely_and_strictly() {
     let routes = format!("Record-Route: <sip:{at};lr>, <sip:far.example.com;lr>\r\nEvent:");
     let response = send(&phone, &mut dialog, |text| text.replace("Event:", &routes));
     check(&response, &[&format!("record-route: <sip:{at};lr>"), "record-route: <sip:far.example.com;lr>"], "the response");
-    let notify = dialog.at(&proxy).notify();
+    let notify = dialog.all_at(&proxy).notify();
     let owed = [format!("start NOTIFY {contact} SIP/2.0"), format!("route: <sip:{at};lr>"), "route: <sip:far.example.com;lr>".to_owned()];
     check(&notify, &owed.each_ref().map(String::as_str), "loose routing");
 
     let mut dialog = phone.dialog("sip:strict@127.0.0.1");
     let routes = format!("Record-Route: <sip:{at}>, <sip:far.example.com;lr>\r\nEvent:");
     send(&phone, &mut dialog, |text| text.replace("Event:", &routes));
-    let notify = dialog.at(&proxy).notify();
+    let notify = dialog.all_at(&proxy).notify();
     let owed = [format!("start NOTIFY sip:{at} SIP/2.0"), "route: <sip:far.example.com;lr>".to_owned(), format!("route: <{contact}>")];
     check(&notify, &owed.each_ref().map(String::as_str), "strict routing");
     let routes: Vec<_> = notify.headers.iter().filter(|(name, _)| name == "route").map(|(_, value)| value.clone()).collect();
@@ -132,7 +132,7 @@ fn a_notify_goes_over_the_flow_or_to_the_contact_behind_a_proxy() {
         let text = text.replace(&format!("phone@{from}"), &format!("phone@{to}"));
         text.replace("Max-Forwards", "Via: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bKphone\r\nMax-Forwards")
     });
-    dialog.at(&phone).notify();
+    dialog.all_at(&phone).notify();
     assert_eq!(dialog.notify_count(), 0, "the proxy did not record its route");
 }
 
