@@ -13,14 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ahash::AHashMap;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::feature_record::{FeatureRecord, Telling};
 use crate::bus::learnt::Learnt;
 use crate::bus::message::{FeatureChange, FeatureEvent, Origin};
-use crate::bus::pull::{Delivery, Held, Pull, PullConfig, PullError, REOPEN};
+use crate::bus::pull::{Delivery, Held, Pull, PullConfig, REOPEN};
 use crate::bus::schedule::{NoTimers, Timer};
 use crate::bus::span::{SpanKind, name};
 use crate::bus::subject::{Pattern, Subjects};
@@ -81,7 +79,7 @@ pub async fn run<F: Fanout>(bridge: Arc<Bridge<F>>, table: Arc<FeatureTable>, st
             Some(Err(error)) => error,
             Some(Ok(mut pull)) => {
                 retry.reset();
-                match teller.serve(&mut pull, &stopping).await {
+                match pull.each(MAX_IN_HAND, &stopping, |delivery| teller.tell_held(delivery)).await {
                     Ok(()) => return pull.give_back(Vec::new()).await,
                     Err(error) => error,
                 }
@@ -146,21 +144,6 @@ impl<F: Fanout> Teller<F> {
 
     fn scheduled(&self) -> MutexGuard<'_, Told> {
         self.scheduled.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes changes and tells them, many at a time.
-    async fn serve(&self, pull: &mut Pull, stopping: &CancellationToken) -> Result<(), PullError> {
-        let mut in_hand = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                biased;
-                () = stopping.cancelled() => break,
-                Some(()) = in_hand.next(), if !in_hand.is_empty() => {}
-                delivery = pull.next(MAX_IN_HAND), if in_hand.len() < MAX_IN_HAND => in_hand.push(self.tell_held(delivery?)),
-            }
-        }
-        while in_hand.next().await.is_some() {}
-        Ok(())
     }
 
     /// Tells a change. The server hears meanwhile that it is in hand.

@@ -1,6 +1,7 @@
 //! Taking messages out of a work queue: a durable pull consumer, and what becomes of each message.
 
 mod delivery;
+mod each;
 mod held;
 mod renewal;
 

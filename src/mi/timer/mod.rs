@@ -13,8 +13,6 @@ mod patience;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::message::{ErrorBody, OWNER_ABSENT, Origin};
@@ -88,7 +86,7 @@ pub(crate) async fn run<F: Fanout>(bridge: Arc<Bridge<F>>, stopping: Cancellatio
             Some(Err(error)) => (Some(error), retry.next(rand::random())),
             Some(Ok(Some(mut pull))) => {
                 retry.reset();
-                match keeper.serve(&mut pull, &stopping).await {
+                match pull.each(MAX_IN_HAND, &stopping, |delivery| keeper.carry(delivery)).await {
                     Ok(()) => return pull.give_back(Vec::new()).await,
                     Err(error) => (Some(error), retry.next(rand::random())),
                 }
@@ -121,20 +119,6 @@ enum Attempt {
 }
 
 impl<F: Fanout> Keeper<F> {
-    async fn serve(&self, pull: &mut Pull, stopping: &CancellationToken) -> Result<(), PullError> {
-        let mut in_hand = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                biased;
-                () = stopping.cancelled() => break,
-                Some(()) = in_hand.next(), if !in_hand.is_empty() => {}
-                delivery = pull.next(MAX_IN_HAND), if in_hand.len() < MAX_IN_HAND => in_hand.push(self.carry(delivery?)),
-            }
-        }
-        while in_hand.next().await.is_some() {}
-        Ok(())
-    }
-
     async fn carry(&self, delivery: Delivery) {
         let cause = delivery.cause();
         let (timer, command) = match self.read(&delivery) {
