@@ -13,6 +13,8 @@ pub mod feature;
 pub mod mi;
 pub mod notify;
 pub mod runtime;
+#[cfg(feature = "simulate")]
+pub mod simulate;
 pub mod sip;
 pub mod telemetry;
 pub mod worker;

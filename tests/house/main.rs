@@ -17,7 +17,7 @@ use tree::{Tree, files};
 ///
 /// `config` and `telemetry` stand low: sections of the file and gauges are what the stages above are made with, and neither
 /// knows a stage.
-const STAGES: [&[&str]; 10] = [
+const STAGES: [&[&str]; 11] = [
     &["runtime"],
     &["feature"],
     &["sip"],
@@ -28,6 +28,7 @@ const STAGES: [&[&str]; 10] = [
     &["worker", "mi", "edge"],
     &["console"],
     &["cli"],
+    &["simulate"],
 ];
 
 /// Arrows that run up that order all the same: from which file to which, each with its reason. None is needed so far.
