@@ -157,6 +157,11 @@ pub(crate) fn read_api<R: DeserializeOwned>(payload: &[u8]) -> Result<R, Request
     }
 }
 
+/// What the client could not make of a stored message.
+pub(crate) fn unreadable_message(error: async_nats::Error) -> RequestError {
+    unreadable(serde::de::Error::custom(error))
+}
+
 fn unreadable(error: serde_json::Error) -> RequestError {
     RequestError::Unreadable(Arc::new(error))
 }

@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::RawMessage;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -59,6 +61,24 @@ impl Bus {
         }
         let info: Info = self.api(&format!("STREAM.INFO.{stream}"), timeout).await?;
         Ok(info.state.last_seq)
+    }
+
+    /// The last message of a subject, as the leader of its stream has it; `None`: there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] of the call.
+    pub(crate) async fn last_message(&self, stream: &str, subject: &str) -> Result<Option<StreamMessage>, RequestError> {
+        #[derive(Deserialize)]
+        struct Stored {
+            message: RawMessage,
+        }
+        let body = serde_json::json!({ "last_by_subj": subject });
+        match self.api_with::<_, Stored>(&format!("STREAM.MSG.GET.{stream}"), &body, self.timeout()).await {
+            Ok(stored) => StreamMessage::try_from(stored.message).map(Some).map_err(answer::unreadable_message),
+            Err(RequestError::Stream { code: RequestError::NO_MESSAGE, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The streams that take in a subject, 1,024 at most.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::header::{HeaderMap, HeaderValue, NATS_MESSAGE_ID};
 use async_nats::jetstream::{self, context::ContextBuilder};
-use async_nats::{Client, Message, PublishErrorKind, StatusCode};
+use async_nats::{Message, PublishErrorKind, StatusCode};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde::Serialize;
@@ -26,6 +26,9 @@ use crate::bus::standing::Presence;
 use crate::bus::subject::{Pattern, Subjects};
 use crate::bus::time::ServerClock;
 use crate::bus::trace::{Cause, headers};
+use crate::bus::wire::Client;
+#[cfg(feature = "simulate")]
+use crate::bus::wire::Connection;
 use crate::config::NatsConfig;
 use crate::feature::Presentity;
 use crate::runtime::{clock, tasks};
@@ -41,7 +44,6 @@ pub struct Bus {
 #[derive(Debug)]
 struct Shared {
     client: Client,
-    jetstream: jetstream::Context,
     subjects: Subjects,
     domain: Domain,
     timeout: Duration,
@@ -82,16 +84,25 @@ impl Bus {
         let link = Arc::new(Link::new(name, &servers));
         let options = link::options(config, name, arrival, Arc::clone(&link)).await?;
         tracing::info!(servers = link::describe(&servers), name, "connecting to nats");
-        let client = options.connect(servers).await?;
+        Self::over(config, Client::of_nats(options.connect(servers).await?), link).await
+    }
+
+    /// A client in the simulation, and its link, which is told what happens to the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`]
+    #[cfg(feature = "simulate")]
+    pub(crate) async fn in_model(config: &NatsConfig, model: Arc<dyn Connection>, link: Arc<Link>) -> Result<Self, BusError> {
+        Self::over(config, Client::of_model(model), link).await
+    }
+
+    async fn over(config: &NatsConfig, client: Client, link: Arc<Link>) -> Result<Self, BusError> {
         let inbox = client.new_inbox();
         let replies = client.subscribe(format!("{inbox}.*")).await?;
         let timeout = Duration::from_millis(config.timeout_ms);
         Ok(Self {
             shared: Arc::new(Shared {
-                jetstream: match &*config.domain {
-                    "" => ContextBuilder::new().timeout(timeout).build(client.clone()),
-                    domain => ContextBuilder::new().timeout(timeout).domain(domain).build(client.clone()),
-                },
                 domain: Domain::new(&config.domain),
                 subjects: Subjects::new(&config.prefix),
                 timeout,
@@ -114,10 +125,16 @@ impl Bus {
         &self.shared.client
     }
 
-    /// JetStream, for streams, consumers and buckets. Its requests have [`timeout`](Self::timeout) too.
+    /// JetStream as the NATS project's client has it, for what is not here. Its requests have [`timeout`](Self::timeout) too. In
+    /// the simulation there is none.
     #[must_use]
-    pub fn jetstream(&self) -> &jetstream::Context {
-        &self.shared.jetstream
+    pub fn jetstream(&self) -> Option<jetstream::Context> {
+        let client = self.shared.client.nats()?.clone();
+        let context = ContextBuilder::new().timeout(self.timeout());
+        Some(match self.domain() {
+            "" => context.build(client),
+            domain => context.domain(domain).build(client),
+        })
     }
 
     /// The names on the bus.
@@ -145,7 +162,7 @@ impl Bus {
     /// Whether there is a connection now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.shared.client.connection_state() == async_nats::connection::State::Connected && !self.shared.link.status().is_closed
+        self.shared.client.is_connected() && !self.shared.link.status().is_closed
     }
 
     /// Counts a request that its caller sent with [`try_publish`](Self::try_publish) and matched to its reply itself.
@@ -237,17 +254,8 @@ impl Bus {
             return Err(PublishError::Disconnected);
         }
         let subject = self.shared.domain.subject(subject);
-        let client = &self.shared.client;
         // unconstrained: a task out of its cooperative budget would see a queue with room as full
-        let sent = match (reply, headers.is_empty()) {
-            (None, true) => tokio::task::unconstrained(client.publish(subject, payload)).now_or_never(),
-            (None, false) => tokio::task::unconstrained(client.publish_with_headers(subject, headers, payload)).now_or_never(),
-            (Some(reply), true) => tokio::task::unconstrained(client.publish_with_reply(subject, reply, payload)).now_or_never(),
-            (Some(reply), false) => {
-                tokio::task::unconstrained(client.publish_with_reply_and_headers(subject, reply, headers, payload)).now_or_never()
-            }
-        };
-        match sent {
+        match tokio::task::unconstrained(self.shared.client.send(subject, reply, headers, payload)).now_or_never() {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(match error.kind() {
                 PublishErrorKind::MaxPayloadExceeded => PublishError::TooLarge,

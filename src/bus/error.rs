@@ -145,6 +145,8 @@ impl RequestError {
     pub const WRONG_LAST_SEQUENCE: u64 = 10071;
     /// The same, from servers that do not name the sequence there is.
     const WRONG_LAST_SEQUENCE_UNNAMED: u64 = 10164;
+    /// `err_code` of a message that is not there.
+    pub(crate) const NO_MESSAGE: u64 = 10037;
     /// `err_code` of a stream that is not there.
     pub(crate) const STREAM_NOT_FOUND: u64 = 10059;
     /// `err_code` of a stream that is there already, with other settings.

@@ -48,6 +48,7 @@ pub mod trace;
 pub(crate) mod watchers;
 pub(crate) mod who;
 mod widen;
+pub(crate) mod wire;
 
 pub(crate) use caused::{Caused, Under, WaitingJob};
 pub use changed::ChangedError;
@@ -58,3 +59,4 @@ pub(crate) use keeper::StreamKeeper;
 pub(crate) use login::Arrival;
 pub use trace::headers;
 pub use watchers::{Change, EdgeWatchers, FeedError, IndexEvent, IndexHook, SharedIndex, WatcherIndex};
+pub use wire::{Client, Subscriber};

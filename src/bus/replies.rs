@@ -7,11 +7,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_nats::{Message, Subscriber};
+use async_nats::Message;
 use futures_util::StreamExt;
 use tokio::sync::{Notify, oneshot};
 
 use crate::bus::error::RequestError;
+use crate::bus::wire::Subscriber;
 
 /// Most outstanding requests.
 const MAX_WAITING: usize = 65_536;

@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::HeaderValue;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_SCHEDULE, NATS_SCHEDULE_TARGET};
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -172,17 +171,8 @@ impl Schedule {
 
     /// What stands there, and its sequence; one that cannot be read is older than any.
     async fn standing(&self, subject: &str) -> Result<Option<(u64, Option<Timer>)>, RequestError> {
-        let (timeout, stream) = (self.bus.timeout(), self.bus.subjects().stream(STREAM));
-        let late = |_| RequestError::Timeout(timeout);
-        let looked = async {
-            let stream = self.bus.jetstream().get_stream_no_info(stream).await.map_err(|_no_name| RequestError::NoResponders)?;
-            match stream.get_last_raw_message_by_subject(subject).await {
-                Ok(message) => Ok(Some((message.sequence, serde_json::from_slice(&message.payload).ok()))),
-                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-                Err(_) => Err(RequestError::Disconnected),
-            }
-        };
-        tokio::time::timeout(timeout, looked).await.map_err(late)?
+        let found = self.bus.last_message(&self.bus.subjects().stream(STREAM), subject).await?;
+        Ok(found.map(|message| (message.sequence, serde_json::from_slice(&message.payload).ok())))
     }
 
     /// Somebody may have taken the stream away.

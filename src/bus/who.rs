@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Deserialize;
@@ -82,7 +83,7 @@ async fn answers<A: DeserializeOwned>(bus: &Bus, subject: &'static str, timeout:
     let client = bus.client();
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.map_err(|_closed| PublishError::Disconnected)?;
-    client.publish_with_reply(subject, inbox, Bytes::new()).await.map_err(|_closed| PublishError::Disconnected)?;
+    client.send(subject, Some(inbox), HeaderMap::new(), Bytes::new()).await.map_err(|_closed| PublishError::Disconnected)?;
     let mut instances = Vec::new();
     let mut patience = timeout;
     while instances.len() < MAX_INSTANCES {

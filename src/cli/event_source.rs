@@ -96,7 +96,8 @@ pub(super) async fn open<'a>(nats: &'a Nats, filter: &'a Filter, args: &EventsAr
 /// Events of the stream, in order and each once, also where the connection is lost meanwhile.
 async fn from_stream<'a>(nats: &'a Nats, name: &str, filters: Vec<String>, from: DeliverPolicy) -> Result<Events<'a>, Failure> {
     let gone = |error: &dyn std::fmt::Display| Failure::NobodyAnswered(format!("the stream {name} is not to be read: {error}"));
-    let stream = nats.bus().jetstream().get_stream_no_info(name).await.map_err(|error| gone(&error))?;
+    let jetstream = nats.bus().jetstream().ok_or_else(|| gone(&"there is no NATS"))?;
+    let stream = jetstream.get_stream_no_info(name).await.map_err(|error| gone(&error))?;
     let config = pull::OrderedConfig { filter_subjects: filters, deliver_policy: from, ..pull::OrderedConfig::default() };
     let consumer = stream.create_consumer(config).await.map_err(|error| gone(&error))?;
     let messages = consumer.messages().await.map_err(|error| gone(&error))?;

@@ -39,7 +39,7 @@ pub(super) async fn import(args: ImportArgs) -> Result<(), Failure> {
     };
     let wanted = read(Lines::open(&args.file)?, &table)?;
     let nats = Nats::connect(&args.client).await?;
-    let store = Store::open(nats.bus().clone()).await.map_err(|error| Failure::NobodyAnswered(error.to_string()))?;
+    let store = Store::new(nats.bus().clone());
     let told = if args.check { Told::new() } else { told(&nats, &args).await };
     let importer = Arc::new(Importer { nats, store, told, is_check: args.check });
     let mut done = futures_util::stream::iter(wanted)

@@ -41,6 +41,10 @@ impl std::ops::Add<Duration> for SinceBoot {
 /// Now, on the clock that stands still for nobody.
 #[must_use]
 pub fn since_boot() -> SinceBoot {
+    #[cfg(feature = "simulate")]
+    if let Some(host) = crate::runtime::host::current() {
+        return SinceBoot(host.since_boot());
+    }
     SinceBoot(ClockId::CLOCK_BOOTTIME.now().map(Duration::from).unwrap_or_default())
 }
 
@@ -57,6 +61,10 @@ pub(crate) fn time_of_day(at: Instant, now: Instant, utc: SystemTime) -> SystemT
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn utc_now() -> SystemTime {
+    #[cfg(feature = "simulate")]
+    if let Some(host) = crate::runtime::host::current() {
+        return host.utc_now();
+    }
     SystemTime::now()
 }
 

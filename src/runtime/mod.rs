@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 pub(crate) mod backoff;
 pub mod clock;
+#[cfg(feature = "simulate")]
+pub(crate) mod host;
 pub(crate) mod room;
 pub(crate) mod signal;
 pub(crate) mod tasks;

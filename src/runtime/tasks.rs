@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -125,17 +126,16 @@ impl Tasks {
         Err(TaskError::StillRunning { grace, names })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the place that spawns")]
     fn start<F>(&self, name: &'static str, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let running = Running::new(name, Arc::clone(&self.shared));
         let aborted = self.shared.aborted.clone();
-        tokio::spawn(self.shared.tracker.track_future(async move {
+        drop(spawn(self.shared.tracker.track_future(async move {
             let _running = running;
             aborted.run_until_cancelled_owned(future).await;
-        }));
+        })));
     }
 }
 
@@ -178,12 +178,34 @@ impl Drop for Running {
 }
 
 /// Starts a task that lives as long as the value that holds its handle: dropped with it.
-#[expect(clippy::disallowed_methods, reason = "this is the place that spawns")]
 pub(crate) fn spawn_owned<F>(future: F) -> AbortOnDropHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    AbortOnDropHandle::new(tokio::spawn(future))
+    AbortOnDropHandle::new(spawn(future))
+}
+
+#[cfg(not(feature = "simulate"))]
+#[expect(clippy::disallowed_methods, reason = "this is the place that spawns")]
+fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    tokio::spawn(future)
+}
+
+/// A task runs on the host of whoever starts it.
+#[cfg(feature = "simulate")]
+#[expect(clippy::disallowed_methods, reason = "this is the place that spawns")]
+fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let task = tokio::spawn(crate::runtime::host::inherited(future));
+    if let Some(host) = crate::runtime::host::current() {
+        host.started(task.abort_handle());
+    }
+    task
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

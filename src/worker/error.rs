@@ -1,7 +1,6 @@
 //! Why the worker cannot run, and why it refuses a request.
 
 use async_nats::SubscribeError;
-use async_nats::jetstream::stream::LastRawMessageError;
 
 use crate::bus::RequestError;
 use crate::bus::kv::ReadError;
@@ -20,9 +19,6 @@ pub enum WorkerError {
     /// The script is missing or does not compile.
     #[error(transparent)]
     Script(#[from] ScriptError),
-    /// The bucket of feature states cannot be opened.
-    #[error("the bucket of feature states cannot be opened")]
-    Bucket(#[source] async_nats::Error),
     /// The service cannot be registered on the bus.
     #[error("the worker service cannot be registered")]
     Service(#[source] SubscribeError),
@@ -40,9 +36,6 @@ pub(crate) enum StoreError {
     /// The bucket's answer to a read cannot be used.
     #[error("the feature store is away: {0}")]
     Read(#[source] ReadError),
-    /// The bucket's leader cannot be asked.
-    #[error("the feature store is away: {0}")]
-    Leader(#[source] LastRawMessageError),
     /// A write has no acknowledgement: it may be stored all the same, and whoever follows the bucket tells its phones then.
     #[error("the feature store did not confirm the change ({0}): should it be made all the same, its phones are told")]
     Unconfirmed(#[source] RequestError),

@@ -54,7 +54,7 @@ pub async fn run(
     let (responders, to_ask_again) = Responders::new(bus.clone(), Arc::clone(&table), config, Arc::clone(&metrics));
     let handler = Arc::new(Handler {
         responders: Arc::clone(&responders),
-        store: Store::open(bus.clone()).await?,
+        store: Store::new(bus.clone()),
         routes: Arc::clone(&routes),
         metrics: Arc::clone(&metrics),
         table,

@@ -7,7 +7,6 @@
 use std::time::{Duration, SystemTime};
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use bytes::Bytes;
 
 use crate::bus::feature_record::FeatureRecord;
@@ -18,7 +17,7 @@ use crate::bus::trace::Cause;
 use crate::bus::{Bus, RequestError};
 use crate::feature::Presentity;
 use crate::runtime::clock;
-use crate::worker::error::{StoreError, WorkerError};
+use crate::worker::error::StoreError;
 use crate::worker::quorum::Quorum;
 use crate::worker::view::{Kept, View};
 
@@ -29,7 +28,8 @@ pub(crate) const MAX_ATTEMPTS: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Store {
     bus: Bus,
-    stream: Stream<()>,
+    /// Of the bucket.
+    stream: String,
     quorum: Quorum,
     /// Key that confirms reads.
     fence: String,
@@ -46,16 +46,10 @@ pub(crate) struct Versioned {
 }
 
 impl Store {
-    /// Opens the bucket that the roles made at start.
-    ///
-    /// # Errors
-    ///
-    /// [`WorkerError::Bucket`]: its name is not a valid stream name.
-    pub(crate) async fn open(bus: Bus) -> Result<Self, WorkerError> {
-        let name = kv::stream(&bus.subjects().feature_bucket());
-        let stream = bus.jetstream().get_stream_no_info(name).await.map_err(|error| WorkerError::Bucket(error.into()))?;
-        let fence = bus.subjects().feature_fence();
-        Ok(Self { bus, stream, quorum: Quorum::default(), fence, view: View::new() })
+    /// The bucket that the roles made at start.
+    pub(crate) fn new(bus: Bus) -> Self {
+        let (stream, fence) = (kv::stream(&bus.subjects().feature_bucket()), bus.subjects().feature_fence());
+        Self { bus, stream, quorum: Quorum::default(), fence, view: View::new() }
     }
 
     /// The record as this worker knew it last, to begin a set from.
@@ -125,14 +119,13 @@ impl Store {
             return Err(StoreError::Away(RequestError::Disconnected));
         }
         let subject = self.bus.subjects().feature_key(presentity);
-        match self.within_timeout(self.stream.get_last_raw_message_by_subject(&subject)).await? {
-            Ok(message) => {
+        match self.bus.last_message(&self.stream, &subject).await.map_err(StoreError::Away)? {
+            Some(message) => {
                 let is_marker = kv::is_marker(&message.headers);
                 let entry = kv::entry(None, Some(message.sequence), is_marker, message.payload).map_err(StoreError::Read)?;
                 self.versioned(presentity, entry)
             }
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => self.versioned(presentity, Entry::Absent(0)),
-            Err(error) => Err(StoreError::Leader(error)),
+            None => self.versioned(presentity, Entry::Absent(0)),
         }
     }
 
@@ -219,11 +212,6 @@ impl Store {
     pub(crate) async fn pause(&self, attempt: u32) {
         let longest_us = 1000_u64 << attempt.min(3);
         tokio::time::sleep(Duration::from_micros(rand::random_range(0..longest_us))).await;
-    }
-
-    async fn within_timeout<T>(&self, work: impl Future<Output = T>) -> Result<T, StoreError> {
-        let timeout = self.bus.timeout();
-        tokio::time::timeout(timeout, work).await.map_err(|_| StoreError::Away(RequestError::Timeout(timeout)))
     }
 
     /// Reads what the bucket holds; an empty value counts as none.

@@ -41,7 +41,7 @@ async fn a_second_start_finds_the_data_of_the_first() {
         assert!(embedded.url().starts_with("nats://127.0.0.1:"), "{}", embedded.url());
         let bus = connect(&NatsConfig { url: embedded.url().into(), ..config.clone() }).await;
         setup::ensure(&bus, 1).await.unwrap();
-        let features = bus.jetstream().get_key_value("dfks-features").await.unwrap();
+        let features = bus.jetstream().unwrap().get_key_value("dfks-features").await.unwrap();
         match round {
             0 => drop(features.put("alice", "kept".into()).await.unwrap()),
             _ => assert_eq!(features.get("alice").await.unwrap().unwrap(), "kept"),

@@ -45,7 +45,7 @@ async fn subscribe(bus: &Bus, key: &str, edge_id: &str) {
 }
 
 async fn waiting(bus: &Bus, stream: &str) -> u64 {
-    bus.jetstream().get_stream(stream).await.unwrap().cached_info().state.messages
+    bus.jetstream().unwrap().get_stream(stream).await.unwrap().cached_info().state.messages
 }
 
 /// Stores what `dfks.notify.edge-0` takes, whatever it is.
@@ -148,7 +148,7 @@ async fn what_cannot_be_read_is_put_aside() {
     assert_eq!(job.id, "good");
     delivery.ack().unwrap();
     eventually("the work queue is empty", async || waiting(&bus, "DFKS_NOTIFY").await == 0).await;
-    let dead = bus.jetstream().get_stream("DFKS_DEAD").await.unwrap();
+    let dead = bus.jetstream().unwrap().get_stream("DFKS_DEAD").await.unwrap();
     let letter = dead.get_last_raw_message_by_subject("dfks.dead.notify").await.unwrap();
     assert_eq!(letter.payload.as_ref(), b"<xml/>");
     for (name, want) in [(DEAD_REASON, "unreadable"), (DEAD_SUBJECT, "dfks.notify.edge-0"), (DEAD_DELIVERIES, "1")] {
@@ -163,7 +163,7 @@ async fn a_job_that_came_too_late_is_put_aside_and_told() {
     let (told, mut given_up) = tokio::sync::mpsc::channel(1);
     let _jobs = Jobs::open(&bus, &tasks, "edge-0", Box::new(move |why| told.try_send(why).unwrap()));
     assert_eq!(tokio::time::timeout(5 * SECOND, given_up.recv()).await.expect("told"), Some(dfks::notify::GivenUp::Expired));
-    let dead = bus.jetstream().get_stream("DFKS_DEAD").await.unwrap();
+    let dead = bus.jetstream().unwrap().get_stream("DFKS_DEAD").await.unwrap();
     let letter = dead.get_last_raw_message_by_subject("dfks.dead.notify").await.unwrap();
     assert_eq!(letter.headers.get(DEAD_REASON).unwrap().as_str(), "expired");
 }
@@ -180,7 +180,7 @@ async fn a_job_that_is_never_done_is_given_up() {
     }
     eventually("it is put aside", async || waiting(&bus, "DFKS_DEAD").await == 1).await;
     eventually("and out of the work queue", async || waiting(&bus, "DFKS_NOTIFY").await == 0).await;
-    let dead = bus.jetstream().get_stream("DFKS_DEAD").await.unwrap();
+    let dead = bus.jetstream().unwrap().get_stream("DFKS_DEAD").await.unwrap();
     let letter = dead.get_last_raw_message_by_subject("dfks.dead.notify").await.unwrap();
     assert_eq!(letter.headers.get(DEAD_REASON).unwrap().as_str(), "max_deliver");
 }

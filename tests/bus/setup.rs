@@ -30,10 +30,10 @@ async fn makes_what_is_missing_once_whoever_comes_first() {
         ("KV_dfks-edges", stream::RetentionPolicy::Limits),
         ("KV_dfks-responders", stream::RetentionPolicy::Limits),
     ] {
-        let stream = bus.jetstream().get_stream(name).await.unwrap();
+        let stream = bus.jetstream().unwrap().get_stream(name).await.unwrap();
         assert_eq!(stream.cached_info().config.retention, retention, "{name}");
     }
-    let features = bus.jetstream().get_key_value("dfks-features").await.unwrap();
+    let features = bus.jetstream().unwrap().get_key_value("dfks-features").await.unwrap();
     let revision = features.create("sip=3Aalice", "{}".into()).await.unwrap();
     features.update("sip=3Aalice", "{}".into(), revision).await.unwrap();
 }
@@ -49,9 +49,9 @@ async fn leaves_an_operators_settings_alone() {
         storage: stream::StorageType::Memory,
         ..Default::default()
     };
-    bus.jetstream().create_stream(own).await.unwrap();
+    bus.jetstream().unwrap().create_stream(own).await.unwrap();
     setup::ensure(&bus, 1).await.unwrap();
-    let kept = bus.jetstream().get_stream("DFKS_EVENTS").await.unwrap();
+    let kept = bus.jetstream().unwrap().get_stream("DFKS_EVENTS").await.unwrap();
     assert_eq!(kept.cached_info().config.max_age, Duration::from_mins(5));
     assert_eq!(kept.cached_info().config.storage, stream::StorageType::Memory);
 }
@@ -62,15 +62,15 @@ async fn a_stream_of_others_over_our_subjects_is_named_with_what_to_do() {
     let nats = Nats::start();
     let bus = connect(&nats.config()).await;
     let record = |name: &str, subject: &str| stream::Config { name: name.into(), subjects: vec![subject.into()], ..Default::default() };
-    bus.jetstream().create_stream(record("AUDIT", "dfks.event.>")).await.unwrap();
-    bus.jetstream().create_stream(record("BILLING", "dfks.command.set")).await.unwrap();
+    bus.jetstream().unwrap().create_stream(record("AUDIT", "dfks.event.>")).await.unwrap();
+    bus.jetstream().unwrap().create_stream(record("BILLING", "dfks.command.set")).await.unwrap();
     for (stream, subject, by) in [("DFKS_COMMANDS", "dfks.command.>", "BILLING"), ("DFKS_EVENTS", "dfks.event.>", "AUDIT")] {
         let error = setup::ensure(&bus, 1).await.unwrap_err();
         assert_eq!(error.stream, stream);
         assert_eq!(error.hindrance, Hindrance::Taken { subject: subject.into(), by: vec![by.into()] });
         let want = format!("stream {stream} cannot be made: {subject} belongs to stream {by}, ");
         assert!(error.to_string().starts_with(&want), "{error}");
-        bus.jetstream().delete_stream(by).await.unwrap();
+        bus.jetstream().unwrap().delete_stream(by).await.unwrap();
     }
     setup::ensure(&bus, 1).await.unwrap();
 }
@@ -80,9 +80,9 @@ async fn uses_the_prefix_for_every_name() {
     let nats = Nats::start();
     let bus = connect(&NatsConfig { prefix: "lab".into(), ..nats.config() }).await;
     setup::ensure(&bus, 1).await.unwrap();
-    bus.jetstream().get_stream("LAB_NOTIFY").await.unwrap();
-    bus.jetstream().get_key_value("lab-subscriptions").await.unwrap();
-    assert!(bus.jetstream().get_stream("DFKS_NOTIFY").await.is_err());
+    bus.jetstream().unwrap().get_stream("LAB_NOTIFY").await.unwrap();
+    bus.jetstream().unwrap().get_key_value("lab-subscriptions").await.unwrap();
+    assert!(bus.jetstream().unwrap().get_stream("DFKS_NOTIFY").await.is_err());
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn says_at_once_what_no_waiting_can_heal() {
 async fn sizes(bus: &Bus) -> [i64; 4] {
     let mut sizes = [0; 4];
     for (size, name) in sizes.iter_mut().zip(["COMMANDS", "NOTIFY", "EVENTS", "DEAD"]) {
-        let stream = bus.jetstream().get_stream(format!("DFKS_{name}")).await.unwrap();
+        let stream = bus.jetstream().unwrap().get_stream(format!("DFKS_{name}")).await.unwrap();
         *size = stream.cached_info().config.max_bytes >> 20;
     }
     sizes
@@ -182,7 +182,7 @@ async fn a_key_expires_and_storing_it_again_moves_its_expiry() {
     let nats = Nats::start();
     let bus = connect(&nats.config()).await;
     setup::ensure(&bus, 1).await.unwrap();
-    let bucket = bus.jetstream().get_key_value("dfks-subscriptions").await.unwrap();
+    let bucket = bus.jetstream().unwrap().get_key_value("dfks-subscriptions").await.unwrap();
     let is_there = async |key: &str| bucket.get(key.to_owned()).await.unwrap().is_some();
 
     let started_at = clock::now();

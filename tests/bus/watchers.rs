@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use dfks::bus::{Bus, IndexEvent, RequestError, SharedIndex, WatcherIndex};
 use dfks::config::NatsConfig;
 use dfks::feature::Presentity;
@@ -39,7 +40,7 @@ async fn index(bus: &Bus) -> (WatcherIndex, Tasks) {
 }
 
 async fn remove(bus: &Bus, key: &str) {
-    bus.jetstream().get_key_value("dfks-subscriptions").await.unwrap().purge(key).await.unwrap();
+    bus.jetstream().unwrap().get_key_value("dfks-subscriptions").await.unwrap().purge(key).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,8 +83,8 @@ async fn sees_removals_and_moves_at_once_too() {
 #[tokio::test]
 async fn does_not_wait_for_messages_that_are_gone() {
     let (_nats, bus) = server().await;
-    let stream = bus.jetstream().get_stream("KV_dfks-subscriptions").await.unwrap();
-    let bucket = bus.jetstream().get_key_value("dfks-subscriptions").await.unwrap();
+    let stream = bus.jetstream().unwrap().get_stream("KV_dfks-subscriptions").await.unwrap();
+    let bucket = bus.jetstream().unwrap().get_key_value("dfks-subscriptions").await.unwrap();
 
     for n in 0..10 {
         store(&bus, &format!("k{n}"), &record("alice", "edge-0"), "60s", None).await.unwrap();
@@ -283,7 +284,7 @@ async fn is_loaded_soon_after_there_is_a_leader_again() {
             let subject = call.subject.replacen("$JS.far.", "$JS.", 1);
             match call.reply {
                 _ if subject.contains(".CONSUMER.CREATE.") && clock::now() < leader_at => {}
-                Some(reply) => client.publish_with_reply(subject, reply, call.payload).await.unwrap(),
+                Some(reply) => client.send(subject, Some(reply), HeaderMap::new(), call.payload).await.unwrap(),
                 None => client.publish(subject, call.payload).await.unwrap(),
             }
         }
@@ -307,7 +308,7 @@ async fn a_change_is_not_missed_where_another_takes_its_place_while_it_is_read()
     let client = bus.client().clone();
     let change = async |name: &str| {
         let subject = format!("$KV.dfks-features.sip=3A{name}=4010=2E0=2E0=2E11");
-        bus.jetstream().publish(subject, "{}".into()).await.unwrap().await.unwrap().sequence
+        bus.jetstream().unwrap().publish(subject, "{}".into()).await.unwrap().await.unwrap().sequence
     };
     let since = change("carol").await;
     change("alice").await;
@@ -320,7 +321,7 @@ async fn a_change_is_not_missed_where_another_takes_its_place_while_it_is_read()
             if subject.contains(".CONSUMER.CREATE.") {
                 change("alice").await;
             }
-            client.publish_with_reply(subject, call.reply.unwrap(), call.payload).await.unwrap();
+            client.send(subject, call.reply, HeaderMap::new(), call.payload).await.unwrap();
         }
     };
     let far = connect(&NatsConfig { domain: "far".into(), ..nats.config() }).await;

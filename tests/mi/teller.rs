@@ -47,13 +47,13 @@ impl Bucket {
     }
 
     async fn put_bytes(&self, value: bytes::Bytes) {
-        let bucket = self.bus.jetstream().get_key_value("dfks-features").await.unwrap();
+        let bucket = self.bus.jetstream().unwrap().get_key_value("dfks-features").await.unwrap();
         bucket.put("sip=3Aalice=40h", value).await.unwrap();
     }
 
     /// Changes that no teller has acknowledged.
     async fn waiting(&self) -> u64 {
-        let stream = self.bus.jetstream().get_stream("KV_dfks-features").await.unwrap();
+        let stream = self.bus.jetstream().unwrap().get_stream("KV_dfks-features").await.unwrap();
         let Ok(info) = stream.consumer_info("tell").await else { return u64::MAX };
         info.num_pending + info.num_ack_pending as u64
     }
@@ -126,7 +126,7 @@ async fn what_a_get_has_learnt_is_told_and_is_one_event_however_often_it_is_told
         assert_eq!(teller.jobs(), ["edge-0: DoNotDisturb 7 but s1", "edge-1: DoNotDisturb 7 but s1"]);
         teller.stop().await;
     }
-    let events = bucket.bus.jetstream().get_stream("DFKS_EVENTS").await.unwrap();
+    let events = bucket.bus.jetstream().unwrap().get_stream("DFKS_EVENTS").await.unwrap();
     eventually("the event is stored", async || events.get_info().await.unwrap().state.messages > 0).await;
     let event = events.get_last_raw_message_by_subject("dfks.event.feature.h.DoNotDisturb").await.unwrap();
     let event: Value = serde_json::from_slice(&event.payload).unwrap();

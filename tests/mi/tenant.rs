@@ -87,7 +87,7 @@ async fn a_durable_command_on_a_tenants_subject_is_carried_out_or_a_dead_letter(
 async fn a_stream_that_lacks_the_subjects_of_tenants_takes_them_in_and_keeps_its_settings() {
     let nats = Nats::start();
     let bus = connect(&nats.config(), "dfks-mi").await;
-    let jetstream = jetstream::new(bus.client().clone());
+    let jetstream = bus.jetstream().unwrap();
     let own = stream::Config {
         name: "DFKS_COMMANDS".into(),
         subjects: vec!["dfks.command.set".into(), "portal.commands".into()],

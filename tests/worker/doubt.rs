@@ -13,7 +13,7 @@ const FULL: &str = r#"{"error":{"code":400,"err_code":10077,"description":"maxim
 
 /// Has the bucket take these subjects alone: what is written under others goes to whoever subscribes.
 pub(crate) async fn takes(bench: &Bench, subject: &str) {
-    let jetstream = bench.bus.jetstream();
+    let jetstream = bench.bus.jetstream().unwrap();
     let mut config = jetstream.get_stream(STREAM).await.unwrap().cached_info().config.clone();
     config.subjects = vec![subject.to_owned()];
     jetstream.update_stream(config).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_write_that_was_made_late_is_found_before_the_next_one_counts_as_beate
         // the first one comes through, and is what beats the second
         if let Some((subject, headers, payload)) = first.take() {
             takes(&bench, "$KV.dfks-features.>").await;
-            bench.bus.jetstream().publish_with_headers(subject, headers, payload).await.unwrap().await.unwrap();
+            bench.bus.jetstream().unwrap().publish_with_headers(subject, headers, payload).await.unwrap().await.unwrap();
             return Some(CONFLICT);
         }
         None

@@ -67,7 +67,7 @@ impl Bench {
     pub(crate) async fn instances(&self) -> usize {
         let inbox = self.bus.client().new_inbox();
         let mut pongs = self.bus.client().subscribe(inbox.clone()).await.unwrap();
-        self.bus.client().publish_with_reply("$SRV.PING.dfks-worker", inbox, "".into()).await.unwrap();
+        self.bus.client().send("$SRV.PING.dfks-worker", Some(inbox), async_nats::HeaderMap::new(), "".into()).await.unwrap();
         let mut count = 0;
         while let Ok(Some(pong)) = tokio::time::timeout(Duration::from_millis(50), pongs.next()).await {
             count += usize::from(pong.status.is_none());
@@ -132,7 +132,7 @@ impl Bench {
 
     /// Has every worker know that a responder was heard on this subject.
     pub(crate) async fn was_heard(&self, key: &str) {
-        let bucket = self.bus.jetstream().get_key_value("dfks-responders").await.unwrap();
+        let bucket = self.bus.jetstream().unwrap().get_key_value("dfks-responders").await.unwrap();
         let heard = json!({ "last_heard": dfks::runtime::clock::rfc3339(dfks::runtime::clock::utc_now()) });
         bucket.put(key, heard.to_string().into()).await.unwrap();
         let subject = format!("dfks.responder.{key}");

@@ -13,7 +13,7 @@ const SUBJECT: &str = "dfks.responder.get.a_example.DoNotDisturb";
 
 /// Alice's record as the bucket has it, and how often it was written.
 async fn stored(bench: &Bench) -> Option<(Value, u64)> {
-    let bucket = bench.bus.jetstream().get_key_value("dfks-features").await.unwrap();
+    let bucket = bench.bus.jetstream().unwrap().get_key_value("dfks-features").await.unwrap();
     let entry = bucket.entry("sip=3Aalice=40a=2Eexample").await.unwrap()?;
     Some((serde_json::from_slice(&entry.value).unwrap(), entry.revision))
 }

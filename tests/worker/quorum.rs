@@ -1,6 +1,6 @@
 //! Reads of a bucket that has replicas: a node that was cut off may still answer for its leader.
 
-use async_nats::Subscriber;
+use dfks::bus::Subscriber;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ async fn writes_confirm_reads_until_they_were_confirmed_for_two_seconds_and_stri
     count(&mut writes, "fence");
     assert_eq!(bench.set(ALICE, "DoNotDisturb", 1, "phone").await.unwrap()["changed"], false);
     assert_eq!(count(&mut writes, "fence"), 1);
-    let keys = bench.bus.jetstream().get_key_value("dfks-features").await.unwrap().keys().await.unwrap();
+    let keys = bench.bus.jetstream().unwrap().get_key_value("dfks-features").await.unwrap().keys().await.unwrap();
     assert_eq!(keys.count().await, 1, "a fence is no key");
 }
 

@@ -36,7 +36,7 @@ async fn refuses_what_it_cannot_read_and_says_which_field() {
         assert_eq!((error.code, error.field.as_deref()), (400, field), "{request}: {error:?}");
         assert!(error.description.contains(text), "{request}: {error:?}");
     }
-    let reply = bench.bus.client().request("dfks.get", "no json".into()).await.unwrap();
+    let reply = bench.bus.jetstream().unwrap().client().request("dfks.get", "no json".into()).await.unwrap();
     let headers = reply.headers.unwrap();
     assert_eq!(headers.get("Nats-Service-Error-Code").unwrap().as_str(), "400");
     assert!(headers.get("Nats-Service-Error").unwrap().as_str().starts_with("unreadable request"));
@@ -81,7 +81,7 @@ async fn an_answer_goes_to_no_subject_where_streams_and_services_listen() {
     let mut heard = client.subscribe("dfks.command.>").await.unwrap();
     let request = json!({"presentity": "sip:eve@a.example"}).to_string();
     for reply in ["$KV.dfks-features.sip=3Aalice=40a=2Eexample", "dfks.command.set"] {
-        client.publish_with_reply("dfks.get", reply, request.clone().into()).await.unwrap();
+        client.send("dfks.get", Some(reply), async_nats::HeaderMap::new(), request.clone().into()).await.unwrap();
     }
     assert_eq!(bench.state(ALICE, "DoNotDisturb").await["status"], 1, "the record is as it was");
     // what came before is answered by now
@@ -89,7 +89,7 @@ async fn an_answer_goes_to_no_subject_where_streams_and_services_listen() {
         bench.get("sip:eve@a.example", Value::Null).await.unwrap();
     }
     assert!(heard.next().now_or_never().is_none());
-    let record = bench.bus.jetstream().get_key_value("dfks-features").await.unwrap();
+    let record = bench.bus.jetstream().unwrap().get_key_value("dfks-features").await.unwrap();
     let record = record.get("sip=3Aalice=40a=2Eexample").await.unwrap().unwrap();
     assert!(!String::from_utf8_lossy(&record).contains("get_response"));
 }

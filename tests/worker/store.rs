@@ -80,7 +80,7 @@ async fn a_durable_command_that_comes_again_makes_no_second_change_and_gets_the_
 #[tokio::test]
 async fn deleted_and_foreign_records() {
     let bench = Bench::with(routes()).await;
-    let bucket = bench.bus.jetstream().get_key_value("dfks-features").await.unwrap();
+    let bucket = bench.bus.jetstream().unwrap().get_key_value("dfks-features").await.unwrap();
     bench.set(ALICE, "DoNotDisturb", 1, "mi").await.unwrap();
     let key = "sip=3Aalice=40a=2Eexample";
     let value: Value = serde_json::from_slice(&bucket.get(key).await.unwrap().unwrap()).unwrap();
@@ -104,7 +104,7 @@ async fn deleted_and_foreign_records() {
 #[tokio::test]
 async fn a_bucket_without_direct_gets_will_do_and_without_a_bucket_it_says_503() {
     let mut bench = Bench::new().await;
-    let jetstream = bench.bus.jetstream().clone();
+    let jetstream = bench.bus.jetstream().unwrap().clone();
     let mut config = jetstream.get_stream("KV_dfks-features").await.unwrap().cached_info().config.clone();
     jetstream.delete_stream("KV_dfks-features").await.unwrap();
     config.allow_direct = false;

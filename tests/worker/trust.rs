@@ -26,7 +26,7 @@ fn deny(_request: &Value) -> Value {
 async fn audit(bench: &Bench, subjects: &[&str]) {
     let subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
     let config = stream::Config { name: "AUDIT".into(), subjects, storage: stream::StorageType::Memory, ..Default::default() };
-    bench.bus.jetstream().create_stream(config).await.unwrap();
+    bench.bus.jetstream().unwrap().create_stream(config).await.unwrap();
 }
 
 /// The worker that there is stops, and another one starts.
@@ -165,13 +165,13 @@ async fn a_bucket_that_is_lost_is_made_anew_from_what_the_workers_know() {
     let mut bench = Bench::with(routes()).await;
     let owner = bench.owner(SET, |_| json!({})).await;
     bench.set(ALICE, "DoNotDisturb", 1, "mi").await.unwrap();
-    bench.bus.jetstream().delete_key_value("dfks-responders").await.unwrap();
+    bench.bus.jetstream().unwrap().delete_key_value("dfks-responders").await.unwrap();
     let other = bench.owner("dfks.responder.set.b_example.DoNotDisturb", |_| json!({})).await;
     bench.set("sip:bob@b.example", "DoNotDisturb", 1, "mi").await.unwrap();
     drop((owner, other));
     assert!(bench.set(ALICE, "DoNotDisturb", 0, "mi").await.is_err(), "it is known all the same");
     let keys = async || {
-        let Ok(bucket) = bench.bus.jetstream().get_key_value("dfks-responders").await else { return 0 };
+        let Ok(bucket) = bench.bus.jetstream().unwrap().get_key_value("dfks-responders").await else { return 0 };
         let Ok(keys) = bucket.keys().await else { return 0 };
         keys.count().await
     };
@@ -189,7 +189,7 @@ async fn answers_are_rarely_written_down() {
         bench.state(ALICE, "DoNotDisturb").await;
         bench.set(ALICE, "DoNotDisturb", 1, "mi").await.unwrap();
     }
-    let mut stream = bench.bus.jetstream().get_stream("KV_dfks-responders").await.unwrap();
+    let mut stream = bench.bus.jetstream().unwrap().get_stream("KV_dfks-responders").await.unwrap();
     assert_eq!(stream.info().await.unwrap().state.last_sequence, 2, "one of each kind");
 }
 

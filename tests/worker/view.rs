@@ -13,7 +13,7 @@ const CFA: &str = "CallForwardingAlways";
 
 /// Changes the stored record as another worker does.
 async fn changed_elsewhere(bench: &Bench, change: impl FnOnce(&mut Value)) {
-    let bucket = bench.bus.jetstream().get_key_value("dfks-features").await.unwrap();
+    let bucket = bench.bus.jetstream().unwrap().get_key_value("dfks-features").await.unwrap();
     let mut record: Value = serde_json::from_slice(&bucket.get(KEY).await.unwrap().unwrap()).unwrap();
     change(&mut record["features"]);
     bucket.put(KEY, serde_json::to_vec(&record).unwrap().into()).await.unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::header::NATS_PIN_ID;
 use async_nats::jetstream::consumer::{AckPolicy, IntoConsumerConfig, PriorityPolicy, pull};
-use async_nats::{Message, StatusCode, Subscriber};
+use async_nats::{Message, StatusCode};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -24,6 +24,7 @@ pub use crate::bus::pull::delivery::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_MSG_ID, 
 pub(crate) use crate::bus::pull::held::Held;
 pub(crate) use crate::bus::pull::renewal::renew;
 use crate::bus::pull::renewal::{CONSUMER_NOT_FOUND, Found};
+use crate::bus::wire::Subscriber;
 use crate::runtime::{Backoff, clock};
 
 /// Lifetime of a pull request at the server, unless a consumer says otherwise.

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use async_nats::{HeaderMap, Message, SubscribeError, Subscriber};
+use async_nats::{HeaderMap, Message, SubscribeError};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, select_all};
 use futures_util::{FutureExt, StreamExt};
@@ -35,6 +35,7 @@ use crate::bus::error::PublishError;
 use crate::bus::message::{ErrorBody, Named};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, headers, new_id};
+use crate::bus::wire::Subscriber;
 use crate::runtime::{clock, tasks};
 
 /// What an endpoint is called, and where it listens.
@@ -263,7 +264,7 @@ impl Request {
         let (headers, payload) = self.written(reply, cause);
         let Some(reply_to) = self.message.reply.clone() else { return true };
         let bus = &self.shared.bus;
-        let sent = bus.client().publish_with_headers(reply_to, headers, payload);
+        let sent = bus.client().send(reply_to, None::<String>, headers, payload);
         matches!(tokio::time::timeout(bus.timeout(), sent).await, Ok(Ok(())))
     }
 

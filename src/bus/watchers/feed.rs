@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::jetstream::consumer::push;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, IntoConsumerConfig};
-use async_nats::{HeaderMap, HeaderValue, Message, StatusCode, Subscriber};
+use async_nats::{HeaderMap, HeaderValue, Message, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -22,6 +22,7 @@ use crate::bus::error::RequestError;
 use crate::bus::kv;
 use crate::bus::link::LinkStatus;
 use crate::bus::subject::Pattern;
+use crate::bus::wire::Subscriber;
 use crate::runtime::{Backoff, clock};
 
 /// How often the server tells an idle consumer that it is there.

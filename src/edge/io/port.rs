@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use ahash::AHashMap;
-use async_nats::{HeaderMap, Message, Subscriber};
+use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -23,6 +23,7 @@ use crate::bus::message::{GetRequest, RouteSetRequest};
 use crate::bus::span::{Open, SpanKind, name};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, headers};
+use crate::bus::wire::Subscriber;
 use crate::edge::event::Event;
 use crate::edge::limit::MAX_WAITS;
 use crate::edge::notifier::{BusReply, BusRequest, ReplyMessage, Token, Unavailable};

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Message, Subscriber};
+use async_nats::Message;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -24,6 +24,7 @@ use crate::bus::kv;
 use crate::bus::message::{EdgeAlive, Kind};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, new_id};
+use crate::bus::wire::Subscriber;
 use crate::bus::{Bus, WatcherIndex};
 use crate::edge::config::EdgeConfig;
 use crate::edge::takeover::membership::SharedMembership;
@@ -213,9 +214,8 @@ impl Heartbeat {
 
 /// What an earlier process with this name has said last, if that was not long ago.
 async fn said_before(bus: Bus, edge_id: String) -> Option<u64> {
-    let stream = bus.jetstream().get_stream_no_info(kv::stream(&bus.subjects().edge_bucket())).await.ok()?;
-    let key = bus.subjects().edge_key(&edge_id);
-    let stored = tokio::time::timeout(bus.timeout(), stream.get_last_raw_message_by_subject(&key)).await.ok()?.ok()?;
+    let (stream, key) = (kv::stream(&bus.subjects().edge_bucket()), bus.subjects().edge_key(&edge_id));
+    let stored = bus.last_message(&stream, &key).await.ok()??;
     serde_json::from_slice::<EdgeAlive>(&stored.payload).ok()?.last_change
 }
 

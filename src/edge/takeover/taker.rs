@@ -6,9 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ahash::{AHashMap, AHashSet};
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::RawMessage;
 use futures_util::{StreamExt, stream};
-use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -45,12 +43,6 @@ const IDLE_LOOK_AFTER: Duration = Duration::from_secs(10);
 const BEFORE_IT_IS_GONE: Duration = Duration::from_secs(2);
 /// Most silent edges handled at a time.
 const MAX_SILENT: usize = 64;
-
-/// The answer to `STREAM.MSG.GET`.
-#[derive(Deserialize)]
-struct Stored {
-    message: RawMessage,
-}
 
 pub(super) struct Taker {
     bus: Bus,
@@ -189,11 +181,10 @@ impl Taker {
     /// Whether an edge that is not heard has its key in the bucket of those that live: then it may hold its lease. The leader is
     /// asked, since another server may lag.
     async fn lives(&self, edge_id: &str) -> Result<bool, RequestError> {
-        let body = serde_json::json!({ "last_by_subj": self.bus.subjects().edge_key(edge_id) });
-        let call = format!("STREAM.MSG.GET.{}", kv::stream(&self.bus.subjects().edge_bucket()));
-        match self.bus.api_with::<_, Stored>(&call, &body, self.bus.timeout()).await {
-            Ok(stored) => Ok(StreamMessage::try_from(stored.message).is_ok_and(|beat| is_valid(&beat, self.bus.utc_now()))),
-            // No such key.
+        let (stream, key) = (kv::stream(&self.bus.subjects().edge_bucket()), self.bus.subjects().edge_key(edge_id));
+        match self.bus.last_message(&stream, &key).await {
+            Ok(beat) => Ok(beat.is_some_and(|beat| is_valid(&beat, self.bus.utc_now()))),
+            // No such bucket.
             Err(RequestError::Stream { .. }) => Ok(false),
             Err(error) => Err(error),
         }

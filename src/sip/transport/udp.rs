@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
+#[cfg(feature = "simulate")]
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use nix::errno::Errno;
@@ -12,6 +14,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+#[cfg(feature = "simulate")]
+use crate::runtime::host::{self, Datagrams};
 use crate::sip::flow::{Flow, Transport};
 
 /// Most datagrams that one system call moves.
@@ -24,9 +28,17 @@ const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// A UDP socket that requests come in on and responses go out of.
 #[derive(Debug)]
 pub(crate) struct UdpListener {
-    socket: UdpSocket,
+    socket: Below,
     local_addr: SocketAddr,
     listener: u16,
+}
+
+/// What carries its datagrams.
+#[derive(Debug)]
+enum Below {
+    Kernel(UdpSocket),
+    #[cfg(feature = "simulate")]
+    Model(Arc<dyn Datagrams>),
 }
 
 /// Datagrams that came together. Holds its buffers for good: receiving allocates nothing.
@@ -45,6 +57,11 @@ impl UdpListener {
     ///
     /// That of the operating system: the address is not ours, or is taken.
     pub(crate) fn bind(address: SocketAddr, listener: u16, is_shared: bool) -> io::Result<Self> {
+        #[cfg(feature = "simulate")]
+        if let Some(host) = host::current() {
+            let socket = host.bind(address)?;
+            return Ok(Self { local_addr: socket.local_addr(), socket: Below::Model(socket), listener });
+        }
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -59,7 +76,7 @@ impl UdpListener {
         socket.bind(&address.into())?;
         let socket = UdpSocket::from_std(socket.into())?;
         let local_addr = socket.local_addr()?;
-        Ok(Self { socket, local_addr, listener })
+        Ok(Self { socket: Below::Kernel(socket), local_addr, listener })
     }
 
     /// The address that it is bound to.
@@ -81,17 +98,25 @@ impl UdpListener {
     /// When the runtime is shutting down.
     #[cfg(test)]
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await
+        std::future::poll_fn(|cx| self.poll_readable(cx)).await
     }
 
     /// Whether there is something to receive; wakes the task when there is.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_recv_ready(cx)
+        match &self.socket {
+            Below::Kernel(socket) => socket.poll_recv_ready(cx),
+            #[cfg(feature = "simulate")]
+            Below::Model(socket) => socket.poll_readable(cx).map(Ok),
+        }
     }
 
     /// Whether a datagram can be sent; wakes the task when one can.
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_send_ready(cx)
+        match &self.socket {
+            Below::Kernel(socket) => socket.poll_send_ready(cx),
+            #[cfg(feature = "simulate")]
+            Below::Model(_) => Poll::Ready(Ok(())),
+        }
     }
 
     /// Receives what is there, at most 32 datagrams, and says how many; 0 when there was none after all.
@@ -101,8 +126,13 @@ impl UdpListener {
     /// That of the operating system. The socket is still good for another try.
     pub(crate) fn recv_batch(&self, batch: &mut Batch) -> io::Result<usize> {
         batch.received = [None; BATCH];
-        let received = self.socket.try_io(Interest::READABLE, || {
-            let fd = self.socket.as_raw_fd();
+        let socket = match &self.socket {
+            Below::Kernel(socket) => socket,
+            #[cfg(feature = "simulate")]
+            Below::Model(socket) => return Ok(batch.fill(|| socket.receive())),
+        };
+        let received = socket.try_io(Interest::READABLE, || {
+            let fd = socket.as_raw_fd();
             let count = if self.local_addr.is_ipv4() {
                 HEADERS_V4.with_borrow_mut(|headers| receive(fd, headers, batch, |peer| SocketAddrV4::from(*peer).into()))
             } else {
@@ -124,7 +154,8 @@ impl UdpListener {
     #[cfg(test)]
     pub(crate) fn send(&self, peer: SocketAddr, packet: &[u8]) -> io::Result<()> {
         // Not through tokio: a fresh socket counts as unwritable there until the reactor has looked at it.
-        match socket2::SockRef::from(&self.socket).send_to(packet, &peer.into()) {
+        let Some(socket) = self.kernel() else { return Err(io::ErrorKind::Unsupported.into()) };
+        match socket2::SockRef::from(socket).send_to(packet, &peer.into()) {
             Ok(_) => Ok(()),
             Err(error) => {
                 if error.kind() == io::ErrorKind::WouldBlock {
@@ -137,14 +168,26 @@ impl UdpListener {
 
     /// Has tokio know that the buffer is full, so that [`Self::writable`] waits.
     pub(super) fn note_full(&self) {
-        let full = self.socket.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-        debug_assert!(full.is_err(), "the closure gives nothing else");
+        let full = self.kernel().map(|socket| socket.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into())));
+        debug_assert!(!matches!(full, Some(Ok(()))), "the closure gives nothing else");
     }
-}
 
-impl AsFd for UdpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    /// The socket of the kernel; in the simulation there is none.
+    pub(super) fn kernel(&self) -> Option<&UdpSocket> {
+        match &self.socket {
+            Below::Kernel(socket) => Some(socket),
+            #[cfg(feature = "simulate")]
+            Below::Model(_) => None,
+        }
+    }
+
+    /// The socket of the simulation.
+    #[cfg(feature = "simulate")]
+    pub(super) fn model(&self) -> Option<&dyn Datagrams> {
+        match &self.socket {
+            Below::Kernel(_) => None,
+            Below::Model(socket) => Some(socket.as_ref()),
+        }
     }
 }
 
@@ -181,6 +224,22 @@ impl Batch {
     #[must_use]
     pub(crate) fn new() -> Self {
         Self { buffers: std::array::from_fn(|_| vec![0; DATAGRAM_BYTES].into()), received: [None; BATCH] }
+    }
+
+    /// Takes what a simulated socket has; returns how many.
+    #[cfg(feature = "simulate")]
+    fn fill(&mut self, mut next: impl FnMut() -> Option<(SocketAddr, bytes::Bytes)>) -> usize {
+        let mut count = 0;
+        for (received, buffer) in self.received.iter_mut().zip(&mut self.buffers) {
+            let Some((peer, packet)) = next() else { break };
+            let length = packet.len().min(buffer.len());
+            if let (Some(to), Some(from)) = (buffer.get_mut(..length), packet.get(..length)) {
+                to.copy_from_slice(from);
+            }
+            *received = Some((peer, length));
+            count += 1;
+        }
+        count
     }
 
     /// The datagrams in the order they came: sender and bytes.

@@ -60,6 +60,11 @@ impl SendQueue {
     /// Sends as much as the kernel takes, in order, and never waits.
     pub(crate) fn flush(&mut self, listener: &UdpListener) -> Flushed {
         let mut flushed = Flushed::default();
+        #[cfg(feature = "simulate")]
+        if let Some(socket) = listener.model() {
+            flushed.sent = self.packets.len();
+            self.packets.drain(..).for_each(|(peer, packet)| socket.send(peer, packet));
+        }
         while !self.packets.is_empty() {
             match self.send_batch(listener) {
                 Ok(sent) => {
@@ -92,7 +97,7 @@ impl SendQueue {
         let parts = peers.iter().zip(&slices).zip(&mut controls).take(self.packets.len());
         let mut messages: SmallVec<[MMsgHdr<'_>; BATCH]> =
             parts.map(|((peer, slice), control)| MMsgHdr::new_with_addr(peer, slice, control)).collect();
-        sendmmsg(listener, &mut messages, SendFlags::DONTWAIT)
+        sendmmsg(listener.kernel().ok_or(Errno::NOTCONN)?, &mut messages, SendFlags::DONTWAIT)
     }
 }
 
