@@ -56,6 +56,8 @@ pub use client::Bus;
 pub use embedded::{Embedded, EmbeddedError};
 pub use error::{BusError, PublishError, RequestError};
 pub(crate) use keeper::StreamKeeper;
+#[cfg(feature = "simulate")]
+pub(crate) use link::Link;
 pub(crate) use login::Arrival;
 pub use trace::headers;
 pub use watchers::{Change, EdgeWatchers, FeedError, IndexEvent, IndexHook, SharedIndex, WatcherIndex};

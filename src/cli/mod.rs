@@ -1,6 +1,6 @@
 //! The `dfks` command: reads the command line, carries it out, and ends with one of the exit codes that `dfks --help` lists.
 
-mod args;
+pub(crate) mod args;
 mod client;
 mod connection;
 mod context;
@@ -10,7 +10,7 @@ mod event_filter;
 mod event_source;
 mod events;
 mod events_args;
-mod exit;
+pub(crate) mod exit;
 mod fleet_args;
 mod hand;
 mod hand_args;
@@ -27,7 +27,7 @@ pub(crate) mod phone;
 mod reach;
 mod responders;
 mod responders_args;
-mod role;
+pub(crate) mod role;
 mod route;
 mod route_args;
 mod run;

@@ -185,6 +185,24 @@ where
     AbortOnDropHandle::new(spawn(future))
 }
 
+/// Starts a task on a simulated host.
+#[cfg(feature = "simulate")]
+pub(crate) fn spawn_on<F>(host: Arc<dyn crate::runtime::host::Host>, future: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    drop(spawn(crate::runtime::host::on(host, future)));
+}
+
+/// Starts a task that nobody waits for.
+#[cfg(feature = "simulate")]
+pub(crate) fn spawn_free<F>(future: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    drop(spawn(future));
+}
+
 #[cfg(not(feature = "simulate"))]
 #[expect(clippy::disallowed_methods, reason = "this is the place that spawns")]
 fn spawn<F>(future: F) -> JoinHandle<F::Output>

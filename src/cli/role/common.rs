@@ -33,6 +33,11 @@ impl Common {
     /// [`Failure::Config`]: a connection that cannot work.
     pub(crate) async fn start(config: &NatsConfig, roles: &[Role], edges: usize, tasks: &Tasks) -> Result<Self, Failure> {
         let bus = Bus::connect(config, &client_name(roles)).await.map_err(|error| Failure::Config(error.to_string()))?;
+        Ok(Self::over(bus, config, roles, edges, tasks))
+    }
+
+    /// As [`start`](Self::start), over a connection that is there.
+    pub(crate) fn over(bus: Bus, config: &NatsConfig, roles: &[Role], edges: usize, tasks: &Tasks) -> Self {
         let index = SharedIndex::new(bus.clone(), tasks.clone(), edges);
         let (made, streams) = watch::channel(None);
         let (config, asked, stopping) = (config.clone(), bus.clone(), tasks.stopping().clone());
@@ -48,7 +53,7 @@ impl Common {
                 let _stopped = stopping.run_until_cancelled(looks).await;
             });
         }
-        Ok(Self { bus, index, streams })
+        Self { bus, index, streams }
     }
 
     /// Waits until all streams and buckets are there.

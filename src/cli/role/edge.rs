@@ -7,7 +7,7 @@ use crate::cli::role::start::{Start, table};
 use crate::edge::{Edge, EdgeError, Resolver};
 
 /// Runs the role until it is told to stop.
-pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
+pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus(), table(&start.config)?, Arc::clone(&start.config));
     let failed = |error: EdgeError| match error {
         EdgeError::Users(error) => Failure::Config(error.to_string()),

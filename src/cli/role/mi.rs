@@ -24,7 +24,7 @@ async fn tell_refused(bridge: Arc<Bridge<Queue>>, stopping: CancellationToken) {
 }
 
 /// Runs the role until it is told to stop.
-pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
+pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     let config = Arc::clone(&start.config);
     let token = Token::read(&config.mi.token_file).map_err(|error| Failure::Config(format!("mi.token_file: {error}")))?;
     let (bus, table) = (start.bus(), table(&config)?);

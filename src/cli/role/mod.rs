@@ -6,12 +6,12 @@
 //! ```
 //! The edge has a thread and a runtime of its own: a slow route script or a burst of commands never delays its SIP loop.
 
-pub(super) mod common;
-pub(super) mod edge;
-pub(super) mod mi;
+pub(crate) mod common;
+pub(crate) mod edge;
+pub(crate) mod mi;
 pub(super) mod process;
 pub(super) mod start;
-pub(super) mod worker;
+pub(crate) mod worker;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -8,7 +8,7 @@ use crate::config::LocalWay;
 use crate::worker::{self, WorkerError};
 
 /// Runs the role until it is told to stop.
-pub(in crate::cli) async fn run(start: Start) -> Result<(), Failure> {
+pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     let (bus, table, config) = (start.bus(), table(&start.config)?, Arc::clone(&start.config));
     start.streams().await?;
     if config.run.local == LocalWay::Auto {

@@ -270,7 +270,7 @@ impl Port {
     }
 
     /// Sends what is queued, before the process ends.
-    pub(crate) async fn flush(&self) {
+    pub(crate) async fn flush(&mut self) {
         if !self.bus.flush().await {
             tracing::warn!("events of the last moment may be lost");
         }
