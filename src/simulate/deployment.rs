@@ -21,6 +21,7 @@ use crate::simulate::carry::end::End;
 use crate::simulate::event::Event;
 use crate::simulate::ledger::Invariant;
 use crate::simulate::machine::Machine;
+use crate::simulate::responder;
 use crate::simulate::world::World;
 use crate::telemetry::Readiness;
 
@@ -32,6 +33,7 @@ const RESTART_AFTER: Duration = Duration::from_secs(2);
 const EDGES: [&str; 3] = ["edge-1", "edge-2", "edge-3"];
 const WORKERS: [&str; 2] = ["worker-1", "worker-2"];
 const BRIDGES: [&str; 2] = ["mi-1", "mi-2"];
+const RESPONDER: &str = "crm";
 
 /// How large a deployment is.
 #[derive(Debug, Clone, Copy)]
@@ -39,12 +41,14 @@ pub(crate) struct Size {
     pub(crate) edges: usize,
     pub(crate) workers: usize,
     pub(crate) bridges: usize,
+    /// Whether a responder owns a feature.
+    pub(crate) has_responder: bool,
     /// All roles in one process each, in place of processes of their own.
     pub(crate) is_together: bool,
     pub(crate) replicas: usize,
 }
 
-/// A process that can run on a machine.
+/// A process that can run on a machine. One without roles is the responder.
 #[derive(Debug)]
 struct Spec {
     machine: Arc<Machine>,
@@ -55,6 +59,8 @@ struct Spec {
 /// What the supervisor does with processes.
 pub(crate) struct Deployment {
     world: World,
+    /// Until then the responder changes something by itself.
+    working_until: Duration,
     specs: BTreeMap<&'static str, Spec>,
     running: BTreeMap<&'static str, (u64, CancellationToken)>,
     /// Counts processes.
@@ -75,7 +81,7 @@ struct Ended {
 
 impl Deployment {
     /// The processes of this size; none runs.
-    pub(crate) fn new(world: &World, size: Size) -> Self {
+    pub(crate) fn new(world: &World, size: Size, working_until: Duration) -> Self {
         let mut specs = BTreeMap::new();
         let mut add = |name: &'static str, last: u8, roles: &[Role]| {
             let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
@@ -90,7 +96,10 @@ impl Deployment {
             WORKERS.into_iter().zip(11..).take(size.workers).for_each(|(name, last)| add(name, last, &[Role::Worker]));
             BRIDGES.into_iter().zip(21..).take(size.bridges).for_each(|(name, last)| add(name, last, &[Role::Mi]));
         }
-        Self { world: world.clone(), specs, running: BTreeMap::new(), started: 0, ended: mpsc::channel(64) }
+        if size.has_responder {
+            add(RESPONDER, 31, &[]);
+        }
+        Self { world: world.clone(), working_until, specs, running: BTreeMap::new(), started: 0, ended: mpsc::channel(64) }
     }
 
     /// Names of its machines.
@@ -161,6 +170,7 @@ impl Deployment {
         self.running.insert(name, (number, stop.clone()));
         let process = Process {
             world: self.world.clone(),
+            working_until: self.working_until,
             name,
             number,
             config: spec.config.clone(),
@@ -174,6 +184,7 @@ impl Deployment {
 
 struct Process {
     world: World,
+    working_until: Duration,
     name: &'static str,
     number: u64,
     config: Config,
@@ -188,6 +199,10 @@ impl Process {
         let (line, end) = End::open(&self.world, self.name, Arc::clone(&link));
         let mut has_served = false;
         let outcome = match Bus::in_model(&self.config.nats, end, link).await {
+            Ok(bus) if self.roles.is_empty() => {
+                responder::run(self.world.clone(), bus, self.working_until).await;
+                Ok(())
+            }
             Ok(bus) => self.serve(bus, &mut has_served).await,
             Err(error) => Err(Failure::Config(error.to_string())),
         };

@@ -19,6 +19,7 @@ mod machine;
 mod many;
 mod network;
 mod phone;
+mod responder;
 mod run;
 pub mod server;
 mod service;

@@ -52,9 +52,9 @@ pub(crate) struct Outcome {
 pub(crate) async fn run(plan: Plan) -> Outcome {
     let world = World::new(plan.seed, if plan.is_told { Story::told() } else { Story::default() });
     let size = size(&world);
-    let deployment = Deployment::new(&world, size);
-    let (machines, edges) = (deployment.machines(), deployment.edges());
     let working_until = plan.lasts.saturating_sub(SETTLES_FOR);
+    let deployment = Deployment::new(&world, size, working_until);
+    let (machines, edges) = (deployment.machines(), deployment.edges());
     let incidents = incidents(&plan, &machines, size, working_until);
     for incident in &incidents {
         let mut state = world.state();
@@ -83,6 +83,7 @@ fn size(world: &World) -> Size {
         edges: 1 + state.pick(3),
         workers: 1 + state.pick(2),
         bridges: 1 + state.pick(2),
+        has_responder: state.chance(0.5),
         is_together,
         replicas: if state.chance(0.5) { 3 } else { 1 },
     }

@@ -22,6 +22,7 @@ use crate::simulate::line::Line;
 use crate::simulate::machine::{Machine, Way};
 use crate::simulate::network::Network;
 use crate::simulate::phone::Phone;
+use crate::simulate::responder::Books;
 use crate::simulate::server::Server;
 use crate::simulate::story::Story;
 use crate::simulate::time::Time;
@@ -54,6 +55,8 @@ pub(crate) struct State {
     pub(crate) lines: Vec<Line>,
     pub(crate) machines: BTreeMap<&'static str, Arc<Machine>>,
     pub(crate) phones: Vec<Phone>,
+    /// What the responder has.
+    pub(crate) books: Books,
     /// How many presentities they watch.
     pub(crate) presentities: usize,
     pub(crate) faults: Faults,
@@ -102,6 +105,7 @@ impl World {
             lines: Vec::new(),
             machines: BTreeMap::new(),
             phones: Vec::new(),
+            books: Books::new(),
             presentities: 0,
             faults: Faults::default(),
             ledger: Ledger::default(),
