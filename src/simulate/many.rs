@@ -29,6 +29,9 @@ struct Args {
     /// Runs at once
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// Begin no more runs once one has found something broken
+    #[arg(long)]
+    until_broken: bool,
     /// Of one seed: only these incidents of its plan, by number
     #[arg(long, value_delimiter = ',', num_args = 0..)]
     only: Option<Vec<usize>>,
@@ -137,6 +140,9 @@ impl Many {
             }
             let (seed, child) = running.remove(0);
             sum.add(finish(seed, child)?)?;
+            if self.args.until_broken && !sum.broken.is_empty() {
+                next = last + 1;
+            }
         }
         sum.print(clock::now().saturating_duration_since(started_at))
     }
