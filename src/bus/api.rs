@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use async_nats::HeaderMap;
+use async_nats::jetstream;
+use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::RawMessage;
 use bytes::Bytes;
@@ -21,6 +23,18 @@ const WORTH_A_LINE_MS: i64 = 1000;
 const PREFIX: &str = "$JS.API";
 
 impl Bus {
+    /// JetStream as the NATS project's client has it, for what is not here. Its requests have [`timeout`](Self::timeout) too. In
+    /// the simulation there is none.
+    #[must_use]
+    pub fn jetstream(&self) -> Option<jetstream::Context> {
+        let client = self.client().nats()?.clone();
+        let context = ContextBuilder::new().timeout(self.timeout());
+        Some(match self.domain() {
+            "" => context.build(client),
+            domain => context.domain(domain).build(client),
+        })
+    }
+
     /// Calls the API without a request body, e.g. `STREAM.INFO.DFKS_NOTIFY`.
     ///
     /// # Errors

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::header::{HeaderMap, HeaderValue, NATS_MESSAGE_ID};
-use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Message, PublishErrorKind, StatusCode};
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -123,18 +122,6 @@ impl Bus {
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.shared.client
-    }
-
-    /// JetStream as the NATS project's client has it, for what is not here. Its requests have [`timeout`](Self::timeout) too. In
-    /// the simulation there is none.
-    #[must_use]
-    pub fn jetstream(&self) -> Option<jetstream::Context> {
-        let client = self.shared.client.nats()?.clone();
-        let context = ContextBuilder::new().timeout(self.timeout());
-        Some(match self.domain() {
-            "" => context.build(client),
-            domain => context.domain(domain).build(client),
-        })
     }
 
     /// The names on the bus.

@@ -15,9 +15,6 @@ pub(crate) const FEATURE: &str = "CallForwardingBusy";
 /// Between two changes of its own: shortest and longest.
 const BETWEEN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(120));
 
-/// What it has of each presentity. Its process may end, this stays.
-pub(crate) type Books = std::collections::BTreeMap<String, (Status, Values)>;
-
 /// Answers for as long as its process lives. It changes something by itself until then.
 pub(crate) async fn run(world: World, bus: Bus, until: Duration) {
     let Ok(anybody) = Presentity::parse("sip:anybody@example.com") else { return };

@@ -15,6 +15,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use tokio::sync::Notify;
 
+use crate::feature::{Status, Values};
 use crate::simulate::event::Event;
 use crate::simulate::fault::Faults;
 use crate::simulate::ledger::Ledger;
@@ -22,10 +23,12 @@ use crate::simulate::line::Line;
 use crate::simulate::machine::{Machine, Way};
 use crate::simulate::network::Network;
 use crate::simulate::phone::Phone;
-use crate::simulate::responder::Books;
 use crate::simulate::server::Server;
 use crate::simulate::story::Story;
 use crate::simulate::time::Time;
+
+/// What the responder has of each presentity. Its process may end, this stays.
+pub(crate) type Books = BTreeMap<String, (Status, Values)>;
 
 /// The world. Clones share it.
 #[derive(Debug, Clone)]
