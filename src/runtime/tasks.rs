@@ -185,13 +185,26 @@ where
     AbortOnDropHandle::new(spawn(future))
 }
 
+/// A future that another kind of spawning takes, with the host of whoever calls this.
+#[cfg(not(feature = "simulate"))]
+pub(crate) const fn here<F: Future>(future: F) -> F {
+    future
+}
+
+/// A future that another kind of spawning takes, with the host of whoever calls this.
+#[cfg(feature = "simulate")]
+pub(crate) fn here<F: Future>(future: F) -> crate::runtime::host::On<F> {
+    crate::runtime::host::inherited(future)
+}
+
 /// Starts a task on a simulated host.
 #[cfg(feature = "simulate")]
 pub(crate) fn spawn_on<F>(host: Arc<dyn crate::runtime::host::Host>, future: F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    drop(spawn(crate::runtime::host::on(host, future)));
+    let task = spawn(crate::runtime::host::on(Arc::clone(&host), future));
+    host.started(task.abort_handle());
 }
 
 /// Starts a task that nobody waits for.

@@ -97,5 +97,5 @@ fn sip(packet: &Bytes) -> String {
 
 /// The beginning of a payload.
 fn beginning(payload: &Bytes) -> String {
-    String::from_utf8_lossy(payload).chars().take(300).collect()
+    String::from_utf8_lossy(payload).chars().take(2000).collect()
 }

@@ -103,7 +103,7 @@ impl World {
             time,
             now: Duration::ZERO,
             random: StdRng::seed_from_u64(seed),
-            server: Server::new(Time::epoch()),
+            server: Server::with_seed(Time::epoch(), seed),
             network: Network::default(),
             lines: Vec::new(),
             machines: BTreeMap::new(),

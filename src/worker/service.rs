@@ -19,6 +19,7 @@ use crate::bus::trace::Cause;
 use crate::config::RoutesConfig;
 use crate::feature::FeatureTable;
 use crate::runtime::clock;
+use crate::runtime::tasks::here;
 use crate::worker::again;
 use crate::worker::desk::{self, Desk};
 use crate::worker::error::{Refusal, WorkerError};
@@ -61,10 +62,10 @@ pub async fn run(
     });
     let mut tasks = JoinSet::new();
     let (followed, followed_until) = (Arc::clone(&responders), shutdown.clone());
-    tasks.spawn(async move {
+    tasks.spawn(here(async move {
         followed_until.run_until_cancelled(followed.memory().follow()).await;
         "memory of responders"
-    });
+    }));
     // before that a set could pass without the owner whom another worker has heard
     if shutdown.run_until_cancelled(responders.memory().loaded()).await.is_none() {
         return Ok(());
@@ -84,33 +85,33 @@ pub async fn run(
     let lane = |route| Lane { route, handler: Arc::clone(&handler) };
     let (gets_here, sets_here) = local::open(&bus, [gets.places(), sets.places()]);
     let (by_get, by_set, stop) = (Arc::new(lane(Route::Get)), Arc::new(lane(Route::Set)), shutdown.clone());
-    tasks.spawn(local::serve(gets_here, stop.clone(), move |taken| Arc::clone(&by_get).get_here(taken)).map(|()| "local gets"));
-    tasks.spawn(local::serve(sets_here, stop, move |taken| Arc::clone(&by_set).set_here(taken)).map(|()| "local sets"));
+    tasks.spawn(here(local::serve(gets_here, stop.clone(), move |taken| Arc::clone(&by_get).get_here(taken)).map(|()| "local gets")));
+    tasks.spawn(here(local::serve(sets_here, stop, move |taken| Arc::clone(&by_set).set_here(taken)).map(|()| "local sets")));
     for (endpoint, lane) in [(gets, lane(Route::Get)), (gets_of_tenants, lane(Route::Get)), (sets, lane(Route::Set))] {
         let shutdown = shutdown.clone();
-        tasks.spawn(async move {
+        tasks.spawn(here(async move {
             endpoint.serve(&lane, &shutdown).await;
             lane.route.as_str()
-        });
+        }));
     }
     for (endpoint, question) in [(told, desk::Question::Report), (forgotten, desk::Question::Forget)] {
         let desk = Desk::new(bus.clone(), Arc::clone(&responders), Arc::clone(&metrics), question);
         let shutdown = shutdown.clone();
-        tasks.spawn(async move {
+        tasks.spawn(here(async move {
             endpoint.serve(&desk, &shutdown).await;
             "responders"
-        });
+        }));
     }
     let asking = again::run(bus.clone(), Arc::clone(&handler), to_ask_again, shutdown.clone());
-    tasks.spawn(async move {
+    tasks.spawn(here(async move {
         asking.await;
         "asking again"
-    });
+    }));
     let watched = shutdown.clone();
-    tasks.spawn(async move {
+    tasks.spawn(here(async move {
         routes.watch(metrics, watched).await;
         "script"
-    });
+    }));
     tokio::select! {
         biased;
         () = shutdown.cancelled() => {}
