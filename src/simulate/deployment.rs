@@ -85,7 +85,7 @@ impl Deployment {
         let mut specs = BTreeMap::new();
         let mut add = |name: &'static str, last: u8, roles: &[Role]| {
             let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
-            let machine = Machine::new(name, ip, world.time(), Arc::new(world.clone()));
+            let machine = Machine::new(ip, world.time(), Arc::new(world.clone()));
             world.state().machines.insert(name, Arc::clone(&machine));
             specs.insert(name, Spec { config: config(name, ip, size), machine, roles: roles.to_vec() });
         };

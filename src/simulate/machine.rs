@@ -25,7 +25,6 @@ pub(crate) trait Way: std::fmt::Debug + Send + Sync {
 /// One machine with one process.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    name: &'static str,
     pub(crate) ip: IpAddr,
     time: Time,
     way: Arc<dyn Way>,
@@ -61,8 +60,8 @@ struct Waiting {
 }
 
 impl Machine {
-    pub(crate) fn new(name: &'static str, ip: IpAddr, time: Time, way: Arc<dyn Way>) -> Arc<Self> {
-        Arc::new(Self { name, ip, time, way, state: Mutex::default() })
+    pub(crate) fn new(ip: IpAddr, time: Time, way: Arc<dyn Way>) -> Arc<Self> {
+        Arc::new(Self { ip, time, way, state: Mutex::default() })
     }
 
     /// Whether its process stands still.
@@ -130,11 +129,13 @@ impl Host for Machine {
         if address.ip() != self.ip {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         }
-        let socket = Arc::new(Socket { address, way: Arc::clone(&self.way), waiting: Mutex::default() });
-        if self.state().sockets.insert(address, Arc::clone(&socket)).is_some_and(|before| !before.is_closed()) {
+        let mut state = self.state();
+        if state.sockets.get(&address).is_some_and(|before| !before.is_closed()) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        Ok(socket)
+        let socket = Arc::new(Socket { address, way: Arc::clone(&self.way), waiting: Mutex::default() });
+        state.sockets.insert(address, Arc::clone(&socket));
+        Ok(Arc::new(Opened(socket)))
     }
 
     fn is_stopped(&self, waker: &Waker) -> bool {
@@ -182,13 +183,23 @@ impl Socket {
     }
 }
 
-impl Datagrams for Socket {
+/// A socket as its process holds it: closed with it.
+#[derive(Debug)]
+struct Opened(Arc<Socket>);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Datagrams for Opened {
     fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.0.address
     }
 
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut waiting = self.waiting();
+        let mut waiting = self.0.waiting();
         if waiting.datagrams.is_empty() {
             waiting.reader = Some(cx.waker().clone());
             return Poll::Pending;
@@ -197,12 +208,12 @@ impl Datagrams for Socket {
     }
 
     fn receive(&self) -> Option<(SocketAddr, Bytes)> {
-        self.waiting().datagrams.pop_front()
+        self.0.waiting().datagrams.pop_front()
     }
 
     fn send(&self, peer: SocketAddr, packet: Bytes) {
-        if !self.is_closed() {
-            self.way.send(self.address, peer, packet);
+        if !self.0.is_closed() {
+            self.0.way.send(self.0.address, peer, packet);
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn start(world: &World, presentities: &Arc<[Presentity]>, count: u8, 
         let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100 + number));
         let name: &'static str =
             ["service-0", "service-1", "service-2", "service-3"].get(usize::from(number)).copied().unwrap_or("service");
-        let machine = Machine::new(name, ip, world.time(), Arc::new(world.clone()));
+        let machine = Machine::new(ip, world.time(), Arc::new(world.clone()));
         world.state().machines.insert(name, Arc::clone(&machine));
         let (world, presentities) = (world.clone(), Arc::clone(presentities));
         let work = async move {
