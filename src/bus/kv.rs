@@ -125,6 +125,12 @@ pub(crate) fn is_marker(headers: &HeaderMap) -> bool {
     matches!(operation, Some("DEL" | "PURGE")) || headers.get(MARKER_REASON).is_some()
 }
 
+/// The revision that a removal took away: whoever made it had seen that one.
+pub(crate) fn removed_over(headers: &HeaderMap) -> Option<u64> {
+    let over = headers.get(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE).filter(|_| is_marker(headers))?;
+    over.as_str().parse().ok()
+}
+
 /// Whether a value has outlived its TTL: the server brought it back, and will keep it.
 pub(crate) fn has_outlived(headers: &HeaderMap, stored_at: Option<SystemTime>, now: SystemTime) -> bool {
     let ttl = headers.get(TTL).and_then(|ttl| ttl.as_str().trim_end_matches('s').parse().ok()).map(Duration::from_secs);

@@ -6,14 +6,34 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Op {
     /// A message, with the call of an API or without; `last` as a header's value is the last sequence of its subject.
-    Send { subject: String, headers: Vec<(&'static str, String)>, payload: String, is_asked: bool },
+    Send {
+        subject: String,
+        headers: Vec<(&'static str, String)>,
+        payload: String,
+        is_asked: bool,
+    },
     /// A request for messages; `PIN` in it is the pin that came last.
-    Ask { consumer: String, body: String, slot: usize },
+    Ask {
+        consumer: String,
+        body: String,
+        slot: usize,
+    },
     /// An acknowledgement of the delivery that came to this inbox so many before the last one.
-    Say { slot: usize, back: usize, word: &'static str, is_asked: bool },
-    Listen { slot: usize },
-    Deafen { slot: usize },
-    Wait { ms: u64 },
+    Say {
+        slot: usize,
+        back: usize,
+        word: &'static str,
+        is_asked: bool,
+    },
+    Listen {
+        slot: usize,
+    },
+    Deafen {
+        slot: usize,
+    },
+    Wait {
+        ms: u64,
+    },
     Restart,
 }
 
@@ -221,8 +241,7 @@ fn create_consumer(dice: &mut Dice, stream: &str, kind: Kind) -> Op {
             config["deliver_subject"] = inbox(PUSHED + usize::try_from(dice.below(2)).unwrap()).into();
             config["headers_only"] = dice.is_one_in(3).into();
         }
-        config["deliver_policy"] =
-            dice.of(&["all", "last", "new", "last_per_subject", "by_start_sequence", "by_start_time"]).into();
+        config["deliver_policy"] = dice.of(&["all", "last", "new", "last_per_subject", "by_start_sequence", "by_start_time"]).into();
         match config["deliver_policy"].as_str() {
             Some("by_start_sequence") => config["opt_start_seq"] = (1 + dice.below(6)).into(),
             Some("by_start_time") => config["opt_start_time"] = dice.of(&["2020-01-01T00:00:00Z", "2050-01-01T00:00:00Z"]).into(),

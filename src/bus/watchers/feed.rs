@@ -79,6 +79,8 @@ pub(crate) struct Record {
     pub(crate) value: Option<Bytes>,
     /// Its time is over, but the server has brought it back after a crash, and keeps it.
     pub(crate) has_outlived: bool,
+    /// The revision that was removed, where somebody has removed it.
+    pub(crate) removed_over: Option<u64>,
 }
 
 /// Why a feed ended. A new one heals each of these.
@@ -203,7 +205,8 @@ impl Feed {
         let now = self.bus.utc_now();
         let has_outlived = !is_marker && message.headers.as_ref().is_some_and(|headers| kv::has_outlived(headers, stored_at, now));
         let value = (!is_marker && !has_outlived).then_some(message.payload);
-        Ok(Record { key, revision: stream_seq, value, has_outlived })
+        let removed_over = message.headers.as_ref().and_then(kv::removed_over);
+        Ok(Record { key, revision: stream_seq, value, has_outlived, removed_over })
     }
 
     /// A heartbeat, or the server's question whether we keep up (flow control): both come in order with the records.

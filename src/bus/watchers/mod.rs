@@ -74,6 +74,8 @@ pub struct Change {
     pub value: Option<Bytes>,
     /// It has expired, but the server has brought it back after a crash: somebody must remove it.
     pub has_outlived: bool,
+    /// The revision that was removed, where an edge has removed the key: that edge had it then.
+    pub removed_over: Option<u64>,
     /// The edge that holds the subscription, or held it before it was removed; `None` where that is not known.
     pub edge_id: Option<Arc<str>>,
 }
@@ -347,7 +349,7 @@ impl Follower {
     }
 
     fn apply(&mut self, record: Record) {
-        let Record { key, revision, value, has_outlived } = record;
+        let Record { key, revision, value, has_outlived, removed_over } = record;
         self.outlived += usize::from(has_outlived);
         let head = value.as_ref().map(|value| serde_json::from_slice::<RecordHead<'_>>(value));
         let mut current = self.shared.current();
@@ -363,7 +365,7 @@ impl Follower {
         drop(current);
         let is_told = self.previous.as_ref().is_some_and(|previous| previous.has(&key, revision));
         let Some((last, others)) = self.hooks.split_last_mut().filter(|_| !is_told) else { return };
-        let change = Change { key, revision, value, has_outlived, edge_id };
+        let change = Change { key, revision, value, has_outlived, removed_over, edge_id };
         for hook in others {
             hook(IndexEvent::Changed(change.clone()));
         }

@@ -241,7 +241,8 @@ impl Driver {
             |cx| sources.changes.queue.poll_recv(cx),
             cx,
             |change| {
-                notifier.handle(Input::Change { key: &change.key, revision: change.revision, value: change.value.as_deref() }, now);
+                let Change { key, revision, value, removed_over, .. } = &change;
+                notifier.handle(Input::Change { key, revision: *revision, value: value.as_deref(), removed_over: *removed_over }, now);
             },
         )?;
         if *is_draining {

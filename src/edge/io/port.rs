@@ -304,6 +304,7 @@ fn read(message: Message, now: SystemTime) -> BusReply {
         status: message.status.map(|status| status.as_u16()),
         sequence: kv::revision(&headers),
         is_deleted: kv::is_gone(&headers, now),
+        removed_over: kv::removed_over(&headers),
         payload: message.payload,
     })
 }

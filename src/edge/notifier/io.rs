@@ -74,6 +74,8 @@ pub enum Input<'a> {
         revision: u64,
         /// The record; `None`: the key is gone.
         value: Option<&'a [u8]>,
+        /// The revision that was removed, where an edge has removed it.
+        removed_over: Option<u64>,
     },
     /// What the bucket had under a key when this edge started: of before its restart, where it is in our name. The newest counts.
     Record {
@@ -326,6 +328,8 @@ pub struct ReplyMessage {
     pub sequence: Option<u64>,
     /// Whether it is a deletion marker of the bucket.
     pub is_deleted: bool,
+    /// The revision that was removed, where an edge has removed it.
+    pub removed_over: Option<u64>,
     /// Its payload.
     pub payload: Bytes,
 }

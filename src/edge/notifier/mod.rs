@@ -10,6 +10,7 @@
 //! An input becomes a step of one subscription, or of several one after another. A step looks its subscription up once, has it
 //! in hand and passes it on; the registry takes it back.
 
+mod decision;
 mod exchange;
 mod hand;
 mod intake;
@@ -116,7 +117,8 @@ impl Notifier {
             Input::Located { host, found } => self.on_located(&host, found, now),
             Input::Reply { token, reply } => self.on_reply(token, reply, now),
             Input::Job { job, handle, age } => self.on_job(&job, handle, age, now),
-            Input::Change { key, revision, value } => self.on_change(key, revision, value, now),
+            Input::Change { key, revision, value: Some(value), .. } => self.on_change(key, revision, value, now),
+            Input::Change { key, revision, value: None, removed_over } => self.on_gone(key, revision, removed_over, now),
             Input::Record { key, revision, value } => self.on_record(key, revision, value, now),
             Input::Restored => self.restored(now),
             Input::Holder { id, revision, edge_id } => self.on_holder(id, revision, edge_id, now),

@@ -18,6 +18,7 @@ use crate::bus::trace::Cause;
 use crate::edge::event::{self, Happened};
 use crate::edge::metrics::{DeliveryOutcome, TakeOverOutcome};
 use crate::edge::notifier::Notifier;
+use crate::edge::notifier::decision::{Decision, decide, has_ended_elsewhere, is_dialog_of};
 use crate::edge::notifier::io::{Orphan, Unavailable};
 use crate::edge::notifier::state::bus_requests::{Found, StoreOutcome, Wait};
 use crate::edge::refusal::Refusal;
@@ -28,17 +29,6 @@ use crate::edge::subscription::{Phase, Subscription, SubscriptionId};
 use crate::feature::Presentity;
 use crate::runtime::clock::{self, Now};
 use crate::sip::flow::Transport;
-
-/// What becomes of a SUBSCRIBE, once the bucket has said what it knows of its subscription.
-enum Decision {
-    /// It is stored, in our name.
-    Store,
-    /// The same, in the place of this record of another edge.
-    TakeBack(Box<Record>),
-    Refuse(Refusal),
-    /// It is refused, and the subscription is another edge's.
-    LetGo(Refusal),
-}
 
 /// What a record says of whose it is.
 #[derive(serde::Deserialize)]
@@ -82,10 +72,8 @@ impl Notifier {
 
     /// A key of the bucket changed: another edge may have taken a subscription over, or a store that we had given up on
     /// may have come through after all.
-    pub(super) fn on_change(&mut self, key: &str, revision: u64, value: Option<&[u8]>, now: Now) {
+    pub(super) fn on_change(&mut self, key: &str, revision: u64, value: &[u8], now: Now) {
         let Ok(id) = key.parse::<SubscriptionId>() else { return };
-        // A key that is gone says nothing of whose it is: it was us, its time was over, or all of the bucket is lost.
-        let Some(value) = value else { return self.on_unrecorded_by(id, revision, now) };
         let Ok(owner) = serde_json::from_slice::<Owner<'_>>(value) else { return };
         // Most keys are other edges'.
         if self.step(id, |notifier, subscription| notifier.on_owner(subscription, revision, &owner, now)).is_some() {
@@ -98,6 +86,20 @@ impl Notifier {
             self.registry.resolve(id);
             self.remove_key(id, revision, now);
         }
+    }
+
+    /// A key of the bucket is gone: it was us, its time was over, or all of the bucket is lost. Only a removal of what we have never
+    /// seen says more: another edge had the subscription, and ended it.
+    pub(super) fn on_gone(&mut self, key: &str, revision: u64, removed_over: Option<u64>, now: Now) {
+        let Ok(id) = key.parse::<SubscriptionId>() else { return };
+        self.on_unrecorded_by(id, revision, now);
+        self.step(id, |notifier, subscription| match subscription.phase {
+            _ if !has_ended_elsewhere(subscription, removed_over) => {}
+            // The answer to the store that is under way says so, too.
+            Phase::Live if subscription.lane.is_storing() => {}
+            Phase::Live => notifier.end(subscription, EndReason::Moved, &Cause::new(), now),
+            Phase::Storing | Phase::Ending | Phase::Over => {}
+        });
     }
 
     /// Changes were lost: what the index says of a subscription that is held here.
@@ -180,7 +182,7 @@ impl Notifier {
     ) -> Result<&'h mut Subscription, Refusal> {
         let (record, revision) = match found {
             Ok(Found::Record(record, revision)) => (*record, revision),
-            Ok(Found::Gone(_)) => return Err(Refusal::no_subscription()),
+            Ok(Found::Gone { .. }) => return Err(Refusal::no_subscription()),
             Err(_) => return Err(Refusal::unavailable()),
         };
         self.may_enter(exchange, &record, held.as_deref())?;
@@ -249,8 +251,11 @@ impl Notifier {
             // It is asked again in its time.
             Err(why) => return self.metrics.store_failed(why.as_str()),
             Ok(_) if subscription.phase != Phase::Live || subscription.lane.is_storing() => return,
+            Ok(Found::Gone { removed_over, .. }) if has_ended_elsewhere(subscription, removed_over) => {
+                return self.end(subscription, EndReason::Moved, &Cause::new(), now);
+            }
             // The bucket has lost it, but the phone and we have not: it is stored anew.
-            Ok(Found::Gone(revision)) => subscription.revision = revision,
+            Ok(Found::Gone { revision, .. }) => subscription.revision = revision,
             Ok(Found::Record(record, revision)) => {
                 self.on_owner(subscription, revision, &Owner { edge_id: &record.edge_id, taken_from: None }, now);
             }
@@ -369,32 +374,4 @@ impl Notifier {
         self.ask_what_was_missed(subscription, now);
         self.next_exchange(subscription, now);
     }
-}
-
-/// Who has the subscription now that its key had another revision, and what becomes of the SUBSCRIBE.
-fn decide(subscription: &mut Subscription, exchange: &Exchange, found: Found, edge_id: &str) -> Decision {
-    match found {
-        // The bucket has lost it, but the phone and we have not: it is stored anew.
-        Found::Gone(revision) if subscription.phase == Phase::Live => subscription.revision = revision,
-        // It ended elsewhere while it was taken over.
-        Found::Gone(_) => return Decision::Refuse(Refusal::no_subscription()),
-        Found::Record(record, _) if !is_dialog_of(exchange, &record) => return Decision::LetGo(Refusal::no_subscription()),
-        Found::Record(record, _) if *record.edge_id != *edge_id && record.remote_cseq > exchange.arrival.request.cseq() => {
-            return Decision::LetGo(Refusal::cseq_too_low());
-        }
-        Found::Record(record, revision) => {
-            subscription.revision = revision;
-            if *record.edge_id != *edge_id {
-                return Decision::TakeBack(record);
-            }
-        }
-    }
-    Decision::Store
-}
-
-fn is_dialog_of(exchange: &Exchange, record: &Record) -> bool {
-    let request = &exchange.arrival.request;
-    request.call_id() == &*record.call_id
-        && request.from().tag().unwrap_or_default() == &*record.remote_tag
-        && record.package.eq_ignore_ascii_case(exchange.subscribe.package.name)
 }

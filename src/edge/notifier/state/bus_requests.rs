@@ -192,18 +192,24 @@ pub(crate) fn store_outcome(message: Result<ReplyMessage, Unavailable>) -> Store
 pub(crate) enum Found {
     /// A record and its revision.
     Record(Box<Record>, u64),
-    /// None that we could read; the revision is that of what is there in its place, 0: nothing.
-    Gone(u64),
+    /// None that we could read.
+    Gone {
+        /// Of what is there in its place, 0: nothing.
+        revision: u64,
+        /// The revision that was removed, where an edge has removed it.
+        removed_over: Option<u64>,
+    },
 }
 
 pub(crate) fn read_record(message: &ReplyMessage) -> Result<Found, Unavailable> {
     let entry = kv::entry(message.status, message.sequence, message.is_deleted, message.payload.clone());
-    match entry.map_err(|_| Unavailable::NotSent)? {
-        Entry::Absent(revision) => Ok(Found::Gone(revision)),
+    let gone = |revision| Found::Gone { revision, removed_over: message.removed_over };
+    Ok(match entry.map_err(|_| Unavailable::NotSent)? {
+        Entry::Absent(revision) => gone(revision),
         Entry::Value(revision, value) => {
-            Ok(serde_json::from_slice(&value).map_or(Found::Gone(revision), |record| Found::Record(record, revision)))
+            serde_json::from_slice(&value).map_or_else(|_| gone(revision), |record| Found::Record(record, revision))
         }
-    }
+    })
 }
 
 #[cfg(test)]
@@ -239,7 +245,13 @@ mod tests {
     }
 
     fn message(payload: &str) -> ReplyMessage {
-        ReplyMessage { status: None, sequence: None, is_deleted: false, payload: Bytes::copy_from_slice(payload.as_bytes()) }
+        ReplyMessage {
+            status: None,
+            sequence: None,
+            is_deleted: false,
+            removed_over: None,
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+        }
     }
 
     #[test]

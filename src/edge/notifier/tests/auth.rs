@@ -286,7 +286,10 @@ fn a_dialog_of_another_edge_is_its_own_users_too() {
         other.packet(&subscribe("a", 4, Some(&id.to_string()), &header, ""));
         let (token, request) = other.asked.pop_front().unwrap();
         assert!(matches!(request, BusRequest::Lookup { .. }));
-        other.raw(token, ReplyMessage { status: None, sequence: Some(7), is_deleted: false, payload: value.clone().into() });
+        other.raw(
+            token,
+            ReplyMessage { status: None, sequence: Some(7), is_deleted: false, removed_over: None, payload: value.clone().into() },
+        );
         if want == 200 {
             other.ack_store();
         }

@@ -131,7 +131,7 @@ fn what_is_granted_in_the_end_is_stored_and_so_is_a_word_now_and_then() {
 
 #[test]
 fn a_record_that_is_gone_covers_nothing() {
-    let purge: fn(&mut Bench, &str) = |bench, tag| bench.input(Input::Change { key: tag, revision: 900, value: None });
+    let purge: fn(&mut Bench, &str) = |bench, tag| bench.input(Input::Change { key: tag, revision: 900, value: None, removed_over: None });
     let lose: fn(&mut Bench, &str) = |bench, tag| bench.input(Input::Unrecorded { id: tag.parse().unwrap() });
     let rewrite: fn(&mut Bench, &str) = |bench, tag| {
         let record = bench.told.take().unwrap().1;

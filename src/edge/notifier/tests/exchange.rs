@@ -163,7 +163,7 @@ fn no_worker_means_an_empty_notify_at_once_and_the_full_state_as_soon_as_there_i
     bench.ack_store();
     bench.expect_response(200);
     let (token, _) = bench.asked.pop_front().unwrap();
-    bench.raw(token, ReplyMessage { status: Some(503), sequence: None, is_deleted: false, payload: Bytes::new() });
+    bench.raw(token, ReplyMessage { status: Some(503), sequence: None, is_deleted: false, removed_over: None, payload: Bytes::new() });
     let notify = bench.expect_notify();
     assert!(notify.body().is_empty());
     bench.respond(&notify, 200, "");
@@ -192,7 +192,7 @@ fn unsubscribe_and_fetch_end_with_a_last_notify() {
     bench.packet(&subscribe("a", 3, Some(&tag), "", ""));
     let (token, request) = bench.asked.pop_front().unwrap();
     assert!(matches!(request, BusRequest::Lookup { .. }));
-    bench.raw(token, ReplyMessage { status: Some(404), sequence: None, is_deleted: false, payload: Bytes::new() });
+    bench.raw(token, ReplyMessage { status: Some(404), sequence: None, is_deleted: false, removed_over: None, payload: Bytes::new() });
     bench.expect_response(481);
 
     bench.packet(&subscribe("f", 1, None, "Expires: 0\n", ""));

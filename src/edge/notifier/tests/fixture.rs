@@ -177,7 +177,13 @@ impl Bench {
     pub(in crate::edge::notifier) fn message(&mut self, token: Token, payload: &impl serde::Serialize) {
         self.raw(
             token,
-            ReplyMessage { status: None, sequence: None, is_deleted: false, payload: serde_json::to_vec(payload).unwrap().into() },
+            ReplyMessage {
+                status: None,
+                sequence: None,
+                is_deleted: false,
+                removed_over: None,
+                payload: serde_json::to_vec(payload).unwrap().into(),
+            },
         );
     }
 
@@ -291,7 +297,7 @@ impl Bench {
 
     /// Somebody wrote the key of a subscription.
     pub(in crate::edge::notifier) fn changed(&mut self, tag: &str, revision: u64, record: &Record) {
-        self.input(Input::Change { key: tag, revision, value: Some(&serde_json::to_vec(record).unwrap()) });
+        self.input(Input::Change { key: tag, revision, value: Some(&serde_json::to_vec(record).unwrap()), removed_over: None });
     }
 
     /// A command has alice's `DoNotDisturb` told in this version.

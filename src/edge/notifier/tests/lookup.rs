@@ -19,13 +19,16 @@ impl Bench {
     pub(in crate::edge::notifier) fn found(&mut self, record: &Record, revision: u64) {
         let token = self.take_lookup();
         let payload = serde_json::to_vec(record).unwrap().into();
-        self.raw(token, ReplyMessage { status: None, sequence: Some(revision), is_deleted: false, payload });
+        self.raw(token, ReplyMessage { status: None, sequence: Some(revision), is_deleted: false, removed_over: None, payload });
     }
 
     /// The next bus request, which must be a lookup, answered with the marker of a removal.
     pub(in crate::edge::notifier) fn found_removed(&mut self, revision: u64) {
         let token = self.take_lookup();
-        self.raw(token, ReplyMessage { status: None, sequence: Some(revision), is_deleted: true, payload: Bytes::new() });
+        self.raw(
+            token,
+            ReplyMessage { status: None, sequence: Some(revision), is_deleted: true, removed_over: None, payload: Bytes::new() },
+        );
     }
 
     pub(in crate::edge::notifier) fn take_lookup(&mut self) -> Token {

@@ -191,7 +191,7 @@ impl World {
             Step::HearOfChange => {
                 if let Some((key, revision, record)) = self.changes.pop_front() {
                     let value = record.map(|record| serde_json::to_vec(&record).unwrap());
-                    self.input(Input::Change { key: &key, revision, value: value.as_deref() });
+                    self.input(Input::Change { key: &key, revision, value: value.as_deref(), removed_over: None });
                 }
             }
             Step::Pass(ms) => self.pass(Duration::from_millis(ms)),
@@ -336,7 +336,7 @@ impl World {
 
     fn carry_out(&mut self, token: Token, request: BusRequest, how: How) {
         let json = |value: serde_json::Value| Bytes::from(value.to_string());
-        let plain = |payload| ReplyMessage { status: None, sequence: None, is_deleted: false, payload };
+        let plain = |payload| ReplyMessage { status: None, sequence: None, is_deleted: false, removed_over: None, payload };
         let empty = |status| ReplyMessage { status: Some(status), ..plain(Bytes::new()) };
         self.has_lost_removal |= matches!((how, &request), (How::NoResponders | How::Garbage, BusRequest::Remove { .. }));
         let message = match (how, request) {
@@ -351,7 +351,7 @@ impl World {
             (_, BusRequest::Lookup { id }) => match self.bucket.get(&id.to_string()) {
                 None => empty(404),
                 Some(Entry { revision, record: None, .. }) => {
-                    ReplyMessage { sequence: Some(*revision), is_deleted: true, ..plain(Bytes::new()) }
+                    ReplyMessage { sequence: Some(*revision), is_deleted: true, removed_over: None, ..plain(Bytes::new()) }
                 }
                 Some(Entry { revision, record: Some(record), .. }) => {
                     ReplyMessage { sequence: Some(*revision), ..plain(serde_json::to_vec(record).unwrap().into()) }
@@ -387,8 +387,14 @@ impl World {
             }
         };
         if !matches!(how, How::Unheard) {
-            let ReplyMessage { status, sequence, is_deleted, payload } = &message;
-            let copy = ReplyMessage { status: *status, sequence: *sequence, is_deleted: *is_deleted, payload: payload.clone() };
+            let ReplyMessage { status, sequence, is_deleted, removed_over, payload } = &message;
+            let copy = ReplyMessage {
+                status: *status,
+                sequence: *sequence,
+                is_deleted: *is_deleted,
+                removed_over: *removed_over,
+                payload: payload.clone(),
+            };
             self.answered.push((token, copy));
             self.input(Input::Reply { token, reply: BusReply::Message(message) });
         }

@@ -24,7 +24,7 @@ fn dnd(version: u64, is_on: bool) -> FeatureState {
 
 fn no_worker(bench: &mut Bench) {
     let (token, _) = bench.asked.pop_front().expect("workers are asked");
-    bench.raw(token, ReplyMessage { status: Some(503), sequence: None, is_deleted: false, payload: Bytes::new() });
+    bench.raw(token, ReplyMessage { status: Some(503), sequence: None, is_deleted: false, removed_over: None, payload: Bytes::new() });
 }
 
 fn press(bench: &mut Bench, tag: &str, cseq: u32) {

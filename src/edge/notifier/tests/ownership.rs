@@ -51,14 +51,15 @@ fn a_stored_subscription_outlives_its_edge_with_growing_cseq() {
     other.packet(&subscribe("a", 2, Some(&id.to_string()), "Expires: 3600\n", ""));
     let (token, request) = other.asked.pop_front().unwrap();
     assert!(matches!(request, BusRequest::Lookup { .. }));
-    other.raw(token, ReplyMessage { status: None, sequence: Some(7), is_deleted: false, payload: value.clone().into() });
+    other
+        .raw(token, ReplyMessage { status: None, sequence: Some(7), is_deleted: false, removed_over: None, payload: value.clone().into() });
     let Some((_, BusRequest::Store { expected_revision: 7, record, .. })) = other.asked.front() else { panic!("{:?}", other.asked) };
     let moved = serde_json::to_vec(record).unwrap();
     other.ack_store();
     other.expect_response(200);
 
     restarted.asked.clear();
-    restarted.input(Input::Change { key: &id.to_string(), revision: 99, value: Some(&moved) });
+    restarted.input(Input::Change { key: &id.to_string(), revision: 99, value: Some(&moved), removed_over: None });
     assert_eq!(restarted.reasons(), [EndReason::Moved]);
     assert!(restarted.notifier.registry.is_empty() && restarted.asked.is_empty(), "and it leaves the record alone");
 }
@@ -73,7 +74,13 @@ fn a_dialog_that_is_not_the_records_is_not_taken_over() {
     let (token, _) = other.asked.pop_front().unwrap();
     other.raw(
         token,
-        ReplyMessage { status: None, sequence: Some(7), is_deleted: false, payload: serde_json::to_vec(&record).unwrap().into() },
+        ReplyMessage {
+            status: None,
+            sequence: Some(7),
+            is_deleted: false,
+            removed_over: None,
+            payload: serde_json::to_vec(&record).unwrap().into(),
+        },
     );
     other.expect_response(481);
     assert!(other.notifier.registry.is_empty() && other.is_quiet());
@@ -286,7 +293,7 @@ fn the_end_removes_the_newest_record_also_when_its_acknowledgement_is_out() {
     bench.packet(&subscribe("a", 2, Some(&tag), "Expires: 3600\n", ""));
     let Some((_, BusRequest::Store { id, record, .. })) = bench.asked.pop_front() else { panic!("a store") };
     let value = serde_json::to_vec(&record).unwrap();
-    bench.input(Input::Change { key: &id.to_string(), revision: 9, value: Some(&value) });
+    bench.input(Input::Change { key: &id.to_string(), revision: 9, value: Some(&value), removed_over: None });
     bench.respond(&notify, 481, "");
     let removed = bench.asked.iter().any(|(_, request)| matches!(request, BusRequest::Remove { expected_revision: 9, .. }));
     assert!(removed, "{:?}", bench.asked);
@@ -373,7 +380,7 @@ fn nothing_is_sent_to_a_phone_that_is_being_taken_back() {
     let (token, request) = bench.asked.pop_front().unwrap();
     assert!(matches!(request, BusRequest::Lookup { .. }), "{request:?}");
     let payload = serde_json::to_vec(&theirs).unwrap().into();
-    bench.raw(token, ReplyMessage { status: None, sequence: Some(80), is_deleted: false, payload });
+    bench.raw(token, ReplyMessage { status: None, sequence: Some(80), is_deleted: false, removed_over: None, payload });
     let (token, _) = bench.take_store();
     bench.stored(token, 81);
     bench.expect_response(200);
@@ -381,4 +388,39 @@ fn nothing_is_sent_to_a_phone_that_is_being_taken_back() {
     bench.answer_get(four(6));
     let notify = bench.expect_notify();
     assert_eq!(notify.header(Name::CSeq), Some("2001 NOTIFY"), "above the other edge's");
+}
+
+/// This edge stood still while another took the subscription over and ended it: all it sees of that is that a revision was removed which it
+/// has never seen. What it would send has a `CSeq` below the other's.
+#[test]
+fn what_another_edge_has_ended_is_over_here() {
+    let gone = |removed_over| {
+        move |tag: &str, bench: &mut Bench| {
+            bench.input(Input::Change { key: tag, revision: 90, value: None, removed_over });
+        }
+    };
+    let own = live().0.notifier.live().map(|subscription| subscription.revision).max();
+    for (name, removed_over, is_over) in [("another's", Some(80), true), ("ours", own, false), ("nobody's", None, false)] {
+        let (mut bench, tag, _) = live();
+        gone(removed_over)(&tag, &mut bench);
+        assert_eq!(bench.notifier.live().count() == 0, is_over, "{name}");
+        bench.job(5, 1);
+        assert_eq!(bench.sent.is_empty(), is_over, "{name}");
+    }
+}
+
+/// The same, found while a SUBSCRIBE of its phone is stored.
+#[test]
+fn a_subscribe_to_what_another_edge_has_ended_is_refused() {
+    let (mut bench, tag, _) = live();
+    bench.packet(&subscribe("a", 3, Some(&tag), REFRESH, &set_dnd(true)));
+    let (token, _) = bench.take_store();
+    bench.input(Input::Change { key: &tag, revision: 90, value: None, removed_over: Some(80) });
+    bench.conflict(token);
+    let (token, request) = bench.asked.pop_front().unwrap();
+    assert!(matches!(request, BusRequest::Lookup { .. }), "{request:?}");
+    let payload = bytes::Bytes::new();
+    bench.raw(token, ReplyMessage { status: None, sequence: Some(90), is_deleted: true, removed_over: Some(80), payload });
+    bench.expect_response(481);
+    assert_eq!(bench.notifier.live().count(), 0);
 }

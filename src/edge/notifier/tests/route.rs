@@ -90,7 +90,10 @@ fn a_responder_decides_as_the_users_file_does() {
             None => answer(&mut bench, "secret"),
             Some(0) => {
                 let (token, _) = asked_for(&mut bench);
-                bench.raw(token, ReplyMessage { status: Some(503), sequence: None, is_deleted: false, payload: bytes::Bytes::new() });
+                bench.raw(
+                    token,
+                    ReplyMessage { status: Some(503), sequence: None, is_deleted: false, removed_over: None, payload: bytes::Bytes::new() },
+                );
             }
             Some(1) => {
                 bench.asked.clear();

@@ -76,7 +76,7 @@ const INPUTS: [(&str, Act); 22] = [
             bench.changed(&scene.tag, 80, &moved);
         }
     }),
-    ("key gone", |bench, scene| bench.input(Input::Change { key: &scene.tag, revision: 80, value: None })),
+    ("key gone", |bench, scene| bench.input(Input::Change { key: &scene.tag, revision: 80, value: None, removed_over: None })),
     ("bus away", |bench, _| bench.input(Input::Bus { is_up: false })),
     ("drain", |bench, _| bench.input(Input::Drain)),
 ];
