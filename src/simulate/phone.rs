@@ -63,6 +63,8 @@ pub(crate) struct Phone {
     pub(crate) is_subscribed: bool,
     /// When the lifetime that it was granted is over.
     pub(crate) granted_until: Option<Duration>,
+    /// When it refreshes next: one of those that are planned counts.
+    pub(crate) refresh_at: Option<Duration>,
     /// Without power until then.
     pub(crate) off_until: Option<Duration>,
     /// It left of its own accord: it comes back later.
@@ -98,6 +100,7 @@ impl Phone {
             dialog: 0,
             is_subscribed: false,
             granted_until: None,
+            refresh_at: None,
             off_until: None,
             has_left: false,
             shown: Shown::new(),

@@ -95,8 +95,10 @@ impl Notifier {
         self.on_unrecorded_by(id, revision, now);
         self.step(id, |notifier, subscription| match subscription.phase {
             _ if !has_ended_elsewhere(subscription, removed_over) => {}
-            // The answer to the store that is under way says so, too.
-            Phase::Live if subscription.lane.is_storing() => {}
+            // The store that is under way will say whose it is.
+            Phase::Live | Phase::Storing if subscription.lane.is_storing() => {
+                subscription.lane.seen = Some(Seen { revision, is_ours: false });
+            }
             Phase::Live => notifier.end(subscription, EndReason::Moved, &Cause::new(), now),
             Phase::Storing | Phase::Ending | Phase::Over => {}
         });

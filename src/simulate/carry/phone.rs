@@ -34,7 +34,9 @@ impl State {
                 phone.begin(seed, moment);
                 phone.handle(Input::Subscribe, moment)
             }
-            Act::Refresh(dialog) if phone.dialog != *dialog || !phone.is_subscribed => true,
+            Act::Refresh(dialog) if phone.dialog != *dialog || !phone.is_subscribed => return,
+            // another request has refreshed it meanwhile
+            Act::Refresh(_) if phone.refresh_at.is_some_and(|at| now < at) => return,
             Act::Refresh(_) => phone.handle(Input::Refresh, moment),
             Act::Press(_) | Act::Forward(_) | Act::Leave if !phone.is_subscribed => true,
             Act::Press(is_on) => phone.handle(press("DoNotDisturb", *is_on, None), moment),
@@ -120,6 +122,7 @@ impl State {
                 let Some(phone) = self.phones.get_mut(at) else { return };
                 (phone.is_subscribed, phone.granted_until) = (true, Some(now + Duration::from_secs(expires_seconds.into())));
                 let dialog = phone.dialog;
+                phone.refresh_at = Some(now + refreshes_after(expires_seconds));
                 self.ledger.subscribed(at);
                 self.after(refreshes_after(expires_seconds), Event::Phone(at, Act::Refresh(dialog)));
             }
@@ -158,8 +161,9 @@ impl State {
 
     /// A request of a dialog was refused, which goes on: it is refreshed soon.
     fn phone_tries_again(&mut self, at: usize, asked: &Asked) {
-        let Some(phone) = self.phones.get(at) else { return };
+        let Some(phone) = self.phones.get_mut(at) else { return };
         let act = if *asked == Asked::Unsubscribe { Act::Leave } else { Act::Refresh(phone.dialog) };
+        phone.refresh_at = None;
         let delay = self.between(ANEW_AFTER.0, ANEW_AFTER.1);
         self.after(delay, Event::Phone(at, act));
     }

@@ -409,6 +409,20 @@ fn what_another_edge_has_ended_is_over_here() {
     }
 }
 
+/// The same, while the answer to a store is lost.
+#[test]
+fn what_another_edge_has_ended_is_over_here_when_a_store_has_no_answer() {
+    let (mut bench, tag, _) = live();
+    bench.packet(&subscribe("a", 3, Some(&tag), REFRESH, &set_dnd(true)));
+    bench.take_store();
+    bench.input(Input::Change { key: &tag, revision: 90, value: None, removed_over: Some(80) });
+    bench.pass(Duration::from_millis(1100));
+    bench.expect_response(503);
+    bench.job(5, 1);
+    assert!(bench.sent.is_empty(), "{:?}", bench.sent);
+    assert_eq!(bench.notifier.live().count(), 0);
+}
+
 /// The same, found while a SUBSCRIBE of its phone is stored.
 #[test]
 fn a_subscribe_to_what_another_edge_has_ended_is_refused() {
