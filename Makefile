@@ -176,8 +176,8 @@ simulate: ## Run whole deployments on simulated time under the faults of each se
 	$(CARGO) build --locked --profile simulate --features simulate --bin simulate
 	@target/simulate/simulate $(or $(SEEDS),1..10000) --minutes $(or $(MINUTES),10)
 
-mutants: ## Build broken variants, each of which the simulation must find (SEEDS=1..300)
-	@python3 tests/simulate/mutants.py --seeds $(or $(SEEDS),1..300)
+mutants: ## Build broken variants, each of which the simulation must find (SEEDS=1..60)
+	@python3 tests/simulate/mutants.py --seeds $(or $(SEEDS),1..60)
 
 clean: ## Remove what was built and fetched
 	$(CARGO) clean

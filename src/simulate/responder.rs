@@ -37,7 +37,7 @@ pub(crate) async fn run(world: World, bus: Bus, until: Duration) {
             asked = sets.next() => {
                 let Some(asked) = asked else { return };
                 let Ok(request) = serde_json::from_slice::<ResponderSetRequest>(&asked.payload) else { continue };
-                world.state().books.insert(request.presentity, (request.status, request.values.clone()));
+                keep(&world, &request);
                 answer(&bus, asked.reply, request.status, request.values).await;
             }
             () = tokio::time::sleep(wait) => change(&world, until),
@@ -53,8 +53,17 @@ fn change(world: &World, until: Duration) {
     if state.now < until
         && let Some((_, kept)) = state.books.iter_mut().nth(at)
     {
-        *kept = (Status(true), Values::from([("forwardTo".to_owned(), format!("sip:{number}@example.com"))]));
+        let target = format!("sip:{number}@example.com");
+        *kept = (Status(true), Values::from([("forwardTo".to_owned(), target.clone())]));
+        state.ledger.said.insert(target);
     }
+}
+
+/// Takes in what was set.
+fn keep(world: &World, request: &ResponderSetRequest) {
+    let mut state = world.state();
+    state.ledger.said.extend(request.values.values().cloned());
+    state.books.insert(request.presentity.clone(), (request.status, request.values.clone()));
 }
 
 async fn answer(bus: &Bus, to: Option<async_nats::Subject>, status: Status, values: Values) {

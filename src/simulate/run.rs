@@ -142,6 +142,7 @@ fn outcome(plan: &Plan, state: &crate::simulate::world::State, incidents: &[Inci
         ("notifies", ledger.sip.first),
         ("notifies_again", ledger.sip.again),
         ("notifies_stale", ledger.sip.stale),
+        ("notifies_overtaken", ledger.sip.overtaken),
         ("shown", ledger.taken),
         ("ended", ledger.ended.into()),
     ];

@@ -12,7 +12,7 @@ use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, TRACEPARENT, TRACESTATE};
 
 /// Redelivery delay of a message that could not be stored as a dead letter.
-const BURY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const BURY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Header of a dead letter: why it was given up, a word.
 pub const DEAD_REASON: &str = "Dfks-Dead-Reason";
@@ -40,6 +40,25 @@ pub struct Delivery {
     /// When the stream took it, in nanoseconds since 1970: with the sequence, the same for each delivery of a message and
     /// for no other message, also when the stream is made anew.
     pub stored_at_nanos: u64,
+}
+
+/// A dead letter that is to be stored.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    subject: String,
+    headers: HeaderMap,
+    payload: Bytes,
+}
+
+impl Letter {
+    /// Stores it; of a message there is one, however often it is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] of the store.
+    pub(crate) async fn store(&self, bus: &Bus) -> Result<(), RequestError> {
+        bus.store(Pattern::Dead, self.subject.clone(), self.headers.clone(), self.payload.clone()).await.map(drop)
+    }
 }
 
 impl Delivery {
@@ -108,12 +127,22 @@ impl Delivery {
     }
 
     /// Makes the message a dead letter: stores it as `dfks.dead.<stage>` with the reason in its headers, then acknowledges it.
-    /// The dead letter keeps the message's `traceparent`, or gets one of its [`cause`](Self::cause).
     ///
     /// # Errors
     ///
     /// [`RequestError`] of the store: the message comes again in a few seconds.
     pub(crate) async fn bury(self, stage: &str, reason: &'static str, detail: &str) -> Result<(), RequestError> {
+        match self.letter(stage, reason, detail).store(&self.bus).await {
+            Ok(()) => self.terminate().map_err(RequestError::from),
+            Err(error) => {
+                let _comes_again_anyway = self.nak_after(BURY_AGAIN_AFTER);
+                Err(error)
+            }
+        }
+    }
+
+    /// The dead letter of this message. It keeps the message's `traceparent`, or gets one of its [`cause`](Self::cause).
+    pub(crate) fn letter(&self, stage: &str, reason: &'static str, detail: &str) -> Letter {
         let mut headers = HeaderMap::new();
         let mut set = |name: &'static str, value: &str| {
             // a header ends at a line break
@@ -136,14 +165,16 @@ impl Delivery {
             set(TRACESTATE, state);
         }
         tracing::warn!(stage, reason, deliveries = self.deliveries, "message given up");
-        let subject = self.bus.subjects().dead(stage);
-        match self.bus.store(Pattern::Dead, subject, headers, self.message.payload.clone()).await {
-            Ok(_seq) => self.reply("+TERM".into()).map_err(RequestError::from),
-            Err(error) => {
-                let _comes_again_anyway = self.nak_after(BURY_AGAIN_AFTER);
-                Err(error)
-            }
-        }
+        Letter { subject: self.bus.subjects().dead(stage), headers, payload: self.message.payload.clone() }
+    }
+
+    /// Acknowledges a message that was given up.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]: the message comes again.
+    pub(crate) fn terminate(self) -> Result<(), PublishError> {
+        self.reply("+TERM".into())
     }
 
     /// Negative acknowledgement without delay; confirmed by the server, for this and all sent before, when this returns.

@@ -53,6 +53,11 @@ impl Held {
         }
     }
 
+    /// What is held.
+    pub(crate) const fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
     /// The delivery, to be acknowledged or given back.
     #[must_use]
     pub(crate) fn into_delivery(self) -> Delivery {

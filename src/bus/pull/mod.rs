@@ -19,7 +19,7 @@ use crate::bus::answer;
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
 use crate::bus::link::LinkStatus;
-pub(crate) use crate::bus::pull::delivery::REPLAYED;
+pub(crate) use crate::bus::pull::delivery::{BURY_AGAIN_AFTER, REPLAYED};
 pub use crate::bus::pull::delivery::{DEAD_DELIVERIES, DEAD_DETAIL, DEAD_MSG_ID, DEAD_REASON, DEAD_SUBJECT, Delivery};
 pub(crate) use crate::bus::pull::held::Held;
 pub(crate) use crate::bus::pull::renewal::renew;

@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::message::{CommandPlace, ErrorBody};
-use crate::bus::pull::{Delivery, EXPIRES, Held, Pull, PullConfig, PullError, REOPEN};
+use crate::bus::pull::{BURY_AGAIN_AFTER, Delivery, EXPIRES, Held, Pull, PullConfig, PullError, REOPEN};
 use crate::bus::subject::{Subjects, UnknownSubject};
 use crate::feature::FeatureTable;
 use crate::mi::bridge::{Bridge, Fanout, Order};
@@ -253,7 +253,8 @@ impl<F: Fanout> Carrier<F> {
                     let Unfit { reason, error } = unfit;
                     self.bridge.metrics().command_ended(Some(&error), Duration::ZERO);
                     self.bridge.refused().note(&error, &Who::in_payload(delivery.payload()), &delivery.cause());
-                    self.bury(delivery, reason, &error.description).await
+                    let held = Held::new(delivery, self.patience.tell_every(), clock::now());
+                    self.bury(held, reason, &error.description).await
                 }
             };
             Ended { stream_seq, presentity, rest }
@@ -324,7 +325,7 @@ impl<F: Fanout> Carrier<F> {
             if !is_made {
                 held.during(self.bridge.tell_refused(&command, &failure, Some(&id), &cause)).await;
             }
-            return self.bury(held.into_delivery(), Outcome::of_error(&failure.body).as_str(), &failure.body.description).await;
+            return self.bury(held, Outcome::of_error(&failure.body).as_str(), &failure.body.description).await;
         }
     }
 
@@ -333,10 +334,24 @@ impl<F: Fanout> Carrier<F> {
         failure.body.code == 503 && attempts < most
     }
 
-    async fn bury(&self, delivery: Delivery, reason: &'static str, detail: &str) -> Rest {
-        if let Err(error) = delivery.bury(STAGE, reason, detail).await {
-            self.bridge.metrics().not_buried(&error);
+    /// Makes it a dead letter, however long that takes. Until then it is its presentity's turn: once a later command is carried out,
+    /// this one counts as done, and nobody would ever hear of it.
+    async fn bury(&self, mut held: Held, reason: &'static str, detail: &str) -> Rest {
+        let letter = held.delivery().letter(STAGE, reason, detail);
+        loop {
+            match held.during(letter.store(self.bridge.bus())).await {
+                Ok(()) => {
+                    let _comes_again_anyway = held.into_delivery().terminate();
+                    return Rest::Done;
+                }
+                Err(error) => self.bridge.metrics().not_buried(&error),
+            }
+            if !held.is_ours(clock::now()) {
+                return Rest::Lost;
+            }
+            if held.during(self.stopping.run_until_cancelled(tokio::time::sleep(BURY_AGAIN_AFTER))).await.is_none() {
+                return Rest::Undone(Box::new(held.into_delivery()));
+            }
         }
-        Rest::Done
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use crate::sip::Request;
 
-/// An edge that still sends again what it began this long before another took over, has not noticed it in time.
-const LATE: Duration = Duration::from_secs(40);
+/// How long an edge may not have heard that another has a dialog: the take-over time, for which it holds its lease without NATS.
+const HEARS_WITHIN: Duration = Duration::from_secs(15);
+/// How long it may send again what it began before: Timer F after that.
+const SENDS_AGAIN_FOR: Duration = Duration::from_secs(15 + 32);
 
 /// Every dialog, by the tag of its notifier.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub(crate) struct Sent {
     pub(crate) again: u64,
     /// Sent again although another edge has sent in the dialog since.
     pub(crate) stale: u64,
+    /// Begun by an edge that had not yet heard that another has the dialog.
+    pub(crate) overtaken: u64,
     /// Dialogs that moved to another edge.
     pub(crate) moved: u64,
 }
@@ -55,7 +59,7 @@ impl Sent {
                 return None;
             }
             self.stale += 1;
-            let is_late = now.saturating_sub(dialog.since) > LATE;
+            let is_late = now.saturating_sub(dialog.since) > SENDS_AGAIN_FOR;
             return is_late.then(|| {
                 Wrong::Owner(format!("{edge} still sends CSeq {cseq} in {tag}, which is of {} since {:?}", dialog.edge, dialog.since))
             });
@@ -64,7 +68,12 @@ impl Sent {
         self.first += 1;
         if cseq <= dialog.cseq {
             let text = format!("{edge} sends CSeq {cseq} in {tag}, after {} of {}", dialog.cseq, dialog.edge);
-            return Some(if dialog.edge == edge { Wrong::Cseq(text) } else { Wrong::Owner(text) });
+            if dialog.edge == edge {
+                return Some(Wrong::Cseq(text));
+            }
+            // its phone refuses it
+            self.overtaken += 1;
+            return (now.saturating_sub(dialog.since) > HEARS_WITHIN).then_some(Wrong::Owner(text));
         }
         dialog.cseq = cseq;
         if dialog.edge != edge {
