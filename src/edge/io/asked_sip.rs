@@ -73,7 +73,7 @@ impl AskedSip {
                 match room.checked_sub(passed.packet.len()).filter(|_| left_off == 0) {
                     Some(left) => {
                         room = left;
-                        messages.push(message(passed));
+                        messages.push(message(&passed));
                     }
                     None => left_off += 1,
                 }

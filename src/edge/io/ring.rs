@@ -1,8 +1,11 @@
-//! The last SIP messages of each subscription, as they were on the wire, without what proves who somebody is. Pure.
+//! The last SIP messages of each subscription, shown without what proves who somebody is. Pure.
 //!
 //! One queue holds all of them, the oldest first: what is over the bound of bytes goes from its front. A message belongs to the
 //! subscription whose id is our tag in it. The first SUBSCRIBE has no tag of ours: it waits, by its Call-ID, for our 2xx, so that
 //! nothing is kept of whoever gets none.
+//!
+//! A message is kept as it was on the wire, since thousands pass for each that is looked at; nobody gets one but through [`Ring::of`],
+//! which takes out what is secret.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -76,26 +79,26 @@ impl Ring {
         let Some(facts) = Facts::of(packet) else { return };
         let our_tag = if is_ours == facts.is_request { facts.from_tag } else { facts.to_tag };
         let id = our_tag.and_then(|tag| std::str::from_utf8(tag).ok()).and_then(|tag| tag.parse::<SubscriptionId>().ok());
-        let keep = |passed: Passed| Passed { packet: secret::without(passed.packet), ..passed };
         let call = self.hasher.hash_one(facts.call_id);
         match id {
             Some(id) if is_ours && facts.begins() => {
                 if !facts.is_request {
                     self.take_waiting(call, id);
                 }
-                self.keep(id, keep(passed(packet.into())));
+                self.keep(id, passed(packet.into()));
             }
-            Some(id) if self.of.contains_key(&id) => self.keep(id, keep(passed(packet.into()))),
-            _ if !is_ours && facts.is_request && facts.method == Method::Subscribe => self.wait(call, keep(passed(packet.into()))),
+            Some(id) if self.of.contains_key(&id) => self.keep(id, passed(packet.into())),
+            _ if !is_ours && facts.is_request && facts.method == Method::Subscribe => self.wait(call, passed(packet.into())),
             _ => {}
         }
     }
 
-    /// What is kept of a subscription, the oldest first.
-    pub(crate) fn of(&self, id: SubscriptionId) -> impl DoubleEndedIterator<Item = &Passed> {
+    /// What is kept of a subscription, the oldest first, without what proves who somebody is.
+    pub(crate) fn of(&self, id: SubscriptionId) -> impl DoubleEndedIterator<Item = Passed> {
         self.of.get(&id).into_iter().flatten().filter_map(|number| {
             let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
-            self.kept.get(at)?.as_ref().map(|kept| &kept.passed)
+            let passed = &self.kept.get(at)?.as_ref()?.passed;
+            Some(Passed { packet: secret::without(passed.packet.clone()), ..*passed })
         })
     }
 

@@ -36,7 +36,7 @@ fn notify(id: SubscriptionId, cseq: u32) -> String {
 }
 
 fn starts(ring: &Ring, of: SubscriptionId) -> Vec<String> {
-    let first = |passed: &Passed| String::from_utf8_lossy(&passed.packet).lines().next().unwrap().to_owned();
+    let first = |passed: Passed| String::from_utf8_lossy(&passed.packet).lines().next().unwrap().to_owned();
     ring.of(of).map(first).collect()
 }
 
@@ -117,4 +117,15 @@ fn a_subscription_that_talks_without_end_does_not_grow_what_is_kept() {
         assert!(ring.bytes <= 100_000 && ring.kept.len() * ENTRY_BYTES <= 100_000);
     }
     assert!(Ring::new(0, 1).is_none() && Ring::new(1, 0).is_none());
+}
+
+#[test]
+fn what_is_shown_has_stars_where_it_would_prove_who_somebody_is() {
+    let mut ring = Ring::new(16, 1 << 20).unwrap();
+    let secret = |message: String, what: &str| message.replace("\r\nCSeq", &format!("\r\n{what}\r\nCSeq"));
+    pass(&mut ring, false, &secret(subscribe("c1"), "Authorization: Digest response=\"d1\""));
+    pass(&mut ring, true, &answer("200 OK", "c1", &id(1).to_string()));
+    pass(&mut ring, true, &format!("{}<pin>4711</pin>", notify(id(1), 1)));
+    let shown: Vec<_> = ring.of(id(1)).map(|passed| String::from_utf8(passed.packet.into()).unwrap()).collect();
+    assert!(shown[0].contains("Authorization: ****** *************\r\n") && shown[2].ends_with("<pin>****</pin>"), "{shown:?}");
 }
