@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +21,9 @@ use crate::edge::gate::policy::AuthPolicy;
 use crate::edge::gate::rate_limit::RateLimitConfig;
 use crate::edge::gate::users::Users;
 use crate::edge::io::bind::{BindError, Bound, bind};
+use crate::edge::io::changes::{self, Changes};
 use crate::edge::io::dns::{Lookups, Resolver};
-use crate::edge::io::driver::{Changes, Driver, DriverError, Sources};
+use crate::edge::io::driver::{Driver, DriverError, Sources};
 use crate::edge::io::fan_out;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::io::port::Port;
@@ -32,7 +32,7 @@ use crate::edge::io::service::EdgeService;
 use crate::edge::io::sockets::Sockets;
 use crate::edge::io::tls_files;
 use crate::edge::io::users_file::{self, UsersFileError};
-use crate::edge::limit::{CHANGE_QUEUE, FAN_OUT_QUEUE, STREAM_QUEUE};
+use crate::edge::limit::{FAN_OUT_QUEUE, STREAM_QUEUE};
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{Input, Notifier};
 use crate::edge::profile::Profiles;
@@ -259,30 +259,26 @@ async fn follow_bucket(
     metrics: &Arc<EdgeMetrics>,
     notifier: &mut Notifier,
 ) -> (WatcherIndex, Changes) {
-    let (later, changes) = mpsc::channel(CHANGE_QUEUE);
-    let is_any_lost = Arc::new(AtomicBool::new(false));
-    let lost = Arc::clone(&is_any_lost);
+    let (later, changes) = changes::queue(edge_id);
     let arrivals = Arc::new(Arrivals::default());
     let (arriving, own, counted, cleaned) = (Arc::clone(&arrivals), edge_id.to_owned(), Arc::clone(metrics), bus.clone());
     let hook = move |event| {
         let IndexEvent::Changed(change) = event else {
             // A key that is gone was not told.
-            return lost.store(!arriving.is_loading(), Ordering::Release);
+            return later.lost(!arriving.is_loading());
         };
         if change.has_outlived {
             remove_outlived(&cleaned, &change);
         }
         let Some(change) = arriving.take(change, &own) else { return };
-        // What is lost here is found again when the driver compares all that it holds with the index.
-        if later.try_send(change).is_err() {
+        if !later.send(change) {
             counted.dropped(DropReason::QueueFull);
-            lost.store(true, Ordering::Release);
         }
     };
     let index = index.follow(Box::new(hook)).await;
     restore(&index, &arrivals, bus, notifier).await;
     tracing::info!(subscriptions = notifier.live().count(), "subscriptions of before taken up");
-    let changes = Changes { queue: changes, is_any_lost, index: index.clone() };
+    let changes = changes.of(index.clone());
     (index, changes)
 }
 

@@ -6,7 +6,6 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -15,8 +14,9 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::message::NotifyJob;
-use crate::bus::watchers::{Change, WatcherIndex};
+use crate::bus::watchers::Change;
 use crate::edge::gate::users::Users;
+use crate::edge::io::changes::Changes;
 use crate::edge::io::deliveries::Deliveries;
 use crate::edge::io::dns::Lookups;
 use crate::edge::io::mirror::Mirror;
@@ -53,15 +53,6 @@ pub(crate) struct Sources {
     pub(crate) seat: Seat,
     /// Subscriptions of silent edges, and our own lease.
     pub(crate) take_over: TakeOver,
-}
-
-/// Changes of the subscription bucket. Those that did not fit the queue are found by comparing with the index.
-pub(crate) struct Changes {
-    pub queue: mpsc::Receiver<Change>,
-    /// Whether a change was lost since the last comparison.
-    pub is_any_lost: Arc<AtomicBool>,
-    /// The watcher index, which follows the same bucket.
-    pub index: WatcherIndex,
 }
 
 pub(crate) struct Driver {
@@ -162,9 +153,13 @@ impl Driver {
         Now { at: clock::now(), utc: self.port.utc_now() }
     }
 
+    /// A deadline that stays is not set again: most rounds change none.
     fn set_alarm(&self, sleep: &mut Pin<Box<Sleep>>) {
         let due_at = self.notifier.poll_timeout().map_or(self.housekeeping_at, |due| due.min(self.housekeeping_at));
-        sleep.as_mut().reset(tokio::time::Instant::from_std(due_at));
+        let due_at = tokio::time::Instant::from_std(due_at);
+        if sleep.deadline() != due_at {
+            sleep.as_mut().reset(due_at);
+        }
     }
 
     /// Takes a batch from every source; ready when there was any input. `true`: a stop was asked for.
@@ -192,7 +187,7 @@ impl Driver {
     /// Updates the lease. Once it has lapsed it is held again only after all changes that came meanwhile are read.
     fn look_at_lease(&mut self, now: Now) {
         let has_lapsed = !self.sources.take_over.lease.is_held();
-        let is_held = !has_lapsed && (self.is_lease_held || self.sources.changes.queue.is_empty());
+        let is_held = !has_lapsed && (self.is_lease_held || self.sources.changes.is_empty());
         if is_held != std::mem::replace(&mut self.is_lease_held, is_held) {
             self.metrics.lease(is_held);
         }
@@ -238,7 +233,7 @@ impl Driver {
         // Before the jobs: each was made for those that are here after these.
         had_any |= take(
             "bucket changes",
-            |cx| sources.changes.queue.poll_recv(cx),
+            |cx| sources.changes.poll(cx),
             cx,
             |change| {
                 let Change { key, revision, value, removed_over, .. } = &change;
@@ -248,7 +243,7 @@ impl Driver {
         if *is_draining {
             // What still arrives is for the next process with this edge id.
             sources.jobs.give_back();
-        } else if sources.changes.queue.is_empty() {
+        } else if sources.changes.is_empty() {
             had_any |= take(
                 "notify jobs",
                 |cx| sources.jobs.poll_recv(cx),
@@ -296,10 +291,9 @@ impl Driver {
             self.housekeeping_at = now.at + HOUSEKEEPING_EVERY;
             self.port.forget_unanswered(now.at);
             self.deliveries.keep(now.at);
-            let Changes { queue, is_any_lost, index } = &self.sources.changes;
-            if queue.is_empty() && is_any_lost.swap(false, Ordering::AcqRel) {
+            if self.sources.changes.take_lost() {
                 for id in self.notifier.held() {
-                    match index.last_seen(&id.to_string()) {
+                    match self.sources.changes.index().last_seen(&id.to_string()) {
                         Some((revision, edge_id)) => self.notifier.handle(Input::Holder { id, revision, edge_id: &edge_id }, now),
                         None => self.notifier.handle(Input::Unrecorded { id }, now),
                     }
@@ -316,7 +310,7 @@ impl Driver {
         let [waits, connections, changes, fan_outs, jobs, in_hand] = &mut self.depths;
         queues.waits.moved(waits, self.notifier.waiting());
         queues.connections.moved(connections, self.sources.streams.len());
-        queues.changes.moved(changes, self.sources.changes.queue.len());
+        queues.changes.moved(changes, self.sources.changes.len());
         queues.fan_outs.moved(fan_outs, self.fan_outs.max_capacity() - self.fan_outs.capacity());
         queues.jobs.moved(jobs, self.sources.jobs.waiting());
         queues.jobs_in_hand.moved(in_hand, self.deliveries.len());

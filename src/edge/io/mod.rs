@@ -2,6 +2,7 @@
 
 pub(crate) mod asked_sip;
 pub(crate) mod bind;
+pub(crate) mod changes;
 pub(crate) mod deliveries;
 pub(crate) mod dns;
 pub(crate) mod driver;
