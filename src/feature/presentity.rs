@@ -121,10 +121,15 @@ impl Presentity {
 /// The `<domain>` token for a host: `.` is written `_`, an IPv6 address loses its brackets and has `-` for `:`.
 #[must_use]
 pub(crate) fn domain_token(host: &str) -> String {
-    match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        Some(address) => address.to_ascii_lowercase().replace(':', "-").replace('.', "_"),
-        None => host.to_ascii_lowercase().replace('.', "_"),
-    }
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let token = |c: char| match c {
+        '.' => '_',
+        ':' if address.is_some() => '-',
+        c => c.to_ascii_lowercase(),
+    };
+    let mut text = String::with_capacity(host.len());
+    text.extend(address.unwrap_or(host).chars().map(token));
+    text
 }
 
 impl fmt::Display for Presentity {

@@ -79,9 +79,22 @@ pub(crate) fn thread_cpu() -> Duration {
 pub fn rfc3339(time: SystemTime) -> String {
     let at = OffsetDateTime::from(time);
     let (date, time) = (at.date(), at.time());
-    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
-    let (hour, minute, second, millisecond) = (time.hour(), time.minute(), time.second(), time.millisecond());
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
+    let mut text = String::with_capacity(24);
+    // digit by digit: every event and record has two or three of these
+    let mut digits = |value: u32, count: u32, end: char| {
+        for at in (0..count).rev() {
+            text.push(char::from_digit(value / 10_u32.pow(at) % 10, 10).unwrap_or('0'));
+        }
+        text.push(end);
+    };
+    digits(date.year().unsigned_abs(), 4, '-');
+    digits(u8::from(date.month()).into(), 2, '-');
+    digits(date.day().into(), 2, 'T');
+    digits(time.hour().into(), 2, ':');
+    digits(time.minute().into(), 2, ':');
+    digits(time.second().into(), 2, '.');
+    digits(time.millisecond().into(), 3, 'Z');
+    text
 }
 
 #[must_use]
