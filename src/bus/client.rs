@@ -267,8 +267,9 @@ impl Bus {
     }
 
     fn publish_event_with<M: Serialize>(&self, pattern: Pattern, subject: String, message: &M, headers: HeaderMap) {
-        match serde_json::to_vec(message) {
-            Ok(payload) => {
+        let mut payload = Vec::with_capacity(1024); // most fit in
+        match serde_json::to_writer(&mut payload, message) {
+            Ok(()) => {
                 let _counted = self.try_publish(pattern, subject, None, headers, payload.into());
             }
             Err(error) => tracing::error!(subject = pattern.as_str(), %error, "unwritable event"),

@@ -8,9 +8,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use async_nats::{HeaderMap, HeaderValue};
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::runtime::clock;
 use crate::telemetry::otlp::{self, Span, SpanKind};
@@ -23,10 +23,10 @@ use crate::telemetry::otlp::{self, Span, SpanKind};
 pub struct Cause(pub CauseId);
 
 /// The text of a [`Cause`], and what its caller said beside it. Equal where the text is.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(from = "Box<str>", into = "Box<str>")]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(from = "Box<str>")]
 pub struct CauseId {
-    text: Box<str>,
+    text: Arc<str>,
     /// Not in JSON: what was read from a body alone begins anew.
     context: Option<Arc<Context>>,
 }
@@ -121,11 +121,27 @@ impl Cause {
     /// end of the trace id, so that whoever of us records spans begins the trace.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        let trace_id = self.trace_id();
         match &self.0.context {
-            Some(context) => format!("00-{trace_id:032x}-{:016x}-{:02x}", context.span, context.flags),
-            None => format!("00-{trace_id:032x}-{:016x}-00", unrecorded(trace_id)),
+            None if is_id(&self.0, 32) => self.begun(),
+            None => {
+                let trace_id = self.trace_id();
+                format!("00-{trace_id:032x}-{:016x}-00", unrecorded(trace_id))
+            }
+            Some(context) => format!("00-{:032x}-{:016x}-{:02x}", self.trace_id(), context.span, context.flags),
         }
+    }
+
+    /// The header where the text is the trace id and no span is known, as for nearly every message: the text, and its end once more.
+    fn begun(&self) -> String {
+        let (begin, end) = self.0.split_at(31);
+        let last = end.bytes().next().map_or(1, |digit| char::from(digit).to_digit(16).unwrap_or_default() | 1);
+        let mut header = String::with_capacity(55);
+        for part in ["00-", &self.0, "-", begin.get(16..).unwrap_or_default()] {
+            header.push_str(part);
+        }
+        header.push(char::from_digit(last, 16).unwrap_or('1'));
+        header.push_str("-00");
+        header
     }
 
     /// The trace id: the cause's text, or a number made of it, the same everywhere.
@@ -163,7 +179,7 @@ impl Cause {
             None => (None, SAMPLED, None),
         };
         let context = Context { span: rand::random::<u64>() | 1, parent, flags, state };
-        Self(CauseId { text: self.0.text.clone(), context: Some(Arc::new(context)) })
+        Self(CauseId { text: Arc::clone(&self.0.text), context: Some(Arc::new(context)) })
     }
 
     /// The span that it is in, for the exporter; `None`: none is known.
@@ -224,27 +240,27 @@ impl Hash for CauseId {
     }
 }
 
+impl Serialize for CauseId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
 impl From<Box<str>> for CauseId {
     fn from(text: Box<str>) -> Self {
-        Self { text, context: None }
+        Self { text: text.into(), context: None }
     }
 }
 
 impl From<String> for CauseId {
     fn from(text: String) -> Self {
-        text.into_boxed_str().into()
+        Self { text: text.into(), context: None }
     }
 }
 
 impl From<&str> for CauseId {
     fn from(text: &str) -> Self {
-        Box::<str>::from(text).into()
-    }
-}
-
-impl From<CauseId> for Box<str> {
-    fn from(id: CauseId) -> Self {
-        id.text
+        Self { text: text.into(), context: None }
     }
 }
 
@@ -265,12 +281,11 @@ impl JsonSchema for CauseId {
 /// The headers of a message that `cause` led to: `traceparent`, and `tracestate` where it came with one.
 #[must_use]
 pub fn headers(cause: &Cause) -> HeaderMap {
+    static NAME: HeaderName = HeaderName::from_static(TRACEPARENT);
     let mut headers = HeaderMap::new();
-    let traceparent = cause.traceparent();
-    for (name, value) in [(TRACEPARENT, Some(traceparent.as_str())), (TRACESTATE, cause.tracestate())] {
-        if let Some(value) = value.and_then(|value| value.parse::<HeaderValue>().ok()) {
-            headers.insert(name, value);
-        }
+    headers.insert(NAME.clone(), cause.traceparent());
+    if let Some(state) = cause.tracestate().and_then(|state| state.parse::<HeaderValue>().ok()) {
+        headers.insert(TRACESTATE, state);
     }
     headers
 }

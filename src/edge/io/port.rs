@@ -294,8 +294,11 @@ impl From<PublishError> for Unavailable {
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Bytes {
+    // most are records: room that it need not be moved for
+    let mut text = Vec::with_capacity(1024);
     // Our own types have string keys only: they always have a JSON form.
-    serde_json::to_vec(value).unwrap_or_default().into()
+    let _infallible = serde_json::to_writer(&mut text, value);
+    text.into()
 }
 
 fn read(message: Message, now: SystemTime) -> BusReply {
