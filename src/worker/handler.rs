@@ -16,8 +16,8 @@ use crate::worker::metrics::WorkerMetrics;
 use crate::worker::responder::Responders;
 use crate::worker::responder::answer::Approval;
 use crate::worker::route::Route;
-use crate::worker::script::Script;
-use crate::worker::script::call::Call;
+use crate::worker::script::RouteError;
+use crate::worker::script::call::{Call, Verdict};
 use crate::worker::script::live::Routes;
 use crate::worker::set::{Ends, Set};
 use crate::worker::store::{Store, Versioned};
@@ -60,31 +60,22 @@ impl Handler {
         // The answer is what was stored, also when another worker stored it first.
         let told = Asker { subscription: request.subscription.as_deref(), cause };
         let known = self.learn(&presentity, stored?, &answers, told).await;
-        let script = self.routes.script_with(Route::Get);
-        let mut features = Vec::with_capacity(answers.len());
-        for (spec, answer) in &answers {
-            let before = known.state(spec, answer);
-            features.push(match &script {
-                Some(script) => self.scripted(script, &presentity, spec, before).await,
-                None => before,
-            });
-        }
+        let states: Vec<_> = answers.iter().map(|(spec, answer)| (*spec, known.state(spec, answer))).collect();
+        let features = self.scripted(&presentity, states).await;
         Ok(GetResponse { kind: Kind::default(), presentity: presentity.as_str().to_owned(), features })
     }
 
-    /// The state after the script's get route; as it was before, where that fails.
-    pub(super) async fn scripted(
-        &self,
-        script: &Arc<Script>,
-        presentity: &Presentity,
-        spec: &FeatureSpec,
-        before: FeatureState,
-    ) -> FeatureState {
-        let call = Call::new(Route::Get, Arc::clone(&self.table), presentity.as_str(), None, before.clone());
-        match self.routes.run(script, Route::Get, &presentity.domain_token(), call, &self.metrics).await {
-            Ok(verdict) => get::scripted(spec, presentity.as_str(), &before, &verdict.change).unwrap_or(before),
+    /// The states after the script's get route; each as it was before, where that fails.
+    pub(super) async fn scripted(&self, presentity: &Presentity, states: Vec<(&FeatureSpec, FeatureState)>) -> Vec<FeatureState> {
+        let Some(script) = self.routes.script_with(Route::Get) else { return states.into_iter().map(|(_, state)| state).collect() };
+        let name = presentity.as_str();
+        let calls = states.iter().map(|(_, state)| Call::new(Route::Get, Arc::clone(&self.table), name, None, state.clone())).collect();
+        let verdicts = self.routes.run_each(&script, Route::Get, &presentity.domain_token(), calls, &self.metrics).await;
+        let after = |((spec, before), verdict): ((&FeatureSpec, FeatureState), Result<Verdict, RouteError>)| match verdict {
+            Ok(verdict) => get::scripted(spec, name, &before, &verdict.change).unwrap_or(before),
             Err(_counted) => before,
-        }
+        };
+        states.into_iter().zip(verdicts).map(after).collect()
     }
 
     /// Answers `dfks.route.set`.

@@ -19,7 +19,6 @@ use crate::worker::get;
 use crate::worker::handler::{Asker, Handler};
 use crate::worker::metrics::label::DropReason;
 use crate::worker::responder::answer::Answer;
-use crate::worker::route::Route;
 use crate::worker::store::{MAX_ATTEMPTS, Versioned};
 
 /// Most time that a get spends on storing what responders said; the next get can store it.
@@ -58,7 +57,11 @@ impl Handler {
         answers: &[(&FeatureSpec, Answer)],
         asker: Asker<'_>,
     ) -> Known {
-        let stored = tokio::time::timeout(STORED_WITHIN, self.store_news(presentity, &asked_over, answers, asker));
+        // nobody has said anything, as for most
+        if !answers.iter().any(|(_, answer)| matches!(answer, Answer::Change(_))) {
+            return Known { record: asked_over.record, is_kept: true };
+        }
+        let stored = tokio::time::timeout(STORED_WITHIN, Box::pin(self.store_news(presentity, &asked_over, answers, asker)));
         match stored.await {
             Ok(Ok(None)) => Known { record: asked_over.record, is_kept: true },
             Ok(Ok(Some(record))) => Known { record, is_kept: true },
@@ -131,15 +134,9 @@ impl Handler {
         asker: Asker<'_>,
         now: SystemTime,
     ) -> FeatureRecord {
-        let script = self.routes.script_with(Route::Get);
-        let mut learnt = Vec::with_capacity(news.len());
-        for (spec, old, new) in news {
-            let shown = match &script {
-                Some(script) => Some(self.scripted(script, presentity, spec, new.clone()).await).filter(|shown| *shown != new),
-                None => None,
-            };
-            learnt.push(Learnt { event: new_id().into(), old, new, shown });
-        }
+        let shown = self.scripted(presentity, news.iter().map(|(spec, _, new)| (*spec, new.clone())).collect()).await;
+        let told = |((_, old, new), shown)| Learnt { event: new_id().into(), old, shown: Some(shown).filter(|shown| *shown != new), new };
+        let learnt: Vec<_> = news.into_iter().zip(shown).map(told).collect();
         let features: Vec<String> = learnt.iter().map(|learnt| learnt.new.feature.clone()).collect();
         let request: Box<str> = new_id().into();
         let duty = Duty {

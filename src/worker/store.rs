@@ -73,15 +73,15 @@ impl Store {
     pub(crate) async fn read(&self, presentity: &Presentity, is_strict: bool) -> Result<Versioned, StoreError> {
         if self.bus.replicas() > 1 {
             return if is_strict || !self.quorum.is_certain(clock::now()) {
-                self.read_confirmed(presentity).await
+                Box::pin(self.read_confirmed(presentity)).await
             } else {
-                self.read_latest(presentity).await
+                Box::pin(self.read_latest(presentity)).await
             };
         }
         match self.read_direct(presentity).await {
             Ok(entry) => self.versioned(presentity, entry),
             // An operator may have switched direct gets off for the bucket.
-            Err(StoreError::Away(RequestError::NoResponders)) => self.read_latest(presentity).await,
+            Err(StoreError::Away(RequestError::NoResponders)) => Box::pin(self.read_latest(presentity)).await,
             Err(error) => Err(error),
         }
     }

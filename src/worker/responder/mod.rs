@@ -139,7 +139,8 @@ impl Responders {
             ResponderGetRequest { kind: Kind::default(), presentity: presentity.as_str().to_owned(), feature: spec.name().to_owned() };
         let is_owned = self.memory.last_heard(&subject).is_some();
         let question = question(Route::Get, subject, (presentity, spec), &request, cause);
-        if is_owned { self.ask_owner(&question).await.answer } else { self.ask_unheard(question).await.answer }
+        // most subjects are silent: what asking takes is not moved about for them
+        if is_owned { Box::pin(self.ask_owner(&question)).await.answer } else { Box::pin(self.ask_unheard(question)).await.answer }
     }
 
     /// Whether it is known that nobody is asked to approve a set.
@@ -181,7 +182,7 @@ impl Responders {
             param,
         };
         let question = question(Route::Set, subject.clone(), (presentity, spec), &request, cause);
-        let Asked { answer, said } = if is_owned { self.ask_owner(&question).await } else { self.ask_unheard(question).await };
+        let Asked { answer, said } = if is_owned { Box::pin(self.ask_owner(&question)).await } else { Box::pin(self.ask_unheard(question)).await };
         match answer {
             Answer::Change(change) => Approval::Change(change),
             Answer::Denied(why) => Approval::Denied(why),

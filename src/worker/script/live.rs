@@ -84,7 +84,45 @@ impl Routes {
         call: Call,
         metrics: &WorkerMetrics,
     ) -> Result<Verdict, RouteError> {
-        let (outcome, spent) = if self.is_slow(domain) { self.run_in_pool(script, route, call).await } else { timed(script, route, call) };
+        self.run_next(script, route, domain, call, metrics, &mut None).await
+    }
+
+    /// Runs a route for each feature of a presentity of `domain`, one after another.
+    pub(crate) async fn run_each(
+        &self,
+        script: &Arc<Script>,
+        route: Route,
+        domain: &str,
+        calls: Vec<Call>,
+        metrics: &WorkerMetrics,
+    ) -> Vec<Result<Verdict, RouteError>> {
+        let (mut verdicts, mut ended_at) = (Vec::with_capacity(calls.len()), None);
+        for call in calls {
+            verdicts.push(self.run_next(script, route, domain, call, metrics, &mut ended_at).await);
+        }
+        verdicts
+    }
+
+    /// `ended_at`: the processor time at which the run before ended on this thread, since reading that clock takes as long as a simple
+    /// run does.
+    async fn run_next(
+        &self,
+        script: &Arc<Script>,
+        route: Route,
+        domain: &str,
+        call: Call,
+        metrics: &WorkerMetrics,
+        ended_at: &mut Option<Duration>,
+    ) -> Result<Verdict, RouteError> {
+        let (outcome, spent) = if self.is_slow(domain) {
+            *ended_at = None;
+            self.run_in_pool(script, route, call).await
+        } else {
+            let began_at = ended_at.unwrap_or_else(clock::thread_cpu);
+            let (outcome, spent) = timed(script, route, call, began_at);
+            *ended_at = Some(began_at + spent);
+            (outcome, spent)
+        };
         metrics.script_ran(route, spent);
         if spent >= SLOW_RUN {
             self.slow.lock().unwrap_or_else(PoisonError::into_inner).insert(domain, clock::now());
@@ -96,7 +134,7 @@ impl Routes {
         let lost = || RouteError { function: route.as_str().to_owned(), line: 0, field: None, message: "the run was lost".to_owned() };
         let Ok(_thread) = self.pool.acquire().await else { return (Err(lost()), Duration::ZERO) };
         let script = Arc::clone(script);
-        let run = tokio::task::spawn_blocking(move || timed(&script, route, call));
+        let run = tokio::task::spawn_blocking(move || timed(&script, route, call, clock::thread_cpu()));
         run.await.unwrap_or_else(|_| (Err(lost()), Duration::ZERO))
     }
 
@@ -159,11 +197,11 @@ fn keeps_routes(old: &Script, new: &Script, config: &RoutesConfig) -> Result<(),
     })
 }
 
-/// Runs a route, and returns its processor time: waiting for a processor does not make a run slow.
-fn timed(script: &Script, route: Route, call: Call) -> (Result<Verdict, RouteError>, Duration) {
-    let before = clock::thread_cpu();
-    let outcome = script.run(route, call);
-    (outcome, clock::thread_cpu().saturating_sub(before))
+/// Runs a route from this processor time of the thread on, and returns how much it took: waiting for a processor does not make a run
+/// slow.
+fn timed(script: &Script, route: Route, call: Call, began_at: Duration) -> (Result<Verdict, RouteError>, Duration) {
+    let outcome = script.run_at(route, call, began_at);
+    (outcome, clock::thread_cpu().saturating_sub(began_at))
 }
 
 fn stamp_of(config: &RoutesConfig) -> Stamp {

@@ -7,6 +7,7 @@
 pub(crate) mod call;
 mod data;
 mod error;
+mod handle;
 pub(crate) mod live;
 mod names;
 mod said;
@@ -24,10 +25,11 @@ use crate::config::RoutesConfig;
 use crate::runtime::clock;
 use crate::runtime::zone::Zone;
 use crate::worker::route::Route;
-use crate::worker::script::call::{Call, Dfks, FieldError, Verdict};
+use crate::worker::script::call::{Call, FieldError, Verdict};
 use crate::worker::script::data::Data;
 use crate::worker::script::error::MAX_SCRIPT_BYTES;
 pub use crate::worker::script::error::{RouteError, ScriptError};
+use crate::worker::script::handle::Dfks;
 use crate::worker::script::said::{Line, say};
 
 /// Longest run of a route, in processor time, so that waiting for a processor does not count.
@@ -58,8 +60,9 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn from_here() -> Self {
-        Self { ends_at: clock::thread_cpu() + DEADLINE, stack_start: stack_address() }
+    /// Of a run that begins here, at this processor time of its thread.
+    fn from_here(began_at: Duration) -> Self {
+        Self { ends_at: began_at + DEADLINE, stack_start: stack_address() }
     }
 
     /// Why the run must end, after so many operations.
@@ -142,10 +145,15 @@ impl Script {
     ///
     /// [`RouteError`], which names function, line and field.
     pub fn run(&self, route: Route, call: Call) -> Result<Verdict, RouteError> {
+        self.run_at(route, call, clock::thread_cpu())
+    }
+
+    /// As [`run`](Self::run), from this processor time of the thread on.
+    fn run_at(&self, route: Route, call: Call, began_at: Duration) -> Result<Verdict, RouteError> {
         let Some(function) = self.function(route) else { return Ok(Verdict::default()) };
         let dfks = Dfks::new(call);
         let options = CallFnOptions::new().with_tag(dfks.clone());
-        BOUNDS.set(Some(Bounds::from_here()));
+        BOUNDS.set(Some(Bounds::from_here(began_at)));
         let outcome = self.engine.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), &self.ast, function, (dfks.clone(),));
         BOUNDS.set(None);
         match outcome {
@@ -204,7 +212,7 @@ fn sandbox(zone: Zone, data: Option<Data>) -> Engine {
     engine.register_fn("sleep", move |_: f64| -> Result<(), Box<EvalAltResult>> { Err(no_sleep.into()) });
     engine.on_print(|text| say(Line::Print, text));
     engine.on_debug(|text, _, _| say(Line::Debug, text));
-    call::register(&mut engine);
+    handle::register(&mut engine);
     wall::register(&mut engine, zone);
     data::register(&mut engine, data);
     engine

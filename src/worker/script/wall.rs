@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
 
 use crate::runtime::zone::{WallClock, Zone};
-use crate::worker::script::call::{FieldError, ScriptResult, current};
+use crate::worker::script::call::{FieldError, ScriptResult};
+use crate::worker::script::handle::current;
 
 const FIELDS: &str = "year, month, day, hour, minute, weekday, date";
 
