@@ -212,7 +212,7 @@ fn refusal(payload: &[u8], code: Option<&str>, description: Option<&str>) -> Opt
         error: Value,
     }
     // only few replies are errors: most are told apart without being parsed twice
-    let has_word = payload.windows(br#""error""#.len()).any(|window| window == br#""error""#);
+    let has_word = memchr::memmem::find(payload, br#""error""#).is_some();
     let error = if has_word { serde_json::from_slice(payload).map_or(Value::Null, |reply: MaybeError| reply.error) } else { Value::Null };
     if code.is_none() && error.is_null() {
         return None;
