@@ -108,7 +108,7 @@ impl Handler {
         };
         if let Some(known) = self.known(&asked) {
             let revision = known.revision;
-            let came_to = self.set_over(&asked, known, work).await;
+            let came_to = Box::pin(self.set_over(&asked, known, work)).await;
             let has_held = match &came_to {
                 Ok(Committed::Stored(_)) | Err(Refusal::Store(_)) => true,
                 Ok(Committed::OutOfDate) => false,
@@ -126,7 +126,7 @@ impl Handler {
         }
         let stored = self.store.read(&presentity, false).await?;
         work.did(WorkPart::Read, None, OK);
-        answer(self.set_over(&asked, stored, work).await?)
+        answer(Box::pin(self.set_over(&asked, stored, work)).await?)
     }
 
     /// The record to begin from without a read. None where a responder may be asked: it would be told what may have been long ago.

@@ -155,7 +155,8 @@ impl Driver {
 
     /// A deadline that stays is not set again: most rounds change none.
     fn set_alarm(&self, sleep: &mut Pin<Box<Sleep>>) {
-        let due_at = self.notifier.poll_timeout().map_or(self.housekeeping_at, |due| due.min(self.housekeeping_at));
+        let others = self.notifier.poll_timeout().into_iter().chain(self.port.events_leave_at());
+        let due_at = others.fold(self.housekeeping_at, Instant::min);
         let due_at = tokio::time::Instant::from_std(due_at);
         if sleep.deadline() != due_at {
             sleep.as_mut().reset(due_at);
@@ -354,6 +355,7 @@ impl Driver {
             }
         }
         self.sockets.flush();
+        self.port.publish_events();
     }
 }
 

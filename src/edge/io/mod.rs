@@ -6,6 +6,7 @@ pub(crate) mod changes;
 pub(crate) mod deliveries;
 pub(crate) mod dns;
 pub(crate) mod driver;
+mod events;
 pub(crate) mod fan_out;
 pub(crate) mod hands;
 pub(crate) mod mirror;

@@ -25,6 +25,7 @@ use crate::bus::subject::Pattern;
 use crate::bus::trace::{Cause, headers};
 use crate::bus::wire::Subscriber;
 use crate::edge::event::Event;
+use crate::edge::io::events::Events;
 use crate::edge::limit::MAX_WAITS;
 use crate::edge::notifier::{BusReply, BusRequest, ReplyMessage, Token, Unavailable};
 use crate::runtime::{clock, room};
@@ -39,6 +40,9 @@ pub(crate) struct Port {
     asked: AHashMap<u64, Waiting>,
     /// Requests that wait for a worker to show itself. No more than the notifier waits for.
     held: FuturesUnordered<BoxFuture<'static, (Token, Outgoing, bool)>>,
+    events: Events<Event>,
+    /// Whether a request was sent since the events were looked at.
+    has_sent: bool,
 }
 
 /// How long an answer may take before it counts as none: above every timeout of the notifier.
@@ -69,7 +73,8 @@ impl Port {
         let inbox = bus.client().new_inbox();
         let replies = bus.client().subscribe(format!("{inbox}.*")).await?;
         let (to_local, local) = mpsc::channel(MAX_WAITS);
-        Ok(Self { bus, inbox, replies, local, to_local, asked: AHashMap::new(), held: FuturesUnordered::new() })
+        let (asked, held, events) = (AHashMap::new(), FuturesUnordered::new(), Events::default());
+        Ok(Self { bus, inbox, replies, local, to_local, asked, held, events, has_sent: false })
     }
 
     /// Sends a request; its reply comes out of [`Port::poll_reply`], or [`Port::poll_local`] where a worker of this process has it.
@@ -79,6 +84,7 @@ impl Port {
     /// The request is not sent: the bus is away, or its queue is full.
     pub(crate) fn ask(&mut self, token: Token, request: BusRequest, cause: &Cause) -> Result<(), PublishError> {
         let span = cause.open(span_name(&request), SpanKind::Client);
+        self.has_sent = true;
         let (pattern, request) = match request {
             BusRequest::Get(request) => match self.hand_get(token, request, span.cause()) {
                 Ok(()) => (Pattern::Get, None),
@@ -182,24 +188,22 @@ impl Port {
         room::shrink(&mut self.asked);
     }
 
-    /// Publishes an event, best effort.
-    pub(crate) fn emit(&self, event: Event) {
-        let subjects = self.bus.subjects();
-        match event {
-            Event::Subscription(presentity, event) => {
-                self.bus.publish_event(Pattern::EventSubscription, subjects.event_subscription(&presentity), &event, &event.cause);
-            }
-            Event::Feature(presentity, event) => {
-                self.bus.publish_event(Pattern::EventFeature, subjects.event_feature(&presentity, &event.feature), &event, &event.cause);
-            }
-            Event::Notify(presentity, event) => {
-                self.bus.publish_event(Pattern::EventNotify, subjects.event_notify(&presentity), &event, &event.cause);
-            }
-            Event::Refused(event) => self.bus.publish_refused(&event),
-            Event::Raw(presentity, event) => {
-                self.bus.publish_event(Pattern::EventRaw, subjects.event_raw(&presentity), &event, &event.cause);
-            }
+    /// Has an event published with what is sent next, or soon, best effort.
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.events.push(event, clock::now());
+    }
+
+    /// Publishes the events whose time it is.
+    pub(crate) fn publish_events(&mut self) {
+        let has_company = std::mem::take(&mut self.has_sent);
+        if self.events.leave_at().is_some() {
+            self.events.leaving(has_company, clock::now()).for_each(|event| publish(&self.bus, event));
         }
+    }
+
+    /// When [`Port::publish_events`] has something to do at the latest.
+    pub(crate) fn events_leave_at(&self) -> Option<Instant> {
+        self.events.leave_at()
     }
 
     /// Whether something else than a service says this: a stream that keeps requests acknowledges each. Our own stores are
@@ -273,6 +277,25 @@ impl Port {
     pub(crate) async fn flush(&mut self) {
         if !self.bus.flush().await {
             tracing::warn!("events of the last moment may be lost");
+        }
+    }
+}
+
+fn publish(bus: &Bus, event: Event) {
+    let subjects = bus.subjects();
+    match event {
+        Event::Subscription(presentity, event) => {
+            bus.publish_event(Pattern::EventSubscription, subjects.event_subscription(&presentity), &event, &event.cause);
+        }
+        Event::Feature(presentity, event) => {
+            bus.publish_event(Pattern::EventFeature, subjects.event_feature(&presentity, &event.feature), &event, &event.cause);
+        }
+        Event::Notify(presentity, event) => {
+            bus.publish_event(Pattern::EventNotify, subjects.event_notify(&presentity), &event, &event.cause);
+        }
+        Event::Refused(event) => bus.publish_refused(&event),
+        Event::Raw(presentity, event) => {
+            bus.publish_event(Pattern::EventRaw, subjects.event_raw(&presentity), &event, &event.cause);
         }
     }
 }
