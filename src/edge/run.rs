@@ -24,7 +24,7 @@ use crate::edge::io::bind::{BindError, Bound, bind};
 use crate::edge::io::changes::{self, Changes};
 use crate::edge::io::dns::{Lookups, Resolver};
 use crate::edge::io::driver::{Driver, DriverError, Sources};
-use crate::edge::io::fan_out;
+use crate::edge::io::fan_out::FanOuts;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::io::port::Port;
 use crate::edge::io::seat::Seat;
@@ -32,7 +32,7 @@ use crate::edge::io::service::EdgeService;
 use crate::edge::io::sockets::Sockets;
 use crate::edge::io::tls_files;
 use crate::edge::io::users_file::{self, UsersFileError};
-use crate::edge::limit::{FAN_OUT_QUEUE, STREAM_QUEUE};
+use crate::edge::limit::STREAM_QUEUE;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
 use crate::edge::notifier::{Input, Notifier};
 use crate::edge::profile::Profiles;
@@ -150,9 +150,7 @@ impl BoundThread {
             tasks.spawn("queues", queues::watch(bus.clone(), watched, tasks.stopping().clone()));
         }
         let jobs = Jobs::behind(&bus, &tasks, &config.edge_id, queue.index().clone(), Box::new(move |why| counted.job_given_up(why)));
-        let (fan_outs, to_fan_out) = mpsc::channel(FAN_OUT_QUEUE);
-        // Ends when the driver lets go of its sender, so that what it asked for last is still done.
-        tasks.spawn_brief("fan-out", fan_out::run(bus.clone(), queue, config.edge_id.clone(), Arc::clone(&metrics), to_fan_out));
+        let fan_outs = FanOuts::start(&bus, queue, &config.edge_id, &metrics, &tasks);
 
         let port = Port::open(bus.clone()).await?;
         let mirror = Mirror::new(&source, &config, &metrics, &tasks);

@@ -19,6 +19,7 @@ use crate::edge::gate::users::Users;
 use crate::edge::io::changes::Changes;
 use crate::edge::io::deliveries::Deliveries;
 use crate::edge::io::dns::Lookups;
+use crate::edge::io::fan_out::FanOuts;
 use crate::edge::io::mirror::Mirror;
 use crate::edge::io::port::Port;
 use crate::edge::io::seat::{Seat, Stray};
@@ -26,7 +27,7 @@ use crate::edge::io::service::EdgeService;
 use crate::edge::io::sockets::Sockets;
 use crate::edge::io::spans;
 use crate::edge::metrics::{DropReason, EdgeMetrics};
-use crate::edge::notifier::{BusReply, FanOut, Input, Notifier, Output};
+use crate::edge::notifier::{BusReply, Input, Notifier, Output};
 use crate::edge::takeover::{Missed, TakeOver};
 use crate::notify::{JOB_LIFETIME, Jobs};
 use crate::runtime::clock::{self, Now};
@@ -62,7 +63,7 @@ pub(crate) struct Driver {
     sources: Sources,
     service: EdgeService,
     deliveries: Deliveries,
-    fan_outs: mpsc::Sender<Box<FanOut>>,
+    fan_outs: FanOuts,
     mirror: Mirror,
     metrics: Arc<EdgeMetrics>,
     housekeeping_at: Instant,
@@ -96,7 +97,7 @@ impl Driver {
         sockets: Sockets,
         sources: Sources,
         service: EdgeService,
-        fan_outs: mpsc::Sender<Box<FanOut>>,
+        fan_outs: FanOuts,
         metrics: Arc<EdgeMetrics>,
     ) -> Self {
         let mirror = sockets.mirror().clone();
@@ -126,7 +127,7 @@ impl Driver {
         let mut sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
         let mut stopped = Box::pin(stop.cancelled_owned());
         loop {
-            let is_overloaded = self.fan_outs.capacity() < self.fan_outs.max_capacity() / 2;
+            let is_overloaded = self.fan_outs.is_half_full();
             let now = self.moment();
             self.notifier.handle(Input::Overload { is_overloaded }, now);
             if self.is_draining {
@@ -156,8 +157,7 @@ impl Driver {
     /// A deadline that stays is not set again: most rounds change none.
     fn set_alarm(&self, sleep: &mut Pin<Box<Sleep>>) {
         let others = self.notifier.poll_timeout().into_iter().chain(self.port.events_leave_at());
-        let due_at = others.fold(self.housekeeping_at, Instant::min);
-        let due_at = tokio::time::Instant::from_std(due_at);
+        let due_at = tokio::time::Instant::from_std(others.fold(self.housekeeping_at, Instant::min));
         if sleep.deadline() != due_at {
             sleep.as_mut().reset(due_at);
         }
@@ -312,7 +312,7 @@ impl Driver {
         queues.waits.moved(waits, self.notifier.waiting());
         queues.connections.moved(connections, self.sources.streams.len());
         queues.changes.moved(changes, self.sources.changes.len());
-        queues.fan_outs.moved(fan_outs, self.fan_outs.max_capacity() - self.fan_outs.capacity());
+        queues.fan_outs.moved(fan_outs, self.fan_outs.len());
         queues.jobs.moved(jobs, self.sources.jobs.waiting());
         queues.jobs_in_hand.moved(in_hand, self.deliveries.len());
     }
@@ -330,7 +330,7 @@ impl Driver {
                 }
                 Output::FanOut(fan_out) => {
                     // It fits: the notifier takes no change while half of the queue is full.
-                    if self.fan_outs.try_send(fan_out).is_err() {
+                    if !self.fan_outs.take(fan_out, |event| self.port.emit(event)) {
                         self.metrics.dropped(DropReason::FanOut);
                     }
                 }
@@ -345,7 +345,10 @@ impl Driver {
                         self.metrics.dropped(DropReason::QueueFull);
                     }
                 }
-                Output::JobDone(handle) => self.deliveries.done(handle),
+                Output::JobDone(handle) => {
+                    self.deliveries.done(handle);
+                    self.port.sent_besides();
+                }
                 Output::JobMoved(handle) => {
                     if let Some(delivery) = self.deliveries.take(handle) {
                         // Without room it is redelivered.

@@ -201,6 +201,11 @@ impl Port {
         }
     }
 
+    /// Something was sent that events may leave with.
+    pub(crate) fn sent_besides(&mut self) {
+        self.has_sent = true;
+    }
+
     /// When [`Port::publish_events`] has something to do at the latest.
     pub(crate) fn events_leave_at(&self) -> Option<Instant> {
         self.events.leave_at()
