@@ -159,7 +159,7 @@ impl World {
         loop {
             if let Some((token, request)) = self.asked.pop() {
                 let payload = self.reply(request).into();
-                let message = ReplyMessage { status: None, sequence: None, is_deleted: false, payload };
+                let message = ReplyMessage { status: None, sequence: None, is_deleted: false, removed_over: None, payload };
                 self.take(Input::Reply { token, reply: BusReply::Message(message) });
             } else if let Some(notify) = self.notifies.pop() {
                 let answer = ok(&notify);
