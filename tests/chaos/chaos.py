@@ -2,9 +2,12 @@
 """A ledger of promises over seeded faults: real processes on loopback, with phones and services that keep account.
 
     chaos.py [--binary PATH] [--row ROW]... [--seed N]... [--seconds 240] [--json OUT]
+    chaos.py --binary OLD --newer NEW --row upgrade
     chaos.py [--binary PATH] --scene SCENE...
 
 A scene is a fault that the ledger found, cut down to the steps that bring it about; it is judged by the same ledger.
+
+The rows `upgrade` and `upgrade-any` run OLD, replace each process by NEW under load, and put each back: `make upgrade`.
 
 A row is a kind of trouble (`--list` names them), a seed its schedule: the same seed gives the same faults at the same
 times (`--schedule` prints it and runs nothing). Printed for each seed: promises made, kept, ended (the phone was told,
@@ -27,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger import Ledger
-from report import as_json, judge, text
+from report import as_json, judge, summary, text
 from run import Plan, run
 from scenes import SCENES, play
 from schedule import ROWS, schedule
@@ -39,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", help="the dfks to run; without it the release build, else the debug build")
+    parser.add_argument("--newer", help="the next version's, for the rows that replace one by the other")
     parser.add_argument("--row", action="append", choices=list(ROWS), help="one or more; without it all")
     parser.add_argument("--scene", action="append", choices=[*SCENES, "all"], help="a scene in place of a row")
     parser.add_argument("--seed", action="append", type=int, help="one or more; without it 1")
@@ -70,7 +74,14 @@ def programs(given: argparse.Namespace) -> Programs:
     beside = os.environ.get("NATS_SERVER_BIN"), f"{ROOT}/.tools/bin/nats-server", shutil.which("nats-server")
     nats_server = program(None, *filter(None, beside))
     keep = Path(given.keep).resolve() if given.keep else None
-    return Programs(binary, nats_server, given.log, keep)
+    return Programs(binary, nats_server, given.log, keep, program(given.newer) if given.newer else "")
+
+
+def rows(given: argparse.Namespace) -> list[str]:
+    """Those that were asked for, else all that can be run."""
+    if not given.newer and any(ROWS[name].replaces for name in given.row or []):
+        sys.exit("a row that replaces one version by another needs --newer")
+    return given.row or [name for name, row in ROWS.items() if bool(row.replaces) == bool(given.newer)]
 
 
 def runs(given: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[], Awaitable[Ledger]]]]:
@@ -84,7 +95,7 @@ def runs(given: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[], Awa
     async def judged(plan: Plan) -> Ledger:
         return judge(await run(plan, what))
 
-    for row in given.row or ROWS:
+    for row in rows(given):
         for seed in given.seed or [1]:
             plan = Plan(row, seed, given.seconds, given.phones, given.presentities, given.pause)
             yield f"{row}, seed {seed}", ROWS[row].about, partial(judged, plan)
@@ -100,19 +111,15 @@ async def run_all(given: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, this.cancel)
     results: list[dict[str, Any]] = []
-    table: list[str] = []
     for title, about, run_it in runs(given):
         began = time.monotonic()
         print(f"{title}: {about}", flush=True)
         ledger = await run_it()
         print(text(ledger, given.stories), flush=True)
-        results.append({"run": title, "seconds": given.seconds} | as_json(ledger))
-        figures = f"{ledger.total:8} {len(ledger.broken):7} {ledger.doubled:8} {time.monotonic() - began:6.0f} s"
-        table.append(f"{title:24} {figures}")
+        results.append({"run": title, "took": time.monotonic() - began} | as_json(ledger))
         if given.json:
             write(given.json, results)
-    print(f"\n{'run':24} {'promises':>8} {'broken':>7} {'doubled':>8} {'took':>8}")
-    print("\n".join(table))
+    print(f"\n{summary(results)}")
     return int(any(result["broken"] for result in results))
 
 

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+from clock import Clock
 from natsd import Nats
 from process import Process, free_port, http_get, until
 from proxy import Proxy
@@ -38,6 +39,7 @@ class Shape:
     workers: int = 2
     bridges: int = 2
     has_proxies: bool = False  # between the roles and NATS
+    has_clocks: bool = False  # of each role its own
     tied: tuple[tuple[str, int], ...] = ()  # a role and the only NATS node that it knows
 
 
@@ -49,6 +51,11 @@ class Role(Process):
         self.kind = kind
         self.http, self.sip, self.mi = free_port(), free_port(), free_port()
         self.proxies: list[Proxy] = []
+        self.clock: Clock | None = None
+
+    def run_as(self, binary: str) -> None:
+        """The next start is that of another version."""
+        self.command[0] = binary
 
     def configure(self, nats: Nats, shape: Shape, log: str) -> None:
         tied = dict(shape.tied).get(self.name)
@@ -64,6 +71,9 @@ class Role(Process):
         if self.kind == "edge":
             text += EDGE.format(sip=self.sip, name=self.name, takeover=TAKEOVER_SECONDS)
         (self.work / f"{self.name}.toml").write_text(text, encoding="utf-8")
+        if shape.has_clocks:
+            self.clock = Clock(self.name, self.work)
+            self.environment = self.clock.environment
 
     async def is_ready(self) -> bool:
         status, _ = await http_get(self.http, "/readyz")
@@ -76,8 +86,10 @@ class Role(Process):
 class Deployment:
     """All processes of a run. `nats` and `roles` are what faults are done to."""
 
-    def __init__(self, shape: Shape, binary: str, nats_server: str, work: Path, log: str = "info") -> None:
-        self.shape = shape
+    def __init__(
+        self, shape: Shape, binary: str, nats_server: str, work: Path, log: str = "info", newer: str = ""
+    ) -> None:
+        self.shape, self.binary, self.newer = shape, binary, newer
         self.nats = Nats(shape.nats, nats_server, work)
         counts = (("edge", shape.edges), ("worker", shape.workers), ("mi", shape.bridges))
         names = [(f"{kind}{at + 1}", kind) for kind, count in counts for at in range(count)]

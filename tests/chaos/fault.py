@@ -3,7 +3,7 @@
 import asyncio
 import signal
 
-from deployment import TAKEOVER_SECONDS, Deployment
+from deployment import TAKEOVER_SECONDS, Deployment, Role
 from natsbus import Bus, Failure
 from natsd import Node
 from process import until
@@ -49,15 +49,21 @@ class Faults:
             is_of_nats(step.target) and step.kind in ("isolate", "pause")
         )
         allowance = TOLD_SECONDS + (TAKEOVER_SECONDS if loses_an_edge else 0)
-        fault = Fault(step.kind, step.target, self.record.now(), allowance)
-        self.record.faults.append(fault)
+        fault = self.begin(step.kind, step.target, allowance)
         if step.kind in ("full", "refuse"):
             await self.fill(step)
         elif is_of_nats(step.target):
             await self.nats(step, fault)
+        elif step.by:
+            await self.clock(step, fault)
         else:
             await self.role(step, fault)
-        fault.ended_at = self.record.now()
+        fault.ended_at = fault.ended_at or self.record.now()
+
+    def begin(self, kind: str, target: str, allowance: float) -> Fault:
+        fault = Fault(kind, target, self.record.now(), allowance)
+        self.record.faults.append(fault)
+        return fault
 
     async def role(self, step: Step, fault: Fault) -> None:
         role = self.deployment.roles[step.target]
@@ -67,16 +73,11 @@ class Faults:
             await asyncio.sleep(step.seconds)
             role.signal(signal.SIGCONT)
         elif kind in ("kill", "term"):
-            if kind == "kill":
-                await role.kill()
-            elif not await role.stop():
-                self.record.remark(f"{role.name} did not end within 20 s of SIGTERM")
-                fault.note = "did not end"
+            await (role.kill() if kind == "kill" else self.stop(role, fault))
             await asyncio.sleep(step.seconds)
-            role.start()
-            if not await role.ready(READY_SECONDS):
-                self.record.remark(f"{role.name} is not ready {READY_SECONDS:.0f} s after its start")
-                fault.note = "not ready"
+            await self.start(role, fault)
+        elif kind in ("upgrade", "downgrade"):
+            await self.replace(role, step, fault)
         elif kind == "cut":
             for proxy in role.proxies:
                 proxy.cut()
@@ -86,6 +87,39 @@ class Faults:
             await asyncio.sleep(step.seconds)
             for proxy in role.proxies:
                 (proxy.hold if kind == "hold" else proxy.shut)(False)
+
+    async def stop(self, role: Role, fault: Fault) -> None:
+        if not await role.stop():
+            self.record.remark(f"{role.name} did not end within 20 s of SIGTERM")
+            fault.note = "did not end"
+
+    async def start(self, role: Role, fault: Fault) -> None:
+        role.start()
+        if not await role.ready(READY_SECONDS):
+            self.record.remark(f"{role.name} is not ready {READY_SECONDS:.0f} s after its start")
+            fault.note = "not ready"
+
+    async def replace(self, role: Role, step: Step, fault: Fault) -> None:
+        """Stops a process as its operator does, and starts it as the other version."""
+        await self.stop(role, fault)
+        role.run_as(self.deployment.newer if step.kind == "upgrade" else self.deployment.binary)
+        await asyncio.sleep(step.seconds)
+        await self.start(role, fault)
+
+    async def clock(self, step: Step, fault: Fault) -> None:
+        """A clock jumps, and jumps back; only the jumps are faults: whoever's clock is off keeps every promise."""
+        role = self.deployment.roles[step.target]
+        assert role.clock is not None
+        if step.kind.startswith("start"):
+            await self.stop(role, fault)
+            role.clock.set(step.by)
+            await self.start(role, fault)
+        role.clock.set(step.by)
+        fault.ended_at = self.record.now()
+        await asyncio.sleep(step.seconds)
+        back = self.begin("set right", step.target, fault.allowance)
+        role.clock.set(0)
+        back.ended_at = self.record.now()
 
     async def nats(self, step: Step, fault: Fault) -> None:
         nats = self.deployment.nats

@@ -33,6 +33,7 @@ class Ledger:
     )  # the phone was told that its subscription is over, or gave it up
     broken: list[Broken] = field(default_factory=list)
     doubled: int = 0
+    doubled_by_fault: Counter[str] = field(default_factory=Counter)  # the one that began last
     late_of_former: int = 0
     recoveries: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     # the worst recovery after each fault
@@ -54,12 +55,16 @@ class Ledger:
                 self.worst[id(fault)] = max(self.worst.get(id(fault), 0.0), at - fault.ended_at)
             return
 
+    def told_again(self, at: float) -> None:
+        """A NOTIFY said nothing new."""
+        self.doubled += 1
+        last = next((fault for fault in reversed(self.health.faults) if fault.began_at <= at), None)
+        self.doubled_by_fault[last.name if last else ""] += 1
+
     def close(self) -> None:
         """Sums up the recoveries."""
         for fault in self.health.faults:
-            what = fault.target.rstrip("0123456789") if "+" not in fault.target else "several"
-            name = f"{fault.kind} {'nats' if what == 'n' else what}"
-            self.recoveries[name].append(self.worst.get(id(fault), 0.0))
+            self.recoveries[fault.name].append(self.worst.get(id(fault), 0.0))
 
     @property
     def total(self) -> int:

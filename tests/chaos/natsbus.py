@@ -33,8 +33,8 @@ def state_of(state: dict[str, Any]) -> tuple[int, int]:
 class Bus:
     """What a service would do on the bus, with what comes back written into the record."""
 
-    def __init__(self, record: Record) -> None:
-        self.record = record
+    def __init__(self, record: Record, has_clocks: bool = False) -> None:
+        self.record, self.has_clocks = record, has_clocks
         self.events: dict[str, dict[str, Any]] = {}  # by id
         self.client = Client()
 
@@ -62,6 +62,8 @@ class Bus:
         if event.get("outcome") != "applied" or event.get("feature") not in FEATURES:
             return
         key, at = (event["presentity"], event["feature"]), self.record.at_wall(wall(event["time"]))
+        if self.has_clocks:  # the event says what it is by the clock of whoever published it
+            at = self.record.at_wall(msg.metadata.timestamp.timestamp()) if msg.reply else self.record.now()
         self.record.made.append(Made(at, key, *state_of(event["new"]), "event"))
         self.record.made.append(Made(at, key, *state_of(event["old"]), "old state of an event"))
 

@@ -72,6 +72,7 @@ class Process:
 
     def __init__(self, name: str, command: list[str], work: Path) -> None:
         self.name, self.command, self.work = name, command, work
+        self.environment: dict[str, str] | None = None  # that of this program
         self.child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -82,6 +83,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 cwd=self.work,
+                env=self.environment,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - it only calls the kernel
             )
 

@@ -89,6 +89,12 @@ class Fault:
     ended_at: float | None = None
     note: str = ""
 
+    @property
+    def name(self) -> str:
+        """The kind of fault, whichever process of a role it was done to."""
+        what = self.target.rstrip("0123456789") if "+" not in self.target else "several"
+        return f"{self.kind} {'nats' if what == 'n' else what}"
+
 
 @dataclass
 class Made:

@@ -2,6 +2,7 @@
 
 import statistics
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import checks_command
@@ -51,6 +52,36 @@ def text(ledger: Ledger, stories: int) -> str:
     return "\n".join(lines)
 
 
+def summary(results: list[dict[str, Any]]) -> str:
+    """All runs, then each kind of fault: how long after its end all was told, and NOTIFYs that said nothing new."""
+    lines = [f"{'run':28} {'promises':>8} {'broken':>7} {'NOTIFYs':>8} {'doubled':>8} {'took':>8}"]
+    sums: Counter[str] = Counter()
+    for result in results:
+        figures = {name: result[name] for name in ("promises", "notifies", "doubled")} | {
+            "broken": len(result["broken"])
+        }
+        lines.append(row_of(result["run"], figures, result["took"]))
+        sums.update(figures)
+    lines.append(row_of("all", sums, sum(result["took"] for result in results)))
+    recoveries: dict[str, list[float]] = {}
+    doubled: Counter[str] = Counter()
+    for result in results:
+        for name, seconds in result["recoveries"].items():
+            recoveries.setdefault(name, []).extend(seconds)
+        doubled.update(result["doubled_by_fault"])
+    lines += ["", f"{'fault':28} {'times':>8} {'usually':>8} {'worst':>8} {'doubled':>8}"]
+    for name, seconds in sorted(recoveries.items()):
+        usually, worst = statistics.median(seconds), max(seconds)
+        lines.append(f"{name:28} {len(seconds):8} {usually:6.1f} s {worst:6.1f} s {doubled[name]:8}")
+    lines += [f"{'before the first':28} {'':8} {'':8} {'':8} {doubled['']:8}"] if doubled[""] else []
+    return "\n".join(lines)
+
+
+def row_of(name: str, figures: Mapping[str, int], took: float) -> str:
+    promises, broken, notifies, doubled = (figures[name] for name in ("promises", "broken", "notifies", "doubled"))
+    return f"{name:28} {promises:8} {broken:7} {notifies:8} {doubled:8} {took:6.0f} s"
+
+
 def grouped(ledger: Ledger) -> list[list[Broken]]:
     """What is broken, those of one change to several phones together."""
     groups: dict[tuple[object, ...], list[Broken]] = {}
@@ -63,10 +94,12 @@ def grouped(ledger: Ledger) -> list[list[Broken]]:
 def as_json(ledger: Ledger) -> dict[str, Any]:
     """The same for programs."""
     return {
+        "promises": ledger.total,
         "made": dict(ledger.made),
         "ended": dict(ledger.void),
         "broken": [vars(broken) | {"story": story(ledger, broken)} for broken in ledger.broken],
         "doubled": ledger.doubled,
+        "doubled_by_fault": dict(ledger.doubled_by_fault),
         "notifies": len(ledger.record.notifies),
         "recoveries": dict(ledger.recoveries),
         "remarks": ledger.record.remarks,

@@ -1,6 +1,7 @@
 """One run of a row: a deployment, phones, load and the faults of a seed; what happened is the record."""
 
 import asyncio
+import math
 import random
 from dataclasses import dataclass
 
@@ -39,7 +40,9 @@ async def run(plan: Plan, programs: Programs) -> Record:
         bridges = [bridge.mi for bridge in stage.deployment.of("mi")]
         load = Load(stage.phones, stage.bus, bridges, rng, record, plan.pause)
         loading = stage.begin(load.run())
-        faults = stage.faults.run(schedule(row, plan.seed, plan.seconds), began_at, plan.seconds)
+        # no process is left in the other version, however long it takes
+        until = math.inf if row.replaces else plan.seconds
+        faults = stage.faults.run(schedule(row, plan.seed, plan.seconds), began_at, until)
         await asyncio.gather(faults, asyncio.sleep(plan.seconds))
         await asyncio.sleep(2)
         loading.cancel()

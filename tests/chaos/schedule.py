@@ -9,6 +9,7 @@ from record import is_of_nats
 WARM_SECONDS = 4.0
 ONE, THREE = Shape(), Shape(nats=3)
 PROXIES, ALL = Shape(has_proxies=True), Shape(nats=3, has_proxies=True)
+CLOCKS = Shape(has_clocks=True)
 STREAMS = ("KV_dfks-features", "KV_dfks-subscriptions", "DFKS_NOTIFY", "DFKS_COMMANDS")
 
 EVERYTHING = (
@@ -27,9 +28,11 @@ class Step:
     seconds: float
     lane: int = 0  # in a lane there is one after the other, however long a recovery takes
     rest: float = 0.0  # between the end of the last one and this
+    by: float = 0.0  # how far a clock is ahead then, in seconds; less than 0: behind
 
     def __str__(self) -> str:
-        return f"{self.at:6.1f} s  {self.kind} {self.target} for {self.seconds:.1f} s"
+        by = f" by {self.by:+.0f} s" if self.by else ""
+        return f"{self.at:6.1f} s  {self.kind} {self.target}{by} for {self.seconds:.1f} s"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Row:
     shape: Shape = ONE
     faults: tuple[str, ...] = ()
     at_once: int = 1
+    replaces: str = ""  # every process by another version and back: "in order", or "in any order"
 
 
 ROWS = {
@@ -54,7 +58,15 @@ ROWS = {
     "full": Row("streams and buckets are full", ONE, (*["full stream"] * 2, "full all-streams", "refuse bucket")),
     "partition": Row("one NATS node is cut off from its peers", THREE, ("isolate nats",)),
     "connections": Row("connections are held, reset, refused", PROXIES, (*["hold any"] * 2, "cut any", "shut any")),
+    "clocks": Row(
+        "clocks are ahead or behind, jump, and edges fail meanwhile",
+        CLOCKS,
+        ("ahead any", "behind any", "start-ahead any", "start-behind any", "kill any", "long-pause edge"),
+        at_once=2,
+    ),
     "mixed": Row("all of it, two at once", ALL, EVERYTHING, at_once=2),
+    "upgrade": Row("bridges, workers, edges are replaced by the next version's, and back", THREE, replaces="in order"),
+    "upgrade-any": Row("the same in any order", THREE, replaces="in any order"),
 }
 SECONDS: dict[str, tuple[float, float]] = {
     "kill": (0.2, 6),
@@ -68,7 +80,9 @@ SECONDS: dict[str, tuple[float, float]] = {
     "hold": (1.5, 12),
     "cut": (0, 0),
     "shut": (1, 8),
+    **dict.fromkeys(("ahead", "behind", "start-ahead", "start-behind"), (4, 20)),
 }
+CLOCK_SECONDS = (2, 30, 120, 600)
 
 
 def names(shape: Shape) -> dict[str, list[str]]:
@@ -92,6 +106,8 @@ def names(shape: Shape) -> dict[str, list[str]]:
 def schedule(row: Row, seed: int, seconds: float) -> list[Step]:
     """The faults of a run whose load lasts for so long; the last one is over before the load ends."""
     rng = random.Random(f"schedule {seed}")
+    if row.replaces:
+        return replacements(row, rng, seconds)
     steps: list[Step] = []
     busy = {"": 0.0}  # target, or "nats" for all nodes -> until when
     for lane in range(row.at_once if row.faults else 0):
@@ -109,11 +125,34 @@ def schedule(row: Row, seed: int, seconds: float) -> list[Step]:
                 at += 1
                 continue
             busy[whole] = at + lasts + 3
-            steps.append(Step(round(at, 1), kind, target, lasts, lane, at - over_at))
+            steps.append(Step(round(at, 1), kind, target, lasts, lane, at - over_at, clock_error(kind, rng)))
             # some faults come close upon another, some leave time to see that all is well
             over_at = at + lasts
             at = over_at + rng.choice((rng.uniform(1, 5), rng.uniform(6, 16)))
     return sorted(steps, key=lambda step: step.at)
+
+
+def clock_error(kind: str, rng: random.Random) -> float:
+    """By how much a fault of this kind sets a clock wrong."""
+    if not kind.endswith(("ahead", "behind")):
+        return 0.0
+    return rng.choice(CLOCK_SECONDS) * (1 if kind.endswith("ahead") else -1)
+
+
+def replacements(row: Row, rng: random.Random, seconds: float) -> list[Step]:
+    """Every process is replaced, one after another; later every process is put back, the last one first."""
+    of = names(row.shape)
+    order = [*of["mi"], *of["worker"], *of["edge"]]
+    if row.replaces == "in any order":
+        rng.shuffle(order)
+    turns = [("upgrade", name) for name in order] + [("downgrade", name) for name in reversed(order)]
+    every = (seconds - WARM_SECONDS) / (len(turns) + 1)  # one more: a while with every process new
+    steps = []
+    for number, (kind, name) in enumerate(turns):
+        at = WARM_SECONDS + every * (number + (number >= len(order)))
+        # never sooner than a third of that after the last one is up again
+        steps.append(Step(round(at, 1), kind, name, round(rng.uniform(0, 1), 1), rest=every / 3 if number else at))
+    return steps
 
 
 def overlaps(steps: list[Step], at: float, lasts: float, whole: str, target: str) -> bool:

@@ -24,6 +24,7 @@ class Programs:
     nats_server: str
     log: str = "info"
     keep: Path | None = None
+    newer: str = ""  # the binary that replaces the other one
 
 
 class Stage:
@@ -32,9 +33,11 @@ class Stage:
     def __init__(self, name: str, shape: Shape, programs: Programs) -> None:
         self.name, self.programs = name, programs
         self.work = Path(tempfile.mkdtemp(prefix="dfks-chaos-"))
-        self.deployment = Deployment(shape, programs.binary, programs.nats_server, self.work, programs.log)
+        self.deployment = Deployment(
+            shape, programs.binary, programs.nats_server, self.work, programs.log, programs.newer
+        )
         self.record = Record()
-        self.bus = Bus(self.record)
+        self.bus = Bus(self.record, has_clocks=shape.has_clocks)
         self.faults = Faults(self.deployment, self.bus, self.record)
         self.phones: list[Phone] = []
         self.tasks: set[asyncio.Task[Any]] = set()
