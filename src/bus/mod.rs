@@ -17,6 +17,8 @@ pub(crate) mod feature_record;
 pub(crate) mod fleet;
 pub(crate) mod history;
 mod keeper;
+#[cfg(test)]
+pub(crate) mod kept;
 pub(crate) mod kv;
 pub(crate) mod learnt;
 mod link;

@@ -180,3 +180,22 @@ impl Schedule {
         self.is_there.store(false, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::kept::kept;
+
+    #[test]
+    fn timers_that_this_version_and_those_before_have_stored_are_read() {
+        for kept in kept("timer") {
+            let timer: Timer = kept.read();
+            let presentity = Presentity::parse(&timer.presentity).unwrap();
+            let of = format!("{}.{}", presentity_key(&presentity), timer.feature);
+            assert_eq!(kept.message["subject"], format!("dfks.timer.at.{of}"), "{}", kept.file);
+            let headers = &kept.message["headers"];
+            assert_eq!(headers[NATS_SCHEDULE], format!("@at {}", timer.until), "{}", kept.file);
+            assert_eq!(headers[NATS_SCHEDULE_TARGET], format!("dfks.timer.due.{of}"), "{}", kept.file);
+        }
+    }
+}

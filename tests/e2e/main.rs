@@ -36,6 +36,7 @@ mod freeswitch;
 mod hand;
 mod http;
 mod kamailio;
+mod kept;
 mod local;
 mod login;
 mod mi;

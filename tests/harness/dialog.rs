@@ -50,6 +50,18 @@ impl<'p> Dialog<'p> {
         }
     }
 
+    /// As its edge has stored it.
+    pub(super) fn stored(phone: &'p Phone, id: &str, record: &serde_json::Value) -> Self {
+        let text = |name: &str| record[name].as_str().unwrap().to_owned();
+        Self {
+            call_id: text("call_id"),
+            local_tag: text("remote_tag"),
+            remote_tag: Some(id.to_owned()),
+            cseq: u32::try_from(record["remote_cseq"].as_u64().unwrap()).unwrap(),
+            ..Self::new(phone, &text("presentity"))
+        }
+    }
+
     /// The next SUBSCRIBE of the dialog, and its branch. Nothing is sent.
     pub fn request(&mut self, what: &Subscribe) -> (String, String) {
         self.cseq += 1;

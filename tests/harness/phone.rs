@@ -134,6 +134,11 @@ impl Phone {
         Dialog::new(self, presentity)
     }
 
+    /// The dialog of a stored subscription with this id: nothing was sent in it by this phone.
+    pub fn dialog_of(&self, id: &str, record: &serde_json::Value) -> Dialog<'_> {
+        Dialog::stored(self, id, record)
+    }
+
     /// Subscribes, which has to succeed.
     pub fn subscribe(&self, presentity: &str) -> Dialog<'_> {
         let mut dialog = self.dialog(presentity);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{TYPES, directory, json_files, read_json};
 
 /// What `make freeze` kept, by version.
-fn releases() -> Vec<PathBuf> {
+pub(crate) fn releases() -> Vec<PathBuf> {
     let found: Vec<_> = fs::read_dir(directory().join("compat")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!found.is_empty(), "no release is kept");
     found
@@ -39,7 +39,7 @@ fn messages_of_every_release_are_read_and_fit() {
 }
 
 /// What a type knows of a message it writes again as it was.
-fn assert_kept(message: &Value, written: &Value, at: &str) {
+pub(crate) fn assert_kept(message: &Value, written: &Value, at: &str) {
     let (Some(message), Some(written)) = (message.as_object(), written.as_object()) else { return };
     for (key, value) in message {
         let Some(now) = written.get(key) else { continue };

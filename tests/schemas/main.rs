@@ -10,6 +10,7 @@
 mod asyncapi;
 mod compat;
 mod openapi;
+mod records;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::bus::kept;
 use crate::bus::message::Kind;
 
 const DND: &str = "DoNotDisturb";
@@ -300,4 +301,25 @@ fn what_is_set_for_a_time_is_known_by_its_version() {
     assert_eq!(read.timed().collect::<Vec<_>>(), [(DND, 7, until)]);
     assert_eq!(read.stored(DND).unwrap().until.as_deref(), Some(until));
     assert_eq!([read.is_at(DND, 7), read.is_at(DND, 6), read.is_at("AgentState", 0)], [true, false, true]);
+}
+
+#[test]
+fn what_this_version_and_those_before_have_stored_is_read() {
+    for kept in kept::kept("feature") {
+        let record: FeatureRecord = kept.read();
+        assert_eq!(record.presentity(), "sip:alice@10.0.0.11", "{}", kept.file);
+        for (feature, stored) in kept.message["payload"]["features"].as_object().unwrap() {
+            let state = record.stored(feature).unwrap();
+            let said = (state.assigned, serde_json::to_value(state.status).unwrap(), serde_json::to_value(&state.values).unwrap());
+            let want = (stored["assigned"].as_bool().unwrap(), stored["status"].clone(), stored["values"].clone());
+            assert_eq!((said, Some(state.version)), (want, stored["version"].as_u64()), "{}: {feature}", kept.file);
+        }
+        let command = kept.message["payload"]["done"]["command"].as_str().unwrap();
+        let again = CommandPlace { sequence: 1, stored_at_nanos: 1, sender_id: None };
+        assert!(matches!(record.fence(command, Some(&again), at(0)), Fenced::Answered(_)), "{}: a command is done once", kept.file);
+        if kept.is_of_today {
+            let told: Vec<_> = record.duties.iter().flat_map(|duty| &duty.features).collect();
+            assert_eq!(told, [CFB, CFA, "AgentState", DND], "{}", kept.file);
+        }
+    }
 }

@@ -250,3 +250,18 @@ fn heard(value: &Bytes) -> Option<SystemTime> {
     let heard: Heard = serde_json::from_slice(value).ok()?;
     clock::parse_rfc3339(&heard.last_heard)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::kept::kept;
+
+    #[test]
+    fn what_this_version_and_those_before_have_heard_is_read() {
+        for kept in kept("responder") {
+            let Heard { last_heard } = kept.read();
+            let value = Bytes::from(kept.message["payload"].to_string());
+            assert_eq!(heard(&value).map(clock::rfc3339), Some(last_heard), "{}", kept.file);
+        }
+    }
+}
