@@ -29,6 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import namespace
 from ledger import Ledger
 from report import as_json, judge, summary, text
 from run import Plan, run
@@ -136,6 +137,8 @@ def main() -> int:
                 print(f"{name}, seed {seed}")
                 print("\n".join(map(str, schedule(ROWS[name], seed, given.seconds))))
         return 0
+    if not given.scene and any(ROWS[name].shape.has_wires for name in rows(given)):
+        namespace.enter()
     try:
         return asyncio.run(run_all(given))
     except asyncio.CancelledError:

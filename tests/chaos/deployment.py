@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clock import Clock
+from namespace import HERE, Namespace, prepare
 from natsd import Nats
-from process import Process, free_port, http_get, until
+from process import HOSTS, LOOPBACK, Process, free_port, http_get, until
 from proxy import Proxy
 
 TAKEOVER_SECONDS = 5
 CONFIG = """
-http.listen = "127.0.0.1:{http}"
+http.listen = "{host}:{http}"
 log.format = "json"
 log.level = "{log}"
 run.shutdown_grace_seconds = 10
@@ -24,7 +25,7 @@ http = "{mi}"
 """
 EDGE = """
 [sip]
-listen = ["udp:127.0.0.1:{sip}", "tcp:127.0.0.1:{sip}"]
+listen = ["udp:{host}:{sip}", "tcp:{host}:{sip}"]
 edge_id = "{name}"
 takeover_seconds = {takeover}
 """
@@ -40,6 +41,7 @@ class Shape:
     bridges: int = 2
     has_proxies: bool = False  # between the roles and NATS
     has_clocks: bool = False  # of each role its own
+    has_wires: bool = False  # each role is in a network namespace of its own
     tied: tuple[tuple[str, int], ...] = ()  # a role and the only NATS node that it knows
 
 
@@ -52,10 +54,18 @@ class Role(Process):
         self.http, self.sip, self.mi = free_port(), free_port(), free_port()
         self.proxies: list[Proxy] = []
         self.clock: Clock | None = None
+        self.namespace: Namespace | None = None
+        self.host = LOOPBACK
 
     def run_as(self, binary: str) -> None:
         """The next start is that of another version."""
-        self.command[0] = binary
+        self.command[self.command.index("run") - 1] = binary
+
+    def move_to(self, namespace: Namespace) -> None:
+        """It is started there, and has its addresses there."""
+        self.namespace, self.host = namespace, namespace.host
+        self.command = namespace.command(self.command)
+        HOSTS.update(dict.fromkeys((self.http, self.sip, self.mi), self.host))
 
     def configure(self, nats: Nats, shape: Shape, log: str) -> None:
         tied = dict(shape.tied).get(self.name)
@@ -64,12 +74,12 @@ class Role(Process):
         if shape.has_proxies:
             self.proxies = [Proxy(free_port(), port) for port in ports]
             ports = [proxy.port for proxy in self.proxies]
-        urls = [f"nats://127.0.0.1:{port}" for port in ports]
-        mi = f"127.0.0.1:{self.mi}" if self.kind == "mi" else ""
+        urls = [f"nats://{nats.host}:{port}" for port in ports]
+        mi = f"{self.host}:{self.mi}" if self.kind == "mi" else ""
         replicas = 3 if len(nats.nodes) > 1 else 1
-        text = CONFIG.format(http=self.http, log=log, url=",".join(urls), replicas=replicas, mi=mi)
+        text = CONFIG.format(host=self.host, http=self.http, log=log, url=",".join(urls), replicas=replicas, mi=mi)
         if self.kind == "edge":
-            text += EDGE.format(sip=self.sip, name=self.name, takeover=TAKEOVER_SECONDS)
+            text += EDGE.format(host=self.host, sip=self.sip, name=self.name, takeover=TAKEOVER_SECONDS)
         (self.work / f"{self.name}.toml").write_text(text, encoding="utf-8")
         if shape.has_clocks:
             self.clock = Clock(self.name, self.work)
@@ -90,11 +100,16 @@ class Deployment:
         self, shape: Shape, binary: str, nats_server: str, work: Path, log: str = "info", newer: str = ""
     ) -> None:
         self.shape, self.binary, self.newer = shape, binary, newer
-        self.nats = Nats(shape.nats, nats_server, work)
+        self.here = HERE if shape.has_wires else LOOPBACK
+        self.nats = Nats(shape.nats, nats_server, work, self.here)
         counts = (("edge", shape.edges), ("worker", shape.workers), ("mi", shape.bridges))
         names = [(f"{kind}{at + 1}", kind) for kind, count in counts for at in range(count)]
         self.roles = {name: Role(name, kind, binary, work) for name, kind in names}
-        for role in self.roles.values():
+        if shape.has_wires:
+            prepare()
+        for number, role in enumerate(self.roles.values(), 1):
+            if shape.has_wires:
+                role.move_to(Namespace(number))
             role.configure(self.nats, shape, log)
 
     def of(self, kind: str) -> list[Role]:
@@ -119,4 +134,6 @@ class Deployment:
             role.end()
             for proxy in role.proxies:
                 proxy.close()
+            if role.namespace:
+                role.namespace.end()
         self.nats.end()

@@ -78,6 +78,13 @@ class Faults:
             await self.start(role, fault)
         elif kind in ("upgrade", "downgrade"):
             await self.replace(role, step, fault)
+        elif role.namespace and kind in ("lose", "deafen", "mute"):
+            losses = {"deafen": [role.namespace.deafen], "mute": [role.namespace.mute]}
+            for loss in losses.get(kind, [role.namespace.deafen, role.namespace.mute]):
+                loss(True)
+            await asyncio.sleep(step.seconds)
+            for loss in losses.get(kind, [role.namespace.deafen, role.namespace.mute]):
+                loss(False)
         elif kind == "cut":
             for proxy in role.proxies:
                 proxy.cut()

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+from process import host_of
+
 from sip import Framer, Message, parse
 
 Receive = Callable[[Message], None]
@@ -14,14 +16,14 @@ class UdpFlow(asyncio.DatagramProtocol):
 
     name, is_reliable = "UDP", False
 
-    def __init__(self, receive: Receive, lost: Callable[[int], None]) -> None:
-        self.receive = receive
+    def __init__(self, receive: Receive, lost: Callable[[int], None], here: str) -> None:
+        self.receive, self.here = receive, here
         self.transport: asyncio.DatagramTransport | None = None
         self.port = 0
 
     async def open(self) -> None:
         loop = asyncio.get_running_loop()
-        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(self.here, 0))
         self.port = self.transport.get_extra_info("sockname")[1]
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
@@ -35,7 +37,7 @@ class UdpFlow(asyncio.DatagramProtocol):
     def send(self, edge: int, text: str) -> None:
         """Sends to the edge on this port."""
         if self.transport and not self.transport.is_closing():
-            self.transport.sendto(text.encode("latin-1"), ("127.0.0.1", edge))
+            self.transport.sendto(text.encode("latin-1"), (host_of(edge), edge))
 
     def answer(self, request: Message, text: str) -> None:
         if self.transport and not self.transport.is_closing():
@@ -59,8 +61,8 @@ class TcpFlow:
 
     name, is_reliable = "TCP", True
 
-    def __init__(self, receive: Receive, lost: Callable[[int], None]) -> None:
-        self.receive, self.lost = receive, lost
+    def __init__(self, receive: Receive, lost: Callable[[int], None], here: str) -> None:
+        self.receive, self.lost, self.here = receive, lost, here
         self.writers: dict[int, asyncio.StreamWriter] = {}
         self.readers: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -72,7 +74,9 @@ class TcpFlow:
         """Connects to the edge on this port, if need be. Raises OSError or TimeoutError when it cannot be reached."""
         old = self.writers.get(edge)
         if old is None or old.is_closing():
-            reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", edge), 4)
+            reader, writer = await asyncio.wait_for(
+                asyncio.open_connection(host_of(edge), edge, local_addr=(self.here, 0)), 4
+            )
             self.writers[edge] = writer
             task = asyncio.ensure_future(self.read(edge, reader, writer))
             self.readers.add(task)
@@ -90,7 +94,7 @@ class TcpFlow:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 for whole in framer.feed(data):
-                    message = parse(whole, f"127.0.0.1:{edge}")
+                    message = parse(whole, f"{host_of(edge)}:{edge}")
                     if message:
                         self.receive(message)
         writer.close()

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 
 from natsbus import Bus
 from phone import Phone
+from process import host_of
 from record import FEATURES, Change, Key, Record
 
 DOMAIN = "127.0.0.1"
@@ -110,9 +111,9 @@ class Load:
 
 
 async def post(port: int, path: str, body: str) -> str:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection(host_of(port), port)
     try:
-        head = f"POST {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.0\r\nHost: dfks\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write((head + body).encode())
         answer = (await reader.read()).decode(errors="replace")
     finally:

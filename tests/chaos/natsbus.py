@@ -50,6 +50,8 @@ class Bus:
         await self.client.subscribe("dfks.event.feature.>", cb=self.event)
 
     async def close(self) -> None:
+        if self.client.is_closed or not self.client.servers:
+            return  # it was never there
         with contextlib.suppress(*Failure):
             await self.client.close()
 

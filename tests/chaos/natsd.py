@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-from process import Process, free_port, http_get, until
+from process import LOOPBACK, Process, free_port, http_get, until
 from proxy import Proxy
 
 CONFIG = """
 server_name: {name}
-listen: 127.0.0.1:{client}
+listen: {host}:{client}
 http: 127.0.0.1:{monitor}
 jetstream {{ store_dir: "{work}/{name}" }}
 {cluster}
@@ -47,7 +47,8 @@ class Node:
 class Nats:
     """All servers, and the routes between them."""
 
-    def __init__(self, count: int, program: str, work: Path) -> None:
+    def __init__(self, count: int, program: str, work: Path, host: str = LOOPBACK) -> None:
+        self.host = host
         self.nodes = [Node(f"n{at + 1}", program, work) for at in range(count)]
         self.routes: dict[tuple[int, int], Proxy] = {}  # from node, to node
         nowhere = free_port()
@@ -57,7 +58,8 @@ class Nats:
                     self.routes[here, there] = Proxy(free_port(), other.route)
             urls = ", ".join(f'"nats://127.0.0.1:{proxy.port}"' for (at, _), proxy in self.routes.items() if at == here)
             cluster = CLUSTER.format(route=node.route, nowhere=nowhere, routes=urls) if count > 1 else ""
-            config = CONFIG.format(name=node.name, client=node.client, monitor=node.monitor, work=work, cluster=cluster)
+            ports = {"client": node.client, "monitor": node.monitor}
+            config = CONFIG.format(name=node.name, host=host, work=work, cluster=cluster, **ports)
             (work / f"{node.name}.conf").write_text(config, encoding="utf-8")
 
     async def start(self) -> None:
@@ -84,7 +86,7 @@ class Nats:
                 proxy.shut(is_cut)
 
     def urls(self) -> list[str]:
-        return [f"nats://127.0.0.1:{node.client}" for node in self.nodes]
+        return [f"nats://{self.host}:{node.client}" for node in self.nodes]
 
     def end(self) -> None:
         for proxy in self.routes.values():

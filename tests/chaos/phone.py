@@ -5,6 +5,7 @@ import itertools
 import random
 
 from flow import TcpFlow, UdpFlow
+from process import LOOPBACK, host_of
 from record import Answered, Change, Dialog, Notify, Record
 
 from sip import BODY_TYPE, Message, forwarding_body
@@ -22,14 +23,22 @@ class Phone:
     """
 
     def __init__(
-        self, name: str, presentity: str, edges: dict[str, int], is_tcp: bool, rng: random.Random, record: Record
+        self,
+        name: str,
+        presentity: str,
+        edges: dict[str, int],
+        is_tcp: bool,
+        rng: random.Random,
+        record: Record,
+        here: str = LOOPBACK,
     ):
         self.name, self.presentity, self.edges, self.rng, self.record = name, presentity, edges, rng, record
-        self.edge_at = {f"127.0.0.1:{port}": edge for edge, port in edges.items()}
+        self.here = here
+        self.edge_at = {f"{host_of(port)}:{port}": edge for edge, port in edges.items()}
         self.edge = rng.choice(list(edges))
         self.follows = rng.random() < 0.5  # sends its next request to the edge that the last NOTIFY came from
         self.expires = rng.randrange(120, 300)
-        self.flow: UdpFlow | TcpFlow = (TcpFlow if is_tcp else UdpFlow)(self.receive, self.connection_lost)
+        self.flow: UdpFlow | TcpFlow = (TcpFlow if is_tcp else UdpFlow)(self.receive, self.connection_lost, here)
         self.dialog: Dialog | None = None
         self.tag, self.cseq, self.refresh_at, self.expires_at = "", 0, 0.0, 0.0
         self.waiting: dict[str, asyncio.Future[Message]] = {}
@@ -130,13 +139,13 @@ class Phone:
         remote = f";tag={dialog.remote_tag}" if dialog.remote_tag else ""
         lines = [
             f"SUBSCRIBE {self.presentity} SIP/2.0",
-            f"Via: SIP/2.0/{transport} 127.0.0.1:{port};branch={branch};rport",
+            f"Via: SIP/2.0/{transport} {self.here}:{port};branch={branch};rport",
             "Max-Forwards: 70",
             f"From: <{self.presentity}>;tag={self.tag}",
             f"To: <{self.presentity}>{remote}",
             f"Call-ID: {dialog.call_id}",
             f"CSeq: {self.cseq} SUBSCRIBE",
-            f"Contact: <sip:{self.name}@127.0.0.1:{port};transport={transport.lower()}>",
+            f"Contact: <sip:{self.name}@{self.here}:{port};transport={transport.lower()}>",
             "Event: as-feature-event",
             f"Accept: {BODY_TYPE}, multipart/mixed",
             f"Expires: {expires}",

@@ -14,6 +14,8 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 HTTP_TIMEOUT = 1.0
 LIBC = ctypes.CDLL(None)
+LOOPBACK = "127.0.0.1"
+HOSTS: dict[int, str] = {}  # of ports that are not on loopback: no port is given twice
 
 
 def die_with_parent() -> None:
@@ -37,13 +39,18 @@ def free_port(taken: set[int] = set()) -> int:  # noqa: B006 - remembers, so tha
         return port
 
 
+def host_of(port: int) -> str:
+    """Where whoever listens on this port is."""
+    return HOSTS.get(port, LOOPBACK)
+
+
 async def http_get(port: int, path: str) -> tuple[int, str]:
-    """Status and body of a GET on loopback; status 0 when nobody answers."""
+    """Status and body of a GET; status 0 when nobody answers."""
 
     async def ask() -> tuple[int, str]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(host_of(port), port)
         try:
-            writer.write(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+            writer.write(f"GET {path} HTTP/1.0\r\nHost: {host_of(port)}\r\nConnection: close\r\n\r\n".encode())
             answer = (await reader.read()).decode(errors="replace")
         finally:
             writer.close()

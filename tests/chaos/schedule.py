@@ -9,7 +9,7 @@ from record import is_of_nats
 WARM_SECONDS = 4.0
 ONE, THREE = Shape(), Shape(nats=3)
 PROXIES, ALL = Shape(has_proxies=True), Shape(nats=3, has_proxies=True)
-CLOCKS = Shape(has_clocks=True)
+CLOCKS, WIRES = Shape(has_clocks=True), Shape(has_wires=True)
 STREAMS = ("KV_dfks-features", "KV_dfks-subscriptions", "DFKS_NOTIFY", "DFKS_COMMANDS")
 
 EVERYTHING = (
@@ -64,6 +64,11 @@ ROWS = {
         ("ahead any", "behind any", "start-ahead any", "start-behind any", "kill any", "long-pause edge"),
         at_once=2,
     ),
+    "network": Row(
+        "the network of a role is cut, or one way of it: nobody is told",
+        WIRES,
+        (*["lose any"] * 2, "lose edge", "deafen any", "mute any", "mute edge"),
+    ),
     "mixed": Row("all of it, two at once", ALL, EVERYTHING, at_once=2),
     "upgrade": Row("bridges, workers, edges are replaced by the next version's, and back", THREE, replaces="in order"),
     "upgrade-any": Row("the same in any order", THREE, replaces="in any order"),
@@ -80,6 +85,9 @@ SECONDS: dict[str, tuple[float, float]] = {
     "hold": (1.5, 12),
     "cut": (0, 0),
     "shut": (1, 8),
+    "lose": (1.5, 14),
+    "deafen": (1.5, 14),
+    "mute": (1.5, 14),
     **dict.fromkeys(("ahead", "behind", "start-ahead", "start-behind"), (4, 20)),
 }
 CLOCK_SECONDS = (2, 30, 120, 600)

@@ -65,7 +65,8 @@ class Stage:
     def phone(self, presentity: str, rng: random.Random, is_tcp: bool = False) -> Phone:
         """One more phone."""
         edges = {edge.name: edge.sip for edge in self.deployment.of("edge")}
-        phone = Phone(f"p{len(self.phones):02}", presentity, edges, is_tcp, rng, self.record)
+        here = self.deployment.here
+        phone = Phone(f"p{len(self.phones):02}", presentity, edges, is_tcp, rng, self.record, here)
         self.phones.append(phone)
         return phone
 
