@@ -17,8 +17,8 @@ use crate::bus::error::{PublishError, RequestError};
 use crate::bus::subject::Pattern;
 use crate::runtime::clock;
 
-/// A difference of the clocks that is worth a line in the log, in milliseconds.
-const WORTH_A_LINE_MS: i64 = 1000;
+/// A difference of the clocks that is worth a line in the log.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
 /// Prefix of the API's subjects.
 const PREFIX: &str = "$JS.API";
 
@@ -136,7 +136,7 @@ impl Bus {
     /// The time of day at the server, UTC; ours as long as the server's is not known.
     #[must_use]
     pub fn utc_now(&self) -> SystemTime {
-        self.server_clock().at(clock::utc_now())
+        self.server_clock().at(clock::since_boot(), clock::utc_now)
     }
 
     /// Asks the server what time it is. A failure leaves what is known.
@@ -146,11 +146,21 @@ impl Bus {
             ts: String,
         }
         let call = format!("STREAM.INFO.{}", self.subjects().stream("EVENTS"));
-        let asked_at = clock::utc_now();
+        let asked_at = clock::since_boot();
         let Ok(answer) = self.api::<Answer>(&call, self.timeout()).await else { return };
-        let theirs = clock::parse_rfc3339(&answer.ts);
-        let ahead_ms = theirs.and_then(|theirs| self.server_clock().compare(theirs, asked_at, clock::utc_now()));
-        if let Some(ahead_ms) = ahead_ms.filter(|ahead_ms| ahead_ms.abs() >= WORTH_A_LINE_MS) {
+        let answered_at = clock::since_boot();
+        let Some(theirs) = clock::parse_rfc3339(&answer.ts) else { return };
+        if !self.server_clock().compare(theirs, asked_at, answered_at) {
+            return;
+        }
+        let (server, ours) = (self.utc_now(), clock::utc_now());
+        let (is_ahead, differs) = match server.duration_since(ours) {
+            Ok(ahead) => (true, ahead),
+            Err(behind) => (false, behind.duration()),
+        };
+        if differs >= WORTH_A_LINE {
+            let ms = i64::try_from(differs.as_millis()).unwrap_or(i64::MAX);
+            let ahead_ms = if is_ahead { ms } else { -ms };
             tracing::warn!(ahead_ms, "the clock of nats and ours differ: deadlines follow that of nats");
         }
     }

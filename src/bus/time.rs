@@ -1,56 +1,97 @@
 //! The time of day as NATS has it: roles on machines whose clocks differ mean the same by a deadline. Pure.
 //!
 //! Every answer about a stream says what time it is at the server that leads the stream. Half of the question's round trip is
-//! the error.
+//! the error. Between two answers it goes on with the clock that nobody sets: where somebody sets the clock of this machine, or it
+//! stood still, nothing changes here. A subscription that looks expired is removed, so a clock that jumps must not make one so.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// An answer that took longer says too little about the time.
+use crate::runtime::clock::SinceBoot;
+
+/// An answer that took longer says too little about the time, where more is known.
 const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(200);
-/// How far the server's clock is ahead of ours, in milliseconds.
-#[derive(Debug, Default)]
+/// The server's time when this machine started is not known.
+const UNKNOWN: i64 = i64::MIN;
+
+/// When this machine started by the server's clock, in milliseconds since 1970.
+#[derive(Debug)]
 pub(crate) struct ServerClock {
-    ahead_ms: AtomicI64,
+    started_ms: AtomicI64,
+}
+
+impl Default for ServerClock {
+    fn default() -> Self {
+        Self { started_ms: AtomicI64::new(UNKNOWN) }
+    }
 }
 
 impl ServerClock {
-    /// The time at the server when it is `ours` here.
-    pub(crate) fn at(&self, ours: SystemTime) -> SystemTime {
-        let ahead_ms = self.ahead_ms.load(Ordering::Relaxed);
-        let ahead = Duration::from_millis(ahead_ms.unsigned_abs());
-        if ahead_ms < 0 { ours.checked_sub(ahead).unwrap_or(ours) } else { ours + ahead }
+    /// The time at the server. As long as it is not known: `ours`.
+    pub(crate) fn at(&self, now: SinceBoot, ours: impl FnOnce() -> SystemTime) -> SystemTime {
+        match self.started_ms.load(Ordering::Relaxed) {
+            UNKNOWN => ours(),
+            started_ms => later(later(UNIX_EPOCH, started_ms), millis(now)),
+        }
     }
 
-    /// The server said that it is `theirs`, in the middle between these two times here. Gives how far it is ahead.
-    pub(crate) fn compare(&self, theirs: SystemTime, asked_at: SystemTime, answered_at: SystemTime) -> Option<i64> {
-        let took = answered_at.duration_since(asked_at).ok().filter(|took| *took <= LONGEST_ROUND_TRIP)?;
-        let middle = asked_at + took / 2;
-        let ahead_ms = match theirs.duration_since(middle) {
-            Ok(ahead) => i64::try_from(ahead.as_millis()).ok()?,
-            Err(behind) => -i64::try_from(behind.duration().as_millis()).ok()?,
-        };
-        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
-        Some(ahead_ms)
+    /// The server said that it is `theirs`, in the middle between these two times here. Says whether that is believed.
+    ///
+    /// An answer that took long is, where it is further from what was known than its error.
+    pub(crate) fn compare(&self, theirs: SystemTime, asked_at: SinceBoot, answered_at: SinceBoot) -> bool {
+        let took = millis(answered_at) - millis(asked_at);
+        let Ok(theirs) = theirs.duration_since(UNIX_EPOCH) else { return false };
+        let started_ms = i64::try_from(theirs.as_millis()).unwrap_or(i64::MAX) - (millis(asked_at) + took / 2);
+        let known = self.started_ms.load(Ordering::Relaxed);
+        let is_short = Duration::from_millis(took.unsigned_abs()) <= LONGEST_ROUND_TRIP;
+        let is_believed = is_short || known == UNKNOWN || started_ms.abs_diff(known) > took.unsigned_abs();
+        if is_believed {
+            self.started_ms.store(started_ms, Ordering::Relaxed);
+        }
+        is_believed
     }
+}
+
+fn millis(time: SinceBoot) -> i64 {
+    i64::try_from(time.duration().as_millis()).unwrap_or(i64::MAX)
+}
+
+fn later(time: SystemTime, ms: i64) -> SystemTime {
+    let by = Duration::from_millis(ms.unsigned_abs());
+    if ms < 0 { time.checked_sub(by).unwrap_or(time) } else { time + by }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::clock;
 
     #[test]
-    fn follows_the_servers_clock_unless_its_answer_took_long() {
+    fn follows_the_servers_clock_whatever_is_done_to_ours() {
         let clock = ServerClock::default();
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let (ms, second) = (Duration::from_millis, Duration::from_secs(1));
-        assert_eq!(clock.at(now), now, "nothing is known yet");
-        assert_eq!(clock.compare(now + second, now, now + ms(100)), Some(950));
-        assert_eq!(clock.at(now), now + ms(950));
-        assert_eq!(clock.compare(now, now, now + ms(201)), None);
-        assert_eq!(clock.compare(now, now + ms(1), now), None, "our clock was set back");
-        assert_eq!(clock.at(now), now + ms(950));
-        assert_eq!(clock.compare(now - second * 60, now, now), Some(-60_000));
-        assert_eq!(clock.at(now), now - second * 60);
+        let (ms, boot) = (Duration::from_millis, clock::since_boot());
+        let utc = |seconds: u64| UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
+        let ours = || utc(7);
+        assert_eq!(clock.at(boot, ours), utc(7), "nothing is known yet");
+        assert!(clock.compare(utc(1), boot, boot + ms(100)));
+        assert_eq!(clock.at(boot, ours), utc(1) - ms(50), "ours is not asked for");
+        assert_eq!(clock.at(boot + ms(2050), ours), utc(3));
+        // within the error of the answer
+        assert!(!clock.compare(utc(1), boot, boot + ms(400)));
+        assert_eq!(clock.at(boot + ms(50), ours), utc(1));
+        // the server's clock was set back
+        assert!(clock.compare(utc(0), boot, boot));
+        assert_eq!(clock.at(boot, ours), utc(0));
+        // as was that of the next server, and the answer took long: what was known is further off than that
+        assert!(clock.compare(utc(600), boot, boot + ms(1000)));
+        assert_eq!(clock.at(boot + ms(500), ours), utc(600));
+    }
+
+    #[test]
+    fn what_took_long_is_better_than_nothing() {
+        let (clock, boot) = (ServerClock::default(), clock::since_boot());
+        let theirs = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        assert!(clock.compare(theirs, boot, boot + Duration::from_secs(4)));
+        assert_eq!(clock.at(boot + Duration::from_secs(2), || UNIX_EPOCH), theirs);
     }
 }

@@ -62,7 +62,7 @@ impl RefusedCommands {
         let event = || RefusedEvent {
             kind: Kind::default(),
             id: trace::new_id(),
-            time: clock::rfc3339(clock::utc_now()),
+            time: clock::rfc3339(self.bus.utc_now()),
             cause: cause.clone(),
             edge_id: None,
             presentity: presentity.map(|presentity| presentity.as_str().to_owned()),

@@ -12,7 +12,7 @@ use crate::bus::subject::edge_token;
 use crate::bus::{Bus, WatcherIndex};
 use crate::notify::job::is_too_late;
 use crate::notify::queue::WATCHERS_UP_TO;
-use crate::runtime::{Tasks, clock};
+use crate::runtime::Tasks;
 
 /// Jobs that wait for the edge to take them.
 pub(crate) const CAPACITY: usize = 1024;
@@ -186,7 +186,7 @@ impl Taker {
                 continue;
             }
             match serde_json::from_slice::<NotifyJob>(delivery.payload()) {
-                Ok(job) if is_too_late(&job, clock::utc_now()) => self.bury(delivery, GivenUp::Expired, &job.not_after).await,
+                Ok(job) if is_too_late(&job, delivery.utc_now()) => self.bury(delivery, GivenUp::Expired, &job.not_after).await,
                 Ok(mut job) => {
                     job.cause = delivery.cause().named_by(job.cause);
                     catch_up(self.index.as_ref(), &mut self.is_behind, &delivery).await;

@@ -11,7 +11,6 @@ use crate::bus::trace::headers;
 use crate::bus::{Bus, EdgeWatchers, RequestError, WatcherIndex};
 use crate::feature::{FeatureTable, Package, Presentity};
 use crate::notify::job::{self, EdgeJob, Notice};
-use crate::runtime::clock;
 
 /// Header of a job: the sequence in the bucket of subscriptions up to which its sender knew the watchers. An edge that knows less
 /// might tell a phone that has moved to another one.
@@ -63,7 +62,7 @@ impl Queue {
     /// [`RequestError`]: some of the jobs may have been stored. The same notice again stores each of them once.
     pub async fn fan_out(&self, notice: &Notice<'_>) -> Result<FanOut, RequestError> {
         let edges = self.watchers(notice.presentity, &self.table.packages_of_states(notice.states)).await?;
-        let jobs = job::jobs(notice, &edges, clock::utc_now());
+        let jobs = job::jobs(notice, &edges, self.bus.utc_now());
         let watchers = job::watchers(notice, &jobs);
         let jobs = self.store(jobs).await?;
         Ok(FanOut { jobs, watchers })

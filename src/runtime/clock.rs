@@ -31,6 +31,13 @@ pub fn now() -> Instant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SinceBoot(Duration);
 
+impl SinceBoot {
+    /// As a span from the start of the machine.
+    pub(crate) const fn duration(self) -> Duration {
+        self.0
+    }
+}
+
 impl std::ops::Add<Duration> for SinceBoot {
     type Output = Self;
     fn add(self, more: Duration) -> Self {

@@ -1,6 +1,6 @@
 //! One message out of a work queue, and what becomes of it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::{HeaderMap, HeaderValue, Message};
@@ -78,6 +78,11 @@ impl Delivery {
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.message.subject
+    }
+
+    /// The time of day at the server that delivered it.
+    pub(crate) fn utc_now(&self) -> SystemTime {
+        self.bus.utc_now()
     }
 
     /// An id that each delivery of this message has and no other message: 32 hexadecimal digits.
