@@ -194,8 +194,8 @@ mod tests {
             let of = format!("{}.{}", presentity_key(&presentity), timer.feature);
             assert_eq!(kept.message["subject"], format!("dfks.timer.at.{of}"), "{}", kept.file);
             let headers = &kept.message["headers"];
-            assert_eq!(headers[NATS_SCHEDULE.as_ref()], format!("@at {}", timer.until), "{}", kept.file);
-            assert_eq!(headers[NATS_SCHEDULE_TARGET.as_ref()], format!("dfks.timer.due.{of}"), "{}", kept.file);
+            assert_eq!(headers["Nats-Schedule"], format!("@at {}", timer.until), "{}", kept.file);
+            assert_eq!(headers["Nats-Schedule-Target"], format!("dfks.timer.due.{of}"), "{}", kept.file);
         }
     }
 }

@@ -11,6 +11,7 @@ from process import HOSTS, LOOPBACK, Process, free_port, http_get, until
 from proxy import Proxy
 
 TAKEOVER_SECONDS = 5
+TOKEN = "chaos"
 CONFIG = """
 http.listen = "{host}:{http}"
 log.format = "json"
@@ -22,13 +23,17 @@ url = "{url}"
 replicas = {replicas}
 [mi]
 http = "{mi}"
+token_file = "{token}"
 """
 EDGE = """
 [sip]
 listen = ["udp:{host}:{sip}", "tcp:{host}:{sip}"]
 edge_id = "{name}"
 takeover_seconds = {takeover}
+{auth}
 """
+# where it does not listen on loopback, it wants to know whom it may let in
+AUTH = 'auth = {{ mode = "trusted", trusted = ["{here}/32"] }}'
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,14 @@ class Role(Process):
         urls = [f"nats://{nats.host}:{port}" for port in ports]
         mi = f"{self.host}:{self.mi}" if self.kind == "mi" else ""
         replicas = 3 if len(nats.nodes) > 1 else 1
-        text = CONFIG.format(host=self.host, http=self.http, log=log, url=",".join(urls), replicas=replicas, mi=mi)
+        token = self.work / "token"
+        token.write_text(TOKEN, encoding="utf-8")
+        text = CONFIG.format(
+            host=self.host, http=self.http, log=log, url=",".join(urls), replicas=replicas, mi=mi, token=token
+        )
         if self.kind == "edge":
-            text += EDGE.format(host=self.host, sip=self.sip, name=self.name, takeover=TAKEOVER_SECONDS)
+            auth = AUTH.format(here=nats.host) if self.namespace else ""
+            text += EDGE.format(auth=auth, host=self.host, sip=self.sip, name=self.name, takeover=TAKEOVER_SECONDS)
         (self.work / f"{self.name}.toml").write_text(text, encoding="utf-8")
         if shape.has_clocks:
             self.clock = Clock(self.name, self.work)

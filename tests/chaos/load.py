@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Coroutine
 
+from deployment import TOKEN
 from natsbus import Bus
 from phone import Phone
 from process import host_of
@@ -113,7 +114,8 @@ class Load:
 async def post(port: int, path: str, body: str) -> str:
     reader, writer = await asyncio.open_connection(host_of(port), port)
     try:
-        head = f"POST {path} HTTP/1.0\r\nHost: dfks\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.0\r\nHost: dfks\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n"
+        head += f"Content-Length: {len(body)}\r\n\r\n"
         writer.write((head + body).encode())
         answer = (await reader.read()).decode(errors="replace")
     finally:
