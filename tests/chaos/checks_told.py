@@ -95,7 +95,7 @@ def in_order(ledger: Ledger) -> None:
                     )
                 )
             elif serial == before_serial and serial and not is_asked_for:
-                ledger.told_again(notify.at)
+                ledger.told_again(notify.at, dialog.phone, feature)
             if version != UNKNOWN:
                 last[dialog.phone, feature] = version, serial
 

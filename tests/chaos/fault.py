@@ -109,9 +109,12 @@ class Faults:
     async def replace(self, role: Role, step: Step, fault: Fault) -> None:
         """Stops a process as its operator does, and starts it as the other version."""
         await self.stop(role, fault)
-        role.run_as(self.deployment.newer if step.kind == "upgrade" else self.deployment.binary)
+        binary = self.deployment.newer if step.kind == "upgrade" else self.deployment.binary
+        role.run_as(binary)
         await asyncio.sleep(step.seconds)
         await self.start(role, fault)
+        if str(role.program()) != binary:
+            fault.note = f"runs {role.program()}"
 
     async def clock(self, step: Step, fault: Fault) -> None:
         """A clock jumps, and jumps back; only the jumps are faults: whoever's clock is off keeps every promise."""

@@ -34,6 +34,7 @@ class Ledger:
     broken: list[Broken] = field(default_factory=list)
     doubled: int = 0
     doubled_by_fault: Counter[str] = field(default_factory=Counter)  # the one that began last
+    again: list[tuple[float, str, str]] = field(default_factory=list)  # when, which phone, which feature
     late_of_former: int = 0
     recoveries: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     # the worst recovery after each fault
@@ -55,9 +56,10 @@ class Ledger:
                 self.worst[id(fault)] = max(self.worst.get(id(fault), 0.0), at - fault.ended_at)
             return
 
-    def told_again(self, at: float) -> None:
+    def told_again(self, at: float, phone: str, feature: str) -> None:
         """A NOTIFY said nothing new."""
         self.doubled += 1
+        self.again.append((at, phone, feature))
         last = next((fault for fault in reversed(self.health.faults) if fault.began_at <= at), None)
         self.doubled_by_fault[last.name if last else ""] += 1
 

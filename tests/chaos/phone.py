@@ -175,7 +175,8 @@ class Phone:
     async def subscribe(self) -> None:
         """Tries once to begin a dialog, and waits a little when that fails."""
         self.tag, self.cseq = f"t{next(SERIAL)}", 0
-        dialog = Dialog(self.name, self.presentity, f"{self.name}-{next(SERIAL)}@chaos", self.record.now())
+        call_id, is_reliable = f"{self.name}-{next(SERIAL)}@chaos", self.flow.is_reliable
+        dialog = Dialog(self.name, self.presentity, call_id, self.record.now(), is_reliable=is_reliable)
         self.dialog = dialog
         self.record.dialogs.append(dialog)
         message = await self.ask(dialog, self.edge)

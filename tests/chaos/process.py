@@ -94,6 +94,12 @@ class Process:
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - it only calls the kernel
             )
 
+    def program(self) -> Path | None:
+        """What runs, as the kernel says."""
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{self.child.pid}/exe").readlink() if self.child else None
+        return None
+
     def is_up(self) -> bool:
         return self.child is not None and self.child.poll() is None
 

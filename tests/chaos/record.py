@@ -43,6 +43,7 @@ class Dialog:
     end: str = ""
     remote_tag: str = ""
     highest: int = 0
+    is_reliable: bool = False  # over a connection
 
     def is_live(self, at: float) -> bool:
         return self.began_at is not None and self.began_at <= at and (self.ended_at is None or self.ended_at > at)

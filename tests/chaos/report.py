@@ -9,6 +9,7 @@ import checks_command
 import checks_dialog
 import checks_ended
 import checks_told
+import checks_upgrade
 from ledger import Broken, Ledger
 from record import Record
 from story import story
@@ -17,8 +18,8 @@ from story import story
 def judge(record: Record) -> Ledger:
     """The ledger of a run that is over."""
     ledger = Ledger(record)
-    for check in (checks_told.check, checks_dialog.check, checks_command.check, checks_ended.check):
-        check(ledger)
+    for part in (checks_told, checks_dialog, checks_command, checks_ended, checks_upgrade):
+        part.check(ledger)
     ledger.broken.sort(key=lambda broken: (broken.at, broken.promise))
     ledger.close()
     return ledger
@@ -38,6 +39,9 @@ def text(ledger: Ledger, stories: int) -> str:
         f"{ledger.late_of_former}, answered 481 {record.stray_notifies}; "
         f"this harness ran late by {sum(late for _, late in record.lags):.1f} s in all"
     )
+    ends = Counter(dialog.end for dialog in record.dialogs if dialog.ended_at and dialog.ended_at <= record.settled_at)
+    told = ", ".join(f"{count} {end}" for end, count in ends.most_common(8))
+    lines.append(f"  dialogs {len(record.dialogs)}" + (f", ended: {told}" if told else ""))
     for name, seconds in sorted(ledger.recoveries.items()):
         usually, worst = statistics.median(seconds), max(seconds)
         lines.append(f"  {name:24} {len(seconds):3} times, recovered after {usually:.1f} s, {worst:.1f} s at most")

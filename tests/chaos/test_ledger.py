@@ -140,6 +140,33 @@ class LedgerTest(unittest.TestCase):
         self.run_of.record.gets.append(Got(20.0, 20.1, ALICE, {FEATURE: (0, 0)}))
         self.assertEqual(self.run_of.broken(), ["get is not older"])
 
+    def test_a_dialog_over_udp_outlives_an_upgrade_and_one_over_a_connection_need_not(self) -> None:
+        self.run_of.fault("upgrade", "edge1", 20.0, 22.0, allowance=10.0)
+        self.run_of.dialog.ended_at, self.run_of.dialog.end = 30.0, "481 from edge1"
+        after = Dialog("p00", ALICE, "call-2", 30.0, 30.1)
+        self.run_of.record.dialogs.append(after)
+        self.run_of.record.answered.append(Answered(30.1, 30.0, after, "edge1", 200, 0))
+        self.run_of.record.notifies.append(
+            Notify(30.2, after, 1, 0, "edge1", dict.fromkeys(FEATURES, 0) | {FEATURE: 1001}, False)
+        )
+        self.assertEqual(self.run_of.broken(), ["outlives the upgrade"])
+        self.run_of.dialog.is_reliable = True
+        self.assertEqual(self.run_of.broken(), [])
+        self.run_of.dialog.is_reliable = False
+        self.run_of.fault("kill", "edge1", 40.0, 41.0)
+        self.assertEqual(self.run_of.broken(), [], "no promise where anything may happen")
+
+    def test_an_edge_that_is_replaced_tells_again_once_and_a_bridge_never(self) -> None:
+        self.run_of.fault("upgrade", "edge1", 20.0, 22.0, allowance=10.0)
+        self.run_of.notify(23.0, {FEATURE: 1001})
+        self.assertEqual(self.run_of.broken(), [])
+        self.run_of.notify(24.0, {FEATURE: 1001})
+        self.assertEqual(self.run_of.broken(), ["told again at most once"])
+        bridge = Run()
+        bridge.fault("upgrade", "mi1", 20.0, 22.0)
+        bridge.notify(23.0, {FEATURE: 1001})
+        self.assertEqual(bridge.broken(), ["told again at most once"])
+
     def test_a_200_without_a_notify_is_broken(self) -> None:
         self.run_of.record.answered.append(Answered(20.0, 19.9, self.run_of.dialog, "edge1", 200, 0))
         self.assertEqual(self.run_of.broken(), ["200 followed by a NOTIFY"])

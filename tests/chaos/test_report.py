@@ -28,7 +28,7 @@ class SummaryTest(unittest.TestCase):
         record.faults += [Fault("kill", "worker2", 10.0, 5.0, 12.0), Fault("pause", "n1+n2", 20.0, 5.0, 25.0)]
         ledger = Ledger(record)
         for at in (9.0, 11.0, 19.0, 50.0):
-            ledger.told_again(at)
+            ledger.told_again(at, "p00", "CallForwardingBusy")
         ledger.close()
         said = as_json(ledger)
         self.assertEqual(

@@ -1,0 +1,47 @@
+"""Promises of an upgrade, where nothing else happens: no subscription ends, and hardly anything is told twice."""
+
+from collections import Counter
+
+from ledger import Broken, Ledger
+
+REPLACES = ("upgrade", "downgrade")
+# how a dialog ends that its phone gave up, or that went with a connection
+MAY_END = ("phone restarted", "unsubscribed", "connection lost")
+# an edge that starts does not know what its phones have confirmed since it stored them last
+MOST_TOLD_AGAIN = {"edge": 1}
+
+
+def check(ledger: Ledger) -> None:
+    faults = ledger.record.faults
+    if not faults or any(fault.kind not in REPLACES for fault in faults):
+        return
+    outlives(ledger)
+    told_again(ledger)
+
+
+def outlives(ledger: Ledger) -> None:
+    """A dialog over UDP goes on, whichever process is replaced; a connection ends with its process."""
+    name = "outlives the upgrade"
+    for dialog in ledger.record.dialogs:
+        if dialog.began_at is None or dialog.is_reliable:
+            continue
+        ledger.promise(name)
+        if dialog.ended_at is not None and not dialog.end.startswith(MAY_END):
+            what = f"the dialog of {dialog.phone} since {dialog.began_at:.1f} ended: {dialog.end}"
+            broken = Broken(name, dialog.presentity, dialog.began_at, dialog.ended_at, what, phone=dialog.phone)
+            ledger.broken.append(broken)
+
+
+def told_again(ledger: Ledger) -> None:
+    """For each process that is replaced, a phone is told of a feature again once at most, and only by edges."""
+    name = "told again at most once"
+    faults = ledger.health.faults
+    for number, fault in enumerate(faults):
+        until = faults[number + 1].began_at if number + 1 < len(faults) else float("inf")
+        most = MOST_TOLD_AGAIN.get(fault.target.rstrip("0123456789"), 0)
+        ledger.promise(name)
+        again = Counter((phone, feature) for at, phone, feature in ledger.again if fault.began_at <= at < until)
+        for (phone, feature), times in again.items():
+            if times > most:
+                what = f"{phone} was told of {feature} {times} times more after {fault.kind} {fault.target}"
+                ledger.broken.append(Broken(name, "", fault.began_at, min(until, fault.began_at + 60), what))
