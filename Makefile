@@ -11,7 +11,7 @@ NOTICED := cause:: edges:: mi::without onlooker:: responders:: stop:: takeover::
 # of examples/kamailio, by what each package brings
 KAMAILIO := /usr/sbin/kamailio=kamailio $(foreach one,http_client=utils jansson=extra tls=tls,/usr/lib/*/kamailio/modules/$(subst =,.so=kamailio-,$(one))-modules)
 
-.PHONY: help run quick build test test-local-off test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-instructions bench-abuse bench-console fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw console-check chaos chaos-short upgrade simulate simulate-short mutants helm-check helm-check-full helm-docs deb
+.PHONY: help run quick build test test-local-off test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-instructions bench-abuse bench-console fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw console-check chaos chaos-short upgrade upgrade-short simulate simulate-short mutants helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -169,6 +169,10 @@ chaos: build tools ## Keep a ledger of promises over seeded faults on real proce
 
 upgrade: quick tools ## Replace an older version by this one under load, process by process, and put it back (OLD=revision, SEEDS="1 2", SECONDS=120)
 	@old=$$(tools/build-revision $(OLD)) && python3 tests/chaos/chaos.py --binary $$old --newer target/quick/dfks $(addprefix --row ,$(ROWS)) $(addprefix --seed ,$(or $(SEEDS),1 2)) --seconds $(or $(SECONDS),120)
+
+upgrade-short: tools ## The same for 45 s with a debug build
+	$(CARGO) build --locked
+	@old=$$(tools/build-revision) && python3 tests/chaos/chaos.py --binary $$old --newer target/debug/dfks --row upgrade --seconds 45 --phones 40
 
 chaos-short: tools ## The same for 20 s each of two rows
 	$(CARGO) build --locked
