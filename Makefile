@@ -168,7 +168,7 @@ chaos: build tools ## Keep a ledger of promises over seeded faults on real proce
 	@python3 tests/chaos/chaos.py $(if $(SCENES),$(addprefix --scene ,$(SCENES)),$(addprefix --row ,$(ROWS)) $(addprefix --seed ,$(or $(SEEDS),1 2 3 4 5)) --seconds $(or $(SECONDS),240))
 
 upgrade: quick tools ## Replace an older version by this one under load, process by process, and put it back (OLD=revision, SEEDS="1 2", SECONDS=120)
-	@old=$$(tools/build-revision $(OLD)) && python3 tests/chaos/chaos.py --binary $$old --newer target/quick/dfks $(addprefix --row ,$(ROWS)) $(addprefix --seed ,$(or $(SEEDS),1 2)) --seconds $(or $(SECONDS),120)
+	@old=$$(tools/build-revision $(OLD)) && python3 tests/chaos/chaos.py --binary $$old --newer target/quick/dfks $(addprefix --row ,$(or $(ROWS),upgrade)) $(addprefix --seed ,$(or $(SEEDS),1 2)) --seconds $(or $(SECONDS),120)
 
 upgrade-short: tools ## The same for 45 s with a debug build
 	$(CARGO) build --locked

@@ -319,7 +319,7 @@ fn what_this_version_and_those_before_have_stored_is_read() {
         assert!(matches!(record.fence(command, Some(&again), at(0)), Fenced::Answered(_)), "{}: a command is done once", kept.file);
         if kept.is_of_today {
             let told: Vec<_> = record.duties.iter().flat_map(|duty| &duty.features).collect();
-            assert_eq!(told, [CFB, CFA, "AgentState", DND], "{}", kept.file);
+            assert_eq!(told, [CFB, "CallForwardingNoAnswer", CFA, "AgentState", DND], "{}", kept.file);
         }
     }
 }
