@@ -57,9 +57,9 @@ class Play:
         await phone.press(change, edge)
         return change
 
-    def fault(self, kind: str, target: str, seconds: float) -> asyncio.Task[None]:
+    def fault(self, kind: str, target: str, seconds: float, by: float = 0.0) -> asyncio.Task[None]:
         """Begins a fault; the task ends with it."""
-        return self.stage.begin(self.stage.faults.carry_out(Step(0, kind, target, seconds)))
+        return self.stage.begin(self.stage.faults.carry_out(Step(0, kind, target, seconds, by=by)))
 
     async def lead(self, stream: str) -> None:
         """Makes the first NATS node the leader of a stream."""
@@ -245,6 +245,23 @@ async def old_get(play: Play) -> None:
     await there.close()
 
 
+async def clock_ahead(play: Play) -> None:
+    """The clocks of another edge and of the bridge jump by an hour; phones that subscribe then have not expired."""
+    await play.phone("edge1")
+    jumps = [play.fault("ahead", name, 12, by=3600) for name in ("edge2", "mi1")]
+    await asyncio.sleep(1)
+    await play.phone("edge1")  # to whoever believes in that clock it has expired, and is removed
+    await asyncio.sleep(2)
+    for _ in range(4):
+        await play.set()
+        await play.command()
+        await asyncio.sleep(1)
+    for jump in jumps:
+        await jump
+    await play.set()
+    await asyncio.sleep(2)
+
+
 @dataclass(frozen=True)
 class Scene:
     """What is played, and on which deployment."""
@@ -280,6 +297,7 @@ SCENES = {
         Scene(cseq_twice, Shape(edges=1, workers=1, bridges=1)),
         Scene(two_senders, APART),
         Scene(old_get, APART),
+        Scene(clock_ahead, Shape(edges=2, workers=1, bridges=1, has_clocks=True)),
         Scene(what_has_ended, Shape(nats=3, edges=2, workers=1, bridges=1)),
     )
 }
