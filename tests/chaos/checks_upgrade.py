@@ -17,6 +17,7 @@ def check(ledger: Ledger) -> None:
         return
     outlives(ledger)
     told_again(ledger)
+    read(ledger)
 
 
 def outlives(ledger: Ledger) -> None:
@@ -45,3 +46,12 @@ def told_again(ledger: Ledger) -> None:
             if times > most:
                 what = f"{phone} was told of {feature} {times} times more after {fault.kind} {fault.target}"
                 ledger.broken.append(Broken(name, "", fault.began_at, min(until, fault.began_at + 60), what))
+
+
+def read(ledger: Ledger) -> None:
+    """What one version has stored or sent, the other reads."""
+    name = "reads the other version"
+    for at, role, unread in ledger.record.unread:
+        ledger.promise(name)
+        for series, count in unread.items():
+            ledger.broken.append(Broken(name, "", at, at, f"{role} could not read something: {series} {count:.0f}"))

@@ -102,6 +102,12 @@ class Role(Process):
     async def ready(self, seconds: float) -> bool:
         return await until(self.is_ready, seconds)
 
+    async def unread(self) -> dict[str, float]:
+        """How often it could not read something, by series of its metrics; only those that counted."""
+        _, text = await http_get(self.http, "/metrics")
+        lines = [line.rpartition(" ") for line in text.splitlines() if "unreadable" in line and line[0] != "#"]
+        return {series: float(value) for series, _, value in lines if float(value)}
+
 
 class Deployment:
     """All processes of a run. `nats` and `roles` are what faults are done to."""

@@ -108,6 +108,7 @@ class Faults:
 
     async def replace(self, role: Role, step: Step, fault: Fault) -> None:
         """Stops a process as its operator does, and starts it as the other version."""
+        self.record.unread.append((self.record.now(), role.name, await role.unread()))
         await self.stop(role, fault)
         binary = self.deployment.newer if step.kind == "upgrade" else self.deployment.binary
         role.run_as(binary)

@@ -145,6 +145,8 @@ class Record:
     final: dict[Key, tuple[int, int]] = field(default_factory=dict)
     settled_at: float = 0.0
     stray_notifies: int = 0
+    # when it was asked, which process, and how often it could not read what others had stored or sent, by series
+    unread: list[tuple[float, str, dict[str, float]]] = field(default_factory=list)
     unsubscribed: dict[str, float] = field(default_factory=dict)  # Call-ID -> when
     # when it was asked, and what the edges said: Call-ID -> presentity
     watched: list[tuple[float, dict[str, str]]] = field(default_factory=list)

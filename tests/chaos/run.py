@@ -48,4 +48,7 @@ async def run(plan: Plan, programs: Programs) -> Record:
         loading.cancel()
         await load.finished(70)
         await settle(stage)
+        if row.replaces:
+            for role in stage.deployment.roles.values():
+                record.unread.append((record.now(), role.name, await role.unread()))
     return record

@@ -156,6 +156,13 @@ class LedgerTest(unittest.TestCase):
         self.run_of.fault("kill", "edge1", 40.0, 41.0)
         self.assertEqual(self.run_of.broken(), [], "no promise where anything may happen")
 
+    def test_a_version_that_cannot_read_the_other_is_broken(self) -> None:
+        self.run_of.fault("upgrade", "mi1", 20.0, 22.0)
+        self.run_of.record.unread.append((30.0, "mi1", {}))
+        self.assertEqual(self.run_of.broken(), [])
+        self.run_of.record.unread.append((40.0, "mi2", {'dfks_mi_dropped_total{reason="unreadable_record"}': 1.0}))
+        self.assertEqual(self.run_of.broken(), ["reads the other version"])
+
     def test_an_edge_that_is_replaced_tells_again_once_and_a_bridge_never(self) -> None:
         self.run_of.fault("upgrade", "edge1", 20.0, 22.0, allowance=10.0)
         self.run_of.notify(23.0, {FEATURE: 1001})
