@@ -2,10 +2,12 @@
 
 from collections import defaultdict
 
-from health import NEVER
+from health import NEVER, TOLD_SECONDS
 from history import UNKNOWN
 from ledger import Broken, Ledger
-from record import FEATURES, Dialog, Made
+from record import FEATURES, Dialog, Made, Notify
+
+MOMENT_SECONDS = 10.0  # after an edge was told to stop: until it is there again, as the other version, and has asked
 
 
 def check(ledger: Ledger) -> None:
@@ -78,7 +80,10 @@ def in_order(ledger: Ledger) -> None:
             ledger.promise("told in order")
             before, before_serial = last.get((dialog.phone, feature), (0, 0))
             version = ledger.history.version((dialog.presentity, feature), serial, before)
-            if version < before:
+            if version < before and is_put_back(ledger, notify, feature, before):
+                ledger.void["told in order"] += 1
+                ledger.put_back += 1
+            elif version < before:
                 what = (
                     f"{dialog.phone} was told {feature} {serial} (version {version}) after {before_serial} "
                     f"(version {before}), by {notify.sender}, CSeq {notify.cseq}"
@@ -98,6 +103,26 @@ def in_order(ledger: Ledger) -> None:
                 ledger.told_again(notify.at, dialog.phone, feature)
             if version != UNKNOWN:
                 last[dialog.phone, feature] = version, serial
+
+
+def is_put_back(ledger: Ledger, notify: Notify, feature: str, version: int) -> bool:
+    """Whether an edge that was put back to the version before shows an older state for a moment.
+
+    The first version did not store what phones have confirmed: a job that waited for another phone, and comes again,
+    is told to all of them. What it asks for when it has started puts that right.
+    """
+    is_back = any(
+        fault.kind == "downgrade"
+        and fault.target == notify.sender
+        and 0 <= notify.at - fault.began_at <= MOMENT_SECONDS
+        for fault in ledger.health.faults
+    )
+    views = ledger.history.views[notify.dialog.phone, feature]
+    return is_back and any(
+        notify.at < view.at <= notify.at + TOLD_SECONDS
+        and ledger.history.is_at_least((notify.dialog.presentity, feature), view.serial, version)
+        for view in views
+    )
 
 
 def in_the_end(ledger: Ledger) -> None:

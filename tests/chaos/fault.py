@@ -12,6 +12,7 @@ from schedule import Step
 
 TOLD_SECONDS = 5.0  # within which everyone is told once a fault is over
 READY_SECONDS = 60.0
+LOSES = ("lose", "deafen", "mute")
 
 
 class Faults:
@@ -49,6 +50,8 @@ class Faults:
             is_of_nats(step.target) and step.kind in ("isolate", "pause")
         )
         allowance = TOLD_SECONDS + (TAKEOVER_SECONDS if loses_an_edge else 0)
+        if step.kind in LOSES:
+            allowance += step.seconds  # TCP sends again what was lost, each time after twice as long
         fault = self.begin(step.kind, step.target, allowance)
         if step.kind in ("full", "refuse"):
             await self.fill(step)
@@ -78,7 +81,7 @@ class Faults:
             await self.start(role, fault)
         elif kind in ("upgrade", "downgrade"):
             await self.replace(role, step, fault)
-        elif role.namespace and kind in ("lose", "deafen", "mute"):
+        elif role.namespace and kind in LOSES:
             losses = {"deafen": [role.namespace.deafen], "mute": [role.namespace.mute]}
             for loss in losses.get(kind, [role.namespace.deafen, role.namespace.mute]):
                 loss(True)

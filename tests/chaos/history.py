@@ -61,6 +61,10 @@ class History:
         versions = sorted(self.versions.get((key, serial), {UNKNOWN}))
         return next((version for version in versions if version >= highest), versions[-1])
 
+    def is_at_least(self, key: Key, serial: int, version: int) -> bool:
+        """Whether a state was made by this version, or by a later one."""
+        return any(made >= version for made in self.versions.get((key, serial), ()))
+
     def shown_at(self, phone: str, made: Made) -> float | None:
         """When the phone showed this state or a later one for the first time."""
         for view in self.views[phone, made.key[1]]:

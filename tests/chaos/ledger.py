@@ -36,6 +36,7 @@ class Ledger:
     doubled_by_fault: Counter[str] = field(default_factory=Counter)  # the one that began last
     again: list[tuple[float, str, str]] = field(default_factory=list)  # when, which phone, which feature
     late_of_former: int = 0
+    put_back: int = 0  # older states that an edge put back to the first version has shown for a moment
     recoveries: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     # the worst recovery after each fault
     worst: dict[int, float] = field(default_factory=dict)

@@ -39,6 +39,8 @@ def text(ledger: Ledger, stories: int) -> str:
         f"{ledger.late_of_former}, answered 481 {record.stray_notifies}; "
         f"this harness ran late by {sum(late for _, late in record.lags):.1f} s in all"
     )
+    if ledger.put_back:
+        lines.append(f"  older states shown for a moment by edges that were put back: {ledger.put_back}")
     ends = Counter(dialog.end for dialog in record.dialogs if dialog.ended_at and dialog.ended_at <= record.settled_at)
     told = ", ".join(f"{count} {end}" for end, count in ends.most_common(8))
     lines.append(f"  dialogs {len(record.dialogs)}" + (f", ended: {told}" if told else ""))

@@ -156,6 +156,20 @@ class LedgerTest(unittest.TestCase):
         self.run_of.fault("kill", "edge1", 40.0, 41.0)
         self.assertEqual(self.run_of.broken(), [], "no promise where anything may happen")
 
+    def test_an_edge_that_is_put_back_may_show_an_older_state_for_a_moment(self) -> None:
+        for kind, seconds, broken in (
+            ("downgrade", 2.0, []),
+            ("downgrade", 6.0, ["told in order"]),
+            ("upgrade", 2.0, ["told in order"]),
+        ):
+            run_of = Run()
+            run_of.made(15.0, 2, 1002)
+            run_of.notify(15.1, {FEATURE: 1002})
+            run_of.fault(kind, "edge1", 20.0, 22.0, allowance=10.0)
+            run_of.notify(22.1, {FEATURE: 1001})
+            run_of.notify(22.1 + seconds, {FEATURE: 1002})
+            self.assertEqual(run_of.broken(), broken, f"{kind}, put right after {seconds} s")
+
     def test_a_version_that_cannot_read_the_other_is_broken(self) -> None:
         self.run_of.fault("upgrade", "mi1", 20.0, 22.0)
         self.run_of.record.unread.append((30.0, "mi1", {}))
