@@ -35,7 +35,7 @@ def outlives(ledger: Ledger) -> None:
 
 
 def told_again(ledger: Ledger) -> None:
-    """Of each process that is replaced, a phone is told a feature again as often as this at most, and only by edges."""
+    """After each process that is replaced, a phone is told again as often as that at most."""
     name = "told again within bounds"
     faults = ledger.health.faults
     for number, fault in enumerate(faults):
