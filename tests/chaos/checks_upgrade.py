@@ -7,8 +7,8 @@ from ledger import Broken, Ledger
 REPLACES = ("upgrade", "downgrade")
 # how a dialog ends that its phone gave up, or that went with a connection
 MAY_END = ("phone restarted", "unsubscribed", "connection lost")
-# An edge that starts does not know what its phones have confirmed since it stored them last. One of the first version tells
-# them what it asks for when it has started, and what comes again of its jobs.
+# An edge that starts does not know what its phones have confirmed since it stored them last. One of the first version
+# tells them what it asks for when it has started, and what comes again of its jobs.
 MOST_TOLD_AGAIN = {"upgrade edge": 1, "downgrade edge": 2}
 
 
