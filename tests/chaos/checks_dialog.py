@@ -7,6 +7,7 @@ from deployment import TAKEOVER_SECONDS
 from health import NEVER
 from ledger import Broken, Ledger
 from record import Answered, Dialog, Notify
+from schedule import LOSES
 
 IN_FLIGHT_SECONDS = 1.0  # how long what the former owner has sent may be on its way
 # an edge sends until its lease ends, a heartbeat before another may take over; one that sends after that is found, too
@@ -103,7 +104,7 @@ class Senders:
         if sender in self.owners and self.is_by_phone:
             is_on_its_way = at <= self.moved_at + IN_FLIGHT_SECONDS + self.ledger.record.lag(self.moved_at, at)
             is_hurt = not health.is_well(self.moved_at - 1, at, sender)
-            if is_on_its_way or (is_hurt and at <= self.moved_at + TAKEOVER_SECONDS):
+            if is_on_its_way or (is_hurt and at <= self.moved_at + TAKEOVER_SECONDS) or self.is_resent(notify):
                 self.ledger.late_of_former += 1
                 return False
         owner_sent_at = self.last_from.get(self.owner, self.moved_at)
@@ -119,6 +120,20 @@ class Senders:
         self.broken("one sender", self.moved_at, at, what)
         if notify.is_taken:  # whoever is right, each change of hands counts once
             self.owned_by(sender, at, is_by_phone=False)
+        return False
+
+    def is_resent(self, notify: Notify) -> bool:
+        """Whether TCP may have carried it since before the phone moved.
+
+        What was lost it sends again, each time after twice as long: up to as long after a cut as that lasted.
+        """
+        if notify.is_taken or not self.dialog.is_reliable:
+            return False
+        for fault in self.ledger.health.faults:
+            if fault.kind in LOSES and fault.target == notify.sender and fault.ended_at is not None:
+                until = fault.ended_at + (fault.ended_at - fault.began_at) + IN_FLIGHT_SECONDS
+                if fault.began_at <= self.moved_at <= fault.ended_at and notify.at <= until:
+                    return True
         return False
 
     def broken_cseq(self, notify: Notify) -> None:

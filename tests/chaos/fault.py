@@ -8,11 +8,10 @@ from natsbus import Bus, Failure
 from natsd import Node
 from process import until
 from record import Fault, Record, is_of_nats
-from schedule import Step
+from schedule import LOSES, Step
 
 TOLD_SECONDS = 5.0  # within which everyone is told once a fault is over
 READY_SECONDS = 60.0
-LOSES = ("lose", "deafen", "mute")
 
 
 class Faults:

@@ -7,6 +7,7 @@ from deployment import Shape
 from record import is_of_nats
 
 WARM_SECONDS = 4.0
+LOSES = ("lose", "deafen", "mute")  # what is sent is lost, and nobody is told
 ONE, THREE = Shape(), Shape(nats=3)
 PROXIES, ALL = Shape(has_proxies=True), Shape(nats=3, has_proxies=True)
 CLOCKS, WIRES = Shape(has_clocks=True), Shape(has_wires=True)
@@ -85,9 +86,7 @@ SECONDS: dict[str, tuple[float, float]] = {
     "hold": (1.5, 12),
     "cut": (0, 0),
     "shut": (1, 8),
-    "lose": (1.5, 14),
-    "deafen": (1.5, 14),
-    "mute": (1.5, 14),
+    **dict.fromkeys(LOSES, (1.5, 14)),
     **dict.fromkeys(("ahead", "behind", "start-ahead", "start-behind"), (4, 20)),
 }
 CLOCK_SECONDS = (2, 30, 120, 600)

@@ -156,6 +156,21 @@ class LedgerTest(unittest.TestCase):
         self.run_of.fault("kill", "edge1", 40.0, 41.0)
         self.assertEqual(self.run_of.broken(), [], "no promise where anything may happen")
 
+    def test_what_tcp_carries_since_before_a_cut_is_on_its_way(self) -> None:
+        for kind, is_reliable, at, broken in (
+            ("mute", True, 35.0, []),
+            ("mute", True, 38.0, ["one sender"]),
+            ("mute", False, 35.0, ["one sender"]),
+            ("pause", True, 35.0, ["one sender"]),
+        ):
+            run_of = Run()
+            run_of.dialog.is_reliable = is_reliable
+            run_of.fault(kind, "edge1", 20.0, 28.0, allowance=10.0)
+            run_of.record.answered.append(Answered(23.0, 22.9, run_of.dialog, "edge2", 200, 0))
+            run_of.notify(23.1, {}, "edge2", 1000)
+            run_of.notify(at, {}, "edge1", 3)
+            self.assertEqual(run_of.broken(), broken, (kind, is_reliable, at))
+
     def test_an_edge_that_is_put_back_may_show_an_older_state_for_a_moment(self) -> None:
         for kind, seconds, broken in (
             ("downgrade", 2.0, []),
