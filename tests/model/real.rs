@@ -179,11 +179,18 @@ impl Real {
         }
         let client = connect(nats).await;
         for (stream, _) in crate::program::STREAMS {
-            let _gone_or_never_there = client.request(format!("$JS.API.STREAM.DELETE.{stream}"), "".into()).await;
+            let _gone_or_never_there = client.request(format!("$JS.API.STREAM.DELETE.{stream}"), "".into()).await.unwrap();
         }
+        let names = client.request("$JS.API.STREAM.NAMES", "".into()).await.unwrap();
+        assert!(String::from_utf8_lossy(&names.payload).contains(r#""streams":null"#), "the next program begins with no stream");
     }
 }
 
 async fn connect(nats: &Nats) -> Client {
-    async_nats::connect(nats.url()).await.expect("the server is there")
+    let client = async_nats::connect(nats.url()).await.expect("the server is there");
+    // JetStream begins a moment after its server
+    while client.request("$JS.API.INFO", "".into()).await.is_err() {
+        tokio::time::sleep(SETTLED).await;
+    }
+    client
 }

@@ -30,6 +30,7 @@ impl Seen {
                 let value = match name.to_string().as_str() {
                     "Nats-Time-Stamp" => "TIME".to_owned(),
                     "Nats-Pin-Id" => "PIN".to_owned(),
+                    "Nats-Subject" => ack_without_time(value.as_str()),
                     _ => value.as_str().to_owned(),
                 };
                 headers.push((name.to_string(), value));
@@ -103,10 +104,19 @@ fn field(name: String, value: Value) -> Option<(String, Value)> {
     Some((name, value))
 }
 
-/// By where they came; in their order there, but for the answers and the queue group, which have none.
+/// By where they came, in their order there; consumers that push to the same inbox have none among each other.
 pub(crate) fn in_order(mut all: Vec<Seen>) -> Vec<Seen> {
-    all.sort_by_key(|seen| seen.slot);
+    let mut consumers: Vec<(usize, String)> = all.iter().filter_map(|seen| Some((seen.slot, consumer(seen)?))).collect();
+    consumers.sort();
+    consumers.dedup();
+    let is_shared = |slot| consumers.iter().filter(|(of, _)| *of == slot).count() > 1;
+    all.sort_by_cached_key(|seen| (seen.slot, consumer(seen).filter(|_| is_shared(seen.slot))));
     all
+}
+
+fn consumer(seen: &Seen) -> Option<String> {
+    let mut tokens = seen.reply.strip_prefix("$JS.ACK.")?.split('.');
+    Some(format!("{}.{}", tokens.next()?, tokens.next()?))
 }
 
 pub(crate) fn show(all: &[Seen]) -> String {

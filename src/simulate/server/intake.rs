@@ -45,9 +45,13 @@ impl Stream {
         let expires_at = self.ends_at(publication, wall)?;
         let due_at = self.due_at(publication)?;
         self.check_room(publication, is_full)?;
-        let rollup = self.rollup(publication)?;
-        let held =
-            Held { subject: subject.clone(), headers: headers.clone(), payload: payload.clone(), stored_at: wall, expires_at, due_at };
+        let rollup = self.rollup(publication)?.or(due_at.map(|_| Rollup::Subject));
+        let mut stored = headers.clone();
+        if due_at.is_some() {
+            // the server has the next timer take the place of the last
+            stored.insert("Nats-Rollup", "sub");
+        }
+        let held = Held { subject: subject.clone(), headers: stored, payload: payload.clone(), stored_at: wall, expires_at, due_at };
         let seq = self.append(held);
         if let Some(id) = id {
             self.ids.keep(id, seq, wall);
@@ -96,10 +100,11 @@ impl Stream {
     /// When it ends by its own TTL.
     fn ends_at(&self, publication: &Publication, wall: u64) -> Result<Option<u64>, ApiError> {
         let Some(text) = header(&publication.headers, "Nats-TTL") else { return Ok(None) };
+        let ttl = moment::ttl(text).ok_or(fault::TTL_INVALID)?;
         if !self.config.allow_msg_ttl {
             return Err(fault::TTL_DISABLED);
         }
-        match moment::ttl(text).ok_or(fault::TTL_INVALID)? {
+        match ttl {
             Ttl::Never => Ok(None),
             Ttl::Seconds(seconds) => Ok(Some(wall.saturating_add(seconds.saturating_mul(1_000_000_000)))),
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::simulate::server::config::AckPolicy;
 use crate::simulate::server::consumer::{AckSubject, Scene};
 use crate::simulate::server::fault::{self, ApiError};
 use crate::simulate::server::moment;
@@ -104,6 +105,9 @@ impl JetStream {
         let (now, epoch, is_leaderless) = (self.now, self.epoch, self.is_leaderless);
         let Some(stream) = self.streams.get_mut(name) else { return false };
         let Some(consumer) = stream.consumers.get_mut(consumer) else { return false };
+        if consumer.config.ack_policy == AckPolicy::None {
+            return false;
+        }
         if is_leaderless {
             return true;
         }

@@ -45,6 +45,7 @@ pub(super) struct Log {
     scheduled: BTreeSet<(u64, u64)>,
     last_seq: u64,
     last_at: u64,
+    is_purged: bool,
     bytes: u64,
 }
 
@@ -83,8 +84,9 @@ impl Log {
         Some(held)
     }
 
-    /// What is before this sequence was purged, so that the next message has at least it.
-    pub(super) fn skip_to(&mut self, seq: u64) {
+    /// What is before this sequence was purged, so that the next message has at least it; 0: all.
+    pub(super) fn purged(&mut self, seq: u64) {
+        self.is_purged = true;
         self.last_seq = self.last_seq.max(seq.saturating_sub(1));
     }
 
@@ -120,7 +122,7 @@ impl Log {
     pub(super) fn first_seq(&self) -> u64 {
         match self.messages.first_key_value() {
             Some((seq, _)) => *seq,
-            None if self.last_seq == 0 => 0,
+            None if self.last_seq == 0 && !self.is_purged => 0,
             None => self.last_seq + 1,
         }
     }

@@ -84,6 +84,10 @@ impl JetStream {
         if config.is_durable() {
             own.clone_into(&mut config.name);
         }
+        check_acks(stream, &config)?;
+        if create.action == Action::Update && !stream.consumers.contains_key(&own) {
+            return Err(fault::CONSUMER_MISSING);
+        }
         check(stream, &own, &config)?;
         if let Some(found) = stream.consumers.get_mut(&own) {
             if create.action == Action::Create && found.config != config {
@@ -93,10 +97,8 @@ impl JetStream {
                 check_change(&found.config, &config)?;
                 found.change(config, &stream.log, &scene);
             }
+            found.count_again(&stream.log);
             return Ok(found.info(&scene));
-        }
-        if create.action == Action::Update {
-            return Err(fault::CONSUMER_MISSING);
         }
         let retention = stream.config.retention;
         let consumer = Consumer::new(name, own.clone(), config, retention, &stream.log, &scene);
@@ -108,8 +110,9 @@ impl JetStream {
     fn consumer_info(&mut self, plain: &Plain, rest: &str) -> Answer {
         let (name, consumer) = rest.split_once('.').unwrap_or((rest, ""));
         let (now, epoch) = (self.now, self.epoch);
-        let stream = self.streams.get(name).ok_or(fault::STREAM_NOT_FOUND)?;
-        let consumer = stream.consumers.get(consumer).ok_or(fault::CONSUMER_NOT_FOUND)?;
+        let stream = self.streams.get_mut(name).ok_or(fault::STREAM_NOT_FOUND)?;
+        let consumer = stream.consumers.get_mut(consumer).ok_or(fault::CONSUMER_NOT_FOUND)?;
+        consumer.count_again(&stream.log);
         Ok(consumer.info(&Scene { plain, now, epoch, out: &mut self.out }))
     }
 
@@ -154,13 +157,18 @@ impl JetStream {
     }
 }
 
+/// Whether what is taken out of a work queue is acknowledged.
+fn check_acks(stream: &Stream, config: &ConsumerConfig) -> Result<(), ApiError> {
+    if stream.config.retention == Retention::WorkQueue && config.ack_policy != AckPolicy::Explicit {
+        return Err(if config.is_push() { fault::QUEUE_NEEDS_ACK } else { fault::PULL_NEEDS_ACK });
+    }
+    Ok(())
+}
+
 /// What a work queue asks of its consumers.
 fn check(stream: &Stream, name: &str, config: &ConsumerConfig) -> Result<(), ApiError> {
     if stream.config.retention != Retention::WorkQueue {
         return Ok(());
-    }
-    if config.ack_policy != AckPolicy::Explicit {
-        return Err(if config.is_push() { fault::QUEUE_NEEDS_ACK } else { fault::PULL_NEEDS_ACK });
     }
     let filters = config.filters();
     for other in stream.consumers.values().filter(|other| other.name != name) {
@@ -181,6 +189,9 @@ fn check(stream: &Stream, name: &str, config: &ConsumerConfig) -> Result<(), Api
 /// What cannot be changed. Source: `checkNewConsumerConfig` of nats-server.
 fn check_change(found: &ConsumerConfig, wanted: &ConsumerConfig) -> Result<(), ApiError> {
     let not = |why| Err(ApiError::consumer_not_changed(why));
+    if found.mem_storage != wanted.mem_storage {
+        return not("storage type can not be updated");
+    }
     if found.deliver_policy != wanted.deliver_policy {
         return not("deliver policy can not be updated");
     }

@@ -80,6 +80,16 @@ fn written(kind: &str, answer: Answer) -> String {
         Ok(_) => {}
         Err(error) => {
             fields.insert("error".to_owned(), error.json());
+            let is_paged = matches!(kind, "stream_info" | "consumer_names" | "consumer_list");
+            for field in ["total", "offset", "limit"].into_iter().filter(|_| is_paged) {
+                fields.insert(field.to_owned(), 0.into());
+            }
+            if kind == "stream_purge" {
+                fields.insert("purged".to_owned(), 0.into());
+            }
+            if matches!(kind, "consumer_names" | "consumer_list") {
+                fields.insert("consumers".to_owned(), json!([]));
+            }
         }
     }
     Value::Object(fields).to_string()

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::simulate::server::api::{Answer, read};
-use crate::simulate::server::config::StreamConfig;
+use crate::simulate::server::config::{Discard, StreamConfig};
 use crate::simulate::server::consumer::Scene;
 use crate::simulate::server::fault::{self, ApiError};
 use crate::simulate::server::jetstream::JetStream;
@@ -57,6 +57,9 @@ impl JetStream {
             return Err(fault::STREAM_MISMATCH);
         }
         let (config, wall) = (config.checked(), self.wall());
+        if config.allow_msg_schedules && config.discard == Discard::New {
+            return Err(ApiError::stream_not_changed("message scheduling cannot use discard new"));
+        }
         if let Some(found) = self.streams.get(name) {
             return if found.config == config { Ok(with(found.info(wall), "did_create", true)) } else { Err(fault::STREAM_NAME_IN_USE) };
         }
@@ -107,7 +110,7 @@ impl JetStream {
         let (mut total, mut limit) = (0, 0);
         if !page.subjects_filter.is_empty() {
             let fit: BTreeMap<&str, u64> = stream.log.subjects().filter(|(of, _)| subject::matches(&page.subjects_filter, of)).collect();
-            (total, limit) = (fit.len(), SUBJECTS);
+            (total, limit) = (fit.len(), if fit.is_empty() { 0 } else { SUBJECTS });
             let shown: BTreeMap<&str, u64> = fit.into_iter().skip(page.offset).take(SUBJECTS).collect();
             if let Some(state) = info.get_mut("state").and_then(Value::as_object_mut)
                 && !shown.is_empty()
@@ -170,8 +173,8 @@ impl JetStream {
         for seq in &gone {
             stream.remove(*seq);
         }
-        if filters.is_empty() && purge.seq > 0 {
-            stream.log.skip_to(purge.seq);
+        if filters.is_empty() {
+            stream.log.purged(purge.seq);
         }
         Ok(json!({ "success": true, "purged": gone.len() }))
     }

@@ -86,6 +86,9 @@ impl Consumer {
         }
         if let Some((seq, _)) = log.next_from(self.sseq, &self.filters) {
             Some(Next::New(seq))
+        } else if self.sseq > log.last_seq() && self.config.is_push() {
+            // it begins further on, or nothing was stored that wakes it
+            None
         } else {
             self.sseq = self.sseq.max(log.last_seq() + 1);
             if self.pending.is_empty() && self.rdq.is_empty() {
@@ -103,7 +106,7 @@ impl Consumer {
                 match &mut self.skip {
                     Some((last, resume)) => {
                         last.remove(&seq);
-                        self.sseq = if last.is_empty() { *resume + 1 } else { seq + 1 };
+                        self.sseq = if last.is_empty() { *resume + 1 } else { self.sseq + 1 };
                         if last.is_empty() {
                             self.skip = None;
                         }

@@ -152,12 +152,7 @@ impl Consumer {
         let (over, rest): (Vec<Waiting>, Vec<Waiting>) = std::mem::take(&mut self.waiting).into_iter().partition(is_over);
         self.waiting = rest.into();
         for waiting in over {
-            let out = if waiting.expires_at.is_none() {
-                Out::status(&waiting.reply, 404, "No Messages")
-            } else {
-                Out::status(&waiting.reply, 408, "Request Timeout").with_pending(waiting.left)
-            };
-            scene.out.push_back(out);
+            scene.out.push_back(Out::status(&waiting.reply, 404, "No Messages"));
         }
     }
 

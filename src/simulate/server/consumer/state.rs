@@ -89,9 +89,9 @@ impl Consumer {
             DeliverPolicy::New => log.last_seq() + 1,
             DeliverPolicy::Last => {
                 let last = filters.iter().filter_map(|filter| log.last_of(filter)).map(|(seq, _)| seq).max();
-                if filters.is_empty() { log.last_seq() } else { last.unwrap_or(log.last_seq() + 1) }
+                if filters.is_empty() { log.last_seq() } else { last.unwrap_or_default().max(log.first_seq()) }
             }
-            DeliverPolicy::ByStartSequence => config.opt_start_seq.clamp(log.first_seq(), log.last_seq() + 1),
+            DeliverPolicy::ByStartSequence => config.opt_start_seq.max(log.first_seq()),
             DeliverPolicy::ByStartTime => {
                 let from = config.opt_start_time.as_deref().and_then(moment::parse_rfc3339).unwrap_or_default();
                 log.iter().find(|(_, held)| held.stored_at >= from).map_or(log.last_seq() + 1, |(seq, _)| seq)
@@ -99,7 +99,7 @@ impl Consumer {
             DeliverPolicy::LastPerSubject => {
                 let last = log.last_of_each(&filters);
                 npc = Some(u64::try_from(last.len()).unwrap_or(u64::MAX));
-                let first = last.first().copied().unwrap_or(log.last_seq() + 1);
+                let first = last.first().copied().unwrap_or(log.last_seq());
                 skip = (!last.is_empty()).then(|| (last, log.last_seq()));
                 first
             }
@@ -159,20 +159,25 @@ impl Consumer {
         subject::any_matches(&self.filters, subject)
     }
 
+    /// Counts anew what is to come, where the count cannot be right: whoever asks for information has that effect.
+    /// Source: `checkNumPending`.
+    pub(in crate::simulate::server) fn count_again(&mut self, log: &Log) {
+        let most = log.len().min((log.last_seq() + 1).saturating_sub(self.sseq));
+        if self.npc > most {
+            self.npc = log.count_from(self.sseq, &self.filters);
+        }
+    }
+
     /// A message was stored.
-    pub(in crate::simulate::server) fn stored(&mut self, seq: u64, subject: &str) {
-        if seq >= self.sseq && self.takes(subject) {
+    pub(in crate::simulate::server) fn stored(&mut self, subject: &str) {
+        if self.takes(subject) {
             self.npc += 1;
         }
     }
 
     /// A message has left the stream, not by an acknowledgement of this consumer.
     pub(in crate::simulate::server) fn lost(&mut self, seq: u64, held: &Held) {
-        let was_to_come = match &self.skip {
-            Some((last, resume)) => last.contains(&seq) || seq > *resume,
-            None => seq >= self.sseq,
-        };
-        if was_to_come && self.takes(&held.subject) {
+        if seq >= self.sseq && self.takes(&held.subject) {
             self.npc = self.npc.saturating_sub(1);
         }
         if let Some(pending) = self.pending.get(&seq).copied() {
