@@ -11,7 +11,7 @@ NOTICED := cause:: edges:: mi::without onlooker:: responders:: stop:: takeover::
 # of examples/kamailio, by what each package brings
 KAMAILIO := /usr/sbin/kamailio=kamailio $(foreach one,http_client=utils jansson=extra tls=tls,/usr/lib/*/kamailio/modules/$(subst =,.so=kamailio-,$(one))-modules)
 
-.PHONY: help run quick build test test-local-off test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-instructions bench-abuse bench-console fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw console-check chaos chaos-short upgrade upgrade-short simulate simulate-short mutants helm-check helm-check-full helm-docs deb
+.PHONY: help run quick build test test-local-off test-onlooker test-audit test-onlooker-short lint lint-scripts bench bench-short bench-instructions bench-abuse bench-console fuzz fuzz-short fmt deny tools doctor schemas asyncapi-html freeze clean grafana grafana-check observe draw console-check chaos chaos-short upgrade upgrade-short simulate simulate-short model mutants helm-check helm-check-full helm-docs deb
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -182,6 +182,9 @@ chaos-short: tools ## The same for 20 s each of two rows
 simulate: ## Run whole deployments on simulated time under the faults of each seed (SEEDS=1..10000, MINUTES=10)
 	$(CARGO) build --locked --profile simulate --features simulate --bin simulate
 	@target/simulate/simulate $(or $(SEEDS),1..10000) --minutes $(or $(MINUTES),10)
+
+model: tools ## Run the same random programs on the model of nats-server and on a real one (PROGRAMS=5000, SEED=17)
+	@MODEL_PROGRAMS=$(PROGRAMS) MODEL_SEED=$(SEED) $(CARGO) test --locked --features simulate --test model -- --nocapture
 
 mutants: ## Build broken variants, each of which the simulation must find (SEEDS=1..60)
 	@python3 tests/simulate/mutants.py --seeds $(or $(SEEDS),1..60)

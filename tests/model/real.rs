@@ -1,6 +1,7 @@
 //! A program on a nats-server.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message};
@@ -10,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::common::Nats;
 use crate::modelled::{delivery_of, pin_of, with_pin};
-use crate::program::{Op, SLOTS, inbox, shown_as};
+use crate::program::{NAMED, Op, SLOTS, STREAMS, inbox, shown_as};
 use crate::seen::Seen;
 
 /// What is expected comes by then.
@@ -18,6 +19,11 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// What the server does without saying so takes no longer.
 const SETTLED: Duration = Duration::from_millis(3);
 const ROOM: usize = 10_000;
+/// Streams and consumers are read from disk by then.
+const RESTORED: Duration = Duration::from_millis(100);
+
+/// Runs so far.
+static RUNS: AtomicU64 = AtomicU64::new(0);
 
 /// One client of the server, and what came to it.
 pub(crate) struct Real {
@@ -28,13 +34,17 @@ pub(crate) struct Real {
     came: Vec<(usize, Message)>,
     left: Vec<Seen>,
     asked: u64,
+    /// What the names of its streams begin with.
+    named: String,
 }
 
 impl Real {
     pub(crate) async fn begin(nats: &Nats) -> Self {
         let client = async_nats::connect(nats.url()).await.unwrap();
         let (sender, receiver) = mpsc::channel(ROOM);
-        let mut real = Self { client, listeners: BTreeMap::new(), sender, receiver, came: Vec::new(), left: Vec::new(), asked: 0 };
+        // as long as what it stands for
+        let named = format!("M{:04}_", RUNS.fetch_add(1, Ordering::Relaxed) % 10_000);
+        let mut real = Self { client, listeners: BTreeMap::new(), sender, receiver, came: Vec::new(), left: Vec::new(), asked: 0, named };
         real.listen_all().await;
         real
     }
@@ -78,14 +88,16 @@ impl Real {
                 is_silent = !is_asked;
                 let mut map = HeaderMap::new();
                 for (name, value) in headers {
-                    map.insert(*name, value.as_str());
+                    map.insert(*name, value.replace(NAMED, &self.named).as_str());
                 }
                 let reply = is_asked.then(|| self.reply());
-                self.publish(subject.clone(), reply, map, payload.clone()).await;
+                let [subject, payload] = [subject, payload].map(|text| text.replace(NAMED, &self.named));
+                self.publish(subject, reply, map, payload).await;
             }
             Op::Ask { consumer, body, slot } => {
                 is_silent = true;
                 let body = with_pin(body, pin_of(&self.came));
+                let consumer = consumer.replace(NAMED, &self.named);
                 self.publish(format!("$JS.API.CONSUMER.MSG.NEXT.{consumer}"), Some(inbox(*slot)), HeaderMap::new(), body).await;
             }
             Op::Say { slot, back, word, is_asked } => {
@@ -113,6 +125,7 @@ impl Real {
                 nats.restart();
                 while self.receiver.try_recv().is_ok() {}
                 self.client = connect(nats).await;
+                tokio::time::sleep(RESTORED).await;
                 self.listen_all().await;
             }
         }
@@ -160,7 +173,7 @@ impl Real {
 
     fn take(&mut self, slot: usize, message: Message) {
         let slot = shown_as(slot);
-        self.left.push(Seen::of(slot, &message));
+        self.left.push(Seen::of(slot, &message).renamed(&self.named, NAMED));
         self.came.push((slot, message));
     }
 
@@ -178,7 +191,8 @@ impl Real {
             listener.abort();
         }
         let client = connect(nats).await;
-        for (stream, _) in crate::program::STREAMS {
+        for (stream, _) in STREAMS {
+            let stream = stream.replace(NAMED, &self.named);
             let _gone_or_never_there = client.request(format!("$JS.API.STREAM.DELETE.{stream}"), "".into()).await.unwrap();
         }
         let names = client.request("$JS.API.STREAM.NAMES", "".into()).await.unwrap();

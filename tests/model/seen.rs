@@ -49,6 +49,17 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// With a name in place of another.
+    pub(crate) fn renamed(mut self, from: &str, to: &str) -> Self {
+        let texts = [&mut self.subject, &mut self.reply, &mut self.payload];
+        for text in texts.into_iter().chain(self.headers.iter_mut().map(|(_, value)| value)) {
+            *text = text.replace(from, to);
+        }
+        self
+    }
+}
+
 /// What the decoder of JSON says is its own.
 fn description(text: &str) -> String {
     if text.starts_with("Bad Request - ") && !text.contains("Group") && !text.contains("heartbeat") {

@@ -167,7 +167,7 @@ impl JetStream {
             return;
         }
         let (wall, now, epoch) = (self.wall(), self.now, self.epoch);
-        for stream in self.streams.values_mut() {
+        for stream in self.streams.values_mut().filter(|stream| stream.next_at().is_some_and(|at| at <= now)) {
             stream.advance(wall);
             stream.serve(&mut Scene { plain, now, epoch, out: &mut self.out });
         }
@@ -177,10 +177,7 @@ impl JetStream {
         if self.is_leaderless {
             return None;
         }
-        let of_consumers = self.streams.values().flat_map(|stream| stream.consumers.values()).filter_map(|consumer| consumer.next_at());
-        let of_streams = self.streams.values().filter_map(Stream::next_at);
-        let of_streams = of_streams.map(|at| Duration::from_nanos(at.saturating_sub(self.epoch)));
-        of_consumers.chain(of_streams).min()
+        self.streams.values().filter_map(Stream::next_at).min()
     }
 
     /// The server ends and begins anew: what is on disk is there.
@@ -193,6 +190,7 @@ impl JetStream {
                 consumer.forget_waiting();
                 consumer.begin_anew(&Scene { plain, now, epoch, out: &mut self.out });
             }
+            stream.look_ahead(epoch);
         }
     }
 
@@ -206,13 +204,17 @@ impl JetStream {
                 consumer.end_waiting("Leadership Change", &mut scene);
                 consumer.begin_anew(&scene);
             }
+            stream.look_ahead(epoch);
         }
     }
 
     /// Requests for messages are lost.
     pub(super) fn forget_waiting(&mut self) {
-        for consumer in self.streams.values_mut().flat_map(|stream| stream.consumers.values_mut()) {
-            consumer.forget_waiting();
+        for stream in self.streams.values_mut() {
+            for consumer in stream.consumers.values_mut() {
+                consumer.forget_waiting();
+            }
+            stream.look_ahead(self.epoch);
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Stream {
     pub(super) log: Log,
     pub(super) consumers: BTreeMap<String, Consumer>,
     pub(super) ids: Ids,
+    /// When something of it is due, since the server's start.
+    due: Option<Duration>,
 }
 
 /// The ids of messages that came of late.
@@ -75,7 +77,7 @@ impl Stream {
 
     pub(super) fn new(config: StreamConfig, created: u64) -> Self {
         let log = Log::new(config.storage);
-        Self { config, created, log, consumers: BTreeMap::new(), ids: Ids::default() }
+        Self { config, created, log, consumers: BTreeMap::new(), ids: Ids::default(), due: None }
     }
 
     pub(super) fn takes(&self, subject: &str) -> bool {
@@ -145,7 +147,8 @@ impl Stream {
     fn expire(&mut self, seq: u64, wall: u64) {
         let Some(gone) = self.remove(seq) else { return };
         let lives = Duration::from_nanos(self.config.subject_delete_marker_ttl);
-        let was_marker = gone.headers.get("Nats-Marker-Reason").is_some();
+        let was_marker = wire::header(&gone.headers, "Nats-Marker-Reason").is_some()
+            || matches!(wire::header(&gone.headers, "KV-Operation"), Some("DEL" | "PURGE"));
         if lives.is_zero() || was_marker || self.log.count_of(&gone.subject) > 0 {
             return;
         }
@@ -185,11 +188,18 @@ impl Stream {
         self.append(Held { subject: target, headers, payload: timer.payload, stored_at: wall, expires_at: None, due_at: None });
     }
 
-    /// When something is due.
-    pub(super) fn next_at(&self) -> Option<u64> {
+    /// When something is due, as it was looked at after the last change.
+    pub(super) const fn next_at(&self) -> Option<Duration> {
+        self.due
+    }
+
+    /// Looks when something is due.
+    pub(super) fn look_ahead(&mut self, epoch: u64) {
         let by_age = self.log.first().and_then(|(_, held)| self.ends_by_age(held));
         let (by_ttl, due) = (self.log.next_expiry().map(|(at, _)| at), self.log.next_due().map(|(at, _)| at));
-        [by_age, by_ttl, due].into_iter().flatten().min()
+        let of_log = [by_age, by_ttl, due].into_iter().flatten().min().map(|at| Duration::from_nanos(at.saturating_sub(epoch)));
+        let of_consumers = self.consumers.values().filter_map(Consumer::next_at).min();
+        self.due = [of_log, of_consumers].into_iter().flatten().min();
     }
 
     /// Has all its consumers do what they can.
@@ -202,6 +212,7 @@ impl Stream {
         for seq in done {
             self.done(seq);
         }
+        self.look_ahead(scene.epoch);
     }
 
     /// As `STREAM.INFO` says it.

@@ -189,11 +189,11 @@ fn check(stream: &Stream, name: &str, config: &ConsumerConfig) -> Result<(), Api
 /// What cannot be changed. Source: `checkNewConsumerConfig` of nats-server.
 fn check_change(found: &ConsumerConfig, wanted: &ConsumerConfig) -> Result<(), ApiError> {
     let not = |why| Err(ApiError::consumer_not_changed(why));
-    if found.mem_storage != wanted.mem_storage {
-        return not("storage type can not be updated");
-    }
     if found.deliver_policy != wanted.deliver_policy {
         return not("deliver policy can not be updated");
+    }
+    if found.mem_storage != wanted.mem_storage {
+        return not("storage type can not be updated");
     }
     if found.opt_start_seq != wanted.opt_start_seq {
         return not("start sequence can not be updated");

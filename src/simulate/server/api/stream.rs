@@ -57,9 +57,7 @@ impl JetStream {
             return Err(fault::STREAM_MISMATCH);
         }
         let (config, wall) = (config.checked(), self.wall());
-        if config.allow_msg_schedules && config.discard == Discard::New {
-            return Err(ApiError::stream_not_changed("message scheduling cannot use discard new"));
-        }
+        check_schedules(&config)?;
         if let Some(found) = self.streams.get(name) {
             return if found.config == config { Ok(with(found.info(wall), "did_create", true)) } else { Err(fault::STREAM_NAME_IN_USE) };
         }
@@ -89,6 +87,7 @@ impl JetStream {
             return Err(fault::STREAM_MISMATCH);
         }
         let (config, wall) = (config.checked(), self.wall());
+        check_schedules(&config)?;
         let found = &self.stream(name)?.config;
         if found.storage != config.storage {
             return Err(ApiError::stream_not_changed("stream configuration update can not change storage type"));
@@ -175,9 +174,20 @@ impl JetStream {
         }
         if filters.is_empty() {
             stream.log.purged(purge.seq);
+            let first = stream.log.first_seq();
+            for consumer in stream.consumers.values_mut() {
+                consumer.purged(first);
+            }
         }
         Ok(json!({ "success": true, "purged": gone.len() }))
     }
+}
+
+fn check_schedules(config: &StreamConfig) -> Result<(), ApiError> {
+    if config.allow_msg_schedules && config.discard == Discard::New {
+        return Err(ApiError::stream_not_changed("message scheduling cannot use discard new"));
+    }
+    Ok(())
 }
 
 /// An answer with one more field.

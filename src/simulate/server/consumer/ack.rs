@@ -78,6 +78,7 @@ impl Consumer {
         // what is none is answered all the same
         let Some(verdict) = Verdict::read(payload) else { return Acked { is_answered: true, ..Acked::default() } };
         let AckSubject { sseq, dseq } = subject;
+        self.is_woken = true;
         let mut acked = Acked { is_answered: true, ..Acked::default() };
         match verdict {
             Verdict::Ack | Verdict::Term | Verdict::Next => {
@@ -165,6 +166,7 @@ impl Consumer {
                 continue;
             }
             self.rdq.push_back(seq);
+            self.is_woken = true;
         }
     }
 }

@@ -37,7 +37,13 @@ impl Consumer {
                 break;
             };
             let to = if self.config.is_push() { Some(self.config.deliver_subject.clone()) } else { self.next_waiting(scene) };
-            let Some(to) = to else { break };
+            let Some(to) = to else {
+                // what nobody can get is put back behind the others
+                if self.is_woken && matches!(next, Next::Again(_)) {
+                    self.rdq.rotate_left(1);
+                }
+                break;
+            };
             let seq = match next {
                 Next::Again(seq) | Next::New(seq) => seq,
             };
@@ -48,6 +54,7 @@ impl Consumer {
                 }
             }
         }
+        self.is_woken = false;
         self.say_heartbeat(scene);
         done
     }

@@ -92,6 +92,7 @@ impl Consumer {
             scene.out.push_back(Out::status(reply, 409, "Exceeded MaxWaiting"));
             return;
         }
+        self.is_woken = true;
         self.waiting.push_back(Waiting {
             reply: reply.to_owned(),
             left,

@@ -65,6 +65,8 @@ pub(in crate::simulate::server) struct Consumer {
     pub(super) pin: Option<Pin>,
     pub(super) pins: u64,
     pub(super) is_active: bool,
+    /// Something has come that makes it look for whom a message can go to.
+    pub(super) is_woken: bool,
     /// Since when nobody asks or listens.
     pub(super) idle_since: Duration,
     /// When it last said something: for heartbeats of a pushed one.
@@ -123,6 +125,7 @@ impl Consumer {
             pin: None,
             pins: 0,
             is_active: false,
+            is_woken: false,
             idle_since: scene.now,
             said_at: scene.now,
             last_delivered: None,
@@ -172,6 +175,7 @@ impl Consumer {
     pub(in crate::simulate::server) fn stored(&mut self, subject: &str) {
         if self.takes(subject) {
             self.npc += 1;
+            self.is_woken = true;
         }
     }
 
@@ -182,6 +186,14 @@ impl Consumer {
         }
         if let Some(pending) = self.pending.get(&seq).copied() {
             self.settle(seq, pending.dseq);
+        }
+    }
+
+    /// All before this sequence was purged. Source: `consumer.purge`.
+    pub(in crate::simulate::server) fn purged(&mut self, first: u64) {
+        self.sseq = self.sseq.max(first);
+        if self.pending.is_empty() {
+            (self.adflr, self.asflr) = (self.dseq - 1, self.sseq - 1);
         }
     }
 
