@@ -6,7 +6,13 @@
 //! ```
 //! `MODEL_PROGRAMS=5000` runs that many, `MODEL_SEED=17` one of them. A program that tells the two apart is made short, and printed.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test may panic, spawn, read the clock, and say what it ran"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -73,8 +79,9 @@ fn compare(first: u64, count: u64, program: impl Fn(u64) -> Vec<Op>) {
         let program = program(seed);
         ops += program.len();
         if let Some(difference) = runtime.block_on(run(&mut nats, &program)) {
+            let first = format!("seed {seed}, at first in step {}: {:?}", difference.step, difference.op);
             let (short, difference) = shrink(&runtime, &mut nats, program, difference);
-            found.push(story(seed, &short, &difference));
+            found.push(format!("{first}\n{}", story(seed, &short, &difference)));
         }
         assert!(found.len() < MOST_FOUND, "{} differences\n{}", found.len(), found.join("\n"));
     }

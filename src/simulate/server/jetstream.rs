@@ -188,6 +188,7 @@ impl JetStream {
             stream.ids_from_log(wall);
             for consumer in stream.consumers.values_mut() {
                 consumer.forget_waiting();
+                consumer.read_again(&stream.log);
                 consumer.begin_anew(&Scene { plain, now, epoch, out: &mut self.out });
             }
             stream.look_ahead(epoch);

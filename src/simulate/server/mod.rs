@@ -138,9 +138,12 @@ impl Server {
 
     /// Time has passed.
     pub fn advance(&mut self, now: Duration) {
-        while let Some(at) = self.jetstream.next_at().filter(|at| *at < now && *at > self.jetstream.now) {
-            self.jetstream.advance(&self.plain, at);
+        while let Some(due) = self.jetstream.next_at().filter(|due| *due < now) {
+            self.jetstream.advance(&self.plain, due);
             self.flush();
+            if self.jetstream.next_at().is_some_and(|next| next <= due) {
+                break;
+            }
         }
         self.jetstream.advance(&self.plain, now);
         self.flush();

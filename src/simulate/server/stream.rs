@@ -89,7 +89,7 @@ impl Stream {
         let subject = held.subject.clone();
         let seq = self.log.append(held);
         for consumer in self.consumers.values_mut() {
-            consumer.stored(&subject);
+            consumer.stored(seq, &subject);
         }
         let most = u64::try_from(self.config.max_msgs_per_subject).ok();
         while most.is_some_and(|most| self.log.count_of(&subject) > most) {

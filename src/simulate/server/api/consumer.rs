@@ -84,21 +84,19 @@ impl JetStream {
         if config.is_durable() {
             own.clone_into(&mut config.name);
         }
-        check_acks(stream, &config)?;
-        if create.action == Action::Update && !stream.consumers.contains_key(&own) {
-            return Err(fault::CONSUMER_MISSING);
+        check_pull(stream, &config)?;
+        match (create.action, stream.consumers.get(&own)) {
+            (Action::Update, None) => return Err(fault::CONSUMER_MISSING),
+            (Action::Create, Some(found)) if found.config != config => return Err(fault::CONSUMER_EXISTS),
+            _ => {}
         }
         check(stream, &own, &config)?;
         if let Some(found) = stream.consumers.get_mut(&own) {
-            if create.action == Action::Create && found.config != config {
-                return Err(fault::CONSUMER_EXISTS);
-            }
             if found.config != config {
                 check_change(&found.config, &config)?;
                 found.change(config, &stream.log, &scene);
             }
-            found.count_again(&stream.log);
-            return Ok(found.info(&scene));
+            return Ok(found.info_again(&stream.log, &scene));
         }
         let retention = stream.config.retention;
         let consumer = Consumer::new(name, own.clone(), config, retention, &stream.log, &scene);
@@ -157,18 +155,22 @@ impl JetStream {
     }
 }
 
-/// Whether what is taken out of a work queue is acknowledged.
-fn check_acks(stream: &Stream, config: &ConsumerConfig) -> Result<(), ApiError> {
-    if stream.config.retention == Retention::WorkQueue && config.ack_policy != AckPolicy::Explicit {
-        return Err(if config.is_push() { fault::QUEUE_NEEDS_ACK } else { fault::PULL_NEEDS_ACK });
-    }
-    Ok(())
+/// Whether what is pulled out of a work queue is acknowledged.
+fn check_pull(stream: &Stream, config: &ConsumerConfig) -> Result<(), ApiError> {
+    let is_wrong = !config.is_push() && config.ack_policy != AckPolicy::Explicit;
+    if is_wrong && stream.config.retention == Retention::WorkQueue { Err(fault::PULL_NEEDS_ACK) } else { Ok(()) }
 }
 
 /// What a work queue asks of its consumers.
 fn check(stream: &Stream, name: &str, config: &ConsumerConfig) -> Result<(), ApiError> {
     if stream.config.retention != Retention::WorkQueue {
         return Ok(());
+    }
+    if config.ack_policy != AckPolicy::Explicit {
+        return Err(fault::QUEUE_NEEDS_ACK);
+    }
+    if config.deliver_policy != DeliverPolicy::All {
+        return Err(fault::QUEUE_NOT_ALL);
     }
     let filters = config.filters();
     for other in stream.consumers.values().filter(|other| other.name != name) {
@@ -179,9 +181,6 @@ fn check(stream: &Stream, name: &str, config: &ConsumerConfig) -> Result<(), Api
         if filters.iter().any(|filter| others.iter().any(|other| subject::overlap(filter, other))) {
             return Err(fault::QUEUE_NOT_UNIQUE);
         }
-    }
-    if config.deliver_policy != DeliverPolicy::All {
-        return Err(fault::QUEUE_NOT_ALL);
     }
     Ok(())
 }

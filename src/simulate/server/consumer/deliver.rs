@@ -93,8 +93,8 @@ impl Consumer {
         }
         if let Some((seq, _)) = log.next_from(self.sseq, &self.filters) {
             Some(Next::New(seq))
-        } else if self.sseq > log.last_seq() && self.config.is_push() {
-            // it begins further on, or nothing was stored that wakes it
+        } else if !self.is_woken {
+            // what was stored is not for it: it does not look
             None
         } else {
             self.sseq = self.sseq.max(log.last_seq() + 1);
@@ -137,6 +137,7 @@ impl Consumer {
             let at = i128::from(moment::nanos(scene.now));
             self.pending.entry(seq).and_modify(|pending| pending.at = at).or_insert(Pending { dseq, at });
         }
+        self.is_woken = true;
         self.said_at = scene.now;
         self.last_delivered = Some(scene.wall());
         let (stream, name, stored_at, left) = (&self.stream, &self.name, held.stored_at, self.npc);
@@ -165,6 +166,12 @@ impl Consumer {
             self.said_at = scene.now;
             scene.out.push_back(pull::heartbeat(&self.config.deliver_subject, self.dseq - 1, self.sseq - 1));
         }
+    }
+
+    /// What whoever would make it is told, though it is there.
+    pub(in crate::simulate::server) fn info_again(&mut self, log: &Log, scene: &Scene<'_>) -> Value {
+        self.count_again(log);
+        self.initial.take().unwrap_or_else(|| self.info(scene))
     }
 
     /// As `CONSUMER.INFO` says it.

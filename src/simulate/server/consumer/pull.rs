@@ -180,6 +180,7 @@ impl Consumer {
             true
         });
         if self.waiting.len() < before {
+            self.is_woken = true;
             self.idle_since = scene.now;
         }
     }

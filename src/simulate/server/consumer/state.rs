@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::simulate::server::config::{AckPolicy, ConsumerConfig, DeliverPolicy, Retention};
 use crate::simulate::server::consumer::client::{Pin, Waiting};
 use crate::simulate::server::log::{Held, Log};
@@ -73,6 +75,8 @@ pub(in crate::simulate::server) struct Consumer {
     pub(super) said_at: Duration,
     pub(super) last_delivered: Option<u64>,
     pub(super) last_acked: Option<u64>,
+    /// As it was when it began anew: the first one who would make it is told that (nats-server 2.15, `initialInfo`).
+    pub(super) initial: Option<Value>,
 }
 
 impl Consumer {
@@ -125,11 +129,12 @@ impl Consumer {
             pin: None,
             pins: 0,
             is_active: false,
-            is_woken: false,
+            is_woken: true,
             idle_since: scene.now,
             said_at: scene.now,
             last_delivered: None,
             last_acked: None,
+            initial: None,
             filters,
             config,
         };
@@ -142,6 +147,7 @@ impl Consumer {
         self.filters = config.filters();
         self.config = config;
         self.npc = log.count_from(self.sseq, &self.filters);
+        self.is_woken = true;
         self.look_for_listeners(scene);
     }
 
@@ -153,6 +159,7 @@ impl Consumer {
         let is_active = scene.plain.has_exact_interest(&self.config.deliver_subject);
         if is_active != self.is_active {
             self.is_active = is_active;
+            self.is_woken = true;
             self.idle_since = scene.now;
             self.said_at = scene.now;
         }
@@ -172,10 +179,10 @@ impl Consumer {
     }
 
     /// A message was stored.
-    pub(in crate::simulate::server) fn stored(&mut self, subject: &str) {
+    pub(in crate::simulate::server) fn stored(&mut self, seq: u64, subject: &str) {
         if self.takes(subject) {
             self.npc += 1;
-            self.is_woken = true;
+            self.is_woken |= seq >= self.sseq;
         }
     }
 
@@ -209,6 +216,13 @@ impl Consumer {
         self.waiting.clear();
     }
 
+    /// It is read from disk. One that has delivered nothing yet begins no further on than the stream goes.
+    pub(in crate::simulate::server) fn read_again(&mut self, log: &Log) {
+        if self.dseq == 1 {
+            self.sseq = self.sseq.min(log.last_seq() + 1);
+        }
+    }
+
     /// The server begins anew, or another one leads: what is pending stays.
     pub(in crate::simulate::server) fn begin_anew(&mut self, scene: &Scene<'_>) {
         self.pin = None;
@@ -217,6 +231,7 @@ impl Consumer {
         self.idle_since = scene.now;
         self.said_at = scene.now;
         self.look_for_listeners(scene);
+        self.initial = Some(self.info(scene));
     }
 
     pub(in crate::simulate::server) const fn is_in_memory(&self) -> bool {
