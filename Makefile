@@ -28,8 +28,9 @@ build: $(NATS_SERVER) ## Build the optimised binary, its symbols and nats-server
 	@tools/split-symbols target/release/dfks
 	@ln -sf ../../$(NATS_SERVER) target/release/nats-server
 
-test: tools ## Run all tests, with a real NATS server
+test: tools simulate-short ## Run all tests, with a real NATS server
 	$(CARGO) test --locked
+	$(CARGO) test --locked --features simulate --test model
 
 test-onlooker: tools ## Run the suites of the whole product while somebody looks on: subscribers to dfks.> and to >
 	DFKS_TEST_ONLOOKER=1 $(CARGO) test --locked --test e2e --test manual
@@ -182,6 +183,11 @@ chaos-short: tools ## The same for 20 s each of two rows
 simulate: ## Run whole deployments on simulated time under the faults of each seed (SEEDS=1..10000, MINUTES=10)
 	$(CARGO) build --locked --profile simulate --features simulate --bin simulate
 	@target/simulate/simulate $(or $(SEEDS),1..10000) --minutes $(or $(MINUTES),10)
+
+simulate-short: ## The same for a few seeds, each twice: what was found before, and whether a seed repeats itself
+	$(CARGO) build --locked --features simulate --bin simulate
+	@target/debug/simulate 1..12 --twice
+	@for seed in $$(sed '/^#/d' tests/simulate/seeds.txt); do target/debug/simulate $$seed || exit 1; done
 
 model: tools ## Run the same random programs on the model of nats-server and on a real one (PROGRAMS=5000, SEED=17)
 	@MODEL_PROGRAMS=$(PROGRAMS) MODEL_SEED=$(SEED) $(CARGO) test --locked --features simulate --test model -- --nocapture

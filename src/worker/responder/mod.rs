@@ -182,7 +182,8 @@ impl Responders {
             param,
         };
         let question = question(Route::Set, subject.clone(), (presentity, spec), &request, cause);
-        let Asked { answer, said } = if is_owned { Box::pin(self.ask_owner(&question)).await } else { Box::pin(self.ask_unheard(question)).await };
+        let Asked { answer, said } =
+            if is_owned { Box::pin(self.ask_owner(&question)).await } else { Box::pin(self.ask_unheard(question)).await };
         match answer {
             Answer::Change(change) => Approval::Change(change),
             Answer::Denied(why) => Approval::Denied(why),
