@@ -118,19 +118,18 @@ impl Server {
         if !self.plain.is_connected(from) {
             return;
         }
-        let headers = Some(&publication.headers).filter(|headers| !headers.is_empty()).cloned();
         let to = self.plain.route(&publication.subject);
-        let is_heard = !to.is_empty();
-        for (connection, subscription) in to {
-            let (subject, reply) = (publication.subject.clone(), publication.reply.clone());
-            let message = wire::message(subject, reply, None, headers.clone(), publication.payload.clone());
-            self.deliveries.push_back(Delivery { to: connection, subscription, message });
-        }
         let is_taken = self.jetstream.take(&self.plain, &publication);
-        if let Some(reply) = publication.reply.as_ref().filter(|_| !is_heard && !is_taken)
+        let Publication { subject, reply, headers, payload } = publication;
+        if let Some(reply) = reply.as_ref().filter(|_| to.is_empty() && !is_taken)
             && let Some((connection, subscription)) = self.plain.own(from, reply)
         {
-            let message = Out::status(reply, 503, "").with("Nats-Subject", &publication.subject).message();
+            let message = Out::status(reply, 503, "").with("Nats-Subject", &subject).message();
+            self.deliveries.push_back(Delivery { to: connection, subscription, message });
+        }
+        let headers = Some(headers).filter(|headers| !headers.is_empty());
+        for (connection, subscription) in to {
+            let message = wire::message(subject.clone(), reply.clone(), None, headers.clone(), payload.clone());
             self.deliveries.push_back(Delivery { to: connection, subscription, message });
         }
         self.flush();

@@ -1,5 +1,7 @@
 //! What goes over the wire to clients, and how many bytes it takes. Pure.
 
+use std::fmt;
+
 use async_nats::header::{HeaderName, HeaderValue};
 use async_nats::{HeaderMap, Message, StatusCode};
 use bytes::Bytes;
@@ -53,7 +55,7 @@ impl Out {
         Self { to: to.to_owned(), subject: None, reply: None, status, headers: Some(HeaderMap::new()), payload: Bytes::new() }
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(super) fn with(mut self, name: &'static str, value: &dyn fmt::Display) -> Self {
         let headers = self.headers.get_or_insert_default();
         headers.insert(name, value.to_string().as_str());
         self

@@ -107,10 +107,10 @@ impl JetStream {
                 None => Out::status(reply, 404, "Message Not Found"),
                 Some((seq, held)) => {
                     let out = Out { headers: Some(held.headers.clone()), ..Out::answer(reply, held.payload.clone()) };
-                    out.with("Nats-Stream", name)
+                    out.with("Nats-Stream", &name)
                         .with("Nats-Subject", &held.subject)
-                        .with("Nats-Sequence", seq)
-                        .with("Nats-Time-Stamp", moment::rfc3339(held.stored_at))
+                        .with("Nats-Sequence", &seq)
+                        .with("Nats-Time-Stamp", &moment::rfc3339(held.stored_at))
                 }
             },
         };

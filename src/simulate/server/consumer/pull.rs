@@ -8,7 +8,7 @@ use crate::simulate::server::consumer::client::Waiting;
 use crate::simulate::server::consumer::state::{Consumer, Scene};
 use crate::simulate::server::wire::Out;
 
-/// Most requests that wait.
+/// What a request for messages says; times are nanoseconds.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Ask {
@@ -22,7 +22,7 @@ struct Ask {
 
 impl Out {
     pub(super) fn with_pending(self, left: u64) -> Self {
-        self.with("Nats-Pending-Messages", left).with("Nats-Pending-Bytes", 0)
+        self.with("Nats-Pending-Messages", &left).with("Nats-Pending-Bytes", &0)
     }
 }
 
@@ -191,5 +191,5 @@ impl Consumer {
 }
 
 pub(super) fn heartbeat(to: &str, dseq: u64, sseq: u64) -> Out {
-    Out::status(to, 100, "Idle Heartbeat").with("Nats-Last-Consumer", dseq).with("Nats-Last-Stream", sseq)
+    Out::status(to, 100, "Idle Heartbeat").with("Nats-Last-Consumer", &dseq).with("Nats-Last-Stream", &sseq)
 }
