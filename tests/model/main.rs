@@ -11,6 +11,7 @@
     clippy::expect_used,
     clippy::disallowed_methods,
     clippy::print_stdout,
+    clippy::indexing_slicing,
     reason = "a test may panic, spawn, read the clock, and say what it ran"
 )]
 
