@@ -50,6 +50,7 @@ test-onlooker-short: tools ## The same for what would notice them first, and the
 lint: lint-scripts ## Check format, lints and documentation
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --features count -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features count,simulate -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
 lint-scripts: ## The same of Python and shell alone

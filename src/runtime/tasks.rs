@@ -199,11 +199,11 @@ pub(crate) fn here<F: Future>(future: F) -> crate::runtime::host::On<F> {
 
 /// Starts a task on a simulated host.
 #[cfg(feature = "simulate")]
-pub(crate) fn spawn_on<F>(host: Arc<dyn crate::runtime::host::Host>, future: F)
+pub(crate) fn spawn_on<F>(host: &Arc<dyn crate::runtime::host::Host>, future: F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let task = spawn(crate::runtime::host::on(Arc::clone(&host), future));
+    let task = spawn(crate::runtime::host::on(Arc::clone(host), future));
     host.started(task.abort_handle());
 }
 

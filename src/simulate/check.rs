@@ -44,7 +44,7 @@ impl State {
                     let what = format!(
                         "phone {at} of {} shows {feature} as {shown:?}, stored is version {} {:?} {:?} since {:.3} s",
                         phone.presentity.as_str(),
-                        stored.version,
+                        stored.number,
                         stored.status,
                         stored.values,
                         stored.at.as_secs_f64(),

@@ -16,6 +16,7 @@ use crate::cli::exit::Failure;
 use crate::cli::role::common::Common;
 use crate::cli::role::{self, Roles, Shared};
 use crate::config::Config;
+use crate::runtime::host::Host;
 use crate::runtime::{Tasks, tasks};
 use crate::simulate::carry::end::End;
 use crate::simulate::event::Event;
@@ -133,7 +134,9 @@ impl Deployment {
             (std::mem::take(&mut state.faults.starts), std::mem::take(&mut state.faults.terminates))
         };
         // after a SIGKILL it is not running, whatever is known here
-        starts.into_iter().for_each(|name| self.start(name));
+        for name in starts {
+            self.start(name);
+        }
         for name in terminates {
             if let Some((_, stop)) = self.running.get(name) {
                 stop.cancel();
@@ -178,7 +181,8 @@ impl Deployment {
             stop,
             ended: self.ended.0.clone(),
         };
-        tasks::spawn_on(Arc::clone(&spec.machine) as Arc<_>, Box::pin(process.run()));
+        let host: Arc<dyn Host> = Arc::clone(&spec.machine) as _;
+        tasks::spawn_on(&host, Box::pin(process.run()));
     }
 }
 
@@ -196,9 +200,9 @@ struct Process {
 impl Process {
     async fn run(self) {
         let link = Arc::new(Link::new(self.name, &[]));
-        let (line, end) = End::open(&self.world, self.name, Arc::clone(&link));
+        let (number, client) = End::open(&self.world, self.name, Arc::clone(&link));
         let mut has_served = false;
-        let outcome = match Bus::in_model(&self.config.nats, end, link).await {
+        let outcome = match Bus::in_model(&self.config.nats, client, link).await {
             Ok(bus) if self.roles.is_empty() => {
                 responder::run(self.world.clone(), bus, self.working_until).await;
                 Ok(())
@@ -206,7 +210,7 @@ impl Process {
             Ok(bus) => self.serve(bus, &mut has_served).await,
             Err(error) => Err(Failure::Config(error.to_string())),
         };
-        self.world.state().end_line(line);
+        self.world.state().end_line(number);
         self.world.hurry();
         let is_asked = self.stop.is_cancelled();
         let ended = Ended { name: self.name, number: self.number, is_asked, has_served, outcome };
@@ -251,7 +255,7 @@ async fn serving(roles: &mut Roles, has_served: &mut bool) -> Failure {
 fn config(name: &str, ip: IpAddr, size: Size) -> Config {
     let mut config = Config::default();
     config.nats.replicas = size.replicas;
-    config.sip.edge_id = name.to_owned();
+    name.clone_into(&mut config.sip.edge_id);
     config.sip.listen = vec![format!("udp:{ip}:{SIP_PORT}")];
     config.sip.domains = vec!["example.com".to_owned()];
     config.sip.takeover_seconds = 15;

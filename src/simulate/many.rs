@@ -14,10 +14,11 @@ use crate::simulate::run::{Outcome, Plan, run};
 /// Answers every request for random bytes from the seed in `DFKS_SEED`: hash maps, tokio's choices and ids are the same in each run.
 const CHANCE: &str = include_str!("chance.c");
 /// A run that takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Runs whole deployments on simulated time, under faults that a seed chooses, and checks what was promised.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[command(name = "simulate")]
 struct Args {
     /// Seeds: `7`, or `1..100`, the last one included
@@ -56,7 +57,7 @@ struct Args {
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    let done = if args.here { here(&args) } else { Many::new(args).and_then(|many| many.run()) };
+    let done = if args.here { here(&args) } else { Many::new(args).and_then(Many::run) };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -200,9 +201,9 @@ impl Many {
             }
             step = if step == 1 { 0 } else { step.div_ceil(2) };
         }
-        let list: Vec<_> = kept.iter().map(ToString::to_string).collect();
-        writeln!(out, "seed {seed}: {} incidents are enough: --only={}", kept.len(), list.join(","))?;
-        last.plan.iter().try_for_each(|incident| writeln!(out, "  {incident}"))?;
+        let places: Vec<_> = kept.iter().map(ToString::to_string).collect();
+        writeln!(out, "seed {seed}: {} incidents are enough: --only={}", kept.len(), places.join(","))?;
+        last.plan.iter().try_for_each(|one| writeln!(out, "  {one}"))?;
         last.broken.iter().try_for_each(|broken| writeln!(out, "  {broken}"))?;
         Ok(false)
     }

@@ -13,7 +13,7 @@ use crate::simulate::world::World;
 /// The feature that it owns.
 pub(crate) const FEATURE: &str = "CallForwardingBusy";
 /// Between two changes of its own: shortest and longest.
-const BETWEEN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(120));
+const BETWEEN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(2));
 
 /// Answers for as long as its process lives. It changes something by itself until then.
 pub(crate) async fn run(world: World, bus: Bus, until: Duration) {

@@ -17,9 +17,9 @@ use crate::simulate::story::Story;
 use crate::simulate::world::World;
 
 /// Of so long a run, the last part is for things to settle: nothing breaks, and nobody presses a key.
-const SETTLES_FOR: Duration = Duration::from_secs(180);
+const SETTLES_FOR: Duration = Duration::from_mins(3);
 /// Before its end one more change of everybody is made.
-const LAST_CHANGE_BEFORE_END: Duration = Duration::from_secs(60);
+const LAST_CHANGE_BEFORE_END: Duration = Duration::from_mins(1);
 
 /// Which run.
 #[derive(Debug, Clone)]
@@ -114,7 +114,7 @@ fn phones(world: &World, edges: &[SocketAddr], until: Duration) -> Arc<[Presenti
         while at < until {
             let act = act(&mut state);
             state.at(at, Event::Phone(number, act));
-            at += state.between(Duration::from_millis(200), Duration::from_secs(60));
+            at += state.between(Duration::from_millis(200), Duration::from_mins(1));
         }
     }
     drop(state);

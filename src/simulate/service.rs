@@ -10,6 +10,7 @@ use crate::bus::trace::Cause;
 use crate::bus::{Bus, Link, RequestError, headers};
 use crate::config::NatsConfig;
 use crate::feature::{Presentity, Status};
+use crate::runtime::host::Host;
 use crate::runtime::tasks;
 use crate::simulate::carry::end::End;
 use crate::simulate::ledger::{Command, Invariant, Way};
@@ -52,7 +53,8 @@ pub(crate) fn start(world: &World, presentities: &Arc<[Presentity]>, count: u8, 
             let service = Service { world, bus, presentities };
             if number == 0 { service.settle(last_at).await } else { service.work(until).await }
         };
-        tasks::spawn_on(machine, Box::pin(work));
+        let host: Arc<dyn Host> = machine;
+        tasks::spawn_on(&host, Box::pin(work));
     }
 }
 
@@ -110,7 +112,7 @@ impl Service {
                     for (feature, stored) in state.ledger.history.now(presentity.as_str()) {
                         let found = got.features.iter().find(|one| one.feature == feature);
                         if found
-                            .is_none_or(|one| one.version != stored.version || one.status != stored.status || one.values != stored.values)
+                            .is_none_or(|one| one.version != stored.number || one.status != stored.status || one.values != stored.values)
                         {
                             wrong.push(format!("dfks.get says {found:?}, stored is {stored:?}"));
                         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::runtime::clock;
 
 /// When a world begins: 2026-01-01T00:00:00Z.
-const EPOCH: Duration = Duration::from_secs(1_767_225_600);
+const EPOCH: Duration = Duration::from_hours(490_896);
 
 /// The time of a run.
 #[derive(Debug, Clone, Copy)]

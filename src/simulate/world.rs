@@ -264,8 +264,8 @@ impl State {
     fn handle(&mut self, world: &World, event: Event) {
         match event {
             Event::Datagram { from, to, packet } => self.arrived(from, to, packet),
-            Event::ToServer { line, epoch, what } => self.to_server(line, epoch, what),
-            Event::ToClient { line, epoch, what } => self.to_client(line, epoch, what),
+            Event::ToServer { line, epoch, what } => self.server_hears(line, epoch, what),
+            Event::ToClient { line, epoch, what } => self.client_hears(line, epoch, what),
             Event::GivenUp { line, epoch } => self.given_up(line, epoch),
             Event::Noticed { line, epoch } => self.noticed(line, epoch),
             Event::Connect { line, attempt } => self.connect(line, attempt),

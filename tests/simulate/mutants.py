@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Builds each deliberately broken variant of mutants.toml and has the simulation find it.
 
-A variant that the simulation does not find within the seeds is a hole in the invariants or in the faults: the exit code says so. The
-unbroken program runs over the same seeds first, and must hold.
+A variant that the simulation does not find within the seeds is a hole in the invariants or in the faults: the exit
+code says so. The unbroken program runs over the same seeds first, and must hold.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def broken(text: str, mutant: dict) -> str:
 def build(tree: Path) -> Path:
     environment = {**os.environ, "CARGO_TARGET_DIR": str(PLACE / "target")}
     # not optimised: built twelve times, and most variants are found within a few seeds
-    command = ["cargo", "build", "--quiet", "--locked", "--features", "simulate", "--bin", "simulate"]
+    command = ["cargo", "build", "--quiet", "--locked", "--features=simulate", "--bin=simulate"]
     # a mutant leaves unused what the product uses: its warnings say nothing
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -320,7 +320,7 @@ pub enum BusReply {
 }
 
 /// What the notifier reads of a reply.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ReplyMessage {
     /// Status of the server in place of a payload: 404 no such key, 503 no responders.
     pub status: Option<u16>,

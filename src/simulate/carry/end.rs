@@ -29,12 +29,12 @@ impl End {
     /// A line that connects at once, its number, and the client's end of it.
     pub(crate) fn open(world: &World, name: &'static str, link: Arc<Link>) -> (usize, Arc<dyn Connection>) {
         let mut state = world.state();
-        let line = state.lines.len();
+        let number = state.lines.len();
         state.lines.push(Line::new(name, link));
-        state.after(Duration::from_millis(1), Event::Connect { line, attempt: 0 });
+        state.after(Duration::from_millis(1), Event::Connect { line: number, attempt: 0 });
         drop(state);
         world.hurry();
-        (line, Arc::new(Self { line, world: world.clone(), inboxes: Mutex::new(0) }))
+        (number, Arc::new(Self { line: number, world: world.clone(), inboxes: Mutex::new(0) }))
     }
 }
 

@@ -66,10 +66,14 @@ impl State {
         let Some(machine) = self.machines.get(incident.machine).cloned() else { return };
         if is_end {
             machine.go_on();
-            line.into_iter().for_each(|line| self.line_goes_on(line));
+            if let Some(line) = line {
+                self.line_goes_on(line);
+            }
         } else {
             machine.stop();
-            line.into_iter().for_each(|line| self.line_stands_still(line));
+            if let Some(line) = line {
+                self.line_stands_still(line);
+            }
         }
     }
 

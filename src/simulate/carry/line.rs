@@ -37,7 +37,7 @@ impl State {
         this.epoch += 1;
         this.at_server = Some(connection);
         let epoch = this.epoch;
-        self.to_client_later(line, epoch, ToClient::Welcome);
+        self.client_hears_later(line, epoch, ToClient::Welcome);
         self.carry_deliveries();
     }
 
@@ -58,7 +58,7 @@ impl State {
         self.at(at, Event::ToServer { line, epoch, what });
     }
 
-    fn to_client_later(&mut self, line: usize, epoch: u64, what: ToClient) {
+    fn client_hears_later(&mut self, line: usize, epoch: u64, what: ToClient) {
         let (shortest, longest) = self.faults.bus_delay;
         let delay = self.between(shortest, longest);
         let now = self.now;
@@ -75,13 +75,13 @@ impl State {
             let Some(line) = found else { continue };
             let epoch = self.lines.get(line).map_or(0, |line| line.epoch);
             let what = ToClient::Message { subscription: delivery.subscription.0, message: Box::new(delivery.message) };
-            self.to_client_later(line, epoch, what);
+            self.client_hears_later(line, epoch, what);
         }
         self.look_at_buckets();
     }
 
     /// Something of a client is at the server.
-    pub(in crate::simulate) fn to_server(&mut self, line: usize, epoch: u64, what: ToServer) {
+    pub(in crate::simulate) fn server_hears(&mut self, line: usize, epoch: u64, what: ToServer) {
         let now = self.now;
         let Some(this) = self.lines.get_mut(line).filter(|this| this.epoch == epoch) else { return };
         if this.is_cut {
@@ -95,7 +95,7 @@ impl State {
             ToServer::Unsubscribe { id, is_drained } => {
                 self.server.unsubscribe(connection, SubscriptionId(id));
                 if is_drained {
-                    self.to_client_later(line, epoch, ToClient::Ended { subscription: id });
+                    self.client_hears_later(line, epoch, ToClient::Ended { subscription: id });
                 }
             }
             ToServer::Publish(publication) => self.server.publish(connection, *publication, now),
@@ -108,7 +108,7 @@ impl State {
     }
 
     /// Something of the server is at a client.
-    pub(in crate::simulate) fn to_client(&mut self, line: usize, epoch: u64, what: ToClient) {
+    pub(in crate::simulate) fn client_hears(&mut self, line: usize, epoch: u64, what: ToClient) {
         let Some(this) = self.lines.get_mut(line).filter(|this| this.epoch == epoch && !this.is_closed) else { return };
         if this.is_cut {
             return this.held_up.push(HeldUp::ToClient(what));
@@ -126,21 +126,23 @@ impl State {
                 this.is_up = true;
                 let again: Vec<_> = this.subscriptions.iter().map(|(id, one)| (*id, one.subject.clone(), one.queue.clone())).collect();
                 let queued = std::mem::take(&mut this.queued);
-                let link = Arc::clone(&this.link);
+                let told = Arc::clone(&this.link);
                 for (id, subject, queue) in again {
                     self.client_sends(line, ToServer::Subscribe { id, subject, queue });
                 }
                 for what in queued {
                     self.client_sends(line, what);
                 }
-                link.handle(async_nats::Event::Connected);
+                told.handle(async_nats::Event::Connected);
             }
         }
     }
 
     /// The server has heard nothing of a client for too long.
     pub(in crate::simulate) fn given_up(&mut self, line: usize, epoch: u64) {
-        let Some(this) = self.lines.get_mut(line).filter(|this| this.epoch == epoch && this.cut_at.is_some()) else { return };
+        let now = self.now;
+        let is_silent = |since: Duration| now.saturating_sub(since) >= SERVER_GIVES_UP_AFTER.0;
+        let Some(this) = self.lines.get_mut(line).filter(|this| this.epoch == epoch && this.cut_at.is_some_and(is_silent)) else { return };
         let Some(connection) = this.at_server.take() else { return };
         let is_cut = this.is_cut;
         self.server.disconnect(connection);
@@ -153,6 +155,11 @@ impl State {
     /// A client notices that its connection is gone.
     pub(in crate::simulate) fn noticed(&mut self, line: usize, epoch: u64) {
         let Some(this) = self.lines.get_mut(line).filter(|this| this.epoch == epoch && this.is_up && !this.is_closed) else { return };
+        let heard_until = this.cut_at.unwrap_or(self.now);
+        if this.at_server.is_some() && (!this.is_cut || self.now.saturating_sub(heard_until) < CLIENT_GIVES_UP_AFTER) {
+            // it has heard something since
+            return;
+        }
         if self.machines.get(this.name).is_some_and(|machine| machine.is_stopped_now()) {
             // it cannot: once it goes on, it does
             return self.after(Duration::from_millis(20), Event::Noticed { line, epoch });
@@ -161,9 +168,9 @@ impl State {
         // what was under way of that connection is lost
         this.epoch += 1;
         this.held_up.clear();
-        let link = Arc::clone(&this.link);
+        let told = Arc::clone(&this.link);
         self.after(Duration::from_millis(1), Event::Connect { line, attempt: 0 });
-        link.handle(async_nats::Event::Disconnected);
+        told.handle(async_nats::Event::Disconnected);
     }
 
     /// Nothing passes between this machine and NATS any more, and both ends still wait.

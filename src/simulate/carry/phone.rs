@@ -115,7 +115,7 @@ impl State {
             Heard::Accepted { asked: Asked::Unsubscribe, .. } => {
                 let Some(phone) = self.phones.get_mut(at) else { return };
                 (phone.is_subscribed, phone.granted_until, phone.has_left) = (false, None, true);
-                let delay = self.between(Duration::from_secs(5), Duration::from_secs(60));
+                let delay = self.between(Duration::from_secs(5), Duration::from_mins(1));
                 self.after(delay, Event::Phone(at, Act::Subscribe));
             }
             Heard::Accepted { expires_seconds, .. } => {

@@ -21,7 +21,7 @@ pub(crate) struct Version {
     pub(crate) at: Duration,
     /// In the bucket.
     pub(crate) revision: u64,
-    pub(crate) version: u64,
+    pub(crate) number: u64,
     pub(crate) status: Status,
     pub(crate) values: Values,
 }
@@ -57,13 +57,13 @@ impl History {
         for (feature, Stored { status, values, version }) in record.features {
             let known = self.features.entry((record.presentity.clone(), feature.clone())).or_default();
             match known.last() {
-                Some(last) if last.version == version && last.status == status && last.values == values => continue,
-                Some(last) if version != last.version + 1 => {
-                    wrong.push(format!("{feature} of {} went from version {} to {version}", record.presentity, last.version));
+                Some(last) if last.number == version && last.status == status && last.values == values => continue,
+                Some(last) if version != last.number + 1 => {
+                    wrong.push(format!("{feature} of {} went from version {} to {version}", record.presentity, last.number));
                 }
                 _ => {}
             }
-            known.push(Version { at, revision, version, status, values });
+            known.push(Version { at, revision, number: version, status, values });
         }
         wrong
     }
@@ -81,8 +81,7 @@ impl History {
         // before its first change a feature is off
         let is_blank = status == Status::OFF && values.values().all(String::is_empty);
         let Some(known) = self.versions(presentity, feature) else { return if is_blank { Ok(0) } else { Err(None) } };
-        let mut fitting =
-            known.iter().filter(|one| one.status == status && is_shown(values, &one.values)).map(|one| one.version).peekable();
+        let mut fitting = known.iter().filter(|one| one.status == status && is_shown(values, &one.values)).map(|one| one.number).peekable();
         let first = fitting.peek().copied();
         match fitting.find(|version| *version >= last) {
             Some(version) => Ok(version),

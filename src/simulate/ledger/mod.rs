@@ -150,6 +150,6 @@ impl Ledger {
         let Some(command) = self.commands.get(&number) else { return false };
         let target = format!("sip:{number}@example.com");
         let versions = self.history.versions(&command.presentity, command.feature).unwrap_or_default();
-        versions.iter().any(|one| one.version == version && one.values.get("forwardTo") == Some(&target))
+        versions.iter().any(|one| one.number == version && one.values.get("forwardTo") == Some(&target))
     }
 }

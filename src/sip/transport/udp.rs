@@ -126,11 +126,11 @@ impl UdpListener {
     /// That of the operating system. The socket is still good for another try.
     pub(crate) fn recv_batch(&self, batch: &mut Batch) -> io::Result<usize> {
         batch.received = [None; BATCH];
-        let socket = match &self.socket {
-            Below::Kernel(socket) => socket,
-            #[cfg(feature = "simulate")]
-            Below::Model(socket) => return Ok(batch.fill(|| socket.receive())),
-        };
+        #[cfg(feature = "simulate")]
+        if let Below::Model(socket) = &self.socket {
+            return Ok(batch.fill(|| socket.receive()));
+        }
+        let Some(socket) = self.kernel() else { return Ok(0) };
         let received = socket.try_io(Interest::READABLE, || {
             let fd = socket.as_raw_fd();
             let count = if self.local_addr.is_ipv4() {
@@ -173,6 +173,7 @@ impl UdpListener {
     }
 
     /// The socket of the kernel; in the simulation there is none.
+    #[cfg_attr(not(feature = "simulate"), expect(clippy::unnecessary_wraps, reason = "the simulation has none"))]
     pub(super) fn kernel(&self) -> Option<&UdpSocket> {
         match &self.socket {
             Below::Kernel(socket) => Some(socket),

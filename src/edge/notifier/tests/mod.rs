@@ -6,6 +6,7 @@ mod auth_fixture;
 mod cover;
 mod cseq;
 mod detour;
+mod ended_elsewhere;
 mod exchange;
 pub(crate) mod fixture;
 mod hand;

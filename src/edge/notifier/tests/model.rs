@@ -387,15 +387,7 @@ impl World {
             }
         };
         if !matches!(how, How::Unheard) {
-            let ReplyMessage { status, sequence, is_deleted, removed_over, payload } = &message;
-            let copy = ReplyMessage {
-                status: *status,
-                sequence: *sequence,
-                is_deleted: *is_deleted,
-                removed_over: *removed_over,
-                payload: payload.clone(),
-            };
-            self.answered.push((token, copy));
+            self.answered.push((token, message.clone()));
             self.input(Input::Reply { token, reply: BusReply::Message(message) });
         }
     }
