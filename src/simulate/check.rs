@@ -33,7 +33,8 @@ impl State {
                 found.push((Invariant::Served, format!("phone {at} has no subscription although nothing is broken")));
                 continue;
             }
-            if phone.granted_until.is_none_or(|until| until < now + MARGIN) {
+            let is_given_up = self.ledger.sip.has_given_up(&phone.call_id);
+            if is_given_up || phone.granted_until.is_none_or(|until| until < now + MARGIN) {
                 continue;
             }
             for (feature, stored) in self.ledger.history.now(phone.presentity.as_str()) {

@@ -150,6 +150,9 @@ impl Deployment {
             return;
         }
         self.running.remove(name);
+        if let Some(spec) = self.specs.get(name) {
+            spec.machine.ended();
+        }
         let mut state = self.world.state();
         let now = state.now;
         state.story.line(now, || format!("process {name} has ended: {outcome:?}"));
@@ -167,7 +170,7 @@ impl Deployment {
     }
 
     fn start(&mut self, name: &'static str) {
-        let Some(spec) = self.specs.get(name) else { return };
+        let Some(spec) = self.specs.get(name).filter(|spec| spec.machine.start()) else { return };
         self.started += 1;
         let (number, stop) = (self.started, CancellationToken::new());
         self.running.insert(name, (number, stop.clone()));

@@ -37,6 +37,8 @@ struct State {
     ahead: Duration,
     behind: Duration,
     is_stopped: bool,
+    /// Whether its process runs.
+    is_up: bool,
     /// Tasks that were to be polled while the process stood still.
     woken: Vec<Waker>,
     tasks: Vec<AbortHandle>,
@@ -73,6 +75,16 @@ impl Machine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Its process runs from now on; `false`: it does already.
+    pub(crate) fn start(&self) -> bool {
+        !std::mem::replace(&mut self.state().is_up, true)
+    }
+
+    /// Its process has ended by itself.
+    pub(crate) fn ended(&self) {
+        self.state().is_up = false;
+    }
+
     /// SIGSTOP: nothing of its process runs until [`go_on`](Self::go_on).
     pub(crate) fn stop(&self) {
         self.state().is_stopped = true;
@@ -92,6 +104,7 @@ impl Machine {
     pub(crate) fn kill(&self) {
         let (tasks, sockets) = {
             let mut state = self.state();
+            state.is_up = false;
             (std::mem::take(&mut state.tasks), std::mem::take(&mut state.sockets))
         };
         for socket in sockets.values() {

@@ -57,6 +57,8 @@ pub(crate) struct Phone {
     turn: usize,
     subscriber: Subscriber,
     expires_seconds: u32,
+    /// `Call-ID` of its dialog.
+    pub(crate) call_id: String,
     /// Counts its dialogs.
     pub(crate) dialog: u32,
     /// Whether it has one, as far as it knows.
@@ -97,6 +99,7 @@ impl Phone {
             edges,
             turn,
             expires_seconds,
+            call_id: String::new(),
             dialog: 0,
             is_subscribed: false,
             granted_until: None,
@@ -116,6 +119,7 @@ impl Phone {
     /// A new dialog: nothing of the one before is known.
     pub(crate) fn begin(&mut self, seed: u64, now: Instant) {
         self.subscriber = subscriber(self.address, &self.presentity, self.expires_seconds, seed, now);
+        self.call_id = format!("{seed:016x}@{}", self.address.ip());
         self.dialog += 1;
         (self.is_subscribed, self.granted_until, self.is_told, self.has_left) = (false, None, false, false);
         self.shown.clear();

@@ -11,10 +11,15 @@ const HEARS_WITHIN: Duration = Duration::from_secs(15);
 /// How long it may send again what it began before: Timer F after that.
 const SENDS_AGAIN_FOR: Duration = Duration::from_secs(15 + 32);
 
+/// A NOTIFY over UDP leaves so often before Timer F: then its subscription is over (RFC 6665 §4.2.2), and its phone hears 481 next.
+const TRANSMISSIONS: u32 = 11;
+
 /// Every dialog, by the tag of its notifier.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
     dialogs: BTreeMap<String, Dialog>,
+    /// Call-IDs of dialogs whose phone did not answer until Timer F.
+    unanswered: BTreeSet<String>,
     /// NOTIFYs, each counted once.
     pub(crate) first: u64,
     /// Sent again.
@@ -32,7 +37,8 @@ struct Dialog {
     edge: SocketAddr,
     since: Duration,
     cseq: u32,
-    branches: BTreeSet<String>,
+    /// Its NOTIFYs, and how often each was sent.
+    branches: BTreeMap<String, u32>,
 }
 
 /// What is wrong with a NOTIFY.
@@ -49,12 +55,16 @@ impl Sent {
         let cseq = request.cseq();
         let Some(dialog) = self.dialogs.get_mut(tag) else {
             self.first += 1;
-            let branches = BTreeSet::from([branch.to_owned()]);
+            let branches = BTreeMap::from([(branch.to_owned(), 1)]);
             self.dialogs.insert(tag.to_owned(), Dialog { edge, since: now, cseq, branches });
             return None;
         };
-        if dialog.branches.contains(branch) {
+        if let Some(times) = dialog.branches.get_mut(branch) {
             self.again += 1;
+            *times += 1;
+            if *times >= TRANSMISSIONS {
+                self.unanswered.insert(request.call_id().to_owned());
+            }
             if dialog.edge == edge {
                 return None;
             }
@@ -64,7 +74,7 @@ impl Sent {
                 Wrong::Owner(format!("{edge} still sends CSeq {cseq} in {tag}, which is of {} since {:?}", dialog.edge, dialog.since))
             });
         }
-        dialog.branches.insert(branch.to_owned());
+        dialog.branches.insert(branch.to_owned(), 1);
         self.first += 1;
         if cseq <= dialog.cseq {
             let text = format!("{edge} sends CSeq {cseq} in {tag}, after {} of {}", dialog.cseq, dialog.edge);
@@ -81,6 +91,11 @@ impl Sent {
             self.moved += 1;
         }
         None
+    }
+
+    /// Whether an edge has given a phone up in this dialog.
+    pub(crate) fn has_given_up(&self, call_id: &str) -> bool {
+        self.unanswered.contains(call_id)
     }
 
     /// Dialogs in all.
