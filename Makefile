@@ -30,6 +30,7 @@ build: $(NATS_SERVER) ## Build the optimised binary, its symbols and nats-server
 
 test: tools simulate-short ## Run all tests, with a real NATS server
 	$(CARGO) test --locked
+	$(CARGO) test --locked --features simulate --lib -- simulate:: runtime::host
 	$(CARGO) test --locked --features simulate --test model
 
 test-onlooker: tools ## Run the suites of the whole product while somebody looks on: subscribers to dfks.> and to >
@@ -187,7 +188,7 @@ simulate: ## Run whole deployments on simulated time under the faults of each se
 
 simulate-short: ## The same for a few seeds, each twice: what was found before, and whether a seed repeats itself
 	$(CARGO) build --locked --features simulate --bin simulate
-	@target/debug/simulate 1..12 --twice
+	@target/debug/simulate 1..8 --twice
 	@for seed in $$(sed '/^#/d' tests/simulate/seeds.txt); do target/debug/simulate $$seed || exit 1; done
 
 model: tools ## Run the same random programs on the model of nats-server and on a real one (PROGRAMS=5000, SEED=17)

@@ -87,7 +87,10 @@ impl Deployment {
         let mut add = |name: &'static str, last: u8, roles: &[Role]| {
             let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
             let machine = Machine::new(ip, world.time(), Arc::new(world.clone()));
-            world.state().machines.insert(name, Arc::clone(&machine));
+            let mut state = world.state();
+            state.machines.insert(name, Arc::clone(&machine));
+            state.story.name_host(ip, name.to_owned());
+            drop(state);
             specs.insert(name, Spec { config: config(name, ip, size), machine, roles: roles.to_vec() });
         };
         for (name, last) in EDGES.into_iter().zip(1..).take(size.edges) {

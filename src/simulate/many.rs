@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 
 use crate::runtime::clock;
-use crate::simulate::run::{Outcome, Plan, run};
+use crate::simulate::run::{Outcome, Plan, Telling, run};
 
 /// Answers every request for random bytes from the seed in `DFKS_SEED`: hash maps, tokio's choices and ids are the same in each run.
 const CHANCE: &str = include_str!("chance.c");
@@ -42,6 +42,9 @@ struct Args {
     /// Of one seed: tell all that happens
     #[arg(long)]
     story: bool,
+    /// Of one seed: show what led to the first thing that is broken
+    #[arg(long)]
+    ladder: bool,
     /// Of one seed: find the fewest incidents that still break something
     #[arg(long)]
     shrink: bool,
@@ -74,7 +77,12 @@ fn here(args: &Args) -> io::Result<bool> {
     if let Some(level) = &args.log {
         tracing_subscriber::fmt().with_env_filter(level).with_writer(io::stderr).without_time().init();
     }
-    let plan = Plan { seed, lasts: Duration::from_secs(args.minutes * 60), only: args.only.clone(), is_told: args.story };
+    let telling = match (args.story, args.ladder) {
+        (true, _) => Telling::All,
+        (false, true) => Telling::Ladder,
+        (false, false) => Telling::Nothing,
+    };
+    let plan = Plan { seed, lasts: Duration::from_secs(args.minutes * 60), only: args.only.clone(), telling };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let outcome = runtime.block_on(run(plan));
     let mut out = io::stdout().lock();
@@ -136,7 +144,7 @@ impl Many {
         let mut sum = Sum::default();
         while next <= last || !running.is_empty() {
             while next <= last && running.len() < self.args.jobs.max(1) {
-                running.push((next, self.start(next, self.args.only.as_deref())?));
+                running.push((next, self.start(next, self.args.only.as_deref(), self.args.ladder)?));
                 next += 1;
             }
             if running.is_empty() {
@@ -145,7 +153,7 @@ impl Many {
             let (seed, child) = running.remove(0);
             let mut outcome = finish(seed, child)?;
             if self.args.twice {
-                let again = finish(seed, self.start(seed, self.args.only.as_deref())?)?;
+                let again = finish(seed, self.start(seed, self.args.only.as_deref(), false)?)?;
                 if again.digest != outcome.digest {
                     outcome.broken.push(format!("a second run differs: {} and {}", outcome.digest, again.digest));
                 }
@@ -159,13 +167,16 @@ impl Many {
     }
 
     /// Starts a run.
-    fn start(&self, seed: u64, only: Option<&[usize]>) -> io::Result<Child> {
+    fn start(&self, seed: u64, only: Option<&[usize]>, has_ladder: bool) -> io::Result<Child> {
         // without randomised addresses: some hash maps take theirs for a seed
         let mut command = Command::new("setarch");
         command.arg("-R").arg(&self.program).arg("--here").arg(seed.to_string()).args(["--minutes", &self.args.minutes.to_string()]);
         if let Some(only) = only {
             let list: Vec<_> = only.iter().map(ToString::to_string).collect();
             command.arg(format!("--only={}", list.join(",")));
+        }
+        if has_ladder {
+            command.arg("--ladder");
         }
         if self.args.story {
             command.arg("--story");
@@ -179,7 +190,7 @@ impl Many {
 
     /// Leaves incidents out for as long as something is still broken.
     fn shrink(&self, seed: u64) -> io::Result<bool> {
-        let whole = finish(seed, self.start(seed, None)?)?;
+        let whole = finish(seed, self.start(seed, None, false)?)?;
         let mut out = io::stdout();
         if whole.broken.is_empty() {
             writeln!(out, "seed {seed}: nothing is broken")?;
@@ -192,7 +203,7 @@ impl Many {
             while at < kept.len() {
                 let fewer: Vec<usize> =
                     kept.iter().enumerate().filter(|(place, _)| !(at..at + step).contains(place)).map(|(_, one)| *one).collect();
-                let tried = finish(seed, self.start(seed, Some(&fewer))?)?;
+                let tried = finish(seed, self.start(seed, Some(&fewer), false)?)?;
                 if tried.broken.is_empty() {
                     at += step;
                 } else {
@@ -205,6 +216,7 @@ impl Many {
         writeln!(out, "seed {seed}: {} incidents are enough: --only={}", kept.len(), places.join(","))?;
         last.plan.iter().try_for_each(|one| writeln!(out, "  {one}"))?;
         last.broken.iter().try_for_each(|broken| writeln!(out, "  {broken}"))?;
+        finish(seed, self.start(seed, Some(&kept), true)?)?;
         Ok(false)
     }
 }

@@ -13,6 +13,7 @@ mod check;
 mod deployment;
 mod event;
 mod fault;
+mod ladder;
 mod ledger;
 mod line;
 mod machine;

@@ -11,9 +11,10 @@ use crate::feature::Presentity;
 use crate::simulate::deployment::{Deployment, Size};
 use crate::simulate::event::Event;
 use crate::simulate::fault::{Fault, Incident, plan};
+use crate::simulate::ladder::ladder;
 use crate::simulate::phone::{Act, Identity, Phone, Route};
 use crate::simulate::service;
-use crate::simulate::story::Story;
+use crate::simulate::story::{Story, phone_name};
 use crate::simulate::world::World;
 
 /// Of so long a run, the last part is for things to settle: nothing breaks, and nobody presses a key.
@@ -28,7 +29,16 @@ pub(crate) struct Plan {
     pub(crate) lasts: Duration,
     /// Only these incidents, by their place in the plan of the seed.
     pub(crate) only: Option<Vec<usize>>,
-    pub(crate) is_told: bool,
+    pub(crate) telling: Telling,
+}
+
+/// What is told of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    Nothing,
+    /// What led to the first thing that was broken.
+    Ladder,
+    All,
 }
 
 /// What came of it.
@@ -50,7 +60,7 @@ pub(crate) struct Outcome {
 
 /// Runs a plan, on a runtime whose clock is paused.
 pub(crate) async fn run(plan: Plan) -> Outcome {
-    let world = World::new(plan.seed, if plan.is_told { Story::told() } else { Story::default() });
+    let world = World::new(plan.seed, if plan.telling == Telling::Nothing { Story::default() } else { Story::told() });
     let size = size(&world);
     let working_until = plan.lasts.saturating_sub(SETTLES_FOR);
     let deployment = Deployment::new(&world, size, working_until);
@@ -107,6 +117,7 @@ fn phones(world: &World, edges: &[SocketAddr], until: Duration) -> Arc<[Presenti
             expires_seconds: [60, 90, 180, 600].get(state.pick(4)).copied().unwrap_or(60),
             seed: state.number(),
         };
+        state.story.name_host(identity.address.ip(), phone_name(number));
         state.phones.push(Phone::new(identity, edges.to_vec(), moment));
         let first = state.between(Duration::from_secs(3), Duration::from_secs(20));
         state.at(first, Event::Phone(number, Act::Subscribe));
@@ -155,6 +166,10 @@ fn outcome(plan: &Plan, state: &crate::simulate::world::State, incidents: &[Inci
         incidents: ledger.incidents.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect(),
         counts: counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
         plan: incidents.iter().map(ToString::to_string).collect(),
-        story: state.story.lines().iter().map(|(at, line)| format!("{:10.3}  {line}", at.as_secs_f64())).collect(),
+        story: match (plan.telling, ledger.all_broken().first()) {
+            (Telling::Ladder, Some(broken)) => ladder(state.story.steps(), broken),
+            (Telling::Ladder, None) | (Telling::Nothing, _) => Vec::new(),
+            (Telling::All, _) => state.story.steps().iter().map(ToString::to_string).collect(),
+        },
     }
 }

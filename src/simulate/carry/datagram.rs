@@ -18,7 +18,7 @@ impl State {
         self.story.sent(self.now, from, to, &packet);
         let (loss, doubled) = (self.network.loss, self.network.doubled);
         if self.chance(loss) || self.is_cut(from, to) {
-            self.story.lost(self.now, from, to, &packet);
+            self.story.lost();
             return;
         }
         if self.chance(doubled) {

@@ -31,6 +31,7 @@ impl End {
         let mut state = world.state();
         let number = state.lines.len();
         state.lines.push(Line::new(name, link));
+        state.story.name_line(number, name);
         state.after(Duration::from_millis(1), Event::Connect { line: number, attempt: 0 });
         drop(state);
         world.hurry();
