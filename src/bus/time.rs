@@ -14,24 +14,25 @@ const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(200);
 /// The server's time when this machine started is not known.
 const UNKNOWN: i64 = i64::MIN;
 
-/// When this machine started by the server's clock, in milliseconds since 1970.
+/// When this machine started by the server's clock, in nanoseconds since 1970: what is said in instants of this machine must read the same each
+/// time that it is said.
 #[derive(Debug)]
 pub(crate) struct ServerClock {
-    started_ms: AtomicI64,
+    started_ns: AtomicI64,
 }
 
 impl Default for ServerClock {
     fn default() -> Self {
-        Self { started_ms: AtomicI64::new(UNKNOWN) }
+        Self { started_ns: AtomicI64::new(UNKNOWN) }
     }
 }
 
 impl ServerClock {
     /// The time at the server. As long as it is not known: `ours`.
     pub(crate) fn at(&self, now: SinceBoot, ours: impl FnOnce() -> SystemTime) -> SystemTime {
-        match self.started_ms.load(Ordering::Relaxed) {
+        match self.started_ns.load(Ordering::Relaxed) {
             UNKNOWN => ours(),
-            started_ms => later(later(UNIX_EPOCH, started_ms), millis(now)),
+            started_ns => later(later(UNIX_EPOCH, started_ns), nanos(now)),
         }
     }
 
@@ -39,26 +40,26 @@ impl ServerClock {
     ///
     /// An answer that took long is, where it is further from what was known than its error.
     pub(crate) fn compare(&self, theirs: SystemTime, asked_at: SinceBoot, answered_at: SinceBoot) -> bool {
-        let took = millis(answered_at) - millis(asked_at);
+        let took = nanos(answered_at) - nanos(asked_at);
         let Ok(theirs) = theirs.duration_since(UNIX_EPOCH) else { return false };
-        let started_ms = i64::try_from(theirs.as_millis()).unwrap_or(i64::MAX) - (millis(asked_at) + took / 2);
-        let known = self.started_ms.load(Ordering::Relaxed);
-        let is_short = Duration::from_millis(took.unsigned_abs()) <= LONGEST_ROUND_TRIP;
-        let is_believed = is_short || known == UNKNOWN || started_ms.abs_diff(known) > took.unsigned_abs();
+        let started_ns = i64::try_from(theirs.as_nanos()).unwrap_or(i64::MAX) - (nanos(asked_at) + took / 2);
+        let known = self.started_ns.load(Ordering::Relaxed);
+        let is_short = Duration::from_nanos(took.unsigned_abs()) <= LONGEST_ROUND_TRIP;
+        let is_believed = is_short || known == UNKNOWN || started_ns.abs_diff(known) > took.unsigned_abs();
         if is_believed {
-            self.started_ms.store(started_ms, Ordering::Relaxed);
+            self.started_ns.store(started_ns, Ordering::Relaxed);
         }
         is_believed
     }
 }
 
-fn millis(time: SinceBoot) -> i64 {
-    i64::try_from(time.duration().as_millis()).unwrap_or(i64::MAX)
+fn nanos(time: SinceBoot) -> i64 {
+    i64::try_from(time.duration().as_nanos()).unwrap_or(i64::MAX)
 }
 
-fn later(time: SystemTime, ms: i64) -> SystemTime {
-    let by = Duration::from_millis(ms.unsigned_abs());
-    if ms < 0 { time.checked_sub(by).unwrap_or(time) } else { time + by }
+fn later(time: SystemTime, ns: i64) -> SystemTime {
+    let by = Duration::from_nanos(ns.unsigned_abs());
+    if ns < 0 { time.checked_sub(by).unwrap_or(time) } else { time + by }
 }
 
 #[cfg(test)]
