@@ -21,7 +21,7 @@ pub(crate) fn ladder(steps: &[Step], broken: &Broken) -> Vec<String> {
     let mut chosen: Vec<_> = steps.iter().filter(|step| step.at <= until).filter(fits).collect();
     chosen.drain(..chosen.len().saturating_sub(MOST_STEPS));
     let columns = columns(&chosen);
-    let head: String = columns.iter().map(|name| format!("{name:^WIDTH$}")).collect();
+    let head = columns.iter().map(|name| format!("{name:^WIDTH$}")).collect::<Vec<_>>().concat();
     let mut lines = vec![format!("{:12}{head}", "")];
     lines.extend(chosen.iter().map(|step| row(step, &columns)));
     lines.push(broken.to_string());

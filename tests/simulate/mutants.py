@@ -20,14 +20,21 @@ SOURCES = ("Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "src", "tests", "b
 
 
 def copy_sources(into: Path) -> None:
-    """Copies what is needed to build, with its times, so that only what differs is compiled again."""
+    """Copies what is needed to build. What differs has a new time: cargo looks at nothing else."""
     for name in SOURCES:
         source, target = ROOT / name, into / name
         if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
+            shutil.copytree(source, target, dirs_exist_ok=True, copy_function=copy_if_different)
         elif source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
+            copy_if_different(str(source), str(target))
+
+
+def copy_if_different(source: str, target: str) -> None:
+    text = Path(source).read_bytes()
+    if not Path(target).exists() or Path(target).read_bytes() != text:
+        Path(target).write_bytes(text)
+        shutil.copymode(source, target)
 
 
 def broken(text: str, mutant: dict) -> str:
