@@ -77,6 +77,9 @@ def main() -> int:
     mutants = [mutant for mutant in mutants if not args.names or mutant["name"] in args.names]
     tree = PLACE / "tree"
     copy_sources(tree)
+    for mutant in mutants:
+        # a run that was stopped may have left it broken, and built
+        (tree / mutant["file"]).touch()
     holds, said = run(build(tree), args)
     if not holds:
         print(f"the unbroken program does not hold over seeds {args.seeds}:\n{said}")
