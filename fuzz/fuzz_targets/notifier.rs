@@ -138,7 +138,9 @@ impl World {
             .to_string()
             .into_bytes(),
         };
-        let message = ReplyMessage { status: None, sequence: Some(self.revision), is_deleted: false, payload: payload.into() };
+        let removed_over = (data.len() % 2 == 1).then_some(self.revision);
+        let message =
+            ReplyMessage { status: None, sequence: Some(self.revision), is_deleted: false, removed_over, payload: payload.into() };
         let reply = if data == b"-" { BusReply::Unavailable(Unavailable::NoResponders) } else { BusReply::Message(message) };
         self.take(Input::Reply { token, reply });
     }
@@ -169,7 +171,9 @@ impl World {
             9 => {
                 let key = self.tag.clone();
                 self.revision += 1;
-                self.take(Input::Change { key: &key, revision: self.revision, value: (!data.is_empty()).then_some(data) });
+                let removed_over = (data.is_empty() && number % 2 == 0).then_some(self.revision - 1);
+                let value = (!data.is_empty()).then_some(data);
+                self.take(Input::Change { key: &key, revision: self.revision, value, removed_over });
             }
             10 if number % 2 == 0 => self.take(Input::Opened(ConnectionId(1))),
             10 => self.take(Input::Closed(ConnectionId(1))),
