@@ -45,7 +45,7 @@ pub(crate) mod span;
 mod standing;
 pub mod subject;
 mod time;
-mod token;
+pub(crate) mod token;
 pub mod trace;
 pub(crate) mod watchers;
 pub(crate) mod who;

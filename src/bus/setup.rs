@@ -10,6 +10,7 @@ use crate::bus::error::RequestError;
 use crate::bus::kv;
 use crate::bus::room::{Room, Sized};
 use crate::bus::subject::Subjects;
+use crate::bus::token::takes;
 use crate::bus::widen;
 use crate::config::{NatsConfig, NatsMaxBytes};
 use crate::runtime::Backoff;
@@ -296,7 +297,7 @@ fn consequence(subjects: &Subjects, want: &Config, found: &Config) -> Option<&'s
     if want.retention != found.retention {
         return Some("messages are not kept as they should be: other retention");
     }
-    let is_covered = |subject: &String| found.subjects.iter().any(|filter| widen::covers(filter, subject));
+    let is_covered = |subject: &String| found.subjects.iter().any(|filter| takes(filter, subject));
     if want.subjects == [subjects.all_commands()] && is_covered(&subjects.command_set()) {
         // those of tenants are added
         return None;

@@ -1,4 +1,4 @@
-//! Texts of any kind as one token of a subject, or one key of a bucket. Pure.
+//! Texts of any kind as one token of a subject, or one key of a bucket; which subjects a wildcard takes in. Pure.
 
 use std::fmt::Write;
 
@@ -44,4 +44,18 @@ fn token(text: &str) -> String {
         }
     }
     out
+}
+
+/// Whether a subject with wildcards takes in a subject, which may have some itself: then all that those take in.
+pub(crate) fn takes(filter: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for wanted in filter.split('.') {
+        match (wanted, tokens.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(token)) if token != ">" => {}
+            (wanted, Some(token)) if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
 }

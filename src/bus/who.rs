@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::bus::client::Bus;
 use crate::bus::error::{PublishError, RequestError};
+use crate::bus::token::takes;
 
 /// Silence after which all count as having answered.
 const SILENCE: Duration = Duration::from_millis(300);
@@ -97,18 +98,4 @@ async fn answers<A: DeserializeOwned>(bus: &Bus, subject: &'static str, timeout:
         }
     }
     Ok(instances)
-}
-
-/// Whether a subject with wildcards takes in a subject, which may have some itself.
-pub(crate) fn takes(filter: &str, subject: &str) -> bool {
-    let mut tokens = subject.split('.');
-    for wanted in filter.split('.') {
-        match (wanted, tokens.next()) {
-            (">", Some(_)) => return true,
-            ("*", Some(token)) if token != ">" => {}
-            (wanted, Some(token)) if wanted == token => {}
-            _ => return false,
-        }
-    }
-    tokens.next().is_none()
 }

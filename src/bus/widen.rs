@@ -6,20 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::bus::client::Bus;
 use crate::bus::error::RequestError;
-
-/// Whether the filter takes in every subject that the other filter does.
-pub(super) fn covers(filter: &str, other: &str) -> bool {
-    let mut others = other.split('.');
-    for token in filter.split('.') {
-        match (token, others.next()) {
-            (">", Some(_)) => return true,
-            ("*", Some(other)) if other != ">" => {}
-            (token, Some(other)) if token == other => {}
-            _ => return false,
-        }
-    }
-    others.next().is_none()
-}
+use crate::bus::token::takes;
 
 /// Has a stream take in a subject as well, if it does not yet. That it cannot be changed is logged, with what is to be done.
 ///
@@ -44,7 +31,7 @@ pub(super) async fn take_in(bus: &Bus, stream: &str, subject: &str) -> Result<()
 /// The configuration with the subject; `None` where a subject of it covers it already.
 fn with_subject(mut config: Map<String, Value>, subject: &str) -> Option<Map<String, Value>> {
     let subjects = config.entry("subjects").or_insert_with(|| Value::Array(Vec::new())).as_array_mut()?;
-    if subjects.iter().filter_map(Value::as_str).any(|filter| covers(filter, subject)) {
+    if subjects.iter().filter_map(Value::as_str).any(|filter| takes(filter, subject)) {
         return None;
     }
     subjects.push(subject.into());
@@ -68,7 +55,7 @@ mod tests {
             ("dfks.notify", "dfks.notify.*", false),
             ("dfks.notify.*", "dfks.notify", false),
         ] {
-            assert_eq!(covers(filter, other), want, "{filter} over {other}");
+            assert_eq!(takes(filter, other), want, "{filter} over {other}");
         }
     }
 

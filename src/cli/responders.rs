@@ -18,6 +18,7 @@ use super::role;
 use crate::bus::message::{ForgetRequest, ForgetResponse, Kind, ResponderReport};
 use crate::bus::poll::{self, PollLimits};
 use crate::bus::subject::{Pattern, Subjects};
+use crate::bus::token;
 use crate::bus::who::{self, Instance};
 use crate::feature::{FeatureTable, Presentity, Status, Values};
 use crate::runtime::clock;
@@ -104,7 +105,7 @@ fn lines(subjects: &Subjects, reports: impl Iterator<Item = ResponderReport>, se
         lines.values_mut().filter(|line| instance.listens_on(&line.subject)).for_each(&mut add);
         // Where no worker has asked yet, its own word counts, wildcards and all.
         for filter in instance.subjects() {
-            let is_asked = lines.values().any(|line| who::takes(filter, &line.subject));
+            let is_asked = lines.values().any(|line| token::takes(filter, &line.subject));
             if let (false, Some(line)) = (is_asked, Line::of_service(subjects, filter)) {
                 add(lines.entry(filter.to_owned()).or_insert(line));
             }

@@ -207,15 +207,6 @@ where
     host.started(task.abort_handle());
 }
 
-/// Starts a task that nobody waits for.
-#[cfg(feature = "simulate")]
-pub(crate) fn spawn_free<F>(future: F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    drop(spawn(future));
-}
-
 #[cfg(not(feature = "simulate"))]
 #[expect(clippy::disallowed_methods, reason = "this is the place that spawns")]
 fn spawn<F>(future: F) -> JoinHandle<F::Output>

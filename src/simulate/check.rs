@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::simulate::ledger::{Invariant, Way};
+use crate::simulate::ledger::{Invariant, Way, is_shown, target};
 use crate::simulate::world::State;
 
 /// A phone whose lifetime ends within this has other things to do than to show anything.
@@ -39,8 +39,7 @@ impl State {
             }
             for (feature, stored) in self.ledger.history.now(phone.presentity.as_str()) {
                 let shown = phone.shown.get(feature);
-                let fits = shown
-                    .is_some_and(|(status, values)| *status == stored.status && crate::simulate::ledger::is_shown(values, &stored.values));
+                let fits = shown.is_some_and(|(status, values)| *status == stored.status && is_shown(values, &stored.values));
                 if !fits {
                     let what = format!(
                         "phone {at} of {} shows {feature} as {shown:?}, stored is version {} {:?} {:?} since {:.3} s",
@@ -66,7 +65,7 @@ impl State {
         let mut found = Vec::new();
         let mut order: Vec<(String, &str, u64, u64)> = Vec::new();
         for (number, command) in &self.ledger.commands {
-            let target = format!("sip:{number}@example.com");
+            let target = target(*number);
             let versions = self.ledger.history.versions(&command.presentity, command.feature).unwrap_or_default();
             let made: Vec<_> = versions.iter().filter(|one| one.values.get("forwardTo") == Some(&target)).collect();
             if made.len() > 1 {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Bus, Link};
+use crate::bus::Bus;
 use crate::cli::args::Role;
 use crate::cli::exit::Failure;
 use crate::cli::role::common::Common;
@@ -86,11 +86,7 @@ impl Deployment {
         let mut specs = BTreeMap::new();
         let mut add = |name: &'static str, last: u8, roles: &[Role]| {
             let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
-            let machine = Machine::new(ip, world.time(), Arc::new(world.clone()));
-            let mut state = world.state();
-            state.machines.insert(name, Arc::clone(&machine));
-            state.story.name_host(ip, name.to_owned());
-            drop(state);
+            let machine = world.machine(name, ip);
             specs.insert(name, Spec { config: config(name, ip, size), machine, roles: roles.to_vec() });
         };
         for (name, last) in EDGES.into_iter().zip(1..).take(size.edges) {
@@ -205,10 +201,9 @@ struct Process {
 
 impl Process {
     async fn run(self) {
-        let link = Arc::new(Link::new(self.name, &[]));
-        let (number, client) = End::open(&self.world, self.name, Arc::clone(&link));
+        let (number, bus) = End::connect(&self.world, self.name, &self.config.nats).await;
         let mut has_served = false;
-        let outcome = match Bus::in_model(&self.config.nats, client, link).await {
+        let outcome = match bus {
             Ok(bus) if self.roles.is_empty() => {
                 responder::run(self.world.clone(), bus, self.working_until).await;
                 Ok(())

@@ -72,8 +72,6 @@ pub(crate) struct Phone {
     /// It left of its own accord: it comes back later.
     pub(crate) has_left: bool,
     pub(crate) shown: Shown,
-    /// Whether it was told anything in this dialog.
-    pub(crate) is_told: bool,
     pub(crate) timer_at: Option<Duration>,
 }
 
@@ -107,7 +105,6 @@ impl Phone {
             off_until: None,
             has_left: false,
             shown: Shown::new(),
-            is_told: false,
             timer_at: None,
         }
     }
@@ -121,7 +118,7 @@ impl Phone {
         self.subscriber = subscriber(self.address, &self.presentity, self.expires_seconds, seed, now);
         self.call_id = format!("{seed:016x}@{}", self.address.ip());
         self.dialog += 1;
-        (self.is_subscribed, self.granted_until, self.is_told, self.has_left) = (false, None, false, false);
+        (self.is_subscribed, self.granted_until, self.has_left) = (false, None, false);
         self.shown.clear();
     }
 
@@ -158,7 +155,6 @@ impl Phone {
 
     /// What a NOTIFY shows.
     pub(crate) fn learn(&mut self, notification: &Notification) {
-        self.is_told = true;
         for feature in &notification.features {
             self.shown.insert(feature.feature.clone(), (feature.status, feature.values.clone()));
         }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use serde::Serialize;
 
 use crate::bus::Bus;
 use crate::bus::message::{Kind, ResponderGetRequest, ResponderSetRequest, ResponderState};
 use crate::feature::{Presentity, Status, Values};
+use crate::simulate::ledger::target;
 use crate::simulate::world::World;
 
 /// The feature that it owns.
@@ -53,7 +53,7 @@ fn change(world: &World, until: Duration) {
     if state.now < until
         && let Some((_, kept)) = state.books.iter_mut().nth(at)
     {
-        let target = format!("sip:{number}@example.com");
+        let target = target(number);
         *kept = (Status(true), Values::from([("forwardTo".to_owned(), target.clone())]));
         state.ledger.said.insert(target);
     }
@@ -68,11 +68,7 @@ fn keep(world: &World, request: &ResponderSetRequest) {
 
 async fn answer(bus: &Bus, to: Option<async_nats::Subject>, status: Status, values: Values) {
     let state = ResponderState { kind: Kind::default(), status: Some(status), values, assigned: None, notify: None, also: Vec::new() };
-    if let (Some(to), Ok(payload)) = (to, written(&state)) {
+    if let (Some(to), Ok(payload)) = (to, serde_json::to_vec(&state)) {
         let _lost = bus.client().publish(to, payload.into()).await;
     }
-}
-
-fn written(state: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(state)
 }

@@ -72,7 +72,7 @@ pub(crate) async fn run(plan: Plan) -> Outcome {
         state.at(incident.at + incident.lasts, Event::Fault(Fault { incident: *incident, is_end: true }));
     }
     let presentities = phones(&world, &edges, working_until);
-    crate::runtime::tasks::spawn_free(deployment.run());
+    let _until_the_end = crate::runtime::tasks::spawn_owned(deployment.run());
     service::start(&world, &presentities, 3, working_until, plan.lasts.saturating_sub(LAST_CHANGE_BEFORE_END));
     world.run(plan.lasts).await;
     let mut state = world.state();

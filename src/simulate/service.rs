@@ -7,14 +7,13 @@ use std::time::Duration;
 use crate::bus::message::{GetRequest, GetResponse, SetRequest, SetResponse};
 use crate::bus::subject::Pattern;
 use crate::bus::trace::Cause;
-use crate::bus::{Bus, Link, RequestError, headers};
+use crate::bus::{Bus, RequestError, headers};
 use crate::config::NatsConfig;
 use crate::feature::{Presentity, Status};
 use crate::runtime::host::Host;
 use crate::runtime::tasks;
 use crate::simulate::carry::end::End;
-use crate::simulate::ledger::{Command, Invariant, Way};
-use crate::simulate::machine::Machine;
+use crate::simulate::ledger::{Command, Invariant, Way, target};
 use crate::simulate::world::World;
 
 /// Between two commands of a service: shortest and longest.
@@ -42,13 +41,11 @@ pub(crate) fn start(world: &World, presentities: &Arc<[Presentity]>, count: u8, 
         let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100 + number));
         let name: &'static str =
             ["service-0", "service-1", "service-2", "service-3"].get(usize::from(number)).copied().unwrap_or("service");
-        let machine = Machine::new(ip, world.time(), Arc::new(world.clone()));
-        world.state().machines.insert(name, Arc::clone(&machine));
+        let machine = world.machine(name, ip);
         let (world, presentities) = (world.clone(), Arc::clone(presentities));
         let work = async move {
-            let link = Arc::new(Link::new(name, &[]));
-            let (_line, end) = End::open(&world, name, Arc::clone(&link));
-            let Ok(bus) = Bus::in_model(&NatsConfig::default(), end, link).await else { return };
+            let (_line, bus) = End::connect(&world, name, &NatsConfig::default()).await;
+            let Ok(bus) = bus else { return };
             bus.connected().await;
             let service = Service { world, bus, presentities };
             if number == 0 { service.settle(last_at).await } else { service.work(until).await }
@@ -200,7 +197,7 @@ impl Service {
 
 fn request(presentity: &Presentity, feature: &str, number: u64) -> SetRequest {
     let mut values = crate::feature::Values::new();
-    values.insert("forwardTo".to_owned(), format!("sip:{number}@example.com"));
+    values.insert("forwardTo".to_owned(), target(number));
     SetRequest {
         kind: crate::bus::message::Kind::default(),
         presentity: presentity.as_str().to_owned(),

@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -127,6 +127,15 @@ impl World {
         self.shared.time
     }
 
+    /// A machine in it.
+    pub(crate) fn machine(&self, name: &'static str, ip: IpAddr) -> Arc<Machine> {
+        let machine = Machine::new(ip, self.time(), Arc::new(self.clone()));
+        let mut state = self.state();
+        state.machines.insert(name, Arc::clone(&machine));
+        state.story.name_host(ip, name.to_owned());
+        machine
+    }
+
     /// Everything in it, as of now.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,14 +181,9 @@ impl World {
         loop {
             let mut state = self.state();
             let now = state.now;
-            if let Some(at) = state.server.next_at().filter(|at| *at <= now) {
-                state.server.advance(at.max(Duration::ZERO).min(now));
+            if state.server.next_at().is_some_and(|at| at <= now) {
+                state.server.advance(now);
                 state.carry_deliveries();
-                if state.server.next_at().is_some_and(|next| next <= at) {
-                    // it has more to do at the same moment
-                    state.server.advance(now);
-                    state.carry_deliveries();
-                }
             }
             if state.queue.peek().is_none_or(|Reverse(due)| due.at > now) {
                 if state.server.next_at().is_none_or(|at| at > now) {

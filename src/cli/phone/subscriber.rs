@@ -320,7 +320,7 @@ impl Subscriber {
 }
 
 /// Whether a refusal of this status ends the subscription; every other one leaves it. Source: RFC 5057 §5.1.
-pub(super) const fn ends_dialog(status: u16) -> bool {
+pub(crate) const fn ends_dialog(status: u16) -> bool {
     matches!(status, 404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604)
 }
 

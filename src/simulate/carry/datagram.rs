@@ -14,7 +14,7 @@ const LATE: Duration = Duration::from_secs(1);
 impl State {
     /// Sends a datagram on its way.
     pub(crate) fn send(&mut self, from: SocketAddr, to: SocketAddr, packet: Bytes) {
-        self.ledger_sent(from, to, &packet);
+        self.ledger_sent(from, &packet);
         self.story.sent(self.now, from, to, &packet);
         let (loss, doubled) = (self.network.loss, self.network.doubled);
         if self.chance(loss) || self.is_cut(from, to) {

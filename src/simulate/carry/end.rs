@@ -1,14 +1,16 @@
 //! The client's end of a connection, for the bus.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::bus::Link;
 use crate::bus::wire::Connection;
+use crate::bus::{Bus, BusError, Link};
+use crate::config::NatsConfig;
 use crate::simulate::event::Event;
 use crate::simulate::line::{Line, Subscription, ToServer};
 use crate::simulate::server::Publication;
@@ -22,12 +24,22 @@ const SUBSCRIPTION_CAPACITY: usize = 262_144;
 pub(crate) struct End {
     line: usize,
     world: World,
-    inboxes: Mutex<u64>,
+    inboxes: AtomicU64,
 }
 
 impl End {
-    /// A line that connects at once, its number, and the client's end of it.
-    pub(crate) fn open(world: &World, name: &'static str, link: Arc<Link>) -> (usize, Arc<dyn Connection>) {
+    /// A bus over a line that connects at once, and the number of the line.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`]
+    pub(crate) async fn connect(world: &World, name: &'static str, config: &NatsConfig) -> (usize, Result<Bus, BusError>) {
+        let link = Arc::new(Link::new(name, &[]));
+        let (number, end) = Self::open(world, name, Arc::clone(&link));
+        (number, Bus::in_model(config, end, link).await)
+    }
+
+    fn open(world: &World, name: &'static str, link: Arc<Link>) -> (usize, Arc<dyn Connection>) {
         let mut state = world.state();
         let number = state.lines.len();
         state.lines.push(Line::new(name, link));
@@ -35,15 +47,14 @@ impl End {
         state.after(Duration::from_millis(1), Event::Connect { line: number, attempt: 0 });
         drop(state);
         world.hurry();
-        (number, Arc::new(Self { line: number, world: world.clone(), inboxes: Mutex::new(0) }))
+        (number, Arc::new(Self { line: number, world: world.clone(), inboxes: AtomicU64::new(0) }))
     }
 }
 
 impl Connection for End {
     fn new_inbox(&self) -> String {
-        let mut inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
-        *inboxes += 1;
-        format!("_INBOX.{}.{}", self.line, *inboxes)
+        let number = self.inboxes.fetch_add(1, Ordering::Relaxed) + 1;
+        format!("_INBOX.{}.{number}", self.line)
     }
 
     fn subscribe(&self, subject: String, queue: Option<String>) -> (u64, mpsc::Receiver<Message>) {

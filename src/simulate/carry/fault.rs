@@ -8,7 +8,9 @@ use crate::simulate::world::{State, World};
 impl State {
     /// An incident begins or ends.
     pub(in crate::simulate) fn fault(&mut self, world: &World, Fault { incident, is_end }: Fault) {
-        self.ledger.incident(self.now, &incident, is_end);
+        if !is_end {
+            self.ledger.incident(incident.kind);
+        }
         let line = self.lines.iter().rposition(|line| line.name == incident.machine && !line.is_closed);
         match incident.kind {
             Kind::Kill if is_end => self.faults.starts.push(incident.machine),

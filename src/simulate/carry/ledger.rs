@@ -13,7 +13,7 @@ const FEATURES: &str = "KV_dfks-features";
 
 impl State {
     /// A datagram leaves.
-    pub(in crate::simulate) fn ledger_sent(&mut self, from: SocketAddr, _to: SocketAddr, packet: &Bytes) {
+    pub(in crate::simulate) fn ledger_sent(&mut self, from: SocketAddr, packet: &Bytes) {
         if !packet.starts_with(b"NOTIFY ") {
             return;
         }

@@ -176,13 +176,18 @@ impl State {
     /// Nothing passes between this machine and NATS any more, and both ends still wait.
     pub(in crate::simulate) fn cut_line(&mut self, line: usize) {
         let now = self.now;
-        let (shortest, longest) = SERVER_GIVES_UP_AFTER;
-        let delay = self.between(shortest, longest);
         let Some(this) = self.lines.get_mut(line) else { return };
         (this.is_cut, this.cut_at) = (true, Some(now));
         let epoch = this.epoch;
-        self.after(delay, Event::GivenUp { line, epoch });
+        self.give_up_later(line, epoch);
         self.after(CLIENT_GIVES_UP_AFTER, Event::Noticed { line, epoch });
+    }
+
+    /// The server gives a silent client up after a while.
+    fn give_up_later(&mut self, line: usize, epoch: u64) {
+        let (shortest, longest) = SERVER_GIVES_UP_AFTER;
+        let delay = self.between(shortest, longest);
+        self.after(delay, Event::GivenUp { line, epoch });
     }
 
     /// What is held up goes on, if its connection is still there at both ends.
@@ -214,12 +219,10 @@ impl State {
     /// The process stands still: after a while the server gives it up.
     pub(in crate::simulate) fn line_stands_still(&mut self, line: usize) {
         let now = self.now;
-        let (shortest, longest) = SERVER_GIVES_UP_AFTER;
-        let delay = self.between(shortest, longest);
         let Some(this) = self.lines.get_mut(line) else { return };
         this.cut_at = Some(now);
         let epoch = this.epoch;
-        self.after(delay, Event::GivenUp { line, epoch });
+        self.give_up_later(line, epoch);
     }
 
     /// The process goes on.
@@ -237,9 +240,7 @@ impl State {
         let (at, epoch, is_cut) = (this.to_server_at, this.epoch, this.is_cut);
         if is_cut {
             this.cut_at = this.cut_at.or(Some(self.now));
-            let (shortest, longest) = SERVER_GIVES_UP_AFTER;
-            let delay = self.between(shortest, longest);
-            self.after(delay, Event::GivenUp { line, epoch });
+            self.give_up_later(line, epoch);
         } else {
             let at = at.max(self.now + Duration::from_millis(1));
             self.at(at, Event::ToServer { line, epoch, what: ToServer::Goodbye });

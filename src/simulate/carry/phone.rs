@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use crate::cli::phone::input::{Asked, Event as Heard, Input, Output};
 use crate::cli::phone::notification::Notification;
+use crate::cli::phone::subscriber::ends_dialog;
 use crate::simulate::event::Event;
+use crate::simulate::ledger::target;
 use crate::simulate::phone::{Act, press, refreshes_after};
 use crate::simulate::world::State;
 
@@ -40,7 +42,7 @@ impl State {
             Act::Refresh(_) => phone.handle(Input::Refresh, moment),
             Act::Press(_) | Act::Forward(_) | Act::Leave if !phone.is_subscribed => true,
             Act::Press(is_on) => phone.handle(press("DoNotDisturb", *is_on, None), moment),
-            Act::Forward(number) => phone.handle(press("CallForwardingBusy", true, Some(&format!("sip:{number}@example.com"))), moment),
+            Act::Forward(number) => phone.handle(press("CallForwardingBusy", true, Some(&target(*number))), moment),
             Act::Leave => phone.handle(Input::Unsubscribe, moment),
             Act::PowerCut(lasts) => {
                 (phone.is_subscribed, phone.granted_until, phone.off_until) = (false, None, Some(now + *lasts));
@@ -123,12 +125,12 @@ impl State {
                 (phone.is_subscribed, phone.granted_until) = (true, Some(now + Duration::from_secs(expires_seconds.into())));
                 let dialog = phone.dialog;
                 phone.refresh_at = Some(now + refreshes_after(expires_seconds));
-                self.ledger.subscribed(at);
+                self.ledger.granted += 1;
                 self.after(refreshes_after(expires_seconds), Event::Phone(at, Act::Refresh(dialog)));
             }
             Heard::Refused { asked: Asked::Subscribe, .. } => self.phone_begins_anew(at),
             Heard::Refused { asked, status, .. } => {
-                if matches!(status, 404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604) {
+                if ends_dialog(status) {
                     return self.phone_begins_anew(at);
                 }
                 self.phone_tries_again(at, &asked);

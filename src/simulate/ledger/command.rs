@@ -11,6 +11,11 @@ pub(crate) enum Way {
     Durable,
 }
 
+/// Where a forward of this number leads.
+pub(crate) fn target(number: u64) -> String {
+    format!("sip:{number}@example.com")
+}
+
 /// A command that forwards to a number of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Command {

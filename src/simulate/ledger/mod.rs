@@ -12,10 +12,10 @@ use std::fmt;
 use std::time::Duration;
 
 pub(crate) use bus::{History, is_shown};
-pub(crate) use command::{Command, Way};
+pub(crate) use command::{Command, Way, target};
 pub(crate) use sip::{Sent, Wrong};
 
-use crate::simulate::fault::{Incident, Kind};
+use crate::simulate::fault::Kind;
 
 /// An invariant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,8 +73,6 @@ pub(crate) struct Ledger {
     pub(crate) taken: u64,
     /// Incidents by kind.
     pub(crate) incidents: BTreeMap<Kind, u32>,
-    /// When the last one ended.
-    pub(crate) whole_since: Duration,
     /// Processes that ended by themselves.
     pub(crate) ended: u32,
 }
@@ -95,17 +93,9 @@ impl Ledger {
         &self.broken
     }
 
-    /// An incident has begun or ended.
-    pub(crate) fn incident(&mut self, now: Duration, incident: &Incident, is_end: bool) {
-        if !is_end {
-            *self.incidents.entry(incident.kind).or_default() += 1;
-        }
-        self.whole_since = now;
-    }
-
-    /// A SUBSCRIBE of a phone was granted.
-    pub(crate) fn subscribed(&mut self, _phone: usize) {
-        self.granted += 1;
+    /// An incident has begun.
+    pub(crate) fn incident(&mut self, kind: Kind) {
+        *self.incidents.entry(kind).or_default() += 1;
     }
 
     /// A phone was told of a feature.
@@ -148,7 +138,7 @@ impl Ledger {
     /// Whether the version that a command was answered with is what it asked for.
     pub(crate) fn holds(&self, number: u64, version: u64) -> bool {
         let Some(command) = self.commands.get(&number) else { return false };
-        let target = format!("sip:{number}@example.com");
+        let target = target(number);
         let versions = self.history.versions(&command.presentity, command.feature).unwrap_or_default();
         versions.iter().any(|one| one.number == version && one.values.get("forwardTo") == Some(&target))
     }

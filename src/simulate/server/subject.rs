@@ -1,18 +1,6 @@
 //! Subjects and their wildcards. Pure.
 
-/// Whether a filter takes a subject that has no wildcard.
-pub(super) fn matches(filter: &str, subject: &str) -> bool {
-    let mut tokens = subject.split('.');
-    for want in filter.split('.') {
-        match (want, tokens.next()) {
-            (">", Some(_)) => return true,
-            ("*", Some(_)) => {}
-            (want, Some(token)) if want == token => {}
-            _ => return false,
-        }
-    }
-    tokens.next().is_none()
-}
+pub(super) use crate::bus::token::takes as matches;
 
 /// Whether some subject is taken by both.
 pub(super) fn overlap(one: &str, other: &str) -> bool {
